@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The arm64 part of KVM's userspace ABI, under the kernel's own names, on every
+ * build machine: sequences and image checks are tested on x86_64 too, where
+ * <asm/kvm.h> is another architecture's. An arm64 build compares every value here
+ * with the system's header.
+ *
+ * Sources: arch/arm64/include/uapi/asm/kvm.h and
+ * Documentation/virt/kvm/devices/arm-vgic-v3.rst of Linux 6.12.
+ */
+#ifndef KVM_VGIC_UAPI_KVM_ARM64_H
+#define KVM_VGIC_UAPI_KVM_ARM64_H
+
+#include <linux/kvm.h>
+#include <stdint.h>
+
+/* The three types whose x86 namesakes differ in size, and so in ioctl number. */
+struct arm64_vcpu_init {
+	uint32_t target;
+	uint32_t features[7];
+};
+
+struct arm64_vcpu_events {
+	struct {
+		uint8_t serror_pending;
+		uint8_t serror_has_esr;
+		uint8_t ext_dabt_pending;
+		uint8_t pad[5];
+		uint64_t serror_esr;
+	} exception;
+	uint32_t reserved[12];
+};
+
+struct arm64_guest_debug {
+	uint32_t control;
+	uint32_t pad;
+	uint64_t dbg_bcr[16], dbg_bvr[16], dbg_wcr[16], dbg_wvr[16];
+};
+
+#define ARM64_VCPU_INIT _IOW(KVMIO, 0xae, struct arm64_vcpu_init)
+#define ARM64_PREFERRED_TARGET _IOR(KVMIO, 0xaf, struct arm64_vcpu_init)
+#define ARM64_GET_VCPU_EVENTS _IOR(KVMIO, 0x9f, struct arm64_vcpu_events)
+#define ARM64_SET_VCPU_EVENTS _IOW(KVMIO, 0xa0, struct arm64_vcpu_events)
+#define ARM64_SET_GUEST_DEBUG _IOW(KVMIO, 0x9b, struct arm64_guest_debug)
+
+/* name, value */
+#define KVM_ARM64_CONSTANTS(X)                      \
+	X(KVM_REG_ARM_COPROC_MASK, 0x000000000FFF0000) \
+	X(KVM_REG_ARM_CORE, 0x0010 << 16)              \
+	X(KVM_REG_ARM_DEMUX, 0x0011 << 16)             \
+	X(KVM_REG_ARM64_SYSREG, 0x0013 << 16)          \
+	X(KVM_REG_ARM_FW, 0x0014 << 16)                \
+	X(KVM_REG_ARM64_SVE, 0x0015 << 16)             \
+	X(KVM_REG_ARM_FW_FEAT_BMAP, 0x0016 << 16)      \
+	X(KVM_ARM_VCPU_POWER_OFF, 0)                   \
+	X(KVM_ARM_VCPU_EL1_32BIT, 1)                   \
+	X(KVM_ARM_VCPU_PSCI_0_2, 2)                    \
+	X(KVM_ARM_VCPU_PMU_V3, 3)                      \
+	X(KVM_ARM_VCPU_SVE, 4)                         \
+	X(KVM_ARM_VCPU_PTRAUTH_ADDRESS, 5)             \
+	X(KVM_ARM_VCPU_PTRAUTH_GENERIC, 6)             \
+	X(KVM_ARM_VCPU_HAS_EL2, 7)                     \
+	X(KVM_VGIC_V3_ADDR_TYPE_DIST, 2)               \
+	X(KVM_VGIC_V3_ADDR_TYPE_REDIST, 3)             \
+	X(KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION, 5)      \
+	X(KVM_DEV_ARM_VGIC_GRP_ADDR, 0)                \
+	X(KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 1)           \
+	X(KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 3)             \
+	X(KVM_DEV_ARM_VGIC_GRP_CTRL, 4)                \
+	X(KVM_DEV_ARM_VGIC_CTRL_INIT, 0)               \
+	X(KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, 5)         \
+	X(KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, 6)         \
+	X(KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, 7)          \
+	X(KVM_ARM_VCPU_TIMER_CTRL, 1)                  \
+	X(KVM_ARM_VCPU_TIMER_IRQ_VTIMER, 0)            \
+	X(KVM_ARM_VCPU_TIMER_IRQ_PTIMER, 1)
+
+#ifdef __aarch64__
+#define X(name, value) _Static_assert(name == (value), #name);
+KVM_ARM64_CONSTANTS(X)
+_Static_assert(sizeof(struct arm64_vcpu_init) == sizeof(struct kvm_vcpu_init), "KVM_ARM_VCPU_INIT");
+_Static_assert(sizeof(struct arm64_vcpu_events) == sizeof(struct kvm_vcpu_events), "KVM_SET_VCPU_EVENTS");
+_Static_assert(sizeof(struct arm64_guest_debug) == sizeof(struct kvm_guest_debug), "KVM_SET_GUEST_DEBUG");
+#else
+#define X(name, value) name = value,
+enum { KVM_ARM64_CONSTANTS(X) };
+
+#define KVM_VM_TYPE_ARM_IPA_SIZE_MASK 0xffULL
+#define ARM64_SYS_REG(op0, op1, crn, crm, op2)                                                        \
+	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM64_SYSREG | (uint64_t)(op0) << 14 |            \
+	 (uint64_t)(op1) << 11 | (uint64_t)(crn) << 7 | (uint64_t)(crm) << 3 | (uint64_t)(op2))
+/* The documented swap: what KVM calls CNT has the encoding of CNTV_CVAL_EL0, and the reverse. */
+#define KVM_REG_ARM_TIMER_CVAL ARM64_SYS_REG(3, 3, 14, 0, 2)
+#define KVM_REG_ARM_TIMER_CNT ARM64_SYS_REG(3, 3, 14, 3, 2)
+#define KVM_REG_ARM_PTIMER_CNT ARM64_SYS_REG(3, 3, 14, 0, 1)
+#endif
+#undef X
+
+/* Size in bytes of a register as KVM_GET_ONE_REG moves it (api.rst 4.68): 1 to 256. */
+static inline uint32_t kvm_reg_size(uint64_t id)
+{
+	return 1u << ((id & KVM_REG_SIZE_MASK) >> KVM_REG_SIZE_SHIFT);
+}
+
+/* The core registers the plugin itself reads and changes; ids are offsets in struct kvm_regs / 4. */
+#define ARM64_CORE_U64(index) (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | (index))
+#define ARM64_CORE_PC ARM64_CORE_U64(64)
+#define ARM64_CORE_PSTATE ARM64_CORE_U64(66)
+#define ARM64_MPIDR_EL1 ARM64_SYS_REG(3, 0, 0, 0, 5)
+#define ARM64_MDSCR_EL1 ARM64_SYS_REG(2, 0, 0, 2, 2)
+
+#endif

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The rules for a VM as a whole, and for several of them. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "image/check.h"
+
+#define PARK_MAX (INT32_MAX - 2 - VM_MAX_VCPUS) /* so that the fd numbers above it are ints */
+
+int claims_alloc(struct claims *claims, size_t max)
+{
+	*claims = (struct claims){ .list = calloc(max + 1, sizeof(*claims->list)) };
+	if (claims->list)
+		return 0;
+	pr_err("no memory to check images\n");
+	return -ENOMEM;
+}
+
+void claims_free(struct claims *claims)
+{
+	free(claims->list);
+}
+
+void claims_add(struct claims *claims, const struct claim *c)
+{
+	claims->list[claims->n++] = *c;
+}
+
+static int cmp(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
+static int compare_claims(const void *a_, const void *b_)
+{
+	const struct claim *a = a_, *b = b_;
+	int ret = cmp(a->space, b->space);
+
+	if (!ret)
+		ret = cmp(a->first, b->first);
+	if (!ret)
+		ret = cmp(a->vm, b->vm);
+	return ret ? ret : cmp(a->n, b->n);
+}
+
+const struct claim *claims_clash(struct claims *claims)
+{
+	qsort(claims->list, claims->n, sizeof(*claims->list), compare_claims);
+	for (size_t i = 1; i < claims->n; i++) {
+		const struct claim *c = &claims->list[i];
+
+		if (c[-1].space == c->space && c[-1].last >= c->first)
+			return c;
+	}
+	return NULL;
+}
+
+static bool is_uuid(const char id[37])
+{
+	for (size_t i = 0; i < 36; i++) {
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? id[i] != '-' : !id[i] || !strchr("0123456789abcdef", id[i]))
+			return false;
+	}
+	return !id[36];
+}
+
+static int check_head(const struct vm_state *vm)
+{
+	if (!vm->id)
+		return refuse_vm(vm, "id is 0");
+	if (vm->vpid < 1)
+		return refuse_vm(vm, "vpid %d is no pid", vm->vpid);
+	if (vm->page_size < 4096 || vm->page_size > 65536 || !aligned(vm->page_size, vm->page_size))
+		return refuse_vm(vm, "page_size %u is no page size", vm->page_size);
+	if (!is_uuid(vm->boot_id))
+		return refuse_vm(vm, "boot_id is no UUID");
+	if (vm->ipa_bits < 32 || vm->ipa_bits > 52)
+		return refuse_vm(vm, "ipa_bits %u, 32 to 52 expected", vm->ipa_bits);
+	if (!vm->nr_vcpus || vm->nr_vcpus > VM_MAX_VCPUS)
+		return refuse(IMAGE_VCPU ": %zu vCPUs, 1 to %u expected", vm->id, vm->nr_vcpus, VM_MAX_VCPUS);
+	if (vm->park_base < 0 || vm->park_base > PARK_MAX)
+		return refuse_vm(vm, "park_base %d is no fd number", vm->park_base);
+	return 0;
+}
+
+static int check_slot(const struct vm_state *vm, const struct memslot *slot)
+{
+	if (!aligned(slot->gpa | slot->size | slot->hva, vm->page_size))
+		return refuse_vm(vm, "memslot %u: not aligned to pages of %u bytes", slot->slot,
+				 vm->page_size);
+	if (!within_ipa(vm, slot->gpa, slot->size))
+		return refuse_vm(vm,
+				 "memslot %u: gpa 0x%" PRIx64 ", size 0x%" PRIx64 ": not within %u IPA bits",
+				 slot->slot, slot->gpa, slot->size, vm->ipa_bits);
+	if (!is_range(slot->hva, slot->size))
+		return refuse_vm(vm, "memslot %u: hva 0x%" PRIx64 ", size 0x%" PRIx64 ": overflow",
+				 slot->slot, slot->hva, slot->size);
+	if (slot->flags & ~KVM_MEM_READONLY)
+		return refuse_vm(vm, "memslot %u: flags 0x%x are not known", slot->slot, slot->flags);
+	return 0;
+}
+
+static int check_slot_clashes(const struct vm_state *vm, struct claims *ids, struct claims *gpas)
+{
+	const struct claim *c;
+
+	for (size_t i = 0; i < vm->nr_slots; i++) {
+		const struct memslot *s = &vm->slots[i];
+
+		claims_add(ids, &(struct claim){ .first = s->slot, .last = s->slot, .n = i });
+		claims_add(gpas, &(struct claim){ .space = s->slot >> 16,
+						  .first = s->gpa,
+						  .last = s->gpa + s->size - 1,
+						  .n = i });
+	}
+	c = claims_clash(ids);
+	if (c)
+		return refuse_vm(vm, "memslot %" PRIu64 ": twice", c->first);
+	c = claims_clash(gpas);
+	if (c)
+		return refuse_vm(vm, "memslot %u: gpa 0x%" PRIx64 " is memslot %u's too",
+				 vm->slots[c->n].slot, c->first, vm->slots[c[-1].n].slot);
+	return 0;
+}
+
+static int check_slots(const struct vm_state *vm)
+{
+	struct claims ids = { 0 }, gpas = { 0 };
+	int ret = 0;
+
+	if (vm->nr_slots > VM_MAX_SLOTS)
+		return refuse_vm(vm, "%zu memslots, at most %u expected", vm->nr_slots, VM_MAX_SLOTS);
+	for (size_t i = 0; i < vm->nr_slots && !ret; i++)
+		ret = check_slot(vm, &vm->slots[i]);
+	if (!ret)
+		ret = claims_alloc(&ids, vm->nr_slots);
+	if (!ret)
+		ret = claims_alloc(&gpas, vm->nr_slots);
+	if (!ret)
+		ret = check_slot_clashes(vm, &ids, &gpas);
+	claims_free(&ids);
+	claims_free(&gpas);
+	return ret;
+}
+
+/* CRIU's files */
+
+static int check_file(const struct vm_state *vm, const struct kvm_file *file)
+{
+	uint32_t limit = file->kind == KVM_FILE_VCPU ? vm->nr_vcpus : 1;
+
+	if (file->kind != KVM_FILE_SYSTEM && file->kind != KVM_FILE_VM && file->kind != KVM_FILE_VCPU &&
+	    file->kind != KVM_FILE_VGIC)
+		return refuse_vm(vm, "file 0x%x: kind %d is not known", file->id, (int)file->kind);
+	if (file->index >= limit)
+		return refuse_vm(vm, "file 0x%x: index %u, less than %u expected", file->id, file->index,
+				 limit);
+	return 0;
+}
+
+static bool has_file(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index)
+{
+	for (size_t i = 0; i < vm->nr_files; i++)
+		if (vm->files[i].kind == kind && vm->files[i].index == index)
+			return true;
+	return false;
+}
+
+/* An object without a file would be created, and then be nobody's. */
+static int check_files_complete(const struct vm_state *vm)
+{
+	if (!has_file(vm, KVM_FILE_VM, 0))
+		return refuse_vm(vm, "no file is the VM");
+	if (!has_file(vm, KVM_FILE_VGIC, 0))
+		return refuse_vm(vm, "no file is the GIC");
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		if (!has_file(vm, KVM_FILE_VCPU, i))
+			return refuse_vm(vm, "no file is vCPU %zu", i);
+	return 0;
+}
+
+static int check_files(const struct vm_state *vm, bool complete)
+{
+	int ret = 0;
+
+	if (vm->nr_files > VM_MAX_FILES)
+		return refuse_vm(vm, "%zu files, at most %u expected", vm->nr_files, VM_MAX_FILES);
+	for (size_t i = 0; i < vm->nr_files && !ret; i++)
+		ret = check_file(vm, &vm->files[i]);
+	return !ret && complete ? check_files_complete(vm) : ret;
+}
+
+int check_vm(const struct vm_state *vm, bool complete)
+{
+	int ret;
+
+	ret = check_head(vm);
+	if (!ret)
+		ret = check_slots(vm);
+	if (!ret)
+		ret = check_vcpus(vm);
+	if (!ret)
+		ret = check_vgic(vm);
+	return ret ? ret : check_files(vm, complete);
+}
+
+/* Several VMs */
+
+/* The number of an object among those of its VM that have an fd. */
+enum { OBJECT_VM, OBJECT_VGIC, OBJECT_VCPU };
+
+static size_t nr_objects(const struct vm_state *vm)
+{
+	return OBJECT_VCPU + vm->nr_vcpus;
+}
+
+static int32_t object_fd(const struct vm_state *vm, size_t object)
+{
+	if (object == OBJECT_VM)
+		return vm->fd;
+	return object == OBJECT_VGIC ? vm->vgic->fd : vm->vcpus[object - OBJECT_VCPU].fd;
+}
+
+static const char *object_name(const struct vm_state *vm, size_t object, char buf[80])
+{
+	if (object == OBJECT_VM)
+		snprintf(buf, 80, IMAGE_VM ": VM %u", vm->id);
+	else if (object == OBJECT_VGIC)
+		snprintf(buf, 80, IMAGE_VGIC, vm->id);
+	else
+		snprintf(buf, 80, IMAGE_VCPU ": vCPU %zu", vm->id, object - OBJECT_VCPU);
+	return buf;
+}
+
+static int claim_fds(const struct vm_state *vm, size_t v, struct claims *fds)
+{
+	char name[80];
+
+	for (size_t i = 0; i < nr_objects(vm); i++) {
+		int32_t fd = object_fd(vm, i);
+
+		if (fd < 0 || fd >= vm->park_base)
+			return refuse("%s: fd %d, 0 to below the park_base of %d expected",
+				      object_name(vm, i, name), fd, vm->park_base);
+		claims_add(fds,
+			   &(struct claim){ .space = vm->vpid, .first = fd, .last = fd, .vm = v, .n = i });
+	}
+	return 0;
+}
+
+static int check_fds(const struct vm_state *const *vms, size_t n, struct claims *fds)
+{
+	const struct claim *c;
+	char one[80], other[80];
+	int ret = 0;
+
+	for (size_t v = 0; v < n && !ret; v++)
+		ret = claim_fds(vms[v], v, fds);
+	c = ret ? NULL : claims_clash(fds);
+	if (c)
+		ret = refuse("%s: fd %" PRIu64 " is that of %s too", object_name(vms[c->vm], c->n, one),
+			     c->first, object_name(vms[c[-1].vm], c[-1].n, other));
+	return ret;
+}
+
+static int check_map_clashes(const struct vm_state *const *vms, size_t n, struct claims *maps)
+{
+	const struct claim *c;
+
+	for (size_t v = 0; v < n; v++)
+		for (size_t i = 0; i < vms[v]->nr_vcpus; i++)
+			for (size_t m = 0; m < vms[v]->vcpus[i].nr_maps; m++) {
+				const struct vcpu_map *map = &vms[v]->vcpus[i].maps[m];
+
+				claims_add(maps, &(struct claim){ .space = vms[v]->vpid,
+								  .first = map->start,
+								  .last = map->start + map->size - 1,
+								  .vm = v,
+								  .n = i });
+			}
+	c = claims_clash(maps);
+	if (c)
+		return refuse_vcpu(vms[c->vm], c->n,
+				   "mapping 0x%" PRIx64 " overlaps one of vCPU %zu of VM %u", c->first,
+				   c[-1].n, vms[c[-1].vm]->id);
+	return 0;
+}
+
+static int check_file_ids(const struct vm_state *const *vms, size_t n, struct claims *ids)
+{
+	const struct claim *c;
+
+	for (size_t v = 0; v < n; v++)
+		for (size_t i = 0; i < vms[v]->nr_files; i++) {
+			uint32_t id = vms[v]->files[i].id;
+
+			claims_add(ids, &(struct claim){ .first = id, .last = id, .vm = v, .n = i });
+		}
+	c = claims_clash(ids);
+	if (c)
+		return refuse_vm(vms[c->vm], "file 0x%" PRIx64 ": twice", c->first);
+	return 0;
+}
+
+static int check_vm_ids(const struct vm_state *const *vms, size_t n)
+{
+	for (size_t a = 0; a < n; a++)
+		for (size_t b = 0; b < a; b++)
+			if (vms[a]->id == vms[b]->id)
+				return refuse_vm(vms[a], "twice");
+	return 0;
+}
+
+/* Room for all that the VMs can claim. */
+static int alloc_shared(const struct vm_state *const *vms, size_t n, struct claims *fds, struct claims *maps,
+			struct claims *ids)
+{
+	size_t objects = 0, mappings = 0, files = 0;
+	int ret;
+
+	for (size_t v = 0; v < n; v++) {
+		objects += nr_objects(vms[v]);
+		mappings += vms[v]->nr_vcpus * VCPU_MAX_MAPS;
+		files += vms[v]->nr_files;
+	}
+	ret = claims_alloc(fds, objects);
+	if (!ret)
+		ret = claims_alloc(maps, mappings);
+	return ret ? ret : claims_alloc(ids, files);
+}
+
+int check_shared(const struct vm_state *const *vms, size_t n)
+{
+	struct claims fds = { 0 }, maps = { 0 }, ids = { 0 };
+	int ret;
+
+	ret = check_vm_ids(vms, n);
+	if (!ret)
+		ret = alloc_shared(vms, n, &fds, &maps, &ids);
+	if (!ret)
+		ret = check_fds(vms, n, &fds);
+	if (!ret)
+		ret = check_map_clashes(vms, n, &maps);
+	if (!ret)
+		ret = check_file_ids(vms, n, &ids);
+	claims_free(&fds);
+	claims_free(&maps);
+	claims_free(&ids);
+	return ret;
+}

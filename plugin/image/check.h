@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a vm_state may hold. Images come from anywhere: what passes here is
+ * handed to the kernel, and used as sizes and indices, without another look.
+ */
+#ifndef KVM_VGIC_IMAGE_CHECK_H
+#define KVM_VGIC_IMAGE_CHECK_H
+
+#include "image/frame.h"
+#include "log.h"
+
+/* All of one VM; @complete: every object has a file by now. */
+int check_vm(const struct vm_state *vm, bool complete);
+int check_vcpus(const struct vm_state *vm);
+int check_vgic(const struct vm_state *vm);
+/* What several VMs share: numbers, and with the same owner its fds and its memory. */
+int check_shared(const struct vm_state *const *vms, size_t n);
+
+#define refuse(fmt, ...)                                                                                     \
+	({                                                                                                   \
+		pr_err(fmt "\n", ##__VA_ARGS__);                                                             \
+		-EINVAL;                                                                                     \
+	})
+#define refuse_vm(vm, fmt, ...) refuse(IMAGE_VM ": VM %u: " fmt, (vm)->id, ##__VA_ARGS__)
+#define refuse_vcpu(vm, i, fmt, ...)                                                                         \
+	refuse(IMAGE_VCPU ": vCPU %zu: " fmt, (vm)->id, (size_t)(i), ##__VA_ARGS__)
+#define refuse_events(vm, i, fmt, ...)                                                                       \
+	refuse(IMAGE_VCPU_EVENTS ": vCPU %zu: " fmt, (vm)->id, (size_t)(i), ##__VA_ARGS__)
+#define refuse_vgic(vm, fmt, ...) refuse(IMAGE_VGIC ": " fmt, (vm)->id, ##__VA_ARGS__)
+
+/*
+ * Numbers or ranges that nothing else of the same space may claim: addresses,
+ * ids, fds. @vm and @n say whose it is.
+ */
+struct claim {
+	uint64_t space, first, last;
+	size_t vm, n;
+};
+
+struct claims {
+	struct claim *list;
+	size_t n;
+};
+
+int claims_alloc(struct claims *claims, size_t max);
+void claims_free(struct claims *claims);
+void claims_add(struct claims *claims, const struct claim *c);
+/* The second of two claims that clash, the one before it in the list being the first; or NULL. */
+const struct claim *claims_clash(struct claims *claims);
+
+static inline bool aligned(uint64_t v, uint64_t to)
+{
+	return !(v & (to - 1));
+}
+
+/* [start, start + size) is not empty and ends at 2^64 at most. */
+static inline bool is_range(uint64_t start, uint64_t size)
+{
+	return size && size - 1 <= UINT64_MAX - start;
+}
+
+static inline bool within_ipa(const struct vm_state *vm, uint64_t start, uint64_t size)
+{
+	uint64_t limit = 1ULL << vm->ipa_bits;
+
+	return size && size <= limit && start <= limit - size;
+}
+
+#endif

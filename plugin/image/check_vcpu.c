@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The rules for vCPUs and their events. */
+#include <inttypes.h>
+#include <sys/mman.h>
+
+#include "image/check.h"
+
+#define MPIDR_AFFINITY 0xff00ffffffULL
+
+static int check_reg_ids(const struct vm_state *vm, size_t i, struct claims *ids)
+{
+	const struct vcpu_state *vcpu = &vm->vcpus[i];
+	const struct claim *c;
+
+	for (size_t r = 0; r < vcpu->nr_regs; r++) {
+		uint64_t id = vcpu->regs[r].id;
+
+		if ((id & KVM_REG_ARCH_MASK) != KVM_REG_ARM64)
+			return refuse_vcpu(vm, i, "register 0x%" PRIx64 ": not of arm64", id);
+		if (kvm_reg_size(id) > VCPU_REG_MAX)
+			return refuse_vcpu(vm, i, "register 0x%" PRIx64 ": larger than %u bytes", id,
+					   VCPU_REG_MAX);
+		claims_add(ids, &(struct claim){ .first = id, .last = id, .n = r });
+	}
+	c = claims_clash(ids);
+	if (c)
+		return refuse_vcpu(vm, i, "register 0x%" PRIx64 ": twice", c->first);
+	return 0;
+}
+
+/* GIC attributes go by mpidr, the guest by its register. */
+static int check_mpidr(const struct vm_state *vm, size_t i)
+{
+	const struct vcpu_state *vcpu = &vm->vcpus[i];
+
+	for (size_t r = 0; r < vcpu->nr_regs; r++) {
+		uint64_t value;
+
+		if (vcpu->regs[r].id != ARM64_MPIDR_EL1)
+			continue;
+		memcpy(&value, vcpu->regs[r].value, sizeof(value));
+		if ((value ^ vcpu->mpidr) & MPIDR_AFFINITY)
+			return refuse_vcpu(vm, i, "mpidr 0x%" PRIx64 ", its register says 0x%" PRIx64,
+					   vcpu->mpidr, value);
+	}
+	return 0;
+}
+
+static int check_regs(const struct vm_state *vm, size_t i)
+{
+	const struct vcpu_state *vcpu = &vm->vcpus[i];
+	struct claims ids;
+	int ret;
+
+	if (!vcpu->nr_regs || vcpu->nr_regs > VCPU_MAX_REGS)
+		return refuse_vcpu(vm, i, "%zu registers, 1 to %u expected", vcpu->nr_regs, VCPU_MAX_REGS);
+	ret = claims_alloc(&ids, vcpu->nr_regs);
+	if (ret)
+		return ret;
+	ret = check_reg_ids(vm, i, &ids);
+	claims_free(&ids);
+	return ret ? ret : check_mpidr(vm, i);
+}
+
+static int check_map(const struct vm_state *vm, size_t i, const struct vcpu_map *map)
+{
+	const size_t run_size = vm->vcpus[i].run_size;
+
+	if (!aligned(map->start | map->size | map->offset, vm->page_size))
+		return refuse_vcpu(vm, i, "mapping 0x%" PRIx64 ": not aligned to pages of %u bytes",
+				   map->start, vm->page_size);
+	if (!is_range(map->start, map->size))
+		return refuse_vcpu(vm, i, "mapping 0x%" PRIx64 ", size 0x%" PRIx64 ": empty, or overflow",
+				   map->start, map->size);
+	if (map->size > run_size || map->offset > run_size - map->size)
+		return refuse_vcpu(vm, i,
+				   "mapping 0x%" PRIx64 ": offset 0x%" PRIx64 ", size 0x%" PRIx64
+				   ": not within the run_size of 0x%zx",
+				   map->start, map->offset, map->size, run_size);
+	if (map->prot & ~(PROT_READ | PROT_WRITE))
+		return refuse_vcpu(vm, i, "mapping 0x%" PRIx64 ": prot 0x%x is not known", map->start,
+				   map->prot);
+	return 0;
+}
+
+static int check_maps(const struct vm_state *vm, size_t i)
+{
+	const struct vcpu_state *vcpu = &vm->vcpus[i];
+	int ret = 0;
+
+	if (vcpu->nr_maps > VCPU_MAX_MAPS)
+		return refuse_vcpu(vm, i, "%zu mappings, at most %u expected", vcpu->nr_maps, VCPU_MAX_MAPS);
+	for (size_t m = 0; m < vcpu->nr_maps && !ret; m++)
+		ret = check_map(vm, i, &vcpu->maps[m]);
+	return ret;
+}
+
+/* This far struct kvm_run is the same on every architecture. */
+static int check_pending(const struct vm_state *vm, size_t i)
+{
+	const struct vcpu_state *vcpu = &vm->vcpus[i];
+	struct kvm_run run;
+
+	if (vcpu->pending == VCPU_PENDING_NONE)
+		return 0;
+	if (vcpu->pending != VCPU_PENDING_READ && vcpu->pending != VCPU_PENDING_WRITE)
+		return refuse_vcpu(vm, i, "pending %d is not known", (int)vcpu->pending);
+	memcpy(&run, vcpu->run, offsetof(struct kvm_run, mmio) + sizeof(run.mmio));
+	if (run.exit_reason != KVM_EXIT_MMIO)
+		return refuse_vcpu(vm, i, "pending %d, but exit_reason is %u", (int)vcpu->pending,
+				   run.exit_reason);
+	if (run.mmio.len != 1 && run.mmio.len != 2 && run.mmio.len != 4 && run.mmio.len != 8)
+		return refuse_vcpu(vm, i, "pending %d, but mmio.len is %u", (int)vcpu->pending, run.mmio.len);
+	if (run.mmio.is_write != (vcpu->pending == VCPU_PENDING_WRITE))
+		return refuse_vcpu(vm, i, "pending %d, but mmio.is_write is %u", (int)vcpu->pending,
+				   run.mmio.is_write);
+	return 0;
+}
+
+static int check_events(const struct vm_state *vm, size_t i)
+{
+	static const struct arm64_vcpu_events zero;
+	const struct arm64_vcpu_events *events = &vm->vcpus[i].events;
+
+	if (events->exception.serror_pending > 1)
+		return refuse_events(vm, i, "serror_pending %u, 0 or 1 expected",
+				     events->exception.serror_pending);
+	if (events->exception.serror_has_esr > 1)
+		return refuse_events(vm, i, "serror_has_esr %u, 0 or 1 expected",
+				     events->exception.serror_has_esr);
+	if (events->exception.ext_dabt_pending)
+		return refuse_events(vm, i, "ext_dabt_pending %u, 0 expected",
+				     events->exception.ext_dabt_pending);
+	if (memcmp(events->exception.pad, zero.exception.pad, sizeof(zero.exception.pad)) ||
+	    memcmp(events->reserved, zero.reserved, sizeof(zero.reserved)))
+		return refuse_events(vm, i, "pad or reserved is not 0");
+	return 0;
+}
+
+static bool is_ppi(uint32_t intid)
+{
+	return intid >= 16 && intid < VGIC_NR_PRIVATE;
+}
+
+static bool is_mp_state(uint32_t state)
+{
+	return state == KVM_MP_STATE_RUNNABLE || state == KVM_MP_STATE_STOPPED ||
+	       state == KVM_MP_STATE_SUSPENDED;
+}
+
+static int check_vcpu(const struct vm_state *vm, size_t i)
+{
+	const struct vcpu_state *vcpu = &vm->vcpus[i];
+	int ret;
+
+	if (vcpu->idx != i)
+		return refuse_vcpu(vm, i, "idx %u, its place is %zu", vcpu->idx, i);
+	if (!is_ppi(vcpu->vtimer_irq) || !is_ppi(vcpu->ptimer_irq) || vcpu->vtimer_irq == vcpu->ptimer_irq)
+		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: two of 16 to 31 expected",
+				   vcpu->vtimer_irq, vcpu->ptimer_irq);
+	if (!is_mp_state(vcpu->mp_state))
+		return refuse_vcpu(vm, i, "mp_state %u is not known", vcpu->mp_state);
+	if (!vcpu->run_size || vcpu->run_size > VCPU_RUN_MAX || !aligned(vcpu->run_size, vm->page_size))
+		return refuse_vcpu(vm, i, "run_size %zu, pages of %u bytes up to %u expected", vcpu->run_size,
+				   vm->page_size, VCPU_RUN_MAX);
+	ret = check_regs(vm, i);
+	if (!ret)
+		ret = check_maps(vm, i);
+	if (!ret)
+		ret = check_pending(vm, i);
+	return ret ? ret : check_events(vm, i);
+}
+
+static int check_vcpu_clashes(const struct vm_state *vm, struct claims *ids, struct claims *mpidrs)
+{
+	const struct claim *c;
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		uint64_t id = vm->vcpus[i].id, mpidr = vm->vcpus[i].mpidr & MPIDR_AFFINITY;
+
+		claims_add(ids, &(struct claim){ .first = id, .last = id, .n = i });
+		claims_add(mpidrs, &(struct claim){ .first = mpidr, .last = mpidr, .n = i });
+	}
+	c = claims_clash(ids);
+	if (c)
+		return refuse_vcpu(vm, c->n, "id %" PRIu64 " is vCPU %zu's too", c->first, c[-1].n);
+	c = claims_clash(mpidrs);
+	if (c)
+		return refuse_vcpu(vm, c->n, "mpidr 0x%" PRIx64 " is vCPU %zu's too", c->first, c[-1].n);
+	return 0;
+}
+
+int check_vcpus(const struct vm_state *vm)
+{
+	struct claims ids = { 0 }, mpidrs = { 0 };
+	int ret = 0;
+
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
+		ret = check_vcpu(vm, i);
+	if (!ret)
+		ret = claims_alloc(&ids, vm->nr_vcpus);
+	if (!ret)
+		ret = claims_alloc(&mpidrs, vm->nr_vcpus);
+	if (!ret)
+		ret = check_vcpu_clashes(vm, &ids, &mpidrs);
+	claims_free(&ids);
+	claims_free(&mpidrs);
+	return ret;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The entries: one pack and one unpack per kind of file. Unpacking checks what
+ * is needed to fit a message into the state; what the state may hold is for check.h.
+ */
+#ifndef KVM_VGIC_IMAGE_ENTRY_H
+#define KVM_VGIC_IMAGE_ENTRY_H
+
+#include "image/frame.h"
+#include "vcpu.pb-c.h"
+#include "vcpu_events.pb-c.h"
+#include "vgic.pb-c.h"
+#include "vm.pb-c.h"
+
+void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct image_seals *seals);
+int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm,
+	      struct image_seals *seals);
+
+void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu);
+int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu);
+
+void vcpu_events_pack(struct frame_out *out, const struct vcpu_state *vcpu);
+/* Into the vCPU of the entry's place in the file. */
+int vcpu_events_unpack(const struct frame_in *in, const KvmVgic__VcpuEventsEntry *entry,
+		       struct vcpu_state *vcpu);
+
+void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic);
+int vgic_unpack(const struct frame_in *in, const KvmVgic__VgicEntry *entry, struct vgic_v3_state **gic);
+
+/*
+ * Room for a repeated field: @n messages of @size bytes, reached through an array
+ * of pointers as protobuf-c wants it. One block, for free(). NULL when there is
+ * no memory, which @out remembers.
+ */
+void *entry_list(struct frame_out *out, size_t n, size_t size);
+#define ENTRY_LIST(out, n, list) ((list) = entry_list(out, n, sizeof(**(list))))
+
+/* calloc() of a state's array, of which none is no error; logged. */
+int entry_alloc(const struct frame_in *in, void *array, size_t n, size_t size);
+
+#endif

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A dump's set of files. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "image/check.h"
+#include "image/entry.h"
+
+int image_new_dump_id(struct image_dump_id *dump)
+{
+	if (getrandom(dump->bytes, sizeof(dump->bytes), 0) != sizeof(dump->bytes)) {
+		pr_err("no random bytes for a dump id: %s\n", strerror(errno));
+		return -EIO;
+	}
+	return 0;
+}
+
+void *entry_list(struct frame_out *out, size_t n, size_t size)
+{
+	char **list = calloc(n + 1, sizeof(*list) + size), *messages = (char *)(list + n + 1);
+
+	if (!list) {
+		if (!out->err)
+			pr_err("%s: no memory for %zu messages\n", out->file, n);
+		out->err = -ENOMEM;
+		return NULL;
+	}
+	for (size_t i = 0; i < n; i++)
+		list[i] = messages + i * size;
+	return list;
+}
+
+int entry_alloc(const struct frame_in *in, void *array, size_t n, size_t size)
+{
+	void *block = NULL;
+
+	if (n) {
+		block = calloc(n, size);
+		if (!block) {
+			pr_err("%s: no memory for %zu times %zu bytes\n", in->file, n, size);
+			return -ENOMEM;
+		}
+	}
+	memcpy(array, &block, sizeof(block));
+	return 0;
+}
+
+/* Writing */
+
+static void begin(struct frame_out *out, const char *pattern, uint32_t id, const struct frame_kind *kind,
+		  const struct image_dump_id *dump)
+{
+	char file[FRAME_NAME_MAX];
+
+	snprintf(file, sizeof(file), pattern, id);
+	frame_begin(out, file, kind, dump);
+}
+
+int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const struct vm_state *vm,
+			 struct image_seals *seals)
+{
+	struct frame_out out;
+	int ret;
+
+	begin(&out, IMAGE_VCPU, vm->id, &frame_vcpu, dump);
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		vcpu_pack(&out, &vm->vcpus[i]);
+	ret = frame_finish(&out, dirfd, &seals->vcpu);
+	if (ret)
+		return ret;
+
+	begin(&out, IMAGE_VCPU_EVENTS, vm->id, &frame_vcpu_events, dump);
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		vcpu_events_pack(&out, &vm->vcpus[i]);
+	ret = frame_finish(&out, dirfd, &seals->vcpu_events);
+	if (ret)
+		return ret;
+
+	begin(&out, IMAGE_VGIC, vm->id, &frame_vgic, dump);
+	if (vm->vgic)
+		vgic_pack(&out, vm->vgic);
+	return frame_finish(&out, dirfd, &seals->vgic);
+}
+
+int image_write_index(int dirfd, const struct image_dump_id *dump, const struct vm_state *const *vms,
+		      const struct image_seals *seals, size_t n)
+{
+	struct frame_out out;
+
+	frame_begin(&out, IMAGE_VM, &frame_vm, dump);
+	for (size_t i = 0; i < n; i++)
+		vm_pack(&out, vms[i], &seals[i]);
+	return frame_finish(&out, dirfd, NULL);
+}
+
+/* Reading */
+
+/* What kvm-vm.img says: filled as its entries are read. */
+struct index {
+	struct image_dump_id dump;
+	struct vm_state *vms[IMAGE_MAX_VMS];
+	struct image_seals seals[IMAGE_MAX_VMS];
+	size_t n;
+};
+
+static int read_index_vm(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct index *index)
+{
+	int ret;
+
+	if (index->n == IMAGE_MAX_VMS) {
+		pr_err("%s: more than %u VMs\n", in->file, IMAGE_MAX_VMS);
+		return -EINVAL;
+	}
+	ret = entry_alloc(in, &index->vms[index->n], 1, sizeof(*index->vms[0]));
+	if (ret)
+		return ret;
+	index->n++;
+	return vm_unpack(in, entry, index->vms[index->n - 1], &index->seals[index->n - 1]);
+}
+
+static int read_index(int dirfd, struct index *index)
+{
+	ProtobufCMessage *msg;
+	struct frame_in in;
+	int ret;
+
+	ret = frame_open(&in, dirfd, IMAGE_VM, &frame_vm);
+	if (ret)
+		return ret;
+	index->dump = in.dump;
+	while ((ret = frame_next(&in, &msg)) > 0) {
+		ret = read_index_vm(&in, (KvmVgic__VmEntry *)msg, index);
+		frame_free(msg);
+		if (ret)
+			break;
+	}
+	if (!ret && !index->n) {
+		pr_err("%s: no VM in it\n", in.file);
+		ret = -EINVAL;
+	}
+	frame_close(&in);
+	return ret;
+}
+
+/* Opens a file that kvm-vm.img asks for: it must be the one of the same dump. */
+static int open_part(struct frame_in *in, int dirfd, const char *pattern, const struct frame_kind *kind,
+		     const struct image_dump_id *dump, uint32_t id, uint64_t seal)
+{
+	char file[FRAME_NAME_MAX];
+	int ret;
+
+	snprintf(file, sizeof(file), pattern, id);
+	ret = frame_open(in, dirfd, file, kind);
+	if (ret)
+		return ret == -ENOENT ? -EINVAL : ret;
+	if (memcmp(&in->dump, dump, sizeof(*dump))) {
+		pr_err("%s: of another dump than %s\n", in->file, IMAGE_VM);
+		ret = -EINVAL;
+	} else if (in->seal != seal) {
+		pr_err("%s: not the one that was dumped: %s has another seal for it\n", in->file, IMAGE_VM);
+		ret = -EINVAL;
+	}
+	if (ret)
+		frame_close(in);
+	return ret;
+}
+
+static int read_vcpu(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vm_state *vm)
+{
+	if (vm->nr_vcpus == VM_MAX_VCPUS) {
+		pr_err("%s: more than %u vCPUs\n", in->file, VM_MAX_VCPUS);
+		return -EINVAL;
+	}
+	return vcpu_unpack(in, entry, &vm->vcpus[vm->nr_vcpus++]);
+}
+
+static int read_vcpus(struct frame_in *in, struct vm_state *vm)
+{
+	ProtobufCMessage *msg;
+	int ret;
+
+	ret = entry_alloc(in, &vm->vcpus, VM_MAX_VCPUS, sizeof(*vm->vcpus));
+	if (ret)
+		return ret;
+	while ((ret = frame_next(in, &msg)) > 0) {
+		ret = read_vcpu(in, (KvmVgic__VcpuEntry *)msg, vm);
+		frame_free(msg);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
+static int read_vcpu_events(struct frame_in *in, struct vm_state *vm)
+{
+	ProtobufCMessage *msg;
+	size_t n = 0;
+	int ret;
+
+	while ((ret = frame_next(in, &msg)) > 0) {
+		if (n < vm->nr_vcpus)
+			ret = vcpu_events_unpack(in, (KvmVgic__VcpuEventsEntry *)msg, &vm->vcpus[n]);
+		n++;
+		frame_free(msg);
+		if (ret < 0)
+			return ret;
+	}
+	if (!ret && n != vm->nr_vcpus) {
+		pr_err("%s: %zu vCPUs, " IMAGE_VCPU " has %zu\n", in->file, n, vm->id, vm->nr_vcpus);
+		ret = -EINVAL;
+	}
+	return ret;
+}
+
+static int read_vgic(struct frame_in *in, struct vm_state *vm)
+{
+	ProtobufCMessage *msg;
+	int ret;
+
+	while ((ret = frame_next(in, &msg)) > 0) {
+		if (vm->vgic) {
+			pr_err("%s: more than one GIC\n", in->file);
+			ret = -EINVAL;
+		} else {
+			ret = vgic_unpack(in, (KvmVgic__VgicEntry *)msg, &vm->vgic);
+		}
+		frame_free(msg);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
+static int read_parts(int dirfd, const struct image_dump_id *dump, struct vm_state *vm,
+		      const struct image_seals *seals)
+{
+	const struct {
+		const char *pattern;
+		const struct frame_kind *kind;
+		uint64_t seal;
+		int (*read)(struct frame_in *in, struct vm_state *vm);
+	} parts[] = {
+		{ IMAGE_VCPU, &frame_vcpu, seals->vcpu, read_vcpus },
+		{ IMAGE_VCPU_EVENTS, &frame_vcpu_events, seals->vcpu_events, read_vcpu_events },
+		{ IMAGE_VGIC, &frame_vgic, seals->vgic, read_vgic },
+	};
+	int ret = 0;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !ret; i++) {
+		struct frame_in in;
+
+		ret = open_part(&in, dirfd, parts[i].pattern, parts[i].kind, dump, vm->id, parts[i].seal);
+		if (ret)
+			break;
+		ret = parts[i].read(&in, vm);
+		frame_close(&in);
+	}
+	return ret;
+}
+
+static int check(const struct vm_state *const *vms, size_t n, bool complete)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = check_vm(vms[i], complete);
+	return ret ? ret : check_shared(vms, n);
+}
+
+int image_check(const struct vm_state *const *vms, size_t n)
+{
+	return check(vms, n, false);
+}
+
+int image_read_all(int dirfd, struct vm_state ***vms, size_t *n)
+{
+	struct index index = { 0 };
+	int ret;
+
+	ret = read_index(dirfd, &index);
+	for (size_t i = 0; i < index.n && !ret; i++)
+		ret = read_parts(dirfd, &index.dump, index.vms[i], &index.seals[i]);
+	if (!ret)
+		ret = check((const struct vm_state *const *)index.vms, index.n, true);
+	if (!ret) {
+		*vms = malloc(index.n * sizeof(**vms));
+		if (*vms) {
+			memcpy(*vms, index.vms, index.n * sizeof(**vms));
+			*n = index.n;
+			return 0;
+		}
+		pr_err("%s: no memory for %zu VMs\n", IMAGE_VM, index.n);
+		ret = -ENOMEM;
+	}
+	for (size_t i = 0; i < index.n; i++)
+		vm_state_free(index.vms[i]);
+	return ret;
+}
+
+void image_free_all(struct vm_state **vms, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		vm_state_free(vms[i]);
+	free(vms);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The images of a dump: struct vm_state to files and back. docs/image-format.md
+ * has the format; nothing of protobuf is seen beyond this header.
+ *
+ * All functions answer 0 or a negative errno, having logged one error that names
+ * the file, the entry and the field.
+ */
+#ifndef KVM_VGIC_IMAGE_IMAGE_H
+#define KVM_VGIC_IMAGE_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "state/vm.h"
+
+#define IMAGE_MAX_VMS 64
+
+/* Names one dump, in every file of it: files of two dumps do not mix. */
+struct image_dump_id {
+	uint8_t bytes[16];
+};
+
+/* Checksums of the files of one VM; kvm-vm.img holds them. */
+struct image_seals {
+	uint64_t vcpu, vcpu_events, vgic;
+};
+
+int image_new_dump_id(struct image_dump_id *dump);
+
+/*
+ * The rules of image_read_all() for @vms, except that files may be missing yet:
+ * a dump that its own restore would refuse fails before anything is written.
+ * Writing itself checks nothing but sizes.
+ */
+int image_check(const struct vm_state *const *vms, size_t n);
+
+/* Writes kvm-vcpu-<id>.img, kvm-vcpu-events-<id>.img and kvm-vgic-<id>.img of @vm into @dirfd. */
+int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const struct vm_state *vm,
+			 struct image_seals *seals);
+
+/* Writes kvm-vm.img, atomically: again each time that a file is added to a VM. */
+int image_write_index(int dirfd, const struct image_dump_id *dump, const struct vm_state *const *vms,
+		      const struct image_seals *seals, size_t n);
+
+/*
+ * Reads and checks all of a dump. -ENOENT: there is no kvm-vm.img; every other
+ * refusal of what the files hold, a missing one included, is -EINVAL.
+ */
+int image_read_all(int dirfd, struct vm_state ***vms, size_t *n);
+
+/* Frees what image_read_all() gave. */
+void image_free_all(struct vm_state **vms, size_t n);
+
+#endif

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* kvm-vcpu-<vm>.img and kvm-vcpu-events-<vm>.img: vcpu.proto, vcpu_events.proto. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "image/entry.h"
+#include "log.h"
+
+_Static_assert((int)VCPU_PENDING_NONE == (int)KVM_VGIC__VCPU_PENDING__VCPU_PENDING_NONE &&
+		       (int)VCPU_PENDING_READ == (int)KVM_VGIC__VCPU_PENDING__VCPU_PENDING_READ &&
+		       (int)VCPU_PENDING_WRITE == (int)KVM_VGIC__VCPU_PENDING__VCPU_PENDING_WRITE,
+	       "vcpu.proto has the values of state/vcpu.h");
+
+static void pack_regs(KvmVgic__VcpuRegEntry **list, const struct vcpu_state *vcpu)
+{
+	for (size_t i = 0; i < vcpu->nr_regs; i++) {
+		uint32_t size = kvm_reg_size(vcpu->regs[i].id);
+
+		kvm_vgic__vcpu_reg_entry__init(list[i]);
+		list[i]->id = vcpu->regs[i].id;
+		list[i]->value.data = vcpu->regs[i].value;
+		list[i]->value.len = size < VCPU_REG_MAX ? size : VCPU_REG_MAX;
+	}
+}
+
+static void pack_maps(KvmVgic__VcpuMapEntry **list, const struct vcpu_state *vcpu)
+{
+	for (size_t i = 0; i < vcpu->nr_maps; i++) {
+		kvm_vgic__vcpu_map_entry__init(list[i]);
+		list[i]->start = vcpu->maps[i].start;
+		list[i]->size = vcpu->maps[i].size;
+		list[i]->offset = vcpu->maps[i].offset;
+		list[i]->prot = vcpu->maps[i].prot;
+	}
+}
+
+/* Most of the two pages is never written: the zeros at their end are left out. */
+static size_t run_len(const struct vcpu_state *vcpu)
+{
+	size_t len = vcpu->run_size;
+
+	while (len && !vcpu->run[len - 1])
+		len--;
+	return len;
+}
+
+void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu)
+{
+	KvmVgic__VcpuEntry entry = KVM_VGIC__VCPU_ENTRY__INIT;
+
+	entry.idx = vcpu->idx;
+	entry.id = vcpu->id;
+	entry.fd = vcpu->fd;
+	entry.mpidr = vcpu->mpidr;
+	entry.n_regs = vcpu->nr_regs;
+	entry.vtimer_irq = vcpu->vtimer_irq;
+	entry.ptimer_irq = vcpu->ptimer_irq;
+	entry.mp_state = vcpu->mp_state;
+	entry.pending = (KvmVgic__VcpuPending)vcpu->pending;
+	entry.n_maps = vcpu->nr_maps;
+	entry.run_size = vcpu->run_size;
+	entry.run.data = vcpu->run;
+	entry.run.len = run_len(vcpu);
+	if (ENTRY_LIST(out, vcpu->nr_regs, entry.regs) && ENTRY_LIST(out, vcpu->nr_maps, entry.maps)) {
+		pack_regs(entry.regs, vcpu);
+		pack_maps(entry.maps, vcpu);
+		frame_add(out, &entry.base);
+	}
+	free(entry.regs);
+	free(entry.maps);
+}
+
+static int unpack_reg(const struct frame_in *in, uint32_t idx, const KvmVgic__VcpuRegEntry *entry,
+		      struct vcpu_reg *reg)
+{
+	uint32_t size = kvm_reg_size(entry->id);
+
+	if (size > VCPU_REG_MAX) {
+		pr_err("%s: vCPU %u: register 0x%" PRIx64 ": size %u, at most %u expected\n", in->file, idx,
+		       entry->id, size, VCPU_REG_MAX);
+		return -EINVAL;
+	}
+	if (entry->value.len != size) {
+		pr_err("%s: vCPU %u: register 0x%" PRIx64 ": size %u expected, %zu found\n", in->file, idx,
+		       entry->id, size, entry->value.len);
+		return -EINVAL;
+	}
+	reg->id = entry->id;
+	memcpy(reg->value, entry->value.data, size);
+	return 0;
+}
+
+static int unpack_regs(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu)
+{
+	int ret;
+
+	if (entry->n_regs > VCPU_MAX_REGS) {
+		pr_err("%s: vCPU %u: %zu registers, at most %u expected\n", in->file, vcpu->idx,
+		       entry->n_regs, VCPU_MAX_REGS);
+		return -EINVAL;
+	}
+	ret = entry_alloc(in, &vcpu->regs, entry->n_regs, sizeof(*vcpu->regs));
+	if (ret)
+		return ret;
+	vcpu->nr_regs = entry->n_regs;
+	for (size_t i = 0; i < vcpu->nr_regs && !ret; i++)
+		ret = unpack_reg(in, vcpu->idx, entry->regs[i], &vcpu->regs[i]);
+	return ret;
+}
+
+static int unpack_maps(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu)
+{
+	if (entry->n_maps > VCPU_MAX_MAPS) {
+		pr_err("%s: vCPU %u: %zu mappings, at most %u expected\n", in->file, vcpu->idx, entry->n_maps,
+		       VCPU_MAX_MAPS);
+		return -EINVAL;
+	}
+	vcpu->nr_maps = entry->n_maps;
+	for (size_t i = 0; i < vcpu->nr_maps; i++)
+		vcpu->maps[i] = (struct vcpu_map){
+			.start = entry->maps[i]->start,
+			.size = entry->maps[i]->size,
+			.offset = entry->maps[i]->offset,
+			.prot = entry->maps[i]->prot,
+		};
+	return 0;
+}
+
+static int unpack_run(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu)
+{
+	int ret;
+
+	if (entry->run_size > VCPU_RUN_MAX) {
+		pr_err("%s: vCPU %u: run_size %u, at most %u expected\n", in->file, vcpu->idx,
+		       entry->run_size, VCPU_RUN_MAX);
+		return -EINVAL;
+	}
+	if (entry->run.len > entry->run_size) {
+		pr_err("%s: vCPU %u: run: at most %u bytes expected, %zu found\n", in->file, vcpu->idx,
+		       entry->run_size, entry->run.len);
+		return -EINVAL;
+	}
+	ret = entry_alloc(in, &vcpu->run, entry->run_size, 1);
+	if (ret)
+		return ret;
+	vcpu->run_size = entry->run_size;
+	if (entry->run.len)
+		memcpy(vcpu->run, entry->run.data, entry->run.len);
+	return 0;
+}
+
+int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu)
+{
+	int ret;
+
+	vcpu->idx = entry->idx;
+	vcpu->id = entry->id;
+	vcpu->fd = entry->fd;
+	vcpu->mpidr = entry->mpidr;
+	vcpu->vtimer_irq = entry->vtimer_irq;
+	vcpu->ptimer_irq = entry->ptimer_irq;
+	vcpu->mp_state = entry->mp_state;
+	vcpu->pending = (enum vcpu_pending)entry->pending;
+	ret = unpack_regs(in, entry, vcpu);
+	if (!ret)
+		ret = unpack_maps(in, entry, vcpu);
+	if (!ret)
+		ret = unpack_run(in, entry, vcpu);
+	return ret;
+}
+
+void vcpu_events_pack(struct frame_out *out, const struct vcpu_state *vcpu)
+{
+	KvmVgic__VcpuEventsEntry entry = KVM_VGIC__VCPU_EVENTS_ENTRY__INIT;
+
+	entry.idx = vcpu->idx;
+	entry.serror_pending = vcpu->events.exception.serror_pending;
+	entry.serror_has_esr = vcpu->events.exception.serror_has_esr;
+	entry.ext_dabt_pending = vcpu->events.exception.ext_dabt_pending;
+	entry.serror_esr = vcpu->events.exception.serror_esr;
+	frame_add(out, &entry.base);
+}
+
+static bool fits_u8(uint32_t v)
+{
+	return v <= UINT8_MAX;
+}
+
+int vcpu_events_unpack(const struct frame_in *in, const KvmVgic__VcpuEventsEntry *entry,
+		       struct vcpu_state *vcpu)
+{
+	if (entry->idx != vcpu->idx) {
+		pr_err("%s: entry %u: idx %u expected, %u found\n", in->file, in->entry, vcpu->idx,
+		       entry->idx);
+		return -EINVAL;
+	}
+	if (!fits_u8(entry->serror_pending) || !fits_u8(entry->serror_has_esr) ||
+	    !fits_u8(entry->ext_dabt_pending)) {
+		pr_err("%s: vCPU %u: a flag is larger than a byte\n", in->file, vcpu->idx);
+		return -EINVAL;
+	}
+	vcpu->events.exception.serror_pending = entry->serror_pending;
+	vcpu->events.exception.serror_has_esr = entry->serror_has_esr;
+	vcpu->events.exception.ext_dabt_pending = entry->ext_dabt_pending;
+	vcpu->events.exception.serror_esr = entry->serror_esr;
+	return 0;
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* kvm-vm.img: vm.proto. */
+#include <stdlib.h>
+
+#include "image/entry.h"
+#include "log.h"
+
+_Static_assert((int)KVM_FILE_SYSTEM == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_SYSTEM &&
+		       (int)KVM_FILE_VM == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VM &&
+		       (int)KVM_FILE_VCPU == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VCPU &&
+		       (int)KVM_FILE_VGIC == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VGIC,
+	       "vm.proto has the kinds of state/vm.h");
+
+static void pack_slots(KvmVgic__MemslotEntry **list, const struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_slots; i++) {
+		kvm_vgic__memslot_entry__init(list[i]);
+		list[i]->slot = vm->slots[i].slot;
+		list[i]->flags = vm->slots[i].flags;
+		list[i]->gpa = vm->slots[i].gpa;
+		list[i]->size = vm->slots[i].size;
+		list[i]->hva = vm->slots[i].hva;
+	}
+}
+
+static void pack_files(KvmVgic__KvmFileEntry **list, const struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_files; i++) {
+		kvm_vgic__kvm_file_entry__init(list[i]);
+		list[i]->id = vm->files[i].id;
+		list[i]->kind = (KvmVgic__KvmFileKind)vm->files[i].kind;
+		list[i]->index = vm->files[i].index;
+	}
+}
+
+void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct image_seals *seals)
+{
+	KvmVgic__VmEntry entry = KVM_VGIC__VM_ENTRY__INIT;
+	char boot_id[sizeof(vm->boot_id)] = { 0 };
+
+	memcpy(boot_id, vm->boot_id, sizeof(boot_id) - 1);
+	entry.id = vm->id;
+	entry.vpid = vm->vpid;
+	entry.page_size = vm->page_size;
+	entry.boot_id = boot_id;
+	entry.ipa_bits = vm->ipa_bits;
+	entry.features = vm->features;
+	entry.vtimer_cnt = vm->vtimer_cnt;
+	entry.ptimer_cnt = vm->ptimer_cnt;
+	entry.ptimer_offset = vm->ptimer_offset;
+	entry.fd = vm->fd;
+	entry.park_base = vm->park_base;
+	entry.n_slots = vm->nr_slots;
+	entry.n_files = vm->nr_files;
+	entry.vcpu_seal = seals->vcpu;
+	entry.vcpu_events_seal = seals->vcpu_events;
+	entry.vgic_seal = seals->vgic;
+	if (ENTRY_LIST(out, vm->nr_slots, entry.slots) && ENTRY_LIST(out, vm->nr_files, entry.files)) {
+		pack_slots(entry.slots, vm);
+		pack_files(entry.files, vm);
+		frame_add(out, &entry.base);
+	}
+	free(entry.slots);
+	free(entry.files);
+}
+
+static int unpack_slots(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm)
+{
+	int ret;
+
+	if (entry->n_slots > VM_MAX_SLOTS) {
+		pr_err("%s: VM %u: %zu memslots, at most %u expected\n", in->file, vm->id, entry->n_slots,
+		       VM_MAX_SLOTS);
+		return -EINVAL;
+	}
+	ret = entry_alloc(in, &vm->slots, entry->n_slots, sizeof(*vm->slots));
+	if (ret)
+		return ret;
+	vm->nr_slots = entry->n_slots;
+	for (size_t i = 0; i < vm->nr_slots; i++)
+		vm->slots[i] = (struct memslot){
+			.slot = entry->slots[i]->slot,
+			.flags = entry->slots[i]->flags,
+			.gpa = entry->slots[i]->gpa,
+			.size = entry->slots[i]->size,
+			.hva = entry->slots[i]->hva,
+		};
+	return 0;
+}
+
+static int unpack_files(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm)
+{
+	int ret;
+
+	if (entry->n_files > VM_MAX_FILES) {
+		pr_err("%s: VM %u: %zu files, at most %u expected\n", in->file, vm->id, entry->n_files,
+		       VM_MAX_FILES);
+		return -EINVAL;
+	}
+	ret = entry_alloc(in, &vm->files, entry->n_files, sizeof(*vm->files));
+	if (ret)
+		return ret;
+	vm->nr_files = entry->n_files;
+	for (size_t i = 0; i < vm->nr_files; i++)
+		vm->files[i] = (struct kvm_file){
+			.id = entry->files[i]->id,
+			.kind = (enum kvm_file_kind)entry->files[i]->kind,
+			.index = entry->files[i]->index,
+		};
+	return 0;
+}
+
+int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm,
+	      struct image_seals *seals)
+{
+	int ret;
+
+	vm->id = entry->id;
+	vm->vpid = entry->vpid;
+	vm->page_size = entry->page_size;
+	vm->ipa_bits = entry->ipa_bits;
+	vm->features = entry->features;
+	vm->vtimer_cnt = entry->vtimer_cnt;
+	vm->ptimer_cnt = entry->ptimer_cnt;
+	vm->ptimer_offset = entry->ptimer_offset;
+	vm->fd = entry->fd;
+	vm->park_base = entry->park_base;
+	if (strlen(entry->boot_id) != sizeof(vm->boot_id) - 1) {
+		pr_err("%s: VM %u: boot_id: %zu characters expected, %zu found\n", in->file, vm->id,
+		       sizeof(vm->boot_id) - 1, strlen(entry->boot_id));
+		return -EINVAL;
+	}
+	memcpy(vm->boot_id, entry->boot_id, sizeof(vm->boot_id));
+	*seals = (struct image_seals){
+		.vcpu = entry->vcpu_seal,
+		.vcpu_events = entry->vcpu_events_seal,
+		.vgic = entry->vgic_seal,
+	};
+	ret = unpack_slots(in, entry, vm);
+	return ret ? ret : unpack_files(in, entry, vm);
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The order in which a VM is read and rebuilt, and who says so. */
+#include <string.h>
+
+#include "fault.h"
+#include "log.h"
+#include "plan.h"
+#include "state/kvm_run.h"
+
+/* All tasks of the VMM are stopped; CRIU has not looked at its memory yet. */
+const struct plan_step plan_dump[] = {
+	{ "vCPU affinities", vcpu_capture_mpidr, "arm-vgic-v3.rst: attributes name a vCPU by its MPIDR" },
+	{ "GIC addresses", vgic_v3_capture_config, "the number of interrupts sizes the registers" },
+	{ "GIC registers", vgic_v3_capture_regs, "arm-vgic-v3.rst: with all vCPUs stopped, in any order" },
+	{ "vCPU registers", vcpu_capture_regs,
+	  "before power states: reading a register commits a PSCI reset that is pending" },
+	{ "timer interrupts", vcpu_capture_timers, "devices/vcpu.rst 2" },
+	{ "vCPU events", vcpu_capture_events, "api.rst 4.31" },
+	{ "power states", vcpu_capture_mp_state, "api.rst 4.38" },
+	{ "kvm_run pages", kvm_run_capture, "last: names each vCPU with the PC that was read" },
+};
+const size_t plan_nr_dump = sizeof(plan_dump) / sizeof(plan_dump[0]);
+
+/* Memory is in place, all tasks are stopped, no vCPU has run. The objects exist, from vm_create(). */
+const struct plan_step plan_restore[] = {
+	{ "memslots", vm_apply_memslots, "guest memory before anything that may read it" },
+	{ "vCPU initialisation", vcpu_apply_init, "api.rst 4.82: before every other ioctl on a vCPU" },
+	{ "ID and firmware registers", vcpu_apply_id_regs, "api.rst 4.68: they decide which others exist" },
+	{ "register list", vcpu_check_reg_list, "nothing is written to a host that lacks a register" },
+	{ "vCPU registers", vcpu_apply_regs,
+	  "devices/vcpu.rst: after the device attributes that reset some" },
+	{ "timer interrupts", vcpu_apply_timers, "devices/vcpu.rst 2: before a vCPU has run" },
+	{ "GIC addresses", vgic_v3_apply_config,
+	  "arm-vgic-v3.rst: after all vCPUs; INIT before registers; GICD_IIDR before the others" },
+	{ "GIC distributor", vgic_v3_apply_dist,
+	  "holds GICD_CTLR: nothing pending is queued while it is disabled" },
+	{ "GIC redistributors", vgic_v3_apply_redist,
+	  "arm-vgic-v3.rst: attributes need the restored MPIDRs" },
+	{ "GIC CPU interfaces", vgic_v3_apply_cpuif, "after the interrupts they are to signal" },
+	{ "guest counters", vcpu_apply_counters, "once per VM: the offset belongs to it, not to a vCPU" },
+	/* The barrier: from here on a vCPU may run, and its first KVM_RUN fixes ID registers for the VM. */
+	{ "pending exits", kvm_run_replay,
+	  "while every vCPU is RUNNABLE: a stopped one would sleep in KVM_RUN" },
+	{ "vCPU events", vcpu_apply_events, "after the replay: 7.x delivers an unmasked SError at once" },
+	{ "power states", vcpu_apply_mp_state, "after the replay, and after all registers" },
+	{ "kvm_run pages", kvm_run_apply, "after the replay, which wrote them" },
+	{ "fds kept aside", vm_close_parked, "the VMM must not find fds it never had" },
+};
+const size_t plan_nr_restore = sizeof(plan_restore) / sizeof(plan_restore[0]);
+
+int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, struct remote *remote)
+{
+	for (size_t i = 0; i < nr; i++) {
+		int ret = fault_injected(steps[i].name) ?: steps[i].run(vm, remote);
+
+		if (ret) {
+			pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, i + 1, nr,
+			       steps[i].name, strerror(-ret), -ret);
+			return ret;
+		}
+		pr_debug("vm %u: step %zu of %zu, %s: done\n", vm->id, i + 1, nr, steps[i].name);
+	}
+	return 0;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The two sequences, as tables. */
+#ifndef KVM_VGIC_PLAN_H
+#define KVM_VGIC_PLAN_H
+
+#include "remote/remote.h"
+#include "state/vm.h"
+
+struct plan_step {
+	const char *name;
+	int (*run)(struct vm_state *vm, struct remote *remote);
+	const char *rule; /* what puts the step in its place */
+};
+
+extern const struct plan_step plan_dump[], plan_restore[];
+extern const size_t plan_nr_dump, plan_nr_restore;
+
+/* Runs the steps in order and stops at the first that fails: 0 or its negative errno, logged with its name.
+ */
+int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, struct remote *remote);
+
+#endif

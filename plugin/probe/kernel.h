@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What only the kernel knows of a process's VMs, read by a BPF iterator. */
+#ifndef KVM_VGIC_PROBE_KERNEL_H
+#define KVM_VGIC_PROBE_KERNEL_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "probe/kvm_iter.h"
+
+/*
+ * Loads the iterator, once; later calls return what the first did. Parsing the
+ * kernel's BTF takes tens of milliseconds: to be called before tasks are frozen.
+ * 0, or a negative errno, logged: no BTF, no permission, a kernel whose
+ * structures are not known.
+ */
+int kernel_probe_load(void);
+void kernel_probe_unload(void);
+
+/* The records of @pid, in *@recs, to be freed by the caller. 0 or a negative errno, logged. */
+int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr);
+
+#endif

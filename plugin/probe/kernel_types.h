@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The fields of kernel structures that the iterator reads, and no others: the
+ * running kernel's BTF says where they are (CO-RE), and that they are there.
+ */
+#ifndef KVM_VGIC_KERNEL_TYPES_H
+#define KVM_VGIC_KERNEL_TYPES_H
+
+#define NULL ((void *)0)
+typedef _Bool bool;
+#define true 1
+#define false 0
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef short __s16;
+typedef unsigned int __u32;
+typedef int __s32;
+typedef unsigned long long __u64;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct list_head {
+	struct list_head *next;
+};
+struct hlist_node {
+	struct hlist_node *next;
+};
+struct hlist_head {
+	struct hlist_node *first;
+};
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct seq_file;
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+struct mm_struct;
+struct task_struct {
+	struct mm_struct *mm;
+};
+struct qstr {
+	const unsigned char *name;
+};
+struct dentry {
+	struct qstr d_name;
+};
+struct path {
+	struct dentry *dentry;
+};
+struct super_block {
+	unsigned long s_magic;
+};
+struct inode {
+	struct super_block *i_sb;
+};
+struct file {
+	struct path f_path;
+	struct inode *f_inode;
+	void *private_data;
+};
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+};
+
+struct kvm_vcpu;
+struct vgic_irq {
+	struct kvm_vcpu *vcpu;
+	struct kvm_vcpu *target_vcpu;
+	__u32 intid;
+	_Bool active;
+};
+struct vgic_dist {
+	_Bool in_kernel;
+	_Bool initialized;
+	__u32 vgic_model;
+	int nr_spis;
+	struct vgic_irq *spis;
+};
+struct kvm_s2_mmu {
+	__u64 vtcr;
+	__u64 split_page_chunk_size;
+};
+struct arch_timer_vm_data {
+	__u64 voffset;
+	__u64 poffset;
+};
+struct maple_tree {
+	void *ma_root;
+};
+/* 6.12; pKVM's structure of 7.x has is_protected instead. */
+struct kvm_protected_vm {
+	_Bool enabled;
+};
+struct kvm_protected_vm___7_0 {
+	_Bool is_protected;
+};
+struct kvm_arch {
+	struct kvm_s2_mmu mmu;
+	unsigned long flags;
+	unsigned long vcpu_features[1];
+	struct vgic_dist vgic;
+	struct arch_timer_vm_data timer_data;
+	unsigned long *pmu_filter;
+	struct maple_tree smccc_filter;
+	struct kvm_protected_vm pkvm;
+};
+struct kvm_memory_slot {
+	struct hlist_node id_node[2];
+	__u64 base_gfn;
+	unsigned long npages;
+	unsigned long userspace_addr;
+	__u32 flags;
+	short id;
+	__u16 as_id;
+};
+struct kvm_memslots {
+	struct hlist_head id_hash[128];
+	int node_idx;
+};
+struct kvm_kernel_irq_routing_entry {
+	__u32 gsi;
+	__u32 type;
+	union {
+		struct {
+			unsigned int irqchip;
+			unsigned int pin;
+		} irqchip;
+	};
+	struct hlist_node link;
+};
+struct kvm_irq_routing_table {
+	__u32 nr_rt_entries;
+	struct hlist_head map[];
+};
+struct kvm {
+	struct mm_struct *mm;
+	struct kvm_memslots *memslots[1];
+	atomic_t online_vcpus;
+	struct {
+		struct list_head items;
+	} irqfds;
+	struct list_head ioeventfds;
+	struct list_head coalesced_zones;
+	struct list_head devices;
+	struct kvm_irq_routing_table *irq_routing;
+	__u64 manual_dirty_log_protect;
+	__u32 dirty_ring_size;
+	_Bool override_halt_poll_ns;
+	_Bool vm_dead;
+	struct kvm_arch arch;
+};
+struct kvm_vcpu_arch {
+	__u8 iflags;
+	struct {
+		__u64 base;
+	} steal;
+};
+struct kvm_vcpu {
+	struct kvm *kvm;
+	int vcpu_id;
+	int vcpu_idx;
+	int mmio_needed;
+	int sigset_active;
+	unsigned long guest_debug;
+	struct kvm_vcpu_arch arch;
+};
+struct kvm_device {
+	struct kvm *kvm;
+};
+
+#pragma clang attribute pop
+
+#endif

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Walks the files of a process and tells what KVM keeps of each VM and has no
+ * getter for. Reads only; everything it follows is a kernel pointer read with a
+ * fault-safe helper, and every walk is bounded.
+ */
+#include "kernel_types.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#include "kvm_iter.h"
+
+#define ANON_INODE_FS_MAGIC 0x09041934
+#define MAX_CHAIN 4096 /* memslots in one hash bucket; the kernel allows 32764 in all */
+#define MAX_DEVICES 64
+#define MAX_SPIS 1024
+#define MAX_ROUTES 4096
+#define KVM_IRQ_ROUTING_IRQCHIP 1
+
+char _license[] SEC("license") = "GPL";
+
+struct walk {
+	struct seq_file *seq;
+	unsigned long long kvm; /* as integers: pointers in a type of ours would be relocated */
+	unsigned long long at, aux;
+	unsigned int fd;
+	unsigned int result;
+};
+
+static void emit(struct seq_file *seq, struct kvm_rec *rec)
+{
+	bpf_seq_write(seq, rec, sizeof(*rec));
+}
+
+static int emit_slot(__u32 i, struct walk *w)
+{
+	struct hlist_node *node = (void *)w->at;
+	struct kvm_rec rec = { .type = KVM_REC_SLOT, .fd = w->fd, .kvm = w->kvm };
+	struct kvm_memory_slot *slot;
+
+	if (!node)
+		return 1;
+	slot = (void *)node - bpf_core_field_offset(struct kvm_memory_slot, id_node) -
+	       w->aux * sizeof(void *) * 2;
+	rec.slot.gpa = BPF_CORE_READ(slot, base_gfn);
+	rec.slot.npages = BPF_CORE_READ(slot, npages);
+	rec.slot.hva = BPF_CORE_READ(slot, userspace_addr);
+	rec.slot.flags = BPF_CORE_READ(slot, flags);
+	rec.slot.id = (unsigned short)BPF_CORE_READ(slot, id) | (__u32)BPF_CORE_READ(slot, as_id) << 16;
+	emit(w->seq, &rec);
+	w->at = (unsigned long long)BPF_CORE_READ(node, next);
+	return 0;
+}
+
+static int walk_bucket(__u32 i, struct walk *w)
+{
+	struct kvm *kvm = (void *)w->kvm;
+	struct kvm_memslots *slots = BPF_CORE_READ(kvm, memslots[0]);
+	struct hlist_head *heads = (void *)slots + bpf_core_field_offset(struct kvm_memslots, id_hash);
+	struct hlist_node *first = NULL;
+
+	bpf_probe_read_kernel(&first, sizeof(first), (void *)heads + i * sizeof(void *));
+	w->at = (unsigned long long)first;
+	w->aux = BPF_CORE_READ(slots, node_idx);
+	bpf_loop(MAX_CHAIN, emit_slot, w, 0);
+	return 0;
+}
+
+static int count_device(__u32 i, struct walk *w)
+{
+	struct list_head *node = (void *)w->at;
+
+	node = BPF_CORE_READ(node, next);
+	if (!node || (unsigned long long)node == w->aux)
+		return 1;
+	w->at = (unsigned long long)node;
+	w->result++;
+	return 0;
+}
+
+/* Not the identity map of all SPIs, which is what KVM makes when the GIC is initialised. */
+static int check_route(__u32 i, struct walk *w)
+{
+	struct kvm_irq_routing_table *table = (void *)w->at;
+	struct kvm_kernel_irq_routing_entry *e;
+	struct hlist_node *first = NULL;
+	void *map;
+
+	if (i >= w->aux)
+		return 1;
+	map = (void *)table + bpf_core_field_offset(struct kvm_irq_routing_table, map);
+	bpf_probe_read_kernel(&first, sizeof(first), map + i * sizeof(void *));
+	if (!first) {
+		w->result = 1;
+		return 1;
+	}
+	e = (void *)first - bpf_core_field_offset(struct kvm_kernel_irq_routing_entry, link);
+	if (BPF_CORE_READ(e, type) != KVM_IRQ_ROUTING_IRQCHIP || BPF_CORE_READ(e, irqchip.pin) != i ||
+	    BPF_CORE_READ(first, next))
+		w->result = 1;
+	return w->result ? 1 : 0;
+}
+
+static int emit_active(__u32 i, struct walk *w)
+{
+	struct kvm_rec rec = { .type = KVM_REC_ACTIVE, .fd = w->fd, .kvm = w->kvm };
+	struct kvm_vcpu *holder;
+	struct vgic_irq *irq;
+
+	if (i >= w->aux)
+		return 1;
+	/* The size of the element is the running kernel's, not that of the few fields named here. */
+	irq = (void *)w->at + i * bpf_core_type_size(struct vgic_irq);
+	holder = BPF_CORE_READ(irq, vcpu);
+	if (!BPF_CORE_READ_BITFIELD_PROBED(irq, active) || !holder ||
+	    holder == BPF_CORE_READ(irq, target_vcpu))
+		return 0;
+	rec.active.intid = BPF_CORE_READ(irq, intid);
+	rec.active.vcpu_idx = BPF_CORE_READ(holder, vcpu_idx);
+	emit(w->seq, &rec);
+	return 0;
+}
+
+static bool list_is_empty(void *head)
+{
+	struct list_head *list = head;
+
+	return (void *)BPF_CORE_READ(list, next) == head;
+}
+
+static bool is_protected(struct kvm *kvm)
+{
+	struct kvm_protected_vm___7_0 *pkvm = (void *)kvm + bpf_core_field_offset(struct kvm, arch.pkvm);
+
+	if (bpf_core_field_exists(struct kvm_protected_vm___7_0, is_protected))
+		return BPF_CORE_READ_BITFIELD_PROBED(pkvm, is_protected);
+	return BPF_CORE_READ_BITFIELD_PROBED(kvm, arch.pkvm.enabled);
+}
+
+static bool has_own_routes(struct kvm *kvm)
+{
+	struct kvm_irq_routing_table *table = BPF_CORE_READ(kvm, irq_routing);
+	struct walk w = { .at = (unsigned long long)table };
+
+	w.aux = table ? BPF_CORE_READ(table, nr_rt_entries) : 0;
+	if (w.aux != (__u32)BPF_CORE_READ(kvm, arch.vgic.nr_spis))
+		return true;
+	bpf_loop(MAX_ROUTES, check_route, &w, 0);
+	return w.result;
+}
+
+static unsigned int find_state(struct kvm *kvm)
+{
+	void *base = kvm;
+	unsigned int has = 0;
+
+#define HAS(what, condition) has |= (condition) ? 1u << (what) : 0
+	HAS(KVM_HAS_IRQFD, !list_is_empty(base + bpf_core_field_offset(struct kvm, irqfds.items)));
+	HAS(KVM_HAS_IOEVENTFD, !list_is_empty(base + bpf_core_field_offset(struct kvm, ioeventfds)));
+	HAS(KVM_HAS_COALESCED_MMIO,
+	    !list_is_empty(base + bpf_core_field_offset(struct kvm, coalesced_zones)));
+	HAS(KVM_HAS_ROUTING, BPF_CORE_READ(kvm, arch.vgic.initialized) && has_own_routes(kvm));
+	HAS(KVM_HAS_DIRTY_RING, BPF_CORE_READ(kvm, dirty_ring_size));
+	HAS(KVM_HAS_MANUAL_DIRTY_LOG, BPF_CORE_READ(kvm, manual_dirty_log_protect));
+	HAS(KVM_HAS_HALT_POLL, BPF_CORE_READ(kvm, override_halt_poll_ns));
+	HAS(KVM_HAS_PMU_FILTER, BPF_CORE_READ(kvm, arch.pmu_filter));
+	HAS(KVM_HAS_SMCCC_FILTER, BPF_CORE_READ(kvm, arch.smccc_filter.ma_root));
+	HAS(KVM_HAS_PROTECTED, is_protected(kvm));
+	HAS(KVM_HAS_DEAD, BPF_CORE_READ(kvm, vm_dead));
+	HAS(KVM_HAS_SPLIT_CHUNK, BPF_CORE_READ(kvm, arch.mmu.split_page_chunk_size));
+#undef HAS
+	return has;
+}
+
+static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_struct *mm)
+{
+	struct kvm_rec rec = { .type = KVM_REC_VM, .fd = ctx->fd, .kvm = (unsigned long long)kvm };
+	struct walk w = { .seq = ctx->meta->seq, .kvm = rec.kvm, .fd = ctx->fd };
+
+	w.at = w.aux = rec.kvm + bpf_core_field_offset(struct kvm, devices);
+	bpf_loop(MAX_DEVICES, count_device, &w, 0);
+	rec.vm.nr_devices = w.result;
+
+	rec.vm.vtcr = BPF_CORE_READ(kvm, arch.mmu.vtcr);
+	rec.vm.flags = BPF_CORE_READ(kvm, arch.flags);
+	rec.vm.features = BPF_CORE_READ(kvm, arch.vcpu_features[0]);
+	rec.vm.poffset = BPF_CORE_READ(kvm, arch.timer_data.poffset);
+	rec.vm.nr_vcpus = BPF_CORE_READ(kvm, online_vcpus.counter);
+	rec.vm.vgic_model = BPF_CORE_READ(kvm, arch.vgic.vgic_model);
+	rec.vm.vgic_in_kernel = BPF_CORE_READ(kvm, arch.vgic.in_kernel);
+	rec.vm.vgic_initialized = BPF_CORE_READ(kvm, arch.vgic.initialized);
+	rec.vm.same_mm = BPF_CORE_READ(kvm, mm) == mm;
+	rec.vm.has = find_state(kvm);
+	emit(w.seq, &rec);
+
+	bpf_loop(128, walk_bucket, &w, 0);
+
+	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.vgic.spis);
+	w.aux = w.at ? BPF_CORE_READ(kvm, arch.vgic.nr_spis) : 0;
+	bpf_loop(MAX_SPIS, emit_active, &w, 0);
+}
+
+static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
+{
+	struct kvm_rec rec = { .type = KVM_REC_VCPU, .fd = ctx->fd };
+
+	rec.kvm = (unsigned long long)BPF_CORE_READ(vcpu, kvm);
+	rec.vcpu.idx = BPF_CORE_READ(vcpu, vcpu_idx);
+	rec.vcpu.id = BPF_CORE_READ(vcpu, vcpu_id);
+	rec.vcpu.mmio_needed = BPF_CORE_READ(vcpu, mmio_needed);
+	rec.vcpu.iflags = BPF_CORE_READ(vcpu, arch.iflags);
+	rec.vcpu.sigset_active = BPF_CORE_READ(vcpu, sigset_active);
+	rec.vcpu.guest_debug = BPF_CORE_READ(vcpu, guest_debug);
+	rec.vcpu.steal_base = BPF_CORE_READ(vcpu, arch.steal.base);
+	emit(ctx->meta->seq, &rec);
+}
+
+static void emit_device(struct bpf_iter__task_file *ctx, struct kvm_device *dev)
+{
+	struct kvm_rec rec = { .type = KVM_REC_DEVICE, .fd = ctx->fd };
+
+	rec.kvm = (unsigned long long)BPF_CORE_READ(dev, kvm);
+	emit(ctx->meta->seq, &rec);
+}
+
+SEC("iter/task_file")
+int kvm_files(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	char name[24] = "";
+	void *object;
+
+	if (!file || !task || BPF_CORE_READ(file, f_inode, i_sb, s_magic) != ANON_INODE_FS_MAGIC)
+		return 0;
+	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
+	object = BPF_CORE_READ(file, private_data);
+	if (!bpf_strncmp(name, sizeof("kvm-vm"), "kvm-vm"))
+		emit_vm(ctx, object, BPF_CORE_READ(task, mm));
+	else if (!bpf_strncmp(name, sizeof("kvm-vcpu:") - 1, "kvm-vcpu:"))
+		emit_vcpu(ctx, object);
+	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3"))
+		emit_device(ctx, object);
+	return 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the BPF iterator tells user space: one record of fixed size per object it meets. */
+#ifndef KVM_VGIC_KVM_ITER_H
+#define KVM_VGIC_KVM_ITER_H
+
+enum kvm_rec_type {
+	KVM_REC_VM = 1, /* of a VM fd */
+	KVM_REC_SLOT,	/* of a VM fd, after its KVM_REC_VM */
+	KVM_REC_ACTIVE, /* likewise: an SPI active on a vCPU that its IROUTER does not name */
+	KVM_REC_VCPU,	/* of a vCPU fd */
+	KVM_REC_DEVICE, /* of a device fd */
+};
+
+/* State that has no getter and is not carried: a bit each in kvm_rec.vm.has. */
+enum kvm_has {
+	KVM_HAS_IRQFD,
+	KVM_HAS_IOEVENTFD,
+	KVM_HAS_COALESCED_MMIO,
+	KVM_HAS_ROUTING,
+	KVM_HAS_DIRTY_RING,
+	KVM_HAS_MANUAL_DIRTY_LOG,
+	KVM_HAS_HALT_POLL,
+	KVM_HAS_PMU_FILTER,
+	KVM_HAS_SMCCC_FILTER,
+	KVM_HAS_PROTECTED,
+	KVM_HAS_DEAD,
+	KVM_HAS_SPLIT_CHUNK,
+};
+
+struct kvm_rec {
+	unsigned int type;
+	unsigned int fd;
+	unsigned long long kvm; /* address of struct kvm: tells VMs apart, nothing else */
+	union {
+		struct {
+			unsigned long long vtcr, flags, features;
+			unsigned long long poffset;
+			unsigned int has;
+			unsigned int nr_vcpus, nr_devices, vgic_model;
+			unsigned char same_mm, vgic_in_kernel, vgic_initialized, pad[5];
+		} vm;
+		struct {
+			unsigned long long gpa, npages, hva;
+			unsigned int flags, id;
+		} slot;
+		struct {
+			unsigned int intid, vcpu_idx;
+		} active;
+		struct {
+			unsigned long long guest_debug, steal_base;
+			unsigned int idx, id;
+			unsigned int mmio_needed, iflags, sigset_active;
+		} vcpu;
+	};
+};
+
+#endif

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* /proc/PID/fd, maps and status, as far as KVM is in them. */
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "probe/proc.h"
+
+#define KVM_MISC_MAJOR 10
+#define KVM_MISC_MINOR 232
+#define ANON "anon_inode:"
+
+static int failed(pid_t pid, const char *what)
+{
+	int err = errno ?: EIO;
+
+	/* A running task may end meanwhile: whether that is an error is for the caller to say. */
+	if (err == ENOENT || err == ESRCH)
+		return -ESRCH;
+	pr_err("pid %d: cannot read /proc/%d/%s: %s (errno %d)\n", pid, pid, what, strerror(err), err);
+	return -err;
+}
+
+/* One more element at the end of an array, zeroed, or NULL. */
+static void *grow(void *array, size_t *nr, size_t size)
+{
+	void **at = array, *more = reallocarray(*at, *nr + 1, size);
+
+	if (!more)
+		return NULL;
+	*at = more;
+	return memset((char *)more + (*nr)++ * size, 0, size);
+}
+
+static int is_kvm_device(int dirfd, const char *name)
+{
+	struct stat st;
+
+	return !fstatat(dirfd, name, &st, 0) && S_ISCHR(st.st_mode) && major(st.st_rdev) == KVM_MISC_MAJOR &&
+	       minor(st.st_rdev) == KVM_MISC_MINOR;
+}
+
+/* The kind of fd that @link names, or -1: not KVM's. By number for /dev/kvm, which may be called anything. */
+static int fd_kind(int dirfd, const char *name, const char *link)
+{
+	if (!strncmp(link, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
+		return PROC_FD_VCPU;
+	if (!strcmp(link, ANON "kvm-vm"))
+		return PROC_FD_VM;
+	if (!strcmp(link, ANON "kvm-arm-vgic-v3"))
+		return PROC_FD_VGIC_V3;
+	if (!strncmp(link, ANON "kvm-", strlen(ANON "kvm-")) ||
+	    !strncmp(link, ANON "[kvm-", strlen(ANON "[kvm-")))
+		return PROC_FD_OTHER;
+	return link[0] == '/' && is_kvm_device(dirfd, name) ? PROC_FD_SYSTEM : -1;
+}
+
+static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
+{
+	int fd = atoi(name), kind;
+	char link[256] = "";
+	struct proc_fd *found;
+
+	if (fd > scan->max_fd)
+		scan->max_fd = fd;
+	if (readlinkat(dirfd, name, link, sizeof(link) - 1) < 0)
+		return errno == ENOENT ? 0 : -errno; /* closed meanwhile, by a task that still runs */
+	kind = fd_kind(dirfd, name, link);
+	if (kind < 0)
+		return 0;
+	found = grow(&scan->fds, &scan->nr_fds, sizeof(*found));
+	if (!found)
+		return -ENOMEM;
+	found->fd = fd;
+	found->kind = kind;
+	snprintf(found->name, sizeof(found->name), "%.47s", link);
+	return 0;
+}
+
+static int scan_fds(pid_t pid, struct proc_scan *scan)
+{
+	char path[32];
+	struct dirent *de;
+	int ret = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	dir = opendir(path);
+	if (!dir)
+		return failed(pid, "fd");
+	while (!ret && (de = readdir(dir)))
+		if (de->d_name[0] != '.')
+			ret = scan_fd(scan, dirfd(dir), de->d_name);
+	closedir(dir);
+	if (ret) {
+		errno = -ret;
+		return failed(pid, "fd");
+	}
+	return 0;
+}
+
+static int scan_map(struct proc_scan *scan, const char *line)
+{
+	uint64_t start, end, offset;
+	struct proc_map *map;
+	char perms[5];
+	int name = 0;
+
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %*u %n", &start, &end, perms, &offset,
+		   &name) != 4 ||
+	    strncmp(line + name, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
+		return 0;
+	map = grow(&scan->maps, &scan->nr_maps, sizeof(*map));
+	if (!map)
+		return -ENOMEM;
+	*map = (struct proc_map){
+		.start = start,
+		.size = end - start,
+		.offset = offset,
+		.prot = (perms[0] == 'r' ? PROT_READ : 0) | (perms[1] == 'w' ? PROT_WRITE : 0) |
+			(perms[2] == 'x' ? PROT_EXEC : 0),
+		.is_shared = perms[3] == 's',
+		.vcpu_id = strtoul(line + name + strlen(ANON "kvm-vcpu:"), NULL, 10),
+	};
+	return 0;
+}
+
+/* Calls @use for each line of /proc/PID/@name, until it answers other than 0. */
+static int for_each_line(pid_t pid, const char *name, struct proc_scan *scan,
+			 int (*use)(struct proc_scan *scan, const char *line))
+{
+	char path[32], *line = NULL;
+	size_t room = 0;
+	int ret = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	file = fopen(path, "re");
+	if (!file)
+		return failed(pid, name);
+	while (!ret && getline(&line, &room, file) > 0)
+		ret = use(scan, line);
+	free(line);
+	fclose(file);
+	if (ret < 0) {
+		errno = -ret;
+		return failed(pid, name);
+	}
+	return 0;
+}
+
+static int scan_status(struct proc_scan *scan, const char *line)
+{
+	const char *last;
+
+	if (strncmp(line, "NSpid:", 6))
+		return 0;
+	last = strrchr(line, '\t');
+	scan->vpid = last ? atoi(last + 1) : 0;
+	return 1;
+}
+
+int proc_scan(pid_t pid, struct proc_scan *scan)
+{
+	int ret;
+
+	*scan = (struct proc_scan){ .max_fd = -1 };
+	ret = scan_fds(pid, scan);
+	if (!ret)
+		ret = for_each_line(pid, "maps", scan, scan_map);
+	if (!ret)
+		ret = for_each_line(pid, "status", scan, scan_status);
+	if (!ret && scan->vpid <= 0)
+		ret = -ESRCH;
+	return ret;
+}
+
+void proc_scan_free(struct proc_scan *scan)
+{
+	free(scan->fds);
+	free(scan->maps);
+	*scan = (struct proc_scan){ .max_fd = -1 };
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What /proc tells of a process: its KVM file descriptors and its mappings of vCPUs. */
+#ifndef KVM_VGIC_PROBE_PROC_H
+#define KVM_VGIC_PROBE_PROC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum proc_fd_kind {
+	PROC_FD_SYSTEM, /* /dev/kvm */
+	PROC_FD_VM,
+	PROC_FD_VCPU,
+	PROC_FD_VGIC_V3,
+	PROC_FD_OTHER, /* another fd of KVM's, by its name */
+};
+
+struct proc_fd {
+	int fd;
+	enum proc_fd_kind kind;
+	char name[48]; /* the link: "anon_inode:kvm-vcpu:3" */
+};
+
+struct proc_map {
+	uint64_t start, size, offset; /* bytes */
+	uint32_t prot;		      /* PROT_* */
+	int is_shared;
+	uint32_t vcpu_id;
+};
+
+struct proc_scan {
+	struct proc_fd *fds;
+	size_t nr_fds;
+	struct proc_map *maps;
+	size_t nr_maps;
+	int max_fd; /* of all open ones, KVM's or not */
+	int vpid;   /* pid in the innermost namespace */
+};
+
+/*
+ * Fills *@scan, to be freed by proc_scan_free() whatever is returned. 0 or a negative
+ * errno, logged, but for -ESRCH: @pid has ended.
+ */
+int proc_scan(pid_t pid, struct proc_scan *scan);
+void proc_scan_free(struct proc_scan *scan);
+
+#endif

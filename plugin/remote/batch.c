@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Building a list of calls, and one error line for the one that failed. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+
+#include "log.h"
+#include "remote/remote.h"
+#include "uapi/kvm_arm64.h"
+
+/* The first level is kept outside of the list of calls, which moves as it grows. */
+union two_level {
+	struct kvm_one_reg reg;
+	struct kvm_device_attr attr;
+};
+
+static struct remote_call *batch_add(struct batch *b, const char *what)
+{
+	static struct remote_call nowhere;
+
+	if (b->nr == b->room) {
+		size_t room = b->room ? 2 * b->room : 64;
+		struct remote_call *calls = reallocarray(b->calls, room, sizeof(*calls));
+
+		if (!calls) {
+			b->no_memory = true;
+			return &nowhere;
+		}
+		b->calls = calls;
+		b->room = room;
+	}
+
+	b->calls[b->nr] = (struct remote_call){ .what = what, .vcpu = b->vcpu };
+	return &b->calls[b->nr++];
+}
+
+struct remote_call *batch_syscall(struct batch *b, const char *what, long nr, uint64_t a0, uint64_t a1,
+				  uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
+{
+	struct remote_call *call = batch_add(b, what);
+
+	call->nr = nr;
+	memcpy(call->arg, (uint64_t[]){ a0, a1, a2, a3, a4, a5 }, sizeof(call->arg));
+	return call;
+}
+
+struct remote_call *batch_ioctl_value(struct batch *b, int fd, unsigned long req, uint64_t value,
+				      const char *what)
+{
+	return batch_syscall(b, what, SYS_ioctl, fd, req, value, 0, 0, 0);
+}
+
+struct remote_call *batch_ioctl(struct batch *b, int fd, unsigned long req, void *data, uint32_t size,
+				const char *what)
+{
+	struct remote_call *call = batch_ioctl_value(b, fd, req, 0, what);
+
+	call->data_arg = 2;
+	call->data = data;
+	call->size = size;
+	call->writes_back = _IOC_DIR(req) & _IOC_READ;
+	return call;
+}
+
+static struct remote_call *add_two_level(struct batch *b, int fd, unsigned long req, union two_level arg,
+					 uint32_t size, uint32_t inner_at, void *value, uint32_t value_size,
+					 const char *what)
+{
+	union two_level *kept = malloc(sizeof(*kept));
+	struct remote_call *call;
+
+	if (!kept) {
+		b->no_memory = true;
+		return batch_add(b, what);
+	}
+	*kept = arg;
+	call = batch_ioctl(b, fd, req, kept, size, what);
+	call->owned = true;
+	call->inner = value;
+	call->inner_size = value_size;
+	call->inner_at = inner_at;
+	call->writes_back = req == KVM_GET_ONE_REG || req == KVM_GET_DEVICE_ATTR;
+	return call;
+}
+
+static struct remote_call *add_reg(struct batch *b, int fd, unsigned long req, uint64_t id, void *value,
+				   const char *what)
+{
+	union two_level arg = { .reg.id = id };
+	struct remote_call *call =
+		add_two_level(b, fd, req, arg, sizeof(arg.reg), offsetof(struct kvm_one_reg, addr), value,
+			      kvm_reg_size(id), what);
+
+	call->detail = id;
+	return call;
+}
+
+struct remote_call *batch_get_reg(struct batch *b, int fd, uint64_t id, void *value)
+{
+	return add_reg(b, fd, KVM_GET_ONE_REG, id, value, "KVM_GET_ONE_REG");
+}
+
+struct remote_call *batch_set_reg(struct batch *b, int fd, uint64_t id, const void *value)
+{
+	return add_reg(b, fd, KVM_SET_ONE_REG, id, (void *)value, "KVM_SET_ONE_REG");
+}
+
+static struct remote_call *add_attr(struct batch *b, int fd, unsigned long req, uint32_t group, uint64_t attr,
+				    void *value, uint32_t size, const char *what)
+{
+	union two_level arg = { .attr = { .group = group, .attr = attr } };
+	struct remote_call *call = add_two_level(b, fd, req, arg, sizeof(arg.attr),
+						 offsetof(struct kvm_device_attr, addr), value, size, what);
+
+	call->detail = attr;
+	return call;
+}
+
+struct remote_call *batch_get_attr(struct batch *b, int fd, uint32_t group, uint64_t attr, void *value,
+				   uint32_t size, const char *what)
+{
+	return add_attr(b, fd, KVM_GET_DEVICE_ATTR, group, attr, value, size, what);
+}
+
+struct remote_call *batch_set_attr(struct batch *b, int fd, uint32_t group, uint64_t attr, const void *value,
+				   uint32_t size, const char *what)
+{
+	return add_attr(b, fd, KVM_SET_DEVICE_ATTR, group, attr, (void *)value, size, what);
+}
+
+/* The first call that failed without leave to, or NULL. */
+static const struct remote_call *first_failure(const struct batch *b)
+{
+	for (size_t i = 0; i < b->nr; i++)
+		if (!b->calls[i].done ||
+		    (b->calls[i].result < 0 && b->calls[i].result != -b->calls[i].may_fail))
+			return &b->calls[i];
+	return NULL;
+}
+
+static void log_failure(const struct batch *b, const struct remote_call *call, int err)
+{
+	char object[32] = "";
+
+	if (call->vcpu >= 0)
+		snprintf(object, sizeof(object), "vcpu %d: ", call->vcpu);
+	pr_err("vm %u: %s: %s%s (%#" PRIx64 "): %s (errno %d)\n", b->vm, b->step, object, call->what,
+	       call->detail, strerror(-err), -err);
+}
+
+static int run(struct batch *b, bool log)
+{
+	const struct remote_call *failed;
+	int ret;
+
+	if (b->no_memory) {
+		pr_err("vm %u: %s: out of memory\n", b->vm, b->step);
+		return -ENOMEM;
+	}
+	ret = b->remote->ops->exec(b->remote, b->calls, b->nr);
+	if (ret) {
+		pr_err("vm %u: %s: cannot run system calls in the VMM: %s (errno %d)\n", b->vm, b->step,
+		       strerror(-ret), -ret);
+		return ret;
+	}
+	failed = first_failure(b);
+	if (!failed)
+		return 0;
+	ret = failed->done ? (int)failed->result : -EIO;
+	if (log)
+		log_failure(b, failed, ret);
+	return ret;
+}
+
+int batch_run(struct batch *b)
+{
+	return run(b, true);
+}
+
+int batch_try(struct batch *b)
+{
+	return run(b, false);
+}
+
+void batch_reset(struct batch *b)
+{
+	for (size_t i = 0; i < b->nr; i++)
+		if (b->calls[i].owned)
+			free(b->calls[i].data);
+	b->nr = 0;
+	b->no_memory = false;
+}
+
+void batch_fini(struct batch *b)
+{
+	batch_reset(b);
+	free(b->calls);
+	b->calls = NULL;
+	b->room = 0;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The loop that runs inside the task: what it is given, and where it is. */
+#ifndef KVM_VGIC_BATCH_CODE_H
+#define KVM_VGIC_BATCH_CODE_H
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+/*
+ * One call as the loop reads it. @result is also an input: the errno that does
+ * not end the loop, or 0.
+ */
+struct batch_slot {
+	uint64_t nr;
+	uint64_t arg[6];
+	int64_t result;
+};
+_Static_assert(sizeof(struct batch_slot) == 64, "batch_code.S steps by 64");
+
+extern const uint32_t batch_code[], batch_code_end[];
+#endif
+
+#endif

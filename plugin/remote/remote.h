@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * System calls in somebody's mm.
+ *
+ * KVM answers -EIO to every ioctl that does not come from the mm that created
+ * the VM, so state is read and written inside the VMM. A caller fills a batch of
+ * calls and runs it; who executes it is behind struct remote: the stopped task
+ * (task.c), or a fake that records (test/unit).
+ */
+#ifndef KVM_VGIC_REMOTE_H
+#define KVM_VGIC_REMOTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * One system call. Where @data is set, argument @data_arg is the address of a
+ * copy of it in the remote mm; where @inner is set, the u64 at @data + @inner_at
+ * is the address of a copy of that: the second level of KVM_GET_ONE_REG and
+ * KVM_GET_DEVICE_ATTR.
+ */
+struct remote_call {
+	long nr;
+	uint64_t arg[6];
+	int data_arg; /* index of the argument that points to @data */
+	void *data;
+	uint32_t size; /* bytes */
+	void *inner;
+	uint32_t inner_size, inner_at; /* bytes */
+	bool owned;		       /* @data was allocated by the batch, and goes with it */
+	bool writes_back; /* the call answers in the innermost of the two; else they are only read */
+
+	int may_fail;	  /* an errno that is an answer, and does not end the batch; 0: none is */
+	const char *what; /* for the error line: "KVM_SET_ONE_REG", "GICD_CTLR" */
+	uint64_t detail;  /* likewise: a register id or an offset */
+	int32_t vcpu;	  /* likewise: the vCPU it concerns, or -1 */
+	int64_t result;	  /* as the kernel returns it: negative errno, or the value */
+	bool done;	  /* it was executed */
+};
+
+struct remote;
+
+struct remote_ops {
+	/*
+	 * Executes @calls in order, ends after the first that fails otherwise than by may_fail.
+	 * 0 when it got through or ended so; a negative errno when the remote side
+	 * itself failed: -ETIMEDOUT, -ESRCH, -EIO.
+	 */
+	int (*exec)(struct remote *remote, struct remote_call *calls, size_t nr);
+	int (*read)(struct remote *remote, uint64_t addr, void *buf, size_t size);
+	int (*write)(struct remote *remote, uint64_t addr, const void *buf, size_t size);
+};
+
+struct remote {
+	const struct remote_ops *ops;
+};
+
+/* A growing list of calls on one remote. The context names a failing call. */
+struct batch {
+	struct remote *remote;
+	struct remote_call *calls;
+	size_t nr, room;
+	bool no_memory;	  /* a call could not be added: batch_run() says -ENOMEM */
+	uint32_t vm;	  /* for the error line */
+	const char *step; /* likewise */
+	int32_t vcpu;	  /* given to the calls added from now on; -1: the VM or a device */
+};
+
+#define BATCH(remote_, vm_, step_)                                                                           \
+	{                                                                                                    \
+		.remote = (remote_), .vm = (vm_), .step = (step_), .vcpu = -1                                \
+	}
+
+/*
+ * Each adds a call and returns it, for may_fail or for its result, valid until the next is added: keep
+ * the index (batch.nr - 1) instead where more follow. Buffers must live until batch_run().
+ */
+struct remote_call *batch_syscall(struct batch *b, const char *what, long nr, uint64_t a0, uint64_t a1,
+				  uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
+struct remote_call *batch_ioctl(struct batch *b, int fd, unsigned long req, void *data, uint32_t size,
+				const char *what);
+struct remote_call *batch_ioctl_value(struct batch *b, int fd, unsigned long req, uint64_t value,
+				      const char *what);
+struct remote_call *batch_get_reg(struct batch *b, int fd, uint64_t id, void *value);
+struct remote_call *batch_set_reg(struct batch *b, int fd, uint64_t id, const void *value);
+struct remote_call *batch_get_attr(struct batch *b, int fd, uint32_t group, uint64_t attr, void *value,
+				   uint32_t size, const char *what);
+struct remote_call *batch_set_attr(struct batch *b, int fd, uint32_t group, uint64_t attr, const void *value,
+				   uint32_t size, const char *what);
+
+/*
+ * Runs all added calls. 0, or the negative errno of the first that failed, which
+ * has then been logged with VM, step, vCPU and register, and no later one was
+ * executed. The results stay until batch_reset().
+ */
+int batch_run(struct batch *b);
+
+/* batch_run() without the log line, for calls whose failure is an answer. */
+int batch_try(struct batch *b);
+
+/* Forgets the calls, keeps the context. batch_fini() frees. */
+void batch_reset(struct batch *b);
+void batch_fini(struct batch *b);
+
+#endif

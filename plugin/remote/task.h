@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A remote that runs its calls in a stopped task whose tracer we are. */
+#ifndef KVM_VGIC_REMOTE_TASK_H
+#define KVM_VGIC_REMOTE_TASK_H
+
+#include <sys/types.h>
+
+#include "remote/remote.h"
+
+/*
+ * Opens a session on thread group leader @pid, which this process has stopped by
+ * ptrace. Everything that is changed in the task meanwhile (registers, SVE state,
+ * signal mask, eight bytes of code, one mapping) is put back by
+ * task_remote_close(). 0 and *@remote, or a negative errno, logged.
+ */
+int task_remote_open(pid_t pid, struct remote **remote);
+
+/*
+ * 0, or a negative errno, logged: the task is then not what it was, and must not
+ * run. NULL is nothing to close.
+ */
+int task_remote_close(struct remote *remote);
+
+#endif

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See signals.h. */
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "signals.h"
+
+static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+#define NR_SIGNALS (sizeof(signals) / sizeof(signals[0]))
+
+static struct sigaction before[NR_SIGNALS];
+static volatile sig_atomic_t held;
+static bool holding;
+
+static void note(int sig)
+{
+	held = sig;
+}
+
+/* Those that criu's caller ignores or handles do not kill it: they stay as they are. */
+void signals_hold(void)
+{
+	struct sigaction act = { .sa_handler = note, .sa_flags = SA_RESTART };
+
+	if (holding)
+		return;
+	holding = true;
+	held = 0;
+	for (size_t i = 0; i < NR_SIGNALS; i++) {
+		sigaction(signals[i], NULL, &before[i]);
+		if (before[i].sa_handler == SIG_DFL)
+			sigaction(signals[i], &act, NULL);
+	}
+}
+
+int signals_held(void)
+{
+	return held;
+}
+
+int signals_release(void)
+{
+	if (!holding)
+		return 0;
+	holding = false;
+	for (size_t i = 0; i < NR_SIGNALS; i++)
+		sigaction(signals[i], &before[i], NULL);
+	return held;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The page a vCPU shares with its VMM, and the exit that may be pending in it. */
+#ifndef KVM_VGIC_STATE_KVM_RUN_H
+#define KVM_VGIC_STATE_KVM_RUN_H
+
+#include "state/vm.h"
+
+struct remote;
+
+/* Reads each vCPU's page and decides whether KVM owes it the completion of an MMIO access. */
+int kvm_run_capture(struct vm_state *vm, struct remote *remote);
+
+/*
+ * Replaces each mapping of a vCPU by an anonymous copy, which CRIU can dump, and
+ * makes sure that no vCPU runs meanwhile: a VMM left alone with the copies (criu was
+ * killed) gets EINTR from KVM_RUN. Undone by kvm_run_swap_in(), also after failing
+ * half way.
+ */
+int kvm_run_swap_out(struct vm_state *vm, struct remote *remote);
+int kvm_run_swap_in(struct vm_state *vm, struct remote *remote);
+
+/*
+ * Restore, after all other state of the VM: the first KVM_RUN of any vCPU locks ID
+ * registers and filters of the VM. A vCPU with a pending exit takes it once more.
+ */
+int kvm_run_replay(struct vm_state *vm, struct remote *remote);
+
+/* Restore, last: the page as the VMM left it, an answer to a pending exit among it, and
+ * its mappings over the copies that CRIU restored. */
+int kvm_run_apply(struct vm_state *vm, struct remote *remote);
+
+#endif

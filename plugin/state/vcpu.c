@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vCPU registers, timers and power states (Documentation/virt/kvm/api.rst 4.68,
+ * 4.82; devices/vcpu.rst).
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "remote/remote.h"
+#include "state/vm.h"
+
+const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id)
+{
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		if (vcpu->regs[i].id == id)
+			return (const uint64_t *)vcpu->regs[i].value;
+	return NULL;
+}
+
+/* Runs the batch that @add fills for every vCPU, and frees it. */
+static int for_each_vcpu(struct vm_state *vm, struct remote *remote, const char *step,
+			 void (*add)(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu))
+{
+	struct batch b = BATCH(remote, vm->id, step);
+	int ret;
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		b.vcpu = i;
+		add(&b, vm, &vm->vcpus[i]);
+	}
+	ret = batch_run(&b);
+	batch_fini(&b);
+	return ret;
+}
+
+/* The first register that is read: here it shows whether a vCPU was initialised. */
+int vcpu_capture_mpidr(struct vm_state *vm, struct remote *remote)
+{
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++) {
+		struct vcpu_state *vcpu = &vm->vcpus[i];
+		struct batch b = BATCH(remote, vm->id, "vCPU affinities");
+
+		b.vcpu = i;
+		batch_get_reg(&b, vcpu->fd, ARM64_MPIDR_EL1, &vcpu->mpidr)->may_fail = ENOEXEC;
+		ret = batch_run(&b);
+		if (!ret && b.calls[0].result) {
+			pr_err("vm %u: vcpu %zu (id %u): a vCPU without KVM_ARM_VCPU_INIT: not supported by "
+			       "this "
+			       "version: dump the VM when it has been set up\n",
+			       vm->id, i, vcpu->id);
+			ret = -ENOEXEC;
+		}
+		batch_fini(&b);
+	}
+	return ret;
+}
+
+/* KVM_GET_REG_LIST of @vcpu into @list, which has room for VCPU_MAX_REGS. */
+static int get_reg_list(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
+			struct kvm_reg_list *list)
+{
+	struct batch b = BATCH(remote, vm->id, "register list");
+	int ret;
+
+	b.vcpu = vcpu->idx;
+	list->n = VCPU_MAX_REGS;
+	batch_ioctl(&b, vcpu->fd, KVM_GET_REG_LIST, list,
+		    sizeof(*list) + VCPU_MAX_REGS * sizeof(list->reg[0]), "KVM_GET_REG_LIST");
+	ret = batch_run(&b);
+	batch_fini(&b);
+	if (!ret && list->n > VCPU_MAX_REGS)
+		ret = -E2BIG;
+	return ret;
+}
+
+static struct kvm_reg_list *alloc_reg_list(void)
+{
+	return calloc(1, sizeof(struct kvm_reg_list) + VCPU_MAX_REGS * sizeof(uint64_t));
+}
+
+static void get_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		batch_get_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
+}
+
+/* The guest's counters belong to the VM: written back once, from the largest value that a vCPU read. */
+static void note_counters(struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		const uint64_t *virt = vcpu_reg_u64(&vm->vcpus[i], KVM_REG_ARM_TIMER_CNT);
+		const uint64_t *phys = vcpu_reg_u64(&vm->vcpus[i], KVM_REG_ARM_PTIMER_CNT);
+
+		if (virt && *virt > vm->vtimer_cnt)
+			vm->vtimer_cnt = *virt;
+		if (phys && *phys > vm->ptimer_cnt)
+			vm->ptimer_cnt = *phys;
+	}
+}
+
+int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
+{
+	struct kvm_reg_list *list = alloc_reg_list();
+	int ret = list ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++) {
+		struct vcpu_state *vcpu = &vm->vcpus[i];
+
+		ret = get_reg_list(vm, remote, vcpu, list);
+		if (ret)
+			break;
+		vcpu->regs = calloc(list->n, sizeof(*vcpu->regs));
+		if (!vcpu->regs) {
+			ret = -ENOMEM;
+			break;
+		}
+		vcpu->nr_regs = list->n;
+		for (size_t r = 0; r < vcpu->nr_regs; r++)
+			vcpu->regs[r].id = list->reg[r];
+	}
+	free(list);
+	if (!ret)
+		ret = for_each_vcpu(vm, remote, "vCPU registers", get_regs);
+	if (!ret)
+		note_counters(vm);
+	return ret;
+}
+
+static void get_timers(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	batch_get_attr(b, vcpu->fd, KVM_ARM_VCPU_TIMER_CTRL, KVM_ARM_VCPU_TIMER_IRQ_VTIMER, &vcpu->vtimer_irq,
+		       sizeof(vcpu->vtimer_irq), "KVM_ARM_VCPU_TIMER_IRQ_VTIMER");
+	batch_get_attr(b, vcpu->fd, KVM_ARM_VCPU_TIMER_CTRL, KVM_ARM_VCPU_TIMER_IRQ_PTIMER, &vcpu->ptimer_irq,
+		       sizeof(vcpu->ptimer_irq), "KVM_ARM_VCPU_TIMER_IRQ_PTIMER");
+}
+
+int vcpu_capture_timers(struct vm_state *vm, struct remote *remote)
+{
+	return for_each_vcpu(vm, remote, "timer interrupts", get_timers);
+}
+
+static void get_mp_state(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	batch_ioctl(b, vcpu->fd, KVM_GET_MP_STATE, &vcpu->mp_state, sizeof(vcpu->mp_state),
+		    "KVM_GET_MP_STATE");
+}
+
+int vcpu_capture_mp_state(struct vm_state *vm, struct remote *remote)
+{
+	return for_each_vcpu(vm, remote, "power states", get_mp_state);
+}
+
+/*
+ * POWER_OFF is not set, whatever the VMM did: it is the first power state only,
+ * and the replay of a pending exit must find a vCPU that can run.
+ */
+int vcpu_apply_init(struct vm_state *vm, struct remote *remote)
+{
+	struct arm64_vcpu_init init = { 0 };
+	struct batch b = BATCH(remote, vm->id, "vCPU creation");
+	int ret;
+
+	batch_ioctl(&b, vm->fd, ARM64_PREFERRED_TARGET, &init, sizeof(init), "KVM_ARM_PREFERRED_TARGET");
+	ret = batch_run(&b);
+	batch_reset(&b);
+	if (!ret) {
+		init.features[0] = vm->features & ~(1ull << KVM_ARM_VCPU_POWER_OFF);
+		init.features[1] = vm->features >> 32;
+		for (size_t i = 0; i < vm->nr_vcpus; i++) {
+			b.vcpu = i;
+			batch_ioctl(&b, vm->vcpus[i].fd, ARM64_VCPU_INIT, &init, sizeof(init),
+				    "KVM_ARM_VCPU_INIT")
+				->detail = vm->features;
+		}
+		ret = batch_run(&b);
+	}
+	batch_fini(&b);
+	return ret;
+}
+
+/* AArch64 ID registers: op0 3, op1 0, CRn 0, CRm 1 to 7 (Arm ARM D19.3, "ID register space"). */
+static bool is_id_reg(uint64_t id)
+{
+	uint64_t crm = id >> 3 & 0xf;
+
+	return (id & ~0x7full) == (ARM64_SYS_REG(3, 0, 0, 0, 0) & ~0x7full) && crm >= 1 && crm <= 7;
+}
+
+static bool is_firmware_reg(uint64_t id)
+{
+	uint64_t kind = id & KVM_REG_ARM_COPROC_MASK;
+
+	return kind == KVM_REG_ARM_FW || kind == KVM_REG_ARM_FW_FEAT_BMAP;
+}
+
+static bool is_counter(uint64_t id)
+{
+	return id == KVM_REG_ARM_TIMER_CNT || id == KVM_REG_ARM_PTIMER_CNT;
+}
+
+/* What shapes the others: ID registers decide which exist, MPIDR is how attributes name a vCPU. */
+static bool comes_first(uint64_t id)
+{
+	return is_id_reg(id) || is_firmware_reg(id) || id == ARM64_MPIDR_EL1;
+}
+
+static void set_id_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		if (comes_first(vcpu->regs[i].id))
+			batch_set_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
+}
+
+int vcpu_apply_id_regs(struct vm_state *vm, struct remote *remote)
+{
+	return for_each_vcpu(vm, remote, "ID and firmware registers", set_id_regs);
+}
+
+static void set_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		if (!comes_first(vcpu->regs[i].id) && !is_counter(vcpu->regs[i].id))
+			batch_set_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
+}
+
+int vcpu_apply_regs(struct vm_state *vm, struct remote *remote)
+{
+	return for_each_vcpu(vm, remote, "vCPU registers", set_regs);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Both lists sorted: names the first register that one side has and the other has not. */
+static int compare_lists(const struct vm_state *vm, const struct vcpu_state *vcpu, const uint64_t *image,
+			 size_t nr_image, const uint64_t *host, size_t nr_host)
+{
+	for (size_t i = 0, h = 0; i < nr_image || h < nr_host; i++, h++) {
+		bool image_only = h == nr_host || (i < nr_image && image[i] < host[h]);
+
+		if (!image_only && i < nr_image && image[i] == host[h])
+			continue;
+		pr_err("vm %u: vcpu %u: register %#" PRIx64
+		       " is %s: restore on the kind of host that dumped\n",
+		       vm->id, vcpu->idx, image_only ? image[i] : host[h],
+		       image_only ? "in the image, not on this host" : "on this host, not in the image");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int check_list(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
+		      struct kvm_reg_list *list)
+{
+	uint64_t *image = calloc(vcpu->nr_regs + 1, sizeof(*image));
+	int ret = image ? get_reg_list(vm, remote, vcpu, list) : -ENOMEM;
+
+	if (!ret) {
+		for (size_t i = 0; i < vcpu->nr_regs; i++)
+			image[i] = vcpu->regs[i].id;
+		qsort(image, vcpu->nr_regs, sizeof(*image), compare_ids);
+		qsort(list->reg, list->n, sizeof(*image), compare_ids);
+		ret = compare_lists(vm, vcpu, image, vcpu->nr_regs, (uint64_t *)list->reg, list->n);
+	}
+	free(image);
+	return ret;
+}
+
+/* After the ID registers, which decide what the list holds. */
+int vcpu_check_reg_list(struct vm_state *vm, struct remote *remote)
+{
+	struct kvm_reg_list *list = alloc_reg_list();
+	int ret = list ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
+		ret = check_list(vm, remote, &vm->vcpus[i], list);
+	free(list);
+	return ret;
+}
+
+static void set_timers(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	batch_set_attr(b, vcpu->fd, KVM_ARM_VCPU_TIMER_CTRL, KVM_ARM_VCPU_TIMER_IRQ_VTIMER, &vcpu->vtimer_irq,
+		       sizeof(vcpu->vtimer_irq), "KVM_ARM_VCPU_TIMER_IRQ_VTIMER");
+	batch_set_attr(b, vcpu->fd, KVM_ARM_VCPU_TIMER_CTRL, KVM_ARM_VCPU_TIMER_IRQ_PTIMER, &vcpu->ptimer_irq,
+		       sizeof(vcpu->ptimer_irq), "KVM_ARM_VCPU_TIMER_IRQ_PTIMER");
+}
+
+int vcpu_apply_timers(struct vm_state *vm, struct remote *remote)
+{
+	return for_each_vcpu(vm, remote, "timer interrupts", set_timers);
+}
+
+/*
+ * The virtual counter goes on from where it stood. The physical one is the host's
+ * unless the VM had an offset of its own or the host was booted anew: an offset
+ * makes every access to the physical timer trap where the CPU lacks FEAT_ECV.
+ */
+int vcpu_apply_counters(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "guest counters");
+	int ret;
+
+	b.vcpu = 0;
+	if (vm->ptimer_offset)
+		batch_set_reg(&b, vm->vcpus[0].fd, KVM_REG_ARM_PTIMER_CNT, &vm->ptimer_cnt);
+	batch_set_reg(&b, vm->vcpus[0].fd, KVM_REG_ARM_TIMER_CNT, &vm->vtimer_cnt);
+	ret = batch_run(&b);
+	batch_fini(&b);
+	return ret;
+}
+
+static void set_mp_state(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	batch_ioctl(b, vcpu->fd, KVM_SET_MP_STATE, &vcpu->mp_state, sizeof(vcpu->mp_state),
+		    "KVM_SET_MP_STATE");
+}
+
+int vcpu_apply_mp_state(struct vm_state *vm, struct remote *remote)
+{
+	return for_each_vcpu(vm, remote, "power states", set_mp_state);
+}

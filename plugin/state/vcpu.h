@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* One vCPU: its registers, power state, events, and the exit it was caught in. */
+#ifndef KVM_VGIC_STATE_VCPU_H
+#define KVM_VGIC_STATE_VCPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "uapi/kvm_arm64.h"
+
+#define VCPU_REG_MAX 256       /* bytes: the largest register KVM_GET_ONE_REG moves */
+#define VCPU_MAX_REGS 4096     /* a bound on KVM_GET_REG_LIST; 6.12 answers some 260, SVE adds 700 */
+#define VCPU_MAX_MAPS 16       /* mappings of one vCPU fd in its process */
+#define VCPU_RUN_MAX (2 << 16) /* bytes of the vCPU mapping: two pages of the largest arm64 page size */
+
+struct vcpu_reg {
+	uint64_t id;
+	_Alignas(16)
+		uint8_t value[VCPU_REG_MAX]; /* kvm_reg_size(id) bytes, guest byte order as KVM gives them */
+};
+
+/* A mapping of the vCPU fd in the process that owns the VM, as /proc/PID/maps has it. */
+struct vcpu_map {
+	uint64_t start, size, offset; /* bytes */
+	uint32_t prot;		      /* PROT_* */
+};
+
+/*
+ * What KVM still owes the guest at the next KVM_RUN: an MMIO access that user
+ * space was asked to serve. No getter shows it; see docs/architecture.md.
+ */
+enum vcpu_pending {
+	VCPU_PENDING_NONE,
+	VCPU_PENDING_READ,
+	VCPU_PENDING_WRITE,
+};
+
+struct vcpu_state {
+	uint32_t idx; /* creation order: what redistributors and routes are numbered by */
+	uint32_t id;  /* what the VMM passed to KVM_CREATE_VCPU */
+	int32_t fd;   /* its number in the process */
+	uint64_t mpidr;
+
+	struct vcpu_reg *regs;
+	size_t nr_regs;
+	uint32_t vtimer_irq, ptimer_irq; /* INTID of the PPI, 16 to 31 */
+	uint32_t mp_state;		 /* KVM_MP_STATE_* */
+	struct arm64_vcpu_events events;
+
+	bool mmio_needed; /* of struct kvm_vcpu, at the dump; not in the image: pending is what it means */
+	enum vcpu_pending pending;
+	struct vcpu_map maps[VCPU_MAX_MAPS];
+	size_t nr_maps;
+	uint8_t *run; /* the bytes of struct kvm_run and of the page after it */
+	size_t run_size;
+};
+
+struct vm_state;
+struct remote;
+
+/* Steps of the two sequences (plan.c). 0 or a negative errno, logged. Facts and orders: docs/architecture.md.
+ */
+int vcpu_capture_mpidr(struct vm_state *vm, struct remote *remote);
+int vcpu_capture_regs(struct vm_state *vm, struct remote *remote);
+int vcpu_capture_timers(struct vm_state *vm, struct remote *remote);
+int vcpu_capture_mp_state(struct vm_state *vm, struct remote *remote);
+int vcpu_capture_events(struct vm_state *vm, struct remote *remote);
+
+int vcpu_apply_init(struct vm_state *vm, struct remote *remote);
+int vcpu_apply_id_regs(struct vm_state *vm, struct remote *remote);
+int vcpu_check_reg_list(struct vm_state *vm, struct remote *remote);
+int vcpu_apply_regs(struct vm_state *vm, struct remote *remote);
+int vcpu_apply_timers(struct vm_state *vm, struct remote *remote);
+int vcpu_apply_counters(struct vm_state *vm, struct remote *remote);
+int vcpu_apply_events(struct vm_state *vm, struct remote *remote);
+int vcpu_apply_mp_state(struct vm_state *vm, struct remote *remote);
+
+/* The value of a 64-bit register of @vcpu, or NULL. */
+const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id);
+
+#endif

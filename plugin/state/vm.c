@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The VM itself: creation, memslots, and the end of the file descriptors kept aside. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "remote/remote.h"
+#include "state/vm.h"
+
+void vm_state_free(struct vm_state *vm)
+{
+	if (!vm)
+		return;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		free(vm->vcpus[i].regs);
+		free(vm->vcpus[i].run);
+	}
+	free(vm->vcpus);
+	free(vm->slots);
+	free(vm->files);
+	vgic_v3_free(vm->vgic);
+	free(vm);
+}
+
+uint32_t vm_nr_parked(const struct vm_state *vm)
+{
+	return 2 + vm->nr_vcpus;
+}
+
+int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index)
+{
+	switch (kind) {
+	case KVM_FILE_VM:
+		return vm->park_base;
+	case KVM_FILE_VGIC:
+		return vm->park_base + 1;
+	case KVM_FILE_VCPU:
+		return vm->park_base + 2 + index;
+	case KVM_FILE_SYSTEM:
+		break;
+	}
+	return -1;
+}
+
+/* Moves @fd to the number that the late sequence will know it by. */
+static int park(const struct vm_state *vm, int fd, enum kvm_file_kind kind, uint32_t index)
+{
+	int to = vm_parked_fd(vm, kind, index), got = fcntl(fd, F_DUPFD_CLOEXEC, to);
+
+	close(fd);
+	if (got == to)
+		return 0;
+	if (got >= 0)
+		close(got);
+	pr_err("vm %u: fd %d is not free for the time of the restore%s\n", vm->id, to,
+	       got < 0 ? "; raise the limit of open files (RLIMIT_NOFILE)" : "");
+	return -EBUSY;
+}
+
+static int create_failed(const struct vm_state *vm, const char *what)
+{
+	int err = errno;
+
+	pr_err("vm %u: creation: %s: %s (errno %d)\n", vm->id, what, strerror(err), err);
+	return -err;
+}
+
+static int create_vm(const struct vm_state *vm)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), fd, ret;
+
+	if (kvm < 0) {
+		ret = create_failed(vm, "/dev/kvm");
+		pr_err("vm %u: give the restored process access to /dev/kvm, in its own mount namespace\n",
+		       vm->id);
+		return ret;
+	}
+	fd = ioctl(kvm, KVM_CREATE_VM, vm->ipa_bits & KVM_VM_TYPE_ARM_IPA_SIZE_MASK);
+	ret = fd < 0 ? create_failed(vm, "KVM_CREATE_VM") : park(vm, fd, KVM_FILE_VM, 0);
+	close(kvm);
+	return ret;
+}
+
+static int create_vgic(const struct vm_state *vm, int vm_fd)
+{
+	struct kvm_create_device dev = { .type = KVM_DEV_TYPE_ARM_VGIC_V3 };
+
+	if (ioctl(vm_fd, KVM_CREATE_DEVICE, &dev))
+		return create_failed(vm, "KVM_CREATE_DEVICE, GICv3");
+	return park(vm, dev.fd, KVM_FILE_VGIC, 0);
+}
+
+/* In creation order: vcpu_idx is what redistributors, and the kernel's own arrays, go by. */
+static int create_vcpus(const struct vm_state *vm, int vm_fd)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		int fd = ioctl(vm_fd, KVM_CREATE_VCPU, vm->vcpus[i].id), ret;
+
+		if (fd < 0)
+			return create_failed(vm, "KVM_CREATE_VCPU");
+		ret = park(vm, fd, KVM_FILE_VCPU, i);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+int vm_create(const struct vm_state *vm)
+{
+	int vm_fd = vm_parked_fd(vm, KVM_FILE_VM, 0), ret;
+
+	ret = create_vm(vm);
+	if (!ret)
+		ret = create_vgic(vm, vm_fd);
+	if (!ret)
+		ret = create_vcpus(vm, vm_fd);
+	return ret;
+}
+
+int vm_apply_memslots(struct vm_state *vm, struct remote *remote)
+{
+	struct kvm_userspace_memory_region *regions = calloc(vm->nr_slots + 1, sizeof(*regions));
+	struct batch b = BATCH(remote, vm->id, "memslots");
+	int ret;
+
+	if (!regions)
+		return -ENOMEM;
+	for (size_t i = 0; i < vm->nr_slots; i++) {
+		const struct memslot *slot = &vm->slots[i];
+
+		regions[i] = (struct kvm_userspace_memory_region){
+			.slot = slot->slot,
+			.flags = slot->flags,
+			.guest_phys_addr = slot->gpa,
+			.memory_size = slot->size,
+			.userspace_addr = slot->hva,
+		};
+		batch_ioctl(&b, vm->fd, KVM_SET_USER_MEMORY_REGION, &regions[i], sizeof(regions[i]),
+			    "KVM_SET_USER_MEMORY_REGION")
+			->detail = slot->gpa;
+	}
+	ret = batch_run(&b);
+	batch_fini(&b);
+	free(regions);
+	return ret;
+}
+
+int vm_close_parked(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "closing fds kept aside");
+	int ret;
+
+	for (uint32_t i = 0; i < vm_nr_parked(vm); i++)
+		batch_syscall(&b, "close", SYS_close, vm->park_base + i, 0, 0, 0, 0, 0)->detail =
+			vm->park_base + i;
+	ret = batch_run(&b);
+	batch_fini(&b);
+	return ret;
+}

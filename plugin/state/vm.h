@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* One VM: what every other object of it hangs on. */
+#ifndef KVM_VGIC_STATE_VM_H
+#define KVM_VGIC_STATE_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "state/vcpu.h"
+#include "state/vgic_v3.h"
+
+#define VM_MAX_VCPUS 512
+#define VM_MAX_SLOTS 32768
+#define VM_MAX_FILES 4096
+
+struct memslot {
+	uint32_t slot;		 /* slot id; bits 31:16 the address space, 0 on arm64 */
+	uint32_t flags;		 /* KVM_MEM_* */
+	uint64_t gpa, size, hva; /* bytes */
+};
+
+enum kvm_file_kind {
+	KVM_FILE_SYSTEM, /* /dev/kvm */
+	KVM_FILE_VM,
+	KVM_FILE_VCPU, /* index: vcpu_idx */
+	KVM_FILE_VGIC,
+};
+
+/* A file description of the process that CRIU handed to DUMP_EXT_FILE under its own id. */
+struct kvm_file {
+	uint32_t id;
+	enum kvm_file_kind kind;
+	uint32_t index;
+};
+
+struct vm_state {
+	uint32_t id;	    /* 1, 2, ... in the order of discovery: the number in names of images */
+	int32_t vpid;	    /* owner's pid in its innermost namespace: pids of criu's own do not last */
+	uint32_t page_size; /* bytes, of the host that dumped */
+	char boot_id[37];   /* of the host that dumped: its counters mean nothing in another boot */
+
+	uint32_t ipa_bits;
+	uint64_t features;   /* bitmap of KVM_ARM_VCPU_*, the same for each vCPU of a VM */
+	uint64_t vtimer_cnt; /* KVM_REG_ARM_TIMER_CNT, the largest any vCPU read */
+	uint64_t ptimer_cnt; /* KVM_REG_ARM_PTIMER_CNT, likewise */
+	bool ptimer_offset;  /* the VM's physical counter was not the host's */
+
+	int32_t fd;	   /* its number in the process */
+	int32_t park_base; /* fd numbers from here up are free in the process, for use during restore */
+
+	struct memslot *slots;
+	size_t nr_slots;
+	struct vcpu_state *vcpus; /* in creation order: vcpus[i].idx == i */
+	size_t nr_vcpus;
+	struct vgic_v3_state *vgic;
+
+	struct kvm_file *files;
+	size_t nr_files;
+};
+
+struct remote;
+
+/*
+ * Creates the VM, its GIC and its vCPUs in this process, at fd numbers
+ * vm_parked_*(). They hold no state yet: no vCPU of them can run. 0 or a negative
+ * errno, logged.
+ */
+int vm_create(const struct vm_state *vm);
+
+/* Where vm_create() leaves its fds, in the order VM, GIC, vCPUs; vm_nr_parked() of them from vm->park_base.
+ */
+int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index);
+uint32_t vm_nr_parked(const struct vm_state *vm);
+
+/* Steps of the restore sequence (plan.c). 0 or a negative errno, logged. */
+int vm_apply_memslots(struct vm_state *vm, struct remote *remote);
+int vm_close_parked(struct vm_state *vm, struct remote *remote);
+
+/* Frees @vm and all it holds. NULL is nothing to free. */
+void vm_state_free(struct vm_state *vm);
+
+#endif

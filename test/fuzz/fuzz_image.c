@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Any bytes in place of the entries of one file, rightly sealed, beside a valid
+ * rest: the first byte of the input chooses the file. What is accepted must be
+ * written and read again as it is.
+ *
+ * Built as test/unit/meson.build says it is a libFuzzer target: fuzz_image CORPUS. Else main() below:
+ *   fuzz_image              some thousand variations of valid files, the same in each run
+ *   fuzz_image FILE...      these inputs, as a fuzzer found them
+ *   fuzz_image --seeds DIR  writes valid inputs to begin with
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+#include "forge.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct forge forge;
+
+static void finish(void)
+{
+	forge_fini(&forge);
+}
+
+static void start(void)
+{
+	if (forge.vm)
+		return;
+	forge_init(&forge, 2, 64);
+	atexit(finish);
+}
+
+static void check_accepted(struct vm_state **vms, size_t n)
+{
+	int dir = fixture_dir();
+	struct vm_state **back;
+	size_t nr_back;
+
+	if (fixture_write(dir, &fixture_dump, vms, n) || image_read_all(dir, &back, &nr_back) || n != nr_back)
+		abort();
+	for (size_t i = 0; i < n; i++)
+		if (fixture_diff(vms[i], back[i]))
+			abort();
+	image_free_all(back, nr_back);
+	fixture_close(dir);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct vm_state **vms;
+	struct frame_out out;
+	size_t n;
+
+	if (!size || size > 1 << 20)
+		return 0;
+	start();
+	forge_begin(&out, data[0] % FORGE_NR_FILES);
+	forge_bytes(&out, data + 1, size - 1);
+	forge_finish(&forge, data[0] % FORGE_NR_FILES, &out);
+	if (!image_read_all(forge.dir, &vms, &n)) {
+		check_accepted(vms, n);
+		image_free_all(vms, n);
+	}
+	forge_reset(&forge);
+	return 0;
+}
+
+#ifndef FUZZ_LIBFUZZER
+
+/* A valid input: the entries of @file. For free(). */
+static uint8_t *seed(enum forge_file file, size_t *size)
+{
+	struct frame_in in;
+	uint8_t *input;
+
+	if (frame_open(&in, forge.dir, forge_name(file), forge_kind(file)))
+		abort();
+	*size = 1 + in.end - in.pos;
+	input = malloc(*size);
+	if (!input)
+		abort();
+	input[0] = file;
+	memcpy(input + 1, in.buf + in.pos, *size - 1);
+	frame_close(&in);
+	return input;
+}
+
+static uint32_t dice(uint32_t sides)
+{
+	static uint64_t x = 42;
+
+	x = x * 6364136223846793005 + 1442695040888963407;
+	return (x >> 33) % sides;
+}
+
+/* One to four bytes changed, or a piece of it overwritten by another; now and then cut. */
+static void vary(uint8_t *input, size_t *size)
+{
+	static const uint8_t odd[] = { 0, 1, 0x7f, 0x80, 0xff };
+
+	for (uint32_t n = 1 + dice(4); n; n--) {
+		uint8_t *at = input + 1 + dice(*size - 1);
+		size_t len = 1 + dice(16), from = 1 + dice(*size - 1);
+
+		if (from + len > *size || at + len > input + *size)
+			len = 1;
+		switch (dice(4)) {
+		case 0:
+			memmove(at, input + from, len);
+			break;
+		case 1:
+			*at = odd[dice(sizeof(odd))];
+			break;
+		default:
+			*at ^= 1 << dice(8);
+		}
+	}
+	if (!dice(20))
+		*size -= dice(*size - 1);
+}
+
+static int run_variations(void)
+{
+	for (int i = 0; i < 4000; i++) {
+		size_t size;
+		uint8_t *input = seed(i % FORGE_NR_FILES, &size);
+
+		vary(input, &size);
+		LLVMFuzzerTestOneInput(input, size);
+		free(input);
+	}
+	return 0;
+}
+
+static int run_file(const char *path)
+{
+	static uint8_t input[1 << 20];
+	FILE *file = fopen(path, "r");
+	size_t size;
+
+	if (!file) {
+		perror(path);
+		return 1;
+	}
+	size = fread(input, 1, sizeof(input), file);
+	fclose(file);
+	return LLVMFuzzerTestOneInput(input, size);
+}
+
+static int write_seeds(const char *dir)
+{
+	for (int i = 0; i < FORGE_NR_FILES; i++) {
+		size_t size;
+		uint8_t *input = seed(i, &size);
+		char path[4096];
+		FILE *file;
+
+		snprintf(path, sizeof(path), "%s/%s", dir, forge_name(i));
+		file = fopen(path, "w");
+		if (!file || fwrite(input, 1, size, file) != size || fclose(file)) {
+			perror(path);
+			return 1;
+		}
+		free(input);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int ret = 0;
+
+	start();
+	if (argc == 3 && !strcmp(argv[1], "--seeds"))
+		ret = write_seeds(argv[2]);
+	else if (argc == 1)
+		ret = run_variations();
+	for (int i = 1; i < argc && strcmp(argv[1], "--seeds"); i++)
+		ret |= run_file(argv[i]);
+	return ret;
+}
+
+#endif

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a guest or a VMM could tell two fake VMs apart by. */
+#include <stdio.h>
+#include <string.h>
+
+#include "fake_kvm.h"
+
+static char where[64];
+
+#define DIFF(field)                                                                                          \
+	do {                                                                                                 \
+		if (memcmp(&a->field, &b->field, sizeof(a->field)))                                          \
+			return #field;                                                                       \
+	} while (0)
+
+static bool is_counter(uint64_t id)
+{
+	return id == KVM_REG_ARM_TIMER_CNT || id == KVM_REG_ARM_PTIMER_CNT;
+}
+
+static const char *diff_irq(const struct fake_irq *a, const struct fake_irq *b)
+{
+	DIFF(group);
+	DIFF(enabled);
+	DIFF(pending);
+	DIFF(level);
+	DIFF(active);
+	DIFF(config);
+	DIFF(priority);
+	DIFF(router);
+	DIFF(queue);
+	return NULL;
+}
+
+static const char *diff_irqs(const struct fake_irq *a, const struct fake_irq *b, uint32_t first, uint32_t end)
+{
+	const char *diff = NULL;
+
+	for (uint32_t n = first; n < end && !diff; n++) {
+		diff = diff_irq(&a[n], &b[n]);
+		if (diff) {
+			snprintf(where, sizeof(where), "%s of interrupt %u", diff, n);
+			return where;
+		}
+	}
+	return NULL;
+}
+
+static const char *diff_regs(const struct fake_vcpu *a, const struct fake_vcpu *b)
+{
+	DIFF(nr_regs);
+	for (size_t r = 0; r < a->nr_regs; r++) {
+		bool same = !memcmp(a->regs[r].value, b->regs[r].value, kvm_reg_size(a->regs[r].id));
+		/* One that does not exist has no value. */
+		bool hidden = a->regs[r].id == FAKE_TCR2;
+
+		if (same || hidden || is_counter(a->regs[r].id))
+			continue;
+		snprintf(where, sizeof(where), "register %#llx", (unsigned long long)a->regs[r].id);
+		return where;
+	}
+	return NULL;
+}
+
+/* The CPU interface, as far as it exists with this many priority bits. */
+static const char *diff_icc(const struct fake_vcpu *a, const struct fake_vcpu *b)
+{
+	static const uint32_t pri_bits[FAKE_ICC_REGS] = {
+		[3] = 6, [4] = 7, [5] = 7, [7] = 6, [8] = 7, [9] = 7
+	};
+
+	DIFF(pri_bits);
+	for (size_t r = 0; r < FAKE_ICC_REGS; r++)
+		if (a->pri_bits >= pri_bits[r])
+			DIFF(icc[r]);
+	return NULL;
+}
+
+static const char *diff_vcpu(const struct fake_vcpu *a, const struct fake_vcpu *b)
+{
+	const char *diff;
+
+	DIFF(id);
+	DIFF(initialised);
+	DIFF(mp_state);
+	DIFF(timer_irq);
+	DIFF(debug);
+	DIFF(serror);
+	DIFF(serror_esr);
+	DIFF(mmio_needed);
+	DIFF(run);
+	DIFF(propbaser);
+	DIFF(pendbaser);
+	DIFF(gicr_ctlr);
+	diff = diff_regs(a, b);
+	if (!diff)
+		diff = diff_icc(a, b);
+	return diff ? diff : diff_irqs(a->irq, b->irq, 0, VGIC_NR_PRIVATE);
+}
+
+static const char *diff_gic(const struct fake_gic *a, const struct fake_gic *b)
+{
+	DIFF(initialised);
+	DIFF(legacy);
+	DIFF(nr_irqs);
+	DIFF(iidr);
+	DIFF(ctlr);
+	DIFF(typer);
+	DIFF(dist_base);
+	DIFF(nr_regions);
+	for (size_t i = 0; i < a->nr_regions; i++) {
+		DIFF(regions[i].base);
+		DIFF(regions[i].count);
+	}
+	return diff_irqs(a->spi, b->spi, VGIC_NR_PRIVATE, a->nr_irqs);
+}
+
+static const struct fake_map *same_map(const struct fake_kvm *kvm, const struct fake_map *like)
+{
+	for (size_t i = 0; i < kvm->nr_maps; i++) {
+		const struct fake_map *map = &kvm->maps[i];
+
+		if (map->start == like->start && map->size == like->size && map->offset == like->offset &&
+		    map->prot == like->prot && map->vcpu == like->vcpu)
+			return map;
+	}
+	return NULL;
+}
+
+static const char *diff_task(const struct fake_kvm *a, const struct fake_kvm *b)
+{
+	for (int i = 0; i < FAKE_FDS; i++)
+		if (a->fds[i].kind != b->fds[i].kind ||
+		    (a->fds[i].kind && a->fds[i].index != b->fds[i].index)) {
+			snprintf(where, sizeof(where), "fd %d", i);
+			return where;
+		}
+	DIFF(nr_maps);
+	for (size_t i = 0; i < a->nr_maps; i++)
+		if (!same_map(b, &a->maps[i])) {
+			snprintf(where, sizeof(where), "mapping %#llx", (unsigned long long)a->maps[i].start);
+			return where;
+		}
+	return NULL;
+}
+
+/* The counters are left to the tests: they go on meanwhile. */
+const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
+{
+	static char text[96];
+	const char *diff;
+
+	DIFF(nr_vcpus);
+	DIFF(features);
+	DIFF(ptimer_offset);
+	DIFF(ring);
+	DIFF(nr_slots);
+	for (size_t i = 0; i < a->nr_slots; i++)
+		DIFF(slots[i]);
+	for (size_t i = 0; i < a->nr_vcpus; i++) {
+		diff = diff_vcpu(&a->vcpus[i], &b->vcpus[i]);
+		if (diff) {
+			snprintf(text, sizeof(text), "vCPU %zu: %s", i, diff);
+			return text;
+		}
+	}
+	diff = diff_gic(&a->gic, &b->gic);
+	return diff ? diff : diff_task(a, b);
+}

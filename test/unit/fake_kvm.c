@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The fake as a remote: carries calls to the model, records them, fails them on request. */
+#include <fnmatch.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "fake_kvm.h"
+
+static struct fake_kvm *to_fake(struct remote *remote)
+{
+	return (struct fake_kvm *)remote;
+}
+
+static void *alloc(size_t size)
+{
+	void *block = calloc(1, size ? size : 1);
+
+	if (!block)
+		abort();
+	return block;
+}
+
+static void *copy_of(const void *data, size_t size)
+{
+	return memcpy(alloc(size), data, size);
+}
+
+/* The record */
+
+void fake_note(struct fake_kvm *kvm, const char *line)
+{
+	kvm->lines = reallocarray(kvm->lines, kvm->nr_lines + 1, sizeof(*kvm->lines));
+	if (!kvm->lines)
+		abort();
+	snprintf(kvm->lines[kvm->nr_lines++], FAKE_LINE, "%s", line);
+}
+
+void fake_forget(struct fake_kvm *kvm)
+{
+	kvm->nr_lines = 0;
+	kvm->nr_calls = 0;
+}
+
+bool fake_is_like(const char *line, const char *pattern)
+{
+	return !fnmatch(pattern, line, 0);
+}
+
+size_t fake_count(const struct fake_kvm *kvm, const char *pattern)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < kvm->nr_lines; i++)
+		n += fake_is_like(kvm->lines[i], pattern);
+	return n;
+}
+
+long fake_first(const struct fake_kvm *kvm, const char *pattern)
+{
+	for (size_t i = 0; i < kvm->nr_lines; i++)
+		if (fake_is_like(kvm->lines[i], pattern))
+			return i;
+	return -1;
+}
+
+long fake_last(const struct fake_kvm *kvm, const char *pattern)
+{
+	for (size_t i = kvm->nr_lines; i > 0; i--)
+		if (fake_is_like(kvm->lines[i - 1], pattern))
+			return i - 1;
+	return -1;
+}
+
+/* Records a call. Negative: it is to fail with that errno, unexecuted. */
+static int note_call(struct fake_kvm *kvm, const char *line)
+{
+	bool fails;
+
+	fake_note(kvm, line);
+	kvm->nr_calls++;
+	fails = kvm->fail_like ? kvm->fail_times && fake_is_like(line, kvm->fail_like)
+			       : kvm->nr_calls == kvm->fail_call;
+	if (!fails)
+		return 0;
+	if (kvm->fail_like)
+		kvm->fail_times--;
+	kvm->failed_line = kvm->nr_lines - 1;
+	return -kvm->fail_errno;
+}
+
+/* Calls */
+
+static struct fake_fd fd_at(const struct fake_kvm *kvm, uint64_t fd)
+{
+	return fd < FAKE_FDS ? kvm->fds[fd] : (struct fake_fd){ FAKE_CLOSED, 0 };
+}
+
+static void describe(struct fake_kvm *kvm, long nr, const uint64_t *arg, char *line)
+{
+	struct fake_fd fd = fd_at(kvm, arg[0]);
+	void *data = (void *)(uintptr_t)arg[2];
+
+	snprintf(line, FAKE_LINE, "task: ioctl(%" PRIu64 ")", arg[0]);
+	if (nr != SYS_ioctl)
+		fake_task_describe(kvm, nr, arg, line);
+	else if (fd.kind == FAKE_VM)
+		fake_vm_describe(arg[1], data, line);
+	else if (fd.kind == FAKE_VCPU)
+		fake_vcpu_describe(kvm, fd.index, arg[1], data, line);
+	else if (fd.kind == FAKE_VGIC)
+		fake_vgic_describe(kvm, arg[1], data, line);
+}
+
+static int64_t execute(struct fake_kvm *kvm, long nr, const uint64_t *arg)
+{
+	struct fake_fd fd = fd_at(kvm, arg[0]);
+	void *data = (void *)(uintptr_t)arg[2];
+
+	if (nr != SYS_ioctl)
+		return fake_task_call(kvm, nr, arg);
+	switch (fd.kind) {
+	case FAKE_VM:
+		return fake_vm_ioctl(kvm, arg[1], data);
+	case FAKE_VCPU:
+		return fake_vcpu_ioctl(kvm, fd.index, arg[1], data);
+	case FAKE_VGIC:
+		return fake_vgic_ioctl(kvm, arg[1], data);
+	case FAKE_CLOSED:
+		break;
+	}
+	return -EBADF;
+}
+
+/* The model sees copies of exactly the size the caller gave: a sanitizer finds what reaches beyond. */
+static void run_call(struct fake_kvm *kvm, struct remote_call *call)
+{
+	void *data = NULL, *inner = NULL;
+	char line[FAKE_LINE];
+	uint64_t arg[6];
+
+	memcpy(arg, call->arg, sizeof(arg));
+	if (call->data) {
+		data = copy_of(call->data, call->size);
+		arg[call->data_arg] = (uintptr_t)data;
+	}
+	if (call->inner) {
+		inner = copy_of(call->inner, call->inner_size);
+		memcpy((uint8_t *)data + call->inner_at, &inner, sizeof(inner));
+	}
+
+	describe(kvm, call->nr, arg, line);
+	call->result = note_call(kvm, line);
+	if (!call->result)
+		call->result = execute(kvm, call->nr, arg);
+	call->done = true;
+	if (call->writes_back && inner)
+		memcpy(call->inner, inner, call->inner_size);
+	else if (call->writes_back && data)
+		memcpy(call->data, data, call->size);
+	free(inner);
+	free(data);
+}
+
+static int fake_exec(struct remote *remote, struct remote_call *calls, size_t nr)
+{
+	struct fake_kvm *kvm = to_fake(remote);
+
+	if (kvm->dead)
+		return -kvm->dead;
+	for (size_t i = 0; i < nr; i++) {
+		run_call(kvm, &calls[i]);
+		if (calls[i].result < 0 && calls[i].result != -calls[i].may_fail)
+			break;
+	}
+	return 0;
+}
+
+/* Memory of the task */
+
+static int access_memory(struct fake_kvm *kvm, const char *what, uint64_t addr, size_t size,
+			 struct fake_map **map)
+{
+	char line[FAKE_LINE];
+	int ret;
+
+	*map = fake_map_at(kvm, addr, size);
+	if (*map && (*map)->vcpu >= 0)
+		snprintf(line, sizeof(line), "vcpu %d: %s page +%#" PRIx64, (*map)->vcpu, what,
+			 addr - (*map)->start + (*map)->offset);
+	else
+		snprintf(line, sizeof(line), "task: %s %#" PRIx64 ", %zu bytes", what, addr, size);
+	if (kvm->dead)
+		return -kvm->dead;
+	ret = note_call(kvm, line);
+	return !ret && !*map ? -EIO : ret;
+}
+
+static int fake_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
+{
+	struct fake_kvm *kvm = to_fake(remote);
+	struct fake_map *map;
+	int ret = access_memory(kvm, "read", addr, size, &map);
+
+	for (size_t i = 0; !ret && i < size; i++)
+		((uint8_t *)buf)[i] = *fake_map_byte(kvm, map, addr + i);
+	return ret;
+}
+
+static int fake_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
+{
+	struct fake_kvm *kvm = to_fake(remote);
+	struct fake_map *map;
+	int ret = access_memory(kvm, "write", addr, size, &map);
+
+	for (size_t i = 0; !ret && i < size; i++)
+		*fake_map_byte(kvm, map, addr + i) = ((const uint8_t *)buf)[i];
+	return ret;
+}
+
+static const struct remote_ops fake_ops = {
+	.exec = fake_exec,
+	.read = fake_read,
+	.write = fake_write,
+};
+
+struct fake_kvm *fake_new(size_t nr_vcpus, uint32_t nr_irqs)
+{
+	struct fake_kvm *kvm = alloc(sizeof(*kvm));
+
+	kvm->remote.ops = &fake_ops;
+	kvm->nr_vcpus = nr_vcpus;
+	kvm->gic.nr_irqs = nr_irqs;
+	kvm->gic.dist_base = VGIC_ADDR_UNSET;
+	fake_vgic_reset(kvm);
+	return kvm;
+}
+
+void fake_free(struct fake_kvm *kvm)
+{
+	if (!kvm)
+		return;
+	for (size_t i = 0; i < kvm->nr_maps; i++)
+		free(kvm->maps[i].bytes);
+	free(kvm->lines);
+	free(kvm);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A fake VMM with a fake KVM under it, behind struct remote: it executes the calls
+ * of a plan on a small model of one VM, records each as a readable line, and fails the
+ * one it is told to. The model keeps the rules of the kernel that a wrong order would
+ * break in silence: what is pending is queued at once or never, an active interrupt
+ * stays with its vCPU, a vCPU that runs unmasked takes its interrupts.
+ */
+#ifndef KVM_VGIC_TEST_FAKE_KVM_H
+#define KVM_VGIC_TEST_FAKE_KVM_H
+
+#include "remote/remote.h"
+#include "state/vm.h"
+
+#define FAKE_PAGE 4096u
+#define FAKE_VCPUS 8
+#define FAKE_REGS 32
+#define FAKE_FDS 128
+#define FAKE_MAPS 64
+#define FAKE_SLOTS 8
+#define FAKE_REGIONS 80
+#define FAKE_ICC_REGS 15
+
+#define FAKE_X0 ARM64_CORE_U64(0)
+/* The register that exists only while the low field of the ID register says so. */
+#define FAKE_ID_MMFR3 ARM64_SYS_REG(3, 0, 0, 7, 3)
+#define FAKE_TCR2 ARM64_SYS_REG(3, 0, 2, 0, 3)
+#define FAKE_PSCI_VERSION (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW)
+#define FAKE_FEAT_BMAP (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW_FEAT_BMAP)
+
+enum fake_kind { FAKE_CLOSED, FAKE_VM, FAKE_VGIC, FAKE_VCPU };
+
+struct fake_fd {
+	enum fake_kind kind;
+	uint32_t index;
+};
+
+struct fake_map {
+	uint64_t start, size, offset; /* bytes */
+	int prot;
+	int vcpu;	/* whose pages; -1: anonymous */
+	uint8_t *bytes; /* of an anonymous one */
+};
+
+struct fake_reg {
+	uint64_t id;
+	uint8_t value[VCPU_REG_MAX];
+};
+
+struct fake_irq {
+	bool group, enabled, pending, level, active;
+	uint8_t config, priority; /* config: as ICFGR has it, 2 for edge */
+	uint64_t router;
+	int owner; /* vCPU of a private one, -1 */
+	int queue; /* vCPU on whose list it is, -1: none, and nobody will be told of it */
+};
+
+/* What a vCPU executes where its PC says @pc: a load or store to a device. */
+struct fake_insn {
+	uint64_t pc, phys;
+	uint32_t len;
+	bool is_write;
+	uint64_t data;
+};
+
+struct fake_vcpu {
+	uint32_t id;
+	bool initialised;
+	struct fake_reg regs[FAKE_REGS];
+	size_t nr_regs;
+	uint32_t mp_state, timer_irq[2], debug;
+	bool serror;
+	uint64_t serror_esr;
+	bool mmio_needed;
+	uint64_t skew; /* its counter reads this much above the VM's */
+	struct fake_insn insn;
+	uint8_t run[FAKE_PAGE];
+
+	struct fake_irq irq[VGIC_NR_PRIVATE];
+	uint32_t propbaser[2], pendbaser[2], gicr_ctlr;
+	uint64_t icc[FAKE_ICC_REGS];
+	uint32_t pri_bits;
+};
+
+struct fake_gic {
+	bool initialised, legacy;
+	uint32_t nr_irqs, iidr, ctlr, typer;
+	uint64_t dist_base;
+	struct vgic_region regions[FAKE_REGIONS];
+	size_t nr_regions;
+	struct fake_irq spi[VGIC_MAX_IRQS]; /* by INTID */
+};
+
+struct fake_kvm {
+	struct remote remote;
+
+	struct fake_vcpu vcpus[FAKE_VCPUS];
+	size_t nr_vcpus;
+	uint64_t features, vtimer, ptimer;
+	bool ptimer_offset, ran;
+	struct memslot slots[FAKE_SLOTS];
+	size_t nr_slots;
+	uint8_t ring[FAKE_PAGE]; /* the second page of each vCPU's mapping */
+	struct fake_gic gic;
+	struct fake_fd fds[FAKE_FDS];
+	struct fake_map maps[FAKE_MAPS];
+	size_t nr_maps;
+
+	char (*lines)[128]; /* the record */
+	size_t nr_lines;
+	size_t nr_calls; /* the lines that are calls: not fake_note()'s */
+
+	/* The failure on request: of call @fail_call, from 1, or of those like @fail_like, @fail_times of
+	 * them. */
+	size_t fail_call;
+	const char *fail_like; /* for fnmatch() */
+	size_t fail_times;
+	int fail_errno;
+	size_t failed_line; /* where in the record the last one was */
+	int dead;	    /* errno of a remote side that answers no more */
+};
+
+struct fake_kvm *fake_new(size_t nr_vcpus, uint32_t nr_irqs);
+void fake_free(struct fake_kvm *kvm);
+
+/* A line in the record that is not a call. */
+void fake_note(struct fake_kvm *kvm, const char *line);
+/* The record from here on. */
+void fake_forget(struct fake_kvm *kvm);
+
+bool fake_is_like(const char *line, const char *pattern);
+/* Lines like @pattern, for fnmatch(): how many, and the first and last or -1. */
+size_t fake_count(const struct fake_kvm *kvm, const char *pattern);
+long fake_first(const struct fake_kvm *kvm, const char *pattern);
+long fake_last(const struct fake_kvm *kvm, const char *pattern);
+
+/* Registers of a vCPU as the model has them. */
+struct fake_reg *fake_reg(struct fake_vcpu *vcpu, uint64_t id);
+uint64_t fake_reg_u64(struct fake_vcpu *vcpu, uint64_t id);
+void fake_set_reg_u64(struct fake_vcpu *vcpu, uint64_t id, uint64_t value);
+
+/* The VMM calls KVM_RUN: 0 or a negative errno. */
+int fake_run(struct fake_kvm *kvm, uint32_t vcpu);
+
+/* Has the distributor look at @irq, as after a change of it that may make it pending. */
+void fake_queue(struct fake_kvm *kvm, struct fake_irq *irq);
+
+/* NULL, or what differs first: all that a guest or the VMM could find out. */
+const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b);
+
+/* Between the parts of the model. */
+#define FAKE_LINE sizeof(((struct fake_kvm *)0)->lines[0])
+
+int64_t fake_task_call(struct fake_kvm *kvm, long nr, const uint64_t *arg);
+void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg, char *line);
+struct fake_map *fake_map_at(struct fake_kvm *kvm, uint64_t addr, size_t size);
+uint8_t *fake_map_byte(struct fake_kvm *kvm, const struct fake_map *map, uint64_t addr);
+struct fake_map *fake_map_add(struct fake_kvm *kvm, uint64_t start, uint64_t size, int prot, int vcpu,
+			      uint64_t offset);
+
+int64_t fake_vcpu_ioctl(struct fake_kvm *kvm, uint32_t i, unsigned long req, void *arg);
+int64_t fake_vm_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);
+void fake_vcpu_describe(const struct fake_kvm *kvm, uint32_t i, unsigned long req, const void *arg,
+			char *line);
+void fake_vm_describe(unsigned long req, const void *arg, char *line);
+
+void fake_vgic_reset(struct fake_kvm *kvm);
+int64_t fake_vgic_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);
+void fake_vgic_describe(struct fake_kvm *kvm, unsigned long req, const void *arg, char *line);
+
+#endif

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The address space and the fds of the fake VMM. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "fake_kvm.h"
+
+#define ANYWHERE 0x7f0000000000u
+
+static int vcpu_of_fd(const struct fake_kvm *kvm, uint64_t fd)
+{
+	return fd < FAKE_FDS && kvm->fds[fd].kind == FAKE_VCPU ? (int)kvm->fds[fd].index : -1;
+}
+
+static void describe_mmap(const struct fake_kvm *kvm, const uint64_t *arg, char *line)
+{
+	const char *where = arg[3] & MAP_FIXED ? "fixed" : "anywhere";
+	char owner[16] = "task";
+
+	if (arg[3] & MAP_ANONYMOUS) {
+		snprintf(line, FAKE_LINE,
+			 "task: mmap anonymous %s %#" PRIx64 ", %" PRIu64 " bytes, prot %" PRIu64, where,
+			 arg[0], arg[1], arg[2]);
+		return;
+	}
+	if (vcpu_of_fd(kvm, arg[4]) >= 0)
+		snprintf(owner, sizeof(owner), "vcpu %d", vcpu_of_fd(kvm, arg[4]));
+	snprintf(line, FAKE_LINE,
+		 "%s: mmap fd %" PRIu64 " %s %s %#" PRIx64 ", %" PRIu64 " bytes at +%#" PRIx64
+		 ", prot %" PRIu64,
+		 owner, arg[4], arg[3] & MAP_SHARED ? "shared" : "private", where, arg[0], arg[1], arg[5],
+		 arg[2]);
+}
+
+void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg, char *line)
+{
+	if (nr == SYS_mmap)
+		describe_mmap(kvm, arg, line);
+	else if (nr == SYS_munmap)
+		snprintf(line, FAKE_LINE, "task: munmap %#" PRIx64 ", %" PRIu64 " bytes", arg[0], arg[1]);
+	else if (nr == SYS_close)
+		snprintf(line, FAKE_LINE, "task: close %" PRIu64, arg[0]);
+	else
+		snprintf(line, FAKE_LINE, "task: system call %ld", nr);
+}
+
+/* The mapping that holds all of it, or NULL. */
+struct fake_map *fake_map_at(struct fake_kvm *kvm, uint64_t addr, size_t size)
+{
+	for (size_t i = 0; i < kvm->nr_maps; i++) {
+		struct fake_map *map = &kvm->maps[i];
+
+		if (addr >= map->start && addr - map->start < map->size &&
+		    size <= map->size - (addr - map->start))
+			return map;
+	}
+	return NULL;
+}
+
+uint8_t *fake_map_byte(struct fake_kvm *kvm, const struct fake_map *map, uint64_t addr)
+{
+	uint64_t at = addr - map->start + map->offset;
+
+	if (map->vcpu < 0)
+		return &map->bytes[at];
+	return at < FAKE_PAGE ? &kvm->vcpus[map->vcpu].run[at] : &kvm->ring[at - FAKE_PAGE];
+}
+
+static int remove_map(struct fake_kvm *kvm, uint64_t start, uint64_t size)
+{
+	for (size_t i = 0; i < kvm->nr_maps; i++) {
+		if (kvm->maps[i].start != start || kvm->maps[i].size != size)
+			continue;
+		free(kvm->maps[i].bytes);
+		kvm->maps[i] = kvm->maps[--kvm->nr_maps];
+		return 0;
+	}
+	return -EINVAL;
+}
+
+struct fake_map *fake_map_add(struct fake_kvm *kvm, uint64_t start, uint64_t size, int prot, int vcpu,
+			      uint64_t offset)
+{
+	struct fake_map *map = &kvm->maps[kvm->nr_maps];
+
+	if (kvm->nr_maps++ == FAKE_MAPS)
+		abort();
+	*map = (struct fake_map){
+		.start = start, .size = size, .offset = offset, .prot = prot, .vcpu = vcpu
+	};
+	if (vcpu < 0)
+		map->bytes = calloc(1, size);
+	return map;
+}
+
+/* What stands in the place of a fixed mapping goes, as a whole or not at all: more the plugin never asks for.
+ */
+static int64_t do_mmap(struct fake_kvm *kvm, const uint64_t *arg)
+{
+	int vcpu = arg[3] & MAP_ANONYMOUS ? -1 : vcpu_of_fd(kvm, arg[4]);
+	uint64_t start = arg[0];
+
+	if (!(arg[3] & MAP_ANONYMOUS) && (vcpu < 0 || arg[5] + arg[1] > 2 * FAKE_PAGE))
+		return -EBADF;
+	if (!(arg[3] & MAP_ANONYMOUS) && !(arg[3] & MAP_SHARED))
+		return -EINVAL; /* a copy of the page: KVM would never see what is written to it */
+	if (arg[3] & MAP_FIXED) {
+		if (remove_map(kvm, arg[0], arg[1]))
+			return -EINVAL;
+	} else {
+		for (start = ANYWHERE; fake_map_at(kvm, start, 1);)
+			start += 16 * FAKE_PAGE;
+	}
+	fake_map_add(kvm, start, arg[1], arg[2], vcpu, vcpu < 0 ? 0 : arg[5]);
+	return start;
+}
+
+int64_t fake_task_call(struct fake_kvm *kvm, long nr, const uint64_t *arg)
+{
+	switch (nr) {
+	case SYS_mmap:
+		return do_mmap(kvm, arg);
+	case SYS_munmap:
+		return remove_map(kvm, arg[0], arg[1]);
+	case SYS_close:
+		if (arg[0] >= FAKE_FDS || kvm->fds[arg[0]].kind == FAKE_CLOSED)
+			return -EBADF;
+		kvm->fds[arg[0]].kind = FAKE_CLOSED;
+		return 0;
+	}
+	return -ENOSYS;
+}

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The ioctls of a fake VM and its vCPUs. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_kvm.h"
+
+#define PSTATE_A 0x100u
+#define PSTATE_I 0x80u
+#define PSTATE_AARCH32 0x10u
+#define MDSCR_SS 1u
+#define VECTOR 0xffff800000010000u
+
+struct fake_reg *fake_reg(struct fake_vcpu *vcpu, uint64_t id)
+{
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		if (vcpu->regs[i].id == id)
+			return &vcpu->regs[i];
+	return NULL;
+}
+
+uint64_t fake_reg_u64(struct fake_vcpu *vcpu, uint64_t id)
+{
+	struct fake_reg *reg = fake_reg(vcpu, id);
+	uint64_t value = 0;
+
+	if (!reg)
+		abort();
+	memcpy(&value, reg->value, kvm_reg_size(id) < sizeof(value) ? kvm_reg_size(id) : sizeof(value));
+	return value;
+}
+
+void fake_set_reg_u64(struct fake_vcpu *vcpu, uint64_t id, uint64_t value)
+{
+	struct fake_reg *reg = fake_reg(vcpu, id);
+
+	if (!reg)
+		abort();
+	memcpy(reg->value, &value, sizeof(value));
+}
+
+/* What a call says */
+
+static const struct {
+	unsigned long req;
+	const char *name;
+} names[] = {
+	{ ARM64_VCPU_INIT, "KVM_ARM_VCPU_INIT" },	  { ARM64_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS" },
+	{ ARM64_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS" }, { ARM64_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG" },
+	{ KVM_GET_REG_LIST, "KVM_GET_REG_LIST" },	  { KVM_GET_ONE_REG, "KVM_GET_ONE_REG" },
+	{ KVM_SET_ONE_REG, "KVM_SET_ONE_REG" },		  { KVM_GET_MP_STATE, "KVM_GET_MP_STATE" },
+	{ KVM_SET_MP_STATE, "KVM_SET_MP_STATE" },	  { KVM_GET_DEVICE_ATTR, "GET TIMER_IRQ" },
+	{ KVM_SET_DEVICE_ATTR, "SET TIMER_IRQ" },	  { KVM_RUN, "KVM_RUN" },
+};
+
+static void describe_reg(const struct kvm_one_reg *reg, bool set, char *more)
+{
+	uint32_t size = kvm_reg_size(reg->id);
+	uint64_t value = 0;
+	int n = snprintf(more, FAKE_LINE, " %#" PRIx64, (uint64_t)reg->id);
+
+	if (!set)
+		return;
+	if (size <= sizeof(value)) {
+		memcpy(&value, (void *)(uintptr_t)reg->addr, size);
+		snprintf(more + n, FAKE_LINE - n, " = %#" PRIx64, value);
+	} else {
+		snprintf(more + n, FAKE_LINE - n, " = %u bytes", size);
+	}
+}
+
+/* The argument of @req, as far as a reader wants to see it. */
+static void describe_arg(unsigned long req, const void *arg, char *more)
+{
+	const struct kvm_device_attr *attr = arg;
+	uint32_t word;
+
+	*more = 0;
+	if (req == KVM_GET_ONE_REG || req == KVM_SET_ONE_REG)
+		describe_reg(arg, req == KVM_SET_ONE_REG, more);
+	if (req == KVM_GET_DEVICE_ATTR)
+		snprintf(more, FAKE_LINE, " %s", attr->attr ? "physical" : "virtual");
+	if (req == KVM_SET_DEVICE_ATTR) {
+		memcpy(&word, (void *)(uintptr_t)attr->addr, sizeof(word));
+		snprintf(more, FAKE_LINE, " %s = %u", attr->attr ? "physical" : "virtual", word);
+	}
+	if (req == ARM64_SET_GUEST_DEBUG || req == KVM_SET_MP_STATE || req == ARM64_SET_VCPU_EVENTS) {
+		memcpy(&word, arg, sizeof(word));
+		snprintf(more, FAKE_LINE, " = %#x", word);
+	}
+	if (req == ARM64_VCPU_INIT)
+		snprintf(more, FAKE_LINE, " = %#x", ((const struct arm64_vcpu_init *)arg)->features[0]);
+}
+
+void fake_vcpu_describe(const struct fake_kvm *kvm, uint32_t i, unsigned long req, const void *arg,
+			char *line)
+{
+	const char *name = "unknown ioctl";
+	char more[FAKE_LINE];
+
+	for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++)
+		if (names[n].req == req)
+			name = names[n].name;
+	describe_arg(req, arg, more);
+	snprintf(line, FAKE_LINE, "vcpu %u: %s%.80s", i, name, more);
+}
+
+void fake_vm_describe(unsigned long req, const void *arg, char *line)
+{
+	const struct kvm_userspace_memory_region *region = arg;
+
+	if (req == KVM_SET_USER_MEMORY_REGION)
+		snprintf(line, FAKE_LINE, "vm: KVM_SET_USER_MEMORY_REGION %u at %#llx", region->slot,
+			 (unsigned long long)region->guest_phys_addr);
+	else if (req == ARM64_PREFERRED_TARGET)
+		snprintf(line, FAKE_LINE, "vm: KVM_ARM_PREFERRED_TARGET");
+	else
+		snprintf(line, FAKE_LINE, "vm: unknown ioctl %#lx", req);
+}
+
+/* Registers */
+
+static bool exists(struct fake_vcpu *vcpu, uint64_t id)
+{
+	return fake_reg(vcpu, id) && (id != FAKE_TCR2 || fake_reg_u64(vcpu, FAKE_ID_MMFR3) & 0xf);
+}
+
+/* KVM takes these from the VMM only before the VM has run. */
+static bool is_fixed_by_run(uint64_t id)
+{
+	uint64_t kind = id & KVM_REG_ARM_COPROC_MASK;
+
+	return id == FAKE_ID_MMFR3 || id == ARM64_MPIDR_EL1 || kind == KVM_REG_ARM_FW ||
+	       kind == KVM_REG_ARM_FW_FEAT_BMAP;
+}
+
+static int get_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kvm_one_reg *one)
+{
+	void *to = (void *)(uintptr_t)one->addr;
+	uint64_t value;
+
+	if (!exists(vcpu, one->id))
+		return -ENOENT;
+	value = (one->id == KVM_REG_ARM_TIMER_CNT ? kvm->vtimer : kvm->ptimer) + vcpu->skew;
+	if (one->id == KVM_REG_ARM_TIMER_CNT || one->id == KVM_REG_ARM_PTIMER_CNT)
+		memcpy(to, &value, sizeof(value));
+	else
+		memcpy(to, fake_reg(vcpu, one->id)->value, kvm_reg_size(one->id));
+	return 0;
+}
+
+static int set_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kvm_one_reg *one)
+{
+	const void *from = (void *)(uintptr_t)one->addr;
+
+	if (!exists(vcpu, one->id))
+		return -ENOENT;
+	if (kvm->ran && is_fixed_by_run(one->id))
+		return -EBUSY;
+	if (one->id == KVM_REG_ARM_TIMER_CNT) {
+		memcpy(&kvm->vtimer, from, sizeof(kvm->vtimer));
+	} else if (one->id == KVM_REG_ARM_PTIMER_CNT) {
+		memcpy(&kvm->ptimer, from, sizeof(kvm->ptimer));
+		kvm->ptimer_offset = true;
+	} else {
+		memcpy(fake_reg(vcpu, one->id)->value, from, kvm_reg_size(one->id));
+	}
+	return 0;
+}
+
+static int get_reg_list(struct fake_vcpu *vcpu, struct kvm_reg_list *list)
+{
+	uint64_t room = list->n;
+
+	list->n = 0;
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		if (exists(vcpu, vcpu->regs[i].id) && list->n++ < room)
+			list->reg[list->n - 1] = vcpu->regs[i].id;
+	return list->n > room ? -E2BIG : 0;
+}
+
+/* KVM_RUN */
+
+static bool takes_interrupt(struct fake_kvm *kvm, uint32_t i)
+{
+	for (uint32_t n = 0; n < kvm->gic.nr_irqs; n++) {
+		const struct fake_irq *irq = n < VGIC_NR_PRIVATE ? &kvm->vcpus[i].irq[n] : &kvm->gic.spi[n];
+
+		if (irq->queue == (int)i && !irq->active)
+			return true;
+	}
+	return false;
+}
+
+static bool takes_exception(struct fake_kvm *kvm, uint32_t i)
+{
+	uint64_t pstate = fake_reg_u64(&kvm->vcpus[i], ARM64_CORE_PSTATE);
+
+	return (!(pstate & PSTATE_I) && takes_interrupt(kvm, i)) ||
+	       (!(pstate & PSTATE_A) && kvm->vcpus[i].serror);
+}
+
+static void leave_with(struct fake_vcpu *vcpu, uint32_t reason)
+{
+	struct kvm_run *run = (struct kvm_run *)vcpu->run;
+
+	run->exit_reason = reason;
+	if (reason != KVM_EXIT_MMIO)
+		return;
+	run->mmio.phys_addr = vcpu->insn.phys;
+	run->mmio.len = vcpu->insn.len;
+	run->mmio.is_write = vcpu->insn.is_write;
+	if (vcpu->insn.is_write)
+		memcpy(run->mmio.data, &vcpu->insn.data, sizeof(run->mmio.data));
+}
+
+static void complete_mmio(struct fake_vcpu *vcpu)
+{
+	const struct kvm_run *run = (const struct kvm_run *)vcpu->run;
+	uint64_t value;
+
+	vcpu->mmio_needed = false;
+	memcpy(&value, run->mmio.data, sizeof(value));
+	if (!run->mmio.is_write)
+		fake_set_reg_u64(vcpu, FAKE_X0, value);
+	fake_set_reg_u64(vcpu, ARM64_CORE_PC, fake_reg_u64(vcpu, ARM64_CORE_PC) + 4);
+}
+
+/* One instruction. An AArch32 one that finds its endianness (PSTATE bit 9) changed stores other bytes. */
+static void step(struct fake_vcpu *vcpu)
+{
+	uint64_t pc = fake_reg_u64(vcpu, ARM64_CORE_PC), pstate = fake_reg_u64(vcpu, ARM64_CORE_PSTATE);
+	struct kvm_run *run = (struct kvm_run *)vcpu->run;
+
+	if (!vcpu->insn.len || vcpu->insn.pc != pc) {
+		fake_set_reg_u64(vcpu, ARM64_CORE_PC, pc + 4);
+		leave_with(vcpu, vcpu->debug ? KVM_EXIT_DEBUG : KVM_EXIT_INTR);
+		return;
+	}
+	leave_with(vcpu, KVM_EXIT_MMIO);
+	if (vcpu->insn.is_write && pstate & PSTATE_AARCH32 && pstate & 0x200)
+		memset(run->mmio.data, 0xee, sizeof(run->mmio.data));
+	vcpu->mmio_needed = true;
+}
+
+int fake_run(struct fake_kvm *kvm, uint32_t i)
+{
+	struct fake_vcpu *vcpu = &kvm->vcpus[i];
+	const struct kvm_run *run = (const struct kvm_run *)vcpu->run;
+
+	if (!vcpu->initialised)
+		return -ENOEXEC;
+	if (!kvm->gic.initialised)
+		return -ENXIO;
+	kvm->ran = true;
+	if (run->exit_reason == KVM_EXIT_MMIO && vcpu->mmio_needed)
+		complete_mmio(vcpu);
+	if (run->immediate_exit)
+		return -EINTR;
+	if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE)
+		return -EINTR; /* it sleeps, until a signal comes */
+	if (takes_exception(kvm, i)) {
+		fake_set_reg_u64(vcpu, ARM64_CORE_PC, VECTOR);
+		leave_with(vcpu, vcpu->debug ? KVM_EXIT_DEBUG : KVM_EXIT_INTR);
+	} else {
+		step(vcpu);
+	}
+	if (vcpu->debug)
+		fake_set_reg_u64(vcpu, ARM64_MDSCR_EL1, fake_reg_u64(vcpu, ARM64_MDSCR_EL1) | MDSCR_SS);
+	return 0;
+}
+
+/* The ioctls */
+
+static int init_vcpu(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct arm64_vcpu_init *init)
+{
+	if (init->target != 5)
+		return -EINVAL;
+	vcpu->initialised = true;
+	vcpu->mp_state = init->features[0] & 1 << KVM_ARM_VCPU_POWER_OFF ? KVM_MP_STATE_STOPPED
+									 : KVM_MP_STATE_RUNNABLE;
+	kvm->features = init->features[0] & ~(1u << KVM_ARM_VCPU_POWER_OFF);
+	return 0;
+}
+
+static int get_events(struct fake_vcpu *vcpu, struct arm64_vcpu_events *events)
+{
+	*events = (struct arm64_vcpu_events){ .exception.serror_has_esr = 1 };
+	events->exception.serror_pending = vcpu->serror;
+	events->exception.serror_esr = vcpu->serror ? vcpu->serror_esr : 0;
+	return 0;
+}
+
+static int set_events(struct fake_vcpu *vcpu, const struct arm64_vcpu_events *events)
+{
+	if (!events->exception.serror_pending)
+		return 0;
+	vcpu->serror = true;
+	vcpu->serror_esr = events->exception.serror_esr;
+	return 0;
+}
+
+static int timer_attr(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kvm_device_attr *attr,
+		      bool set)
+{
+	void *at = (void *)(uintptr_t)attr->addr;
+
+	if (attr->group != KVM_ARM_VCPU_TIMER_CTRL || attr->attr > 1)
+		return -ENXIO;
+	if (set && kvm->ran)
+		return -EBUSY;
+	if (set)
+		memcpy(&vcpu->timer_irq[attr->attr], at, sizeof(uint32_t));
+	else
+		memcpy(at, &vcpu->timer_irq[attr->attr], sizeof(uint32_t));
+	return 0;
+}
+
+int64_t fake_vcpu_ioctl(struct fake_kvm *kvm, uint32_t i, unsigned long req, void *arg)
+{
+	struct fake_vcpu *vcpu = &kvm->vcpus[i];
+
+	if (req != ARM64_VCPU_INIT && !vcpu->initialised)
+		return -ENOEXEC;
+	switch (req) {
+	case ARM64_VCPU_INIT:
+		return init_vcpu(kvm, vcpu, arg);
+	case KVM_GET_REG_LIST:
+		return get_reg_list(vcpu, arg);
+	case KVM_GET_ONE_REG:
+		return get_reg(kvm, vcpu, arg);
+	case KVM_SET_ONE_REG:
+		return set_reg(kvm, vcpu, arg);
+	case KVM_GET_DEVICE_ATTR:
+	case KVM_SET_DEVICE_ATTR:
+		return timer_attr(kvm, vcpu, arg, req == KVM_SET_DEVICE_ATTR);
+	case KVM_GET_MP_STATE:
+		memcpy(arg, &vcpu->mp_state, sizeof(vcpu->mp_state));
+		return 0;
+	case KVM_SET_MP_STATE:
+		memcpy(&vcpu->mp_state, arg, sizeof(vcpu->mp_state));
+		return 0;
+	case ARM64_GET_VCPU_EVENTS:
+		return get_events(vcpu, arg);
+	case ARM64_SET_VCPU_EVENTS:
+		return set_events(vcpu, arg);
+	case ARM64_SET_GUEST_DEBUG:
+		vcpu->debug = ((struct arm64_guest_debug *)arg)->control;
+		return 0;
+	case KVM_RUN:
+		return fake_run(kvm, i);
+	}
+	return -ENOTTY;
+}
+
+int64_t fake_vm_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg)
+{
+	const struct kvm_userspace_memory_region *region = arg;
+
+	if (req == ARM64_PREFERRED_TARGET) {
+		*(struct arm64_vcpu_init *)arg = (struct arm64_vcpu_init){ .target = 5 };
+		return 0;
+	}
+	if (req != KVM_SET_USER_MEMORY_REGION)
+		return -ENOTTY;
+	if (kvm->nr_slots == FAKE_SLOTS)
+		return -EINVAL;
+	kvm->slots[kvm->nr_slots++] = (struct memslot){ region->slot, region->flags, region->guest_phys_addr,
+							region->memory_size, region->userspace_addr };
+	return 0;
+}

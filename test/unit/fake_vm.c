@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "fake_vm.h"
+
+#define SPI_LEVEL 32
+#define SPI_EDGE 33
+#define SPI_BOTH 34 /* active and pending */
+#define SPI_OFF 35  /* pending, not enabled */
+#define PSTATE_EL1H 0x60000005u
+
+static void *alloc(size_t n, size_t size)
+{
+	void *block = calloc(n ? n : 1, size);
+
+	if (!block)
+		abort();
+	return block;
+}
+
+/* Values that differ from each other and from zero, the same in each run. */
+static uint64_t mix(uint64_t x)
+{
+	x = (x + 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9;
+	return (x ^ x >> 29) | 1;
+}
+
+/* In the order of KVM_GET_REG_LIST, which is not that of restore: core registers are first there. */
+static const uint64_t reg_ids[FAKE_REGS] = {
+	FAKE_X0,
+	ARM64_CORE_U64(2),
+	ARM64_CORE_PC,
+	ARM64_CORE_PSTATE,
+	KVM_REG_ARM64 | KVM_REG_SIZE_U128 | KVM_REG_ARM_CORE | 84,
+	KVM_REG_ARM64 | KVM_REG_SIZE_U32 | KVM_REG_ARM_CORE | 212,
+	KVM_REG_ARM64 | KVM_REG_SIZE_U2048 | KVM_REG_ARM64_SVE,
+	FAKE_PSCI_VERSION,
+	FAKE_FEAT_BMAP,
+	KVM_REG_ARM_PTIMER_CNT,
+	ARM64_SYS_REG(3, 3, 14, 2, 1), /* CNTP_CTL_EL0 */
+	ARM64_SYS_REG(3, 3, 14, 2, 2), /* CNTP_CVAL_EL0 */
+	ARM64_SYS_REG(3, 3, 14, 3, 1), /* CNTV_CTL_EL0 */
+	KVM_REG_ARM_TIMER_CNT,
+	KVM_REG_ARM_TIMER_CVAL,
+	ARM64_MDSCR_EL1,
+	ARM64_MPIDR_EL1,
+	ARM64_SYS_REG(3, 0, 0, 4, 0), /* ID_AA64PFR0_EL1 */
+	FAKE_ID_MMFR3,
+	ARM64_SYS_REG(3, 0, 1, 0, 0), /* SCTLR_EL1 */
+	FAKE_TCR2,
+	ARM64_SYS_REG(3, 0, 12, 0, 0), /* VBAR_EL1 */
+	KVM_REG_ARM64 | KVM_REG_SIZE_U32 | KVM_REG_ARM_DEMUX,
+};
+
+/* Affinities as a VMM may choose them: vCPU 3 has the one that a new vCPU 1 starts with. */
+static const uint64_t mpidrs[FAKE_VCPUS] = { 0x80000101, 0x80000000, 0x180010200, 0x80000001,
+					     0x80000002, 0x80000100, 0x80000003,  0x80000300 };
+static const uint32_t ids[FAKE_VCPUS] = { 7, 2, 12, 0, 5, 9, 1, 30 };
+static const uint64_t skews[FAKE_VCPUS] = { 40, 90, 10, 20, 30, 50, 60, 70 };
+
+static void add_regs(struct fake_vcpu *vcpu, uint64_t seed)
+{
+	for (size_t r = 0; r < FAKE_REGS && reg_ids[r]; r++) {
+		struct fake_reg *reg = &vcpu->regs[vcpu->nr_regs++];
+
+		reg->id = reg_ids[r];
+		for (uint32_t i = 0; i < kvm_reg_size(reg->id); i++)
+			reg->value[i] = seed ? mix(seed + 1000 * r + i) : 0;
+	}
+}
+
+static void add_fds(struct fake_kvm *kvm, int vm, int vgic, int vcpu)
+{
+	kvm->fds[vm].kind = FAKE_VM;
+	kvm->fds[vgic].kind = FAKE_VGIC;
+	for (size_t i = 0; i < kvm->nr_vcpus; i++)
+		kvm->fds[vcpu + i] = (struct fake_fd){ FAKE_VCPU, i };
+}
+
+/* The exit that each vCPU left with, and the instruction behind it. */
+static void fill_exit(struct fake_vcpu *vcpu, size_t i)
+{
+	struct kvm_run *run = (struct kvm_run *)vcpu->run;
+	bool is_write = i == 1;
+
+	for (size_t n = 0; n < FAKE_PAGE; n++)
+		vcpu->run[n] = mix(77 * i + n);
+	run->immediate_exit = is_write;
+	run->exit_reason = KVM_EXIT_INTR;
+	vcpu->insn = (struct fake_insn){ .pc = 0xffff800080000000 + 0x100 * i,
+					 .len = 1u << i % 4,
+					 .is_write = is_write,
+					 .phys = is_write ? FAKE_WRITE_PHYS : FAKE_READ_PHYS,
+					 .data = mix(i) };
+	fake_set_reg_u64(vcpu, ARM64_CORE_PC, vcpu->insn.pc + (i == 2 ? 4 : 0));
+	fake_set_reg_u64(vcpu, ARM64_CORE_PSTATE, PSTATE_EL1H);
+	if (i > 2 && i != 4)
+		return;
+	run->exit_reason = KVM_EXIT_MMIO;
+	run->mmio.phys_addr = vcpu->insn.phys;
+	run->mmio.len = vcpu->insn.len;
+	run->mmio.is_write = is_write;
+	if (is_write)
+		memcpy(run->mmio.data, &vcpu->insn.data, sizeof(run->mmio.data));
+	vcpu->mmio_needed = i != 2;
+}
+
+static void fill_vcpu(struct fake_kvm *kvm, size_t i)
+{
+	static const uint32_t mp_states[FAKE_VCPUS] = { 0, KVM_MP_STATE_STOPPED,  0,
+							0, KVM_MP_STATE_STOPPED,  KVM_MP_STATE_STOPPED,
+							0, KVM_MP_STATE_SUSPENDED };
+	struct fake_vcpu *vcpu = &kvm->vcpus[i];
+
+	vcpu->id = ids[i];
+	vcpu->initialised = true;
+	vcpu->skew = skews[i];
+	vcpu->mp_state = mp_states[i];
+	vcpu->timer_irq[0] = 27;
+	vcpu->timer_irq[1] = 30;
+	add_regs(vcpu, 1 + 100000 * i);
+	fake_set_reg_u64(vcpu, ARM64_MPIDR_EL1, mpidrs[i]);
+	fake_set_reg_u64(vcpu, FAKE_ID_MMFR3, 0x10);
+	fill_exit(vcpu, i);
+	vcpu->serror = i == 6 || i == 1;
+	vcpu->serror_esr = vcpu->serror ? 0x1000000 + i : 0;
+	if (vcpu->serror)
+		fake_set_reg_u64(vcpu, ARM64_CORE_PSTATE, PSTATE_EL1H | 0x100);
+}
+
+/* Even ones have one mapping of both pages, odd ones one of each. */
+static void map_vcpu(struct fake_kvm *kvm, size_t i)
+{
+	uint64_t start = 0xffff80000000 + 0x10000 * i;
+
+	fake_map_add(kvm, start, (i % 2 ? 1 : 2) * FAKE_PAGE, PROT_READ | PROT_WRITE, i, 0);
+	if (i % 2)
+		fake_map_add(kvm, start + 0x8000, FAKE_PAGE, PROT_READ, i, FAKE_PAGE);
+}
+
+static void fill_private(struct fake_vcpu *vcpu, size_t i)
+{
+	for (uint32_t n = 0; n < VGIC_NR_PRIVATE; n++) {
+		vcpu->irq[n].group = n != 2;
+		vcpu->irq[n].enabled = n != 5 && n < 17;
+		vcpu->irq[n].priority = 8 * (n + i);
+	}
+	vcpu->irq[3].pending = true;
+	vcpu->irq[27].enabled = true;
+	vcpu->irq[27].level = true;
+	vcpu->irq[27].active = !i;
+	vcpu->irq[30].config = 2;
+	vcpu->propbaser[0] = i ? 0 : 0x40000780;
+	vcpu->propbaser[1] = i ? 0 : 0x1;
+	vcpu->pendbaser[0] = 0x50000780 + 0x10000 * i;
+	vcpu->gicr_ctlr = 1;
+}
+
+static void fill_spis(struct fake_kvm *kvm)
+{
+	uint64_t mask = 0xffffff;
+
+	for (uint32_t n = VGIC_NR_PRIVATE; n < kvm->gic.nr_irqs; n++) {
+		struct fake_irq *irq = &kvm->gic.spi[n];
+
+		irq->group = n % 3;
+		irq->enabled = n % 4 != 3 || n < 40;
+		irq->priority = 3 * n;
+		irq->config = n % 2 ? 2 : 0;
+		irq->router = mpidrs[n % kvm->nr_vcpus] & mask;
+	}
+	kvm->gic.spi[SPI_LEVEL].level = true;
+	kvm->gic.spi[SPI_EDGE].pending = true;
+	kvm->gic.spi[SPI_BOTH].pending = kvm->gic.spi[SPI_BOTH].active = true;
+	kvm->gic.spi[SPI_OFF].pending = true;
+	kvm->gic.spi[SPI_OFF].enabled = false;
+	kvm->gic.spi[FAKE_SPI_ROUTED_AWAY].active = true;
+	kvm->gic.spi[FAKE_SPI_ROUTED_AWAY].router = mpidrs[0] & mask;
+	kvm->gic.spi[FAKE_SPI_ROUTED_AWAY].queue = kvm->nr_vcpus - 1;
+	kvm->gic.spi[kvm->gic.nr_irqs - 1].enabled = true;
+	kvm->gic.spi[kvm->gic.nr_irqs - 1].level = true;
+	kvm->gic.spi[kvm->gic.nr_irqs - 1].config = 0;
+}
+
+static void fill_gic(struct fake_kvm *kvm, struct fake_shape shape)
+{
+	struct fake_gic *gic = &kvm->gic;
+	uint32_t pri_bits = shape.pri_bits ? shape.pri_bits : 7;
+
+	gic->initialised = true;
+	gic->iidr = 0x4b00243b;
+	gic->ctlr = 0x12;
+	gic->dist_base = 0x8000000;
+	gic->legacy = shape.legacy_redist;
+	gic->nr_regions = shape.legacy_redist ? 1 : 2;
+	gic->regions[0] = (struct vgic_region){ .base = 0x80a0000, .count = shape.legacy_redist ? 0 : 1 };
+	if (!shape.legacy_redist)
+		gic->regions[1] = (struct vgic_region){ .base = 0x4000000000, .count = 512 };
+	fill_spis(kvm);
+	for (size_t i = 0; i < kvm->nr_vcpus; i++) {
+		struct fake_vcpu *vcpu = &kvm->vcpus[i];
+
+		fill_private(vcpu, i);
+		for (size_t r = 0; r < FAKE_ICC_REGS; r++)
+			vcpu->icc[r] = mix(r + 50 * i) & 0xff;
+		vcpu->icc[11] = (pri_bits - 1) << 8; /* ICC_CTLR_EL1.PRIbits */
+		vcpu->pri_bits = pri_bits;
+		for (uint32_t n = 0; n < VGIC_NR_PRIVATE; n++)
+			fake_queue(kvm, &vcpu->irq[n]);
+	}
+	for (uint32_t n = VGIC_NR_PRIVATE; n < gic->nr_irqs; n++)
+		fake_queue(kvm, &gic->spi[n]);
+}
+
+struct fake_kvm *fake_running(struct fake_shape shape)
+{
+	struct fake_kvm *kvm = fake_new(shape.nr_vcpus, shape.nr_irqs);
+
+	kvm->features = 1 << KVM_ARM_VCPU_PSCI_0_2 | 1 << KVM_ARM_VCPU_PMU_V3;
+	kvm->vtimer = 0x123456789000;
+	kvm->ptimer = 0x555500000000;
+	kvm->ran = true;
+	kvm->nr_slots = 2;
+	kvm->slots[0] = (struct memslot){ 1, 0, 0x40000000, 0x8000000, 0xffff10000000 };
+	kvm->slots[1] = (struct memslot){ 0, KVM_MEM_READONLY, 0, 0x200000, 0xffff00000000 };
+	for (size_t n = 0; n < FAKE_PAGE; n++)
+		kvm->ring[n] = mix(n);
+	add_fds(kvm, FAKE_VM_FD, FAKE_VGIC_FD, FAKE_VCPU_FD);
+	for (size_t i = 0; i < kvm->nr_vcpus; i++) {
+		fill_vcpu(kvm, i);
+		map_vcpu(kvm, i);
+	}
+	fill_gic(kvm, shape);
+	return kvm;
+}
+
+/* Discovery */
+
+static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, size_t i)
+{
+	vcpu->idx = i;
+	vcpu->id = kvm->vcpus[i].id;
+	vcpu->fd = FAKE_VCPU_FD + i;
+	vcpu->mmio_needed = kvm->vcpus[i].mmio_needed;
+	for (size_t m = 0; m < kvm->nr_maps; m++) {
+		const struct fake_map *map = &kvm->maps[m];
+
+		if (map->vcpu == (int)i)
+			vcpu->maps[vcpu->nr_maps++] =
+				(struct vcpu_map){ map->start, map->size, map->offset, map->prot };
+	}
+}
+
+/* Those whose holder is not the one that an ISACTIVER write would choose. */
+static void discover_active(const struct fake_kvm *kvm, struct vgic_v3_state *gic)
+{
+	const struct fake_irq *irq = &kvm->gic.spi[FAKE_SPI_ROUTED_AWAY];
+
+	gic->active = alloc(1, sizeof(*gic->active));
+	if (!irq->active || irq->queue == 0)
+		return;
+	gic->active[gic->nr_active++] =
+		(struct vgic_active){ .intid = FAKE_SPI_ROUTED_AWAY, .vcpu_idx = irq->queue };
+}
+
+struct vm_state *fake_discovered(const struct fake_kvm *kvm)
+{
+	struct vm_state *vm = alloc(1, sizeof(*vm));
+
+	vm->id = 1;
+	vm->page_size = FAKE_PAGE;
+	vm->ipa_bits = 40;
+	vm->features = kvm->features | 1 << KVM_ARM_VCPU_POWER_OFF;
+	vm->ptimer_offset = kvm->ptimer_offset;
+	vm->fd = FAKE_VM_FD;
+	vm->park_base = FAKE_PARK_BASE;
+	vm->nr_slots = kvm->nr_slots;
+	vm->slots = alloc(kvm->nr_slots, sizeof(*vm->slots));
+	memcpy(vm->slots, kvm->slots, kvm->nr_slots * sizeof(*vm->slots));
+	vm->nr_vcpus = kvm->nr_vcpus;
+	vm->vcpus = alloc(kvm->nr_vcpus, sizeof(*vm->vcpus));
+	for (size_t i = 0; i < kvm->nr_vcpus; i++)
+		discover_vcpu(kvm, &vm->vcpus[i], i);
+	vm->vgic = alloc(1, sizeof(*vm->vgic));
+	vm->vgic->fd = FAKE_VGIC_FD;
+	discover_active(kvm, vm->vgic);
+	return vm;
+}
+
+/* Restore */
+
+static void create_vcpu(struct fake_vcpu *vcpu, const struct fake_vcpu *running, size_t i)
+{
+	vcpu->id = running->id;
+	vcpu->insn = running->insn; /* guest memory came with the process */
+	add_regs(vcpu, 0);
+	fake_set_reg_u64(vcpu, ARM64_MPIDR_EL1, 0x80000000 | i);
+	fake_set_reg_u64(vcpu, FAKE_ID_MMFR3, 0x11);
+	vcpu->timer_irq[0] = 26;
+	vcpu->timer_irq[1] = 29;
+}
+
+struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *vm)
+{
+	struct fake_kvm *kvm = fake_new(running->nr_vcpus, 0);
+
+	for (size_t i = 0; i < kvm->nr_vcpus; i++)
+		create_vcpu(&kvm->vcpus[i], &running->vcpus[i], i);
+	add_fds(kvm, FAKE_VM_FD, FAKE_VGIC_FD, FAKE_VCPU_FD);
+	add_fds(kvm, vm_parked_fd(vm, KVM_FILE_VM, 0), vm_parked_fd(vm, KVM_FILE_VGIC, 0),
+		vm_parked_fd(vm, KVM_FILE_VCPU, 0));
+	for (size_t m = 0; m < running->nr_maps; m++)
+		fake_map_add(kvm, running->maps[m].start, running->maps[m].size, running->maps[m].prot, -1,
+			     0);
+
+	vm->fd = vm_parked_fd(vm, KVM_FILE_VM, 0);
+	vm->vgic->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		vm->vcpus[i].fd = vm_parked_fd(vm, KVM_FILE_VCPU, i);
+		vm->vcpus[i].mmio_needed = false; /* not in the image */
+	}
+	return kvm;
+}
+
+/* Plans */
+
+struct vm_state *fake_dump(struct fake_kvm *kvm)
+{
+	struct vm_state *vm = fake_discovered(kvm);
+
+	if (plan_run(plan_dump, plan_nr_dump, vm, &kvm->remote)) {
+		fprintf(stderr, "the dump failed after: %s\n",
+			kvm->nr_lines ? kvm->lines[kvm->nr_lines - 1] : "-");
+		abort();
+	}
+	return vm;
+}
+
+int fake_steps(const struct plan_step *steps, size_t nr, struct vm_state *vm, struct fake_kvm *kvm,
+	       size_t *failed)
+{
+	char heading[FAKE_LINE];
+
+	for (size_t i = 0; i < nr; i++) {
+		int ret;
+
+		snprintf(heading, sizeof(heading), "# %s", steps[i].name);
+		fake_note(kvm, heading);
+		ret = steps[i].run(vm, &kvm->remote);
+		*failed = i;
+		if (ret)
+			return ret;
+	}
+	return 0;
+}

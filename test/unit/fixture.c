@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+#define PAGE 4096u
+
+const struct image_dump_id fixture_dump = { .bytes = "fixture's dump i" };
+
+static void *alloc(size_t n, size_t size)
+{
+	void *block = calloc(n + 1, size);
+
+	if (!block)
+		abort();
+	return block;
+}
+
+/* Values that differ from each other and from zero, the same in each run. */
+static uint64_t next_value(void)
+{
+	static uint64_t x = 1;
+
+	x = x * 6364136223846793005 + 1442695040888963407;
+	return x ^ x >> 33;
+}
+
+static void fill_regs(struct vcpu_state *vcpu)
+{
+	static const uint64_t ids[] = {
+		ARM64_MPIDR_EL1,
+		ARM64_CORE_PC,
+		ARM64_CORE_PSTATE,
+		KVM_REG_ARM64 | KVM_REG_SIZE_U8 | KVM_REG_ARM_FW | 1,
+		KVM_REG_ARM64 | KVM_REG_SIZE_U32 | KVM_REG_ARM_CORE | 212,
+		KVM_REG_ARM64 | KVM_REG_SIZE_U128 | KVM_REG_ARM_CORE | 84,
+		KVM_REG_ARM64 | KVM_REG_SIZE_U2048 | KVM_REG_ARM64_SVE | 32,
+	};
+
+	vcpu->nr_regs = sizeof(ids) / sizeof(ids[0]);
+	vcpu->regs = alloc(vcpu->nr_regs, sizeof(*vcpu->regs));
+	for (size_t r = 0; r < vcpu->nr_regs; r++) {
+		vcpu->regs[r].id = ids[r];
+		for (size_t i = 0; i < kvm_reg_size(ids[r]); i++)
+			vcpu->regs[r].value[i] = next_value();
+	}
+	memcpy(vcpu->regs[0].value, &vcpu->mpidr, sizeof(vcpu->mpidr));
+}
+
+/* vCPU 0 owes a read, vCPU 1 a write, vCPU 2 nothing, and so on. */
+static void fill_run(struct vcpu_state *vcpu)
+{
+	struct kvm_run *run;
+
+	vcpu->pending = (vcpu->idx + 1) % 3;
+	vcpu->run_size = 2 * PAGE;
+	vcpu->run = alloc(vcpu->run_size, 1);
+	run = (struct kvm_run *)vcpu->run;
+	run->exit_reason = vcpu->pending ? KVM_EXIT_MMIO : KVM_EXIT_INTR;
+	run->mmio.phys_addr = 0x9000000;
+	run->mmio.len = 1 << vcpu->idx % 4;
+	run->mmio.is_write = vcpu->pending == VCPU_PENDING_WRITE;
+	memset(run->mmio.data, 0x5a, run->mmio.len);
+	if (vcpu->idx == 1)
+		vcpu->run[vcpu->run_size - 1] = 0x77;
+}
+
+static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
+{
+	static const uint32_t mp_states[] = { KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_STOPPED,
+					      KVM_MP_STATE_SUSPENDED };
+	uint64_t start = 0xffff80000000 + i * 8 * PAGE;
+
+	vcpu->idx = i;
+	vcpu->id = 2 * (nr_vcpus - i);
+	vcpu->fd = 10 + i;
+	vcpu->mpidr = 0x80000000 | i % 16 | i / 16 << 8;
+	vcpu->vtimer_irq = 27;
+	vcpu->ptimer_irq = 30;
+	vcpu->mp_state = mp_states[i % 3];
+	vcpu->events.exception.serror_pending = i % 2;
+	vcpu->events.exception.serror_has_esr = 1;
+	vcpu->events.exception.serror_esr = i % 2 ? 0x1000000 + i : 0;
+	vcpu->maps[0] = (struct vcpu_map){ start, 2 * PAGE, 0, PROT_READ | PROT_WRITE };
+	vcpu->maps[1] = (struct vcpu_map){ start + 4 * PAGE, PAGE, PAGE, PROT_READ };
+	vcpu->nr_maps = 2;
+	fill_regs(vcpu);
+	fill_run(vcpu);
+}
+
+/* Optional registers are there on every second vCPU. */
+static struct vgic_values *fill_table(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs,
+				      bool optional)
+{
+	struct vgic_values *values = alloc(nr_regs, sizeof(*values));
+
+	for (size_t r = 0; r < nr_regs; r++) {
+		if (table[r].policy == VGIC_CLEAR || (table[r].policy == VGIC_OPTIONAL && !optional))
+			continue;
+		values[r].nr = vgic_reg_words(&table[r], nr_irqs);
+		values[r].v = alloc(values[r].nr, sizeof(*values[r].v));
+		for (uint32_t i = 0; i < values[r].nr; i++)
+			values[r].v[i] = next_value() >> (table[r].frame == VGIC_CPUIF ? 0 : 32);
+	}
+	return values;
+}
+
+static struct vgic_v3_state *make_vgic(size_t nr_vcpus, uint32_t nr_irqs)
+{
+	struct vgic_v3_state *gic = alloc(1, sizeof(*gic));
+
+	gic->fd = 6;
+	gic->nr_irqs = nr_irqs;
+	gic->dist_base = 0x8000000;
+	gic->nr_regions = 2;
+	gic->regions = alloc(2, sizeof(*gic->regions));
+	gic->regions[0] = (struct vgic_region){ .base = 0x80a0000, .count = 123 };
+	gic->regions[1] = (struct vgic_region){ .base = 0x4000000000, .count = 512 };
+	gic->iidr = 0x4b00243b;
+	gic->dist = fill_table(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, nr_irqs, true);
+	gic->nr_cpus = nr_vcpus;
+	gic->cpus = alloc(nr_vcpus, sizeof(*gic->cpus));
+	for (size_t i = 0; i < nr_vcpus; i++) {
+		gic->cpus[i].redist = fill_table(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, nr_irqs, i % 2);
+		gic->cpus[i].cpuif = fill_table(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, nr_irqs, i % 2);
+	}
+	gic->nr_active = 2;
+	gic->active = alloc(2, sizeof(*gic->active));
+	gic->active[0] = (struct vgic_active){ .intid = 32, .vcpu_idx = nr_vcpus - 1 };
+	gic->active[1] = (struct vgic_active){ .intid = nr_irqs - 1, .vcpu_idx = 0 };
+	return gic;
+}
+
+static void fill_slots(struct vm_state *vm)
+{
+	vm->nr_slots = 3;
+	vm->slots = alloc(vm->nr_slots, sizeof(*vm->slots));
+	vm->slots[0] = (struct memslot){ 1, 0, 0x40000000, 0x8000000, 0xffff10000000 };
+	vm->slots[1] = (struct memslot){ 0, KVM_MEM_READONLY, 0, 0x200000, 0xffff00000000 };
+	vm->slots[2] = (struct memslot){ 7, 0, 0x48000000, PAGE, 0xffff20000000 };
+}
+
+static void fill_files(struct vm_state *vm)
+{
+	uint32_t id = vm->id * 0x10000;
+
+	vm->nr_files = vm->nr_vcpus + 4;
+	vm->files = alloc(vm->nr_files, sizeof(*vm->files));
+	vm->files[0] = (struct kvm_file){ id++, KVM_FILE_SYSTEM, 0 };
+	vm->files[1] = (struct kvm_file){ id++, KVM_FILE_VM, 0 };
+	vm->files[2] = (struct kvm_file){ id++, KVM_FILE_VGIC, 0 };
+	vm->files[3] = (struct kvm_file){ id++, KVM_FILE_VM, 0 };
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		vm->files[4 + i] = (struct kvm_file){ id++, KVM_FILE_VCPU, i };
+}
+
+struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
+{
+	struct vm_state *vm = alloc(1, sizeof(*vm));
+
+	vm->id = id;
+	vm->vpid = 100 + id;
+	vm->page_size = PAGE;
+	strcpy(vm->boot_id, "0123cdef-89ab-4cde-8f01-23456789abcd");
+	vm->ipa_bits = 40;
+	vm->features = 1 << KVM_ARM_VCPU_PSCI_0_2 | 1 << KVM_ARM_VCPU_PMU_V3;
+	vm->vtimer_cnt = 0x123456789abcdef0;
+	vm->ptimer_cnt = 0xfedcba9876543210;
+	vm->ptimer_offset = true;
+	vm->fd = 5;
+	vm->park_base = 1000;
+	fill_slots(vm);
+	vm->nr_vcpus = nr_vcpus;
+	vm->vcpus = alloc(nr_vcpus, sizeof(*vm->vcpus));
+	for (size_t i = 0; i < nr_vcpus; i++)
+		fill_vcpu(&vm->vcpus[i], i, nr_vcpus);
+	vm->vgic = make_vgic(nr_vcpus, nr_irqs);
+	fill_files(vm);
+	return vm;
+}
+
+struct vm_state *fixture_vm(size_t nr_vcpus, uint32_t nr_irqs)
+{
+	return fixture_vm_id(1, nr_vcpus, nr_irqs);
+}
+
+/* Comparing */
+
+#define DIFF(field)                                                                                          \
+	do {                                                                                                 \
+		if (a->field != b->field)                                                                    \
+			return #field;                                                                       \
+	} while (0)
+#define DIFF_BYTES(field, size)                                                                              \
+	do {                                                                                                 \
+		if (size && memcmp(a->field, b->field, size))                                                \
+			return #field;                                                                       \
+	} while (0)
+
+static const char *diff_vcpu(const struct vcpu_state *a, const struct vcpu_state *b)
+{
+	DIFF(idx);
+	DIFF(id);
+	DIFF(fd);
+	DIFF(mpidr);
+	DIFF(vtimer_irq);
+	DIFF(ptimer_irq);
+	DIFF(mp_state);
+	DIFF(pending);
+	DIFF(nr_regs);
+	for (size_t r = 0; r < a->nr_regs; r++) {
+		DIFF(regs[r].id);
+		DIFF_BYTES(regs[r].value, kvm_reg_size(a->regs[r].id));
+	}
+	DIFF_BYTES(events.exception.pad, sizeof(a->events.exception.pad));
+	DIFF_BYTES(events.reserved, sizeof(a->events.reserved));
+	DIFF(events.exception.serror_pending);
+	DIFF(events.exception.serror_has_esr);
+	DIFF(events.exception.ext_dabt_pending);
+	DIFF(events.exception.serror_esr);
+	DIFF(nr_maps);
+	for (size_t m = 0; m < a->nr_maps; m++) {
+		DIFF(maps[m].start);
+		DIFF(maps[m].size);
+		DIFF(maps[m].offset);
+		DIFF(maps[m].prot);
+	}
+	DIFF(run_size);
+	DIFF_BYTES(run, a->run_size);
+	return NULL;
+}
+
+static const char *diff_values(const struct vgic_reg *table, size_t nr_regs, const struct vgic_values *a,
+			       const struct vgic_values *b)
+{
+	for (size_t r = 0; r < nr_regs; r++)
+		if (a[r].nr != b[r].nr || (a[r].nr && memcmp(a[r].v, b[r].v, a[r].nr * sizeof(*a[r].v))))
+			return table[r].name;
+	return NULL;
+}
+
+static const char *diff_vgic_regs(const struct vgic_v3_state *a, const struct vgic_v3_state *b)
+{
+	const char *diff = diff_values(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, a->dist, b->dist);
+
+	for (size_t i = 0; i < a->nr_cpus && !diff; i++) {
+		diff = diff_values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, a->cpus[i].redist,
+				   b->cpus[i].redist);
+		if (!diff)
+			diff = diff_values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, a->cpus[i].cpuif,
+					   b->cpus[i].cpuif);
+	}
+	return diff;
+}
+
+static const char *diff_vgic(const struct vgic_v3_state *a, const struct vgic_v3_state *b)
+{
+	DIFF(fd);
+	DIFF(nr_irqs);
+	DIFF(dist_base);
+	DIFF(legacy_redist);
+	DIFF(nr_regions);
+	for (size_t i = 0; i < a->nr_regions; i++) {
+		DIFF(regions[i].base);
+		DIFF(regions[i].count);
+		DIFF(regions[i].flags);
+	}
+	DIFF(iidr);
+	DIFF(nr_cpus);
+	DIFF(nr_active);
+	for (size_t i = 0; i < a->nr_active; i++) {
+		DIFF(active[i].intid);
+		DIFF(active[i].vcpu_idx);
+	}
+	return diff_vgic_regs(a, b);
+}
+
+static const char *diff_lists(const struct vm_state *a, const struct vm_state *b)
+{
+	const char *diff = NULL;
+
+	DIFF(nr_slots);
+	for (size_t i = 0; i < a->nr_slots; i++) {
+		DIFF(slots[i].slot);
+		DIFF(slots[i].flags);
+		DIFF(slots[i].gpa);
+		DIFF(slots[i].size);
+		DIFF(slots[i].hva);
+	}
+	DIFF(nr_files);
+	for (size_t i = 0; i < a->nr_files; i++) {
+		DIFF(files[i].id);
+		DIFF(files[i].kind);
+		DIFF(files[i].index);
+	}
+	DIFF(nr_vcpus);
+	for (size_t i = 0; i < a->nr_vcpus && !diff; i++)
+		diff = diff_vcpu(&a->vcpus[i], &b->vcpus[i]);
+	return diff;
+}
+
+const char *fixture_diff(const struct vm_state *a, const struct vm_state *b)
+{
+	const char *diff;
+
+	DIFF(id);
+	DIFF(vpid);
+	DIFF(page_size);
+	DIFF_BYTES(boot_id, sizeof(a->boot_id));
+	DIFF(ipa_bits);
+	DIFF(features);
+	DIFF(vtimer_cnt);
+	DIFF(ptimer_cnt);
+	DIFF(ptimer_offset);
+	DIFF(fd);
+	DIFF(park_base);
+	diff = diff_lists(a, b);
+	return diff ? diff : diff_vgic(a->vgic, b->vgic);
+}
+
+/* Files */
+
+/* In memory where that is to be had: a disk's file system takes its time over each rename. */
+int fixture_dir(void)
+{
+	char shm[] = "/dev/shm/kvm-vgic-test-XXXXXX", tmp[] = "/tmp/kvm-vgic-test-XXXXXX";
+	const char *path = mkdtemp(shm);
+	int fd;
+
+	if (!path)
+		path = mkdtemp(tmp);
+	if (!path)
+		abort();
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		abort();
+	return fd;
+}
+
+void fixture_close(int dirfd)
+{
+	char link[64], path[256];
+	ssize_t n;
+	DIR *dir;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", dirfd);
+	n = readlink(link, path, sizeof(path) - 1);
+	dir = fdopendir(dirfd);
+	if (n < 0 || !dir)
+		abort();
+	path[n] = 0;
+	for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
+		if (entry->d_name[0] != '.')
+			unlinkat(dirfd, entry->d_name, 0);
+	closedir(dir);
+	rmdir(path);
+}
+
+int fixture_write(int dirfd, const struct image_dump_id *dump, struct vm_state **vms, size_t n)
+{
+	struct image_seals seals[IMAGE_MAX_VMS + 1];
+	int ret = 0;
+
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = image_write_vm_parts(dirfd, dump, vms[i], &seals[i]);
+	return ret ? ret : image_write_index(dirfd, dump, (const struct vm_state *const *)vms, seals, n);
+}

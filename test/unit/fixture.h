@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A VM with something in every field, and the images of it. */
+#ifndef KVM_VGIC_TEST_FIXTURE_H
+#define KVM_VGIC_TEST_FIXTURE_H
+
+#include "image/image.h"
+
+/*
+ * A valid VM, for vm_state_free(). Each array has room for one more. No memory
+ * is no test: it aborts.
+ */
+struct vm_state *fixture_vm(size_t nr_vcpus, uint32_t nr_irqs);
+/* The same as VM @id: another process, other file ids. */
+struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs);
+
+/* NULL, or the name of the first field in which the two differ. */
+const char *fixture_diff(const struct vm_state *a, const struct vm_state *b);
+
+/* A new empty directory; fixture_close() removes it and the files in it. */
+int fixture_dir(void);
+void fixture_close(int dirfd);
+
+/* All files of @n VMs. */
+int fixture_write(int dirfd, const struct image_dump_id *dump, struct vm_state **vms, size_t n);
+
+extern const struct image_dump_id fixture_dump;
+
+#endif

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A list of calls on one remote: executed up to the first that must not fail, and that one is named. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include <cmocka.h>
+
+#include "fake_vm.h"
+#include "testlog.h"
+
+static int set_up(void **state)
+{
+	log_reset();
+	*state = fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 });
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	fake_free(*state);
+	return 0;
+}
+
+static void nothing_is_executed_after_a_failure(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[3] = { 0 };
+
+	b.vcpu = 1;
+	batch_get_reg(&b, FAKE_VCPU_FD + 1, ARM64_CORE_PC, &value[0]);
+	batch_get_reg(&b, FAKE_VCPU_FD + 1, ARM64_CORE_U64(9), &value[1]);
+	batch_get_reg(&b, FAKE_VCPU_FD + 1, ARM64_CORE_PSTATE, &value[2]);
+	assert_int_equal(batch_run(&b), -ENOENT);
+	assert_int_equal(kvm->nr_calls, 2);
+	assert_true(b.calls[1].done);
+	assert_false(b.calls[2].done);
+	assert_true(value[0] == kvm->vcpus[1].insn.pc);
+	assert_true(value[2] == 0);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), "vm 3: test: vcpu 1: KVM_GET_ONE_REG (0x6030000000100009): "
+					 "No such file or directory (errno 2)");
+	batch_fini(&b);
+}
+
+static void a_call_with_leave_to_fail_does_not_end_the_list(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[2] = { 0 };
+
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_U64(9), &value[0])->may_fail = ENOENT;
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PC, &value[1]);
+	assert_int_equal(batch_run(&b), 0);
+	assert_int_equal(b.calls[0].result, -ENOENT);
+	assert_true(value[1] == kvm->vcpus[0].insn.pc);
+	assert_int_equal(log_errors(), 0);
+	batch_fini(&b);
+}
+
+static void a_failure_that_is_an_answer_is_not_logged(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value;
+
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_U64(9), &value);
+	assert_int_equal(batch_try(&b), -ENOENT);
+	assert_int_equal(log_errors(), 0);
+	batch_fini(&b);
+}
+
+/* The list moves as it grows; what the calls point to does not. */
+static void a_long_list_is_executed_in_order(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[1000] = { 0 };
+
+	for (size_t i = 0; i < 1000; i++)
+		batch_get_reg(&b, FAKE_VCPU_FD + i % 2, ARM64_CORE_PC, &value[i]);
+	assert_int_equal(batch_run(&b), 0);
+	for (size_t i = 0; i < 1000; i++)
+		assert_true(value[i] == kvm->vcpus[i % 2].insn.pc);
+	batch_fini(&b);
+}
+
+static void a_list_can_be_used_again(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value;
+
+	for (int i = 0; i < 3; i++) {
+		batch_reset(&b);
+		batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PC, &value);
+		assert_int_equal(batch_run(&b), 0);
+	}
+	assert_int_equal(kvm->nr_calls, 3);
+	batch_fini(&b);
+}
+
+/* What a call only reads may be constant, in memory that cannot be written. */
+static void what_a_call_only_reads_is_not_written(void **state)
+{
+	static const uint64_t value = 0x1234;
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	const struct remote_call *call = batch_set_reg(&b, FAKE_VCPU_FD, FAKE_X0, &value);
+
+	assert_false(call->writes_back);
+	assert_int_equal(batch_run(&b), 0);
+	assert_true(fake_reg_u64(&kvm->vcpus[0], FAKE_X0) == value);
+	batch_fini(&b);
+}
+
+static int exec_nothing(struct remote *remote, struct remote_call *calls, size_t nr)
+{
+	return 0;
+}
+
+static void a_call_that_was_not_made_is_not_taken_for_one_that_succeeded(void **state)
+{
+	static const struct remote_ops ops = { .exec = exec_nothing };
+	struct remote remote = { &ops };
+	struct batch b = BATCH(&remote, 3, "test");
+
+	batch_syscall(&b, "close", SYS_close, 5, 0, 0, 0, 0, 0)->may_fail = EBADF;
+	assert_int_equal(batch_run(&b), -EIO);
+	assert_int_equal(log_errors(), 1);
+	batch_fini(&b);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(nothing_is_executed_after_a_failure),
+		TEST(a_call_with_leave_to_fail_does_not_end_the_list),
+		TEST(a_failure_that_is_an_answer_is_not_logged),
+		TEST(a_long_list_is_executed_in_order),
+		TEST(a_list_can_be_used_again),
+		TEST(what_a_call_only_reads_is_not_written),
+		TEST(a_call_that_was_not_made_is_not_taken_for_one_that_succeeded),
+	};
+
+	return cmocka_run_group_tests_name("lists of calls", tests, NULL, NULL);
+}

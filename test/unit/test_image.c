@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Images: what is written is read, and nothing else is. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+#include "image/frame.h"
+#include "testlog.h"
+
+static const char *const files[] = { "kvm-vm.img", "kvm-vcpu-1.img", "kvm-vcpu-events-1.img",
+				     "kvm-vgic-1.img" };
+
+#define NR_FILES (sizeof(files) / sizeof(files[0]))
+
+struct set {
+	struct vm_state *vm;
+	int dir;
+};
+
+/* The smallest VM: its files are damaged byte by byte. */
+static int set_up(void **state)
+{
+	struct set *set = calloc(1, sizeof(*set));
+
+	set->vm = fixture_vm(1, VGIC_MIN_IRQS);
+	set->dir = fixture_dir();
+	*state = set;
+	return fixture_write(set->dir, &fixture_dump, &set->vm, 1);
+}
+
+static int tear_down(void **state)
+{
+	struct set *set = *state;
+
+	vm_state_free(set->vm);
+	fixture_close(set->dir);
+	free(set);
+	return 0;
+}
+
+static int read_result(int dir)
+{
+	struct vm_state **vms;
+	size_t n;
+	int ret;
+
+	log_reset();
+	ret = image_read_all(dir, &vms, &n);
+	if (!ret)
+		image_free_all(vms, n);
+	return ret;
+}
+
+/* Refused, with one error that names @file. */
+static void assert_refused(int dir, const char *file)
+{
+	int ret = read_result(dir);
+
+	assert_int_equal(ret, -EINVAL);
+	assert_int_equal(log_errors(), 1);
+	assert_memory_equal(log_error(), file, strlen(file));
+}
+
+static void assert_says(int dir, const char *message)
+{
+	assert_int_equal(read_result(dir), -EINVAL);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), message);
+}
+
+static void assert_round_trip(struct vm_state **vms, size_t n)
+{
+	struct vm_state **back;
+	int dir = fixture_dir();
+	const char *diff;
+	size_t nr_back;
+
+	log_reset();
+	assert_int_equal(image_check((const struct vm_state *const *)vms, n), 0);
+	assert_int_equal(fixture_write(dir, &fixture_dump, vms, n), 0);
+	assert_int_equal(image_read_all(dir, &back, &nr_back), 0);
+	assert_int_equal(log_errors(), 0);
+	assert_int_equal(nr_back, n);
+	for (size_t i = 0; i < n; i++) {
+		diff = fixture_diff(vms[i], back[i]);
+		if (diff)
+			fail_msg("VM %zu came back with another %s", i, diff);
+		vm_state_free(vms[i]);
+	}
+	image_free_all(back, n);
+	fixture_close(dir);
+}
+
+static void a_vm_comes_back_as_it_was(void **state)
+{
+	static const size_t nr_vcpus[] = { 1, 2, 4, 8 };
+
+	for (size_t i = 0; i < sizeof(nr_vcpus) / sizeof(nr_vcpus[0]); i++) {
+		struct vm_state *vm = fixture_vm(nr_vcpus[i], 96 * (i + 1));
+
+		assert_round_trip(&vm, 1);
+	}
+}
+
+static void the_largest_vm_comes_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(VM_MAX_VCPUS, VGIC_MAX_IRQS);
+
+	assert_round_trip(&vm, 1);
+}
+
+static void several_vms_come_back(void **state)
+{
+	struct vm_state *vms[] = { fixture_vm_id(2, 3, 64), fixture_vm_id(1, 1, 128),
+				   fixture_vm_id(9, 2, 96) };
+
+	assert_round_trip(vms, 3);
+}
+
+/* Another form of what is legal: no memory, no mappings, no active SPI, one legacy region, 64 KiB pages. */
+static void a_vm_with_little_comes_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 64);
+
+	vm->nr_slots = 0;
+	vm->vgic->nr_active = 0;
+	vm->vgic->legacy_redist = true;
+	vm->vgic->nr_regions = 1;
+	vm->vgic->regions[0].count = 0;
+	vm->page_size = 65536;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		vm->vcpus[i].nr_maps = 0;
+		vm->vcpus[i].pending = VCPU_PENDING_NONE;
+		vm->vcpus[i].run_size = 65536;
+		free(vm->vcpus[i].run);
+		vm->vcpus[i].run = calloc(1, 65536);
+	}
+	assert_round_trip(&vm, 1);
+}
+
+static void *resize(void *array, size_t n, size_t size)
+{
+	array = realloc(array, n * size);
+	assert_non_null(array);
+	return array;
+}
+
+static void to_the_limits(struct vm_state *vm)
+{
+	struct vcpu_state *vcpu = &vm->vcpus[1];
+
+	vm->slots = resize(vm->slots, VM_MAX_SLOTS, sizeof(*vm->slots));
+	vm->nr_slots = VM_MAX_SLOTS;
+	for (size_t i = 0; i < VM_MAX_SLOTS; i++)
+		vm->slots[i] = (struct memslot){ i, 0, i << 12, 4096, i << 13 };
+	vm->slots[0] = (struct memslot){ UINT16_MAX, 0, (1ULL << 52) - 4096, 4096, -4096ULL };
+
+	vm->files = resize(vm->files, VM_MAX_FILES, sizeof(*vm->files));
+	for (size_t i = vm->nr_files; i < VM_MAX_FILES; i++)
+		vm->files[i] = (struct kvm_file){ .id = i };
+	vm->nr_files = VM_MAX_FILES;
+	vm->files[0].id = UINT32_MAX;
+
+	vcpu->regs = resize(vcpu->regs, VCPU_MAX_REGS, sizeof(*vcpu->regs));
+	vcpu->nr_regs = VCPU_MAX_REGS;
+	for (size_t r = 0; r < VCPU_MAX_REGS; r++) {
+		vcpu->regs[r].id = KVM_REG_ARM64 | KVM_REG_SIZE_U2048 | r;
+		memset(vcpu->regs[r].value, r, VCPU_REG_MAX);
+	}
+
+	vcpu->run = resize(vcpu->run, VCPU_RUN_MAX, 1);
+	memset(vcpu->run + vcpu->run_size, 0xee, VCPU_RUN_MAX - vcpu->run_size);
+	vcpu->run_size = VCPU_RUN_MAX;
+	vcpu->nr_maps = VCPU_MAX_MAPS;
+	for (size_t m = 0; m < VCPU_MAX_MAPS; m++)
+		vcpu->maps[m] = (struct vcpu_map){ (m + 1) * -VCPU_RUN_MAX, VCPU_RUN_MAX, 0, m % 4 };
+
+	vm->vgic->regions = resize(vm->vgic->regions, VGIC_MAX_REGIONS, sizeof(*vm->vgic->regions));
+	vm->vgic->nr_regions = VGIC_MAX_REGIONS;
+	for (uint64_t i = 0; i < VGIC_MAX_REGIONS; i++)
+		vm->vgic->regions[i] = (struct vgic_region){ (63 - i) << 40, 4095, 0 };
+}
+
+static void the_largest_values_come_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 96);
+
+	to_the_limits(vm);
+	vm->ipa_bits = 52;
+	vm->park_base = INT32_MAX - 2 - VM_MAX_VCPUS;
+	vm->fd = vm->park_base - 1;
+	vm->vcpus[0].id = UINT32_MAX;
+	vm->vcpus[0].vtimer_irq = 31;
+	vm->vgic->dist_base = (1ULL << 52) - 65536;
+	vm->vgic->dist[0].v[0] = UINT32_MAX;
+	assert_round_trip(&vm, 1);
+}
+
+static void the_smallest_values_come_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(1, 64);
+
+	vm->vpid = 1;
+	vm->fd = 0;
+	vm->park_base = 11;
+	vm->vcpus[0].vtimer_irq = 16;
+	vm->vcpus[0].id = 0;
+	vm->ipa_bits = 32;
+	vm->nr_slots = 1;
+	vm->slots[0] = (struct memslot){ 0, 0, 0, 1ULL << 32, 0 };
+	vm->vgic->nr_regions = 1;
+	vm->vgic->regions[0] = (struct vgic_region){ 0, 1, 0 };
+	assert_round_trip(&vm, 1);
+}
+
+static void a_gic_without_addresses_comes_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(1, 64);
+
+	vm->vgic->dist_base = VGIC_ADDR_UNSET;
+	vm->vgic->nr_regions = 0;
+	assert_round_trip(&vm, 1);
+}
+
+static int open_file(int dir, const char *file, size_t *size)
+{
+	int fd = openat(dir, file, O_RDWR | O_CLOEXEC);
+	struct stat st;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	*size = st.st_size;
+	return fd;
+}
+
+static void flip(int fd, off_t at, uint8_t mask)
+{
+	uint8_t byte;
+
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= mask;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+}
+
+static void any_changed_byte_is_refused(void **state)
+{
+	static const uint8_t masks[] = { 0x01, 0x80, 0xff };
+	struct set *set = *state;
+
+	for (size_t f = 0; f < NR_FILES; f++) {
+		size_t size;
+		int fd = open_file(set->dir, files[f], &size);
+
+		for (size_t at = 0; at < size; at++)
+			for (size_t m = 0; m < sizeof(masks); m++) {
+				flip(fd, at, masks[m]);
+				assert_refused(set->dir, files[f]);
+				flip(fd, at, masks[m]);
+			}
+		close(fd);
+		assert_int_equal(read_result(set->dir), 0);
+	}
+}
+
+static void any_truncation_is_refused(void **state)
+{
+	struct set *set = *state;
+
+	for (size_t f = 0; f < NR_FILES; f++) {
+		size_t size;
+		int fd = open_file(set->dir, files[f], &size);
+
+		while (size--) {
+			assert_int_equal(ftruncate(fd, size), 0);
+			assert_refused(set->dir, files[f]);
+		}
+		close(fd);
+		assert_int_equal(fixture_write(set->dir, &fixture_dump, &set->vm, 1), 0);
+	}
+}
+
+/* Zeros, a byte at a time; then the file's own last entry once more, which is a seal. */
+static void appended_bytes_are_refused(void **state)
+{
+	struct set *set = *state;
+	uint8_t seal[FRAME_SEAL_SIZE];
+
+	for (size_t f = 0; f < NR_FILES; f++) {
+		size_t size;
+		int fd = open_file(set->dir, files[f], &size);
+
+		for (size_t more = 1; more < 64; more++) {
+			assert_int_equal(ftruncate(fd, size + more), 0);
+			assert_refused(set->dir, files[f]);
+		}
+		assert_int_equal(ftruncate(fd, size), 0);
+		assert_int_equal(pread(fd, seal, sizeof(seal), size - sizeof(seal)), sizeof(seal));
+		assert_int_equal(pwrite(fd, seal, sizeof(seal), size), sizeof(seal));
+		assert_refused(set->dir, files[f]);
+		assert_int_equal(ftruncate(fd, size), 0);
+		close(fd);
+		assert_int_equal(read_result(set->dir), 0);
+	}
+}
+
+static void a_missing_file_is_named(void **state)
+{
+	struct set *set = *state;
+
+	for (size_t f = 1; f < NR_FILES; f++) {
+		char message[80];
+
+		unlinkat(set->dir, files[f], 0);
+		snprintf(message, sizeof(message), "%s: cannot open: No such file or directory", files[f]);
+		assert_says(set->dir, message);
+		assert_int_equal(fixture_write(set->dir, &fixture_dump, &set->vm, 1), 0);
+	}
+}
+
+static void a_missing_index_is_told_apart(void **state)
+{
+	struct set *set = *state;
+
+	unlinkat(set->dir, files[0], 0);
+	assert_int_equal(read_result(set->dir), -ENOENT);
+	assert_string_equal(log_error(), "kvm-vm.img: cannot open: No such file or directory");
+}
+
+static void a_file_of_another_dump_is_refused(void **state)
+{
+	static const struct image_dump_id other_dump = { .bytes = "another dump's i" };
+	struct set *set = *state;
+	int other = fixture_dir();
+
+	assert_int_equal(fixture_write(other, &other_dump, &set->vm, 1), 0);
+	for (size_t f = 1; f < NR_FILES; f++) {
+		char message[80];
+
+		assert_int_equal(renameat(other, files[f], set->dir, files[f]), 0);
+		snprintf(message, sizeof(message), "%s: of another dump than kvm-vm.img", files[f]);
+		assert_says(set->dir, message);
+		assert_int_equal(fixture_write(set->dir, &fixture_dump, &set->vm, 1), 0);
+	}
+	fixture_close(other);
+}
+
+/* The same dump id does not make two files a set: kvm-vm.img knows each by its seal. */
+static void an_exchanged_file_is_refused(void **state)
+{
+	struct set *set = *state;
+	struct vm_state *vm = fixture_vm(1, VGIC_MIN_IRQS);
+	int other = fixture_dir();
+
+	vm->vcpus[0].events.exception.serror_esr ^= 1;
+	for (size_t f = 1; f < NR_FILES; f++) {
+		char message[120];
+
+		assert_int_equal(fixture_write(set->dir, &fixture_dump, &set->vm, 1), 0);
+		assert_int_equal(fixture_write(other, &fixture_dump, &vm, 1), 0);
+		assert_int_equal(renameat(other, files[f], set->dir, files[f]), 0);
+		snprintf(message, sizeof(message),
+			 "%s: not the one that was dumped: kvm-vm.img has another seal for it", files[f]);
+		assert_says(set->dir, message);
+	}
+	vm_state_free(vm);
+	fixture_close(other);
+}
+
+static void what_is_no_regular_file_is_refused(void **state)
+{
+	struct set *set = *state;
+
+	unlinkat(set->dir, files[3], 0);
+	assert_int_equal(mkfifoat(set->dir, files[3], 0600), 0);
+	assert_says(set->dir, "kvm-vgic-1.img: not a regular file");
+}
+
+static void a_huge_file_is_refused_before_it_is_read(void **state)
+{
+	struct set *set = *state;
+	size_t size;
+	int fd = open_file(set->dir, files[1], &size);
+
+	assert_int_equal(ftruncate(fd, FRAME_FILE_MAX + 1L), 0);
+	close(fd);
+	assert_says(set->dir, "kvm-vcpu-1.img: 67108865 bytes, at most 67108864 expected");
+}
+
+/* Written again for each file that CRIU meets: the last one holds, and nothing is left of the way. */
+static void the_index_can_be_rewritten(void **state)
+{
+	struct set *set = *state;
+	struct image_seals seals;
+	size_t nr_files = set->vm->nr_files;
+
+	assert_int_equal(image_write_vm_parts(set->dir, &fixture_dump, set->vm, &seals), 0);
+	for (size_t n = 0; n <= nr_files; n++) {
+		set->vm->nr_files = n;
+		assert_int_equal(image_write_index(set->dir, &fixture_dump,
+						   (const struct vm_state *const *)&set->vm, &seals, 1),
+				 0);
+		assert_int_equal(read_result(set->dir), n == nr_files ? 0 : -EINVAL);
+	}
+	assert_int_equal(faccessat(set->dir, "kvm-vm.img.tmp", F_OK, 0), -1);
+}
+
+/* A full disk, here a limit on the size of files, leaves the former file as it was. */
+static void a_failed_write_leaves_the_former_file(void **state)
+{
+	struct set *set = *state;
+	struct rlimit old, small;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = old;
+	small.rlim_cur = 100;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	log_reset();
+	assert_int_equal(fixture_write(set->dir, &fixture_dump, &set->vm, 1), -EFBIG);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), "kvm-vcpu-1.img: cannot write: File too large");
+	assert_int_equal(read_result(set->dir), 0);
+	assert_int_equal(faccessat(set->dir, "kvm-vcpu-1.img.tmp", F_OK, 0), -1);
+}
+
+static void images_are_for_root_only(void **state)
+{
+	struct set *set = *state;
+	struct stat st;
+
+	for (size_t f = 0; f < NR_FILES; f++) {
+		assert_int_equal(fstatat(set->dir, files[f], &st, 0), 0);
+		assert_int_equal(st.st_mode & 0777, 0600);
+	}
+}
+
+static void dump_ids_differ(void **state)
+{
+	struct image_dump_id a, b;
+
+	assert_int_equal(image_new_dump_id(&a), 0);
+	assert_int_equal(image_new_dump_id(&b), 0);
+	assert_memory_not_equal(&a, &b, sizeof(a));
+}
+
+#define WITH_SET(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_vm_comes_back_as_it_was),
+		cmocka_unit_test(the_largest_vm_comes_back),
+		cmocka_unit_test(several_vms_come_back),
+		cmocka_unit_test(a_vm_with_little_comes_back),
+		cmocka_unit_test(the_largest_values_come_back),
+		cmocka_unit_test(the_smallest_values_come_back),
+		cmocka_unit_test(a_gic_without_addresses_comes_back),
+		WITH_SET(any_changed_byte_is_refused),
+		WITH_SET(any_truncation_is_refused),
+		WITH_SET(appended_bytes_are_refused),
+		WITH_SET(a_missing_file_is_named),
+		WITH_SET(a_missing_index_is_told_apart),
+		WITH_SET(a_file_of_another_dump_is_refused),
+		WITH_SET(an_exchanged_file_is_refused),
+		WITH_SET(what_is_no_regular_file_is_refused),
+		WITH_SET(a_huge_file_is_refused_before_it_is_read),
+		WITH_SET(the_index_can_be_rewritten),
+		WITH_SET(a_failed_write_leaves_the_former_file),
+		WITH_SET(images_are_for_root_only),
+		cmocka_unit_test(dump_ids_differ),
+	};
+
+	return cmocka_run_group_tests_name("images", tests, NULL, NULL);
+}

@@ -1,0 +1,759 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Files with a right seal that no dump of ours has written: other versions of
+ * the format, and what someone with a hex editor could make.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+#include "forge.h"
+#include "image.pb-c.h"
+#include "testlog.h"
+#include "vcpu.pb-c.h"
+#include "vcpu_events.pb-c.h"
+#include "vgic.pb-c.h"
+#include "vm.pb-c.h"
+
+static int set_up(void **state)
+{
+	struct forge *forge = calloc(1, sizeof(*forge));
+
+	forge_init(forge, 2, 96);
+	*state = forge;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	forge_fini(*state);
+	free(*state);
+	return 0;
+}
+
+static int read_result(const struct forge *forge)
+{
+	struct vm_state **vms;
+	size_t n;
+	int ret;
+
+	log_reset();
+	ret = image_read_all(forge->dir, &vms, &n);
+	if (!ret)
+		image_free_all(vms, n);
+	return ret;
+}
+
+static void assert_accepted(const struct forge *forge)
+{
+	int ret = read_result(forge);
+
+	assert_string_equal(log_error(), "");
+	assert_int_equal(ret, 0);
+}
+
+static void assert_says(const struct forge *forge, const char *message)
+{
+	int ret = read_result(forge);
+
+	assert_string_equal(log_error(), message);
+	assert_int_equal(log_errors(), 1);
+	assert_int_equal(ret, -EINVAL);
+}
+
+/* Adds all payloads of the valid @file, each once changed by @change. */
+static void copy_changed(struct forge *forge, enum forge_file file, struct frame_out *out,
+			 void (*change)(ProtobufCMessage *msg, unsigned int i))
+{
+	ProtobufCMessage *msg;
+	unsigned int i = 0;
+	struct frame_in in;
+
+	assert_int_equal(frame_open(&in, forge->dir, forge_name(file), forge_kind(file)), 0);
+	while (frame_next(&in, &msg) == 1) {
+		if (change)
+			change(msg, i++);
+		frame_add(out, msg);
+		frame_free(msg);
+	}
+	frame_close(&in);
+}
+
+static void entry(struct frame_out *out, const void *message, uint32_t size)
+{
+	const uint8_t le[] = { size, size >> 8, size >> 16, size >> 24 };
+
+	forge_bytes(out, le, sizeof(le));
+	forge_bytes(out, message, size);
+}
+
+/* Versions */
+
+static void write_version(struct forge *forge, enum forge_file file, uint32_t major, uint32_t minor,
+			  const void *more, size_t size)
+{
+	struct frame_kind kind = *forge_kind(file);
+	struct frame_out out;
+
+	kind.major = major;
+	kind.minor = minor;
+	frame_begin(&out, forge_name(file), &kind, &fixture_dump);
+	copy_changed(forge, file, &out, NULL);
+	if (size)
+		entry(&out, more, size);
+	forge_finish(forge, file, &out);
+}
+
+static void a_newer_major_version_is_refused_by_name(void **state)
+{
+	struct forge *forge = *state;
+
+	write_version(forge, FORGE_VM, 2, 3, NULL, 0);
+	assert_says(forge, "kvm-vm.img: format version 2.3, only 1.x is known to this plugin");
+	forge_reset(forge);
+	write_version(forge, FORGE_VCPU, 2, 0, NULL, 0);
+	assert_says(forge, "kvm-vcpu-1.img: format version 2.0, only 1.x is known to this plugin");
+	forge_reset(forge);
+	write_version(forge, FORGE_VCPU_EVENTS, 2, 0, NULL, 0);
+	assert_says(forge, "kvm-vcpu-events-1.img: format version 2.0, only 1.x is known to this plugin");
+	forge_reset(forge);
+	write_version(forge, FORGE_VGIC, 2, 0, NULL, 0);
+	assert_says(forge, "kvm-vgic-1.img: format version 2.0, only 1.x is known to this plugin");
+}
+
+static void version_0_is_refused(void **state)
+{
+	struct forge *forge = *state;
+
+	write_version(forge, FORGE_VGIC, 0, 1, NULL, 0);
+	assert_says(forge, "kvm-vgic-1.img: format version 0.1, only 1.x is known to this plugin");
+}
+
+static void a_newer_minor_version_is_accepted(void **state)
+{
+	struct forge *forge = *state;
+
+	for (int file = 0; file < FORGE_NR_FILES; file++) {
+		write_version(forge, file, 1, 7, NULL, 0);
+		assert_accepted(forge);
+		forge_reset(forge);
+	}
+}
+
+/* Field 9 of an entry, of type bytes: nothing that 1.0 has. */
+static const uint8_t unknown_entry[] = { 9 << 3 | 2, 2, 0xaa, 0xbb };
+
+static void a_newer_minor_version_may_have_other_entries(void **state)
+{
+	struct forge *forge = *state;
+
+	for (int file = 0; file < FORGE_NR_FILES; file++) {
+		write_version(forge, file, 1, 1, unknown_entry, sizeof(unknown_entry));
+		assert_accepted(forge);
+		forge_reset(forge);
+	}
+	write_version(forge, FORGE_VGIC, 1, 0, unknown_entry, sizeof(unknown_entry));
+	assert_says(forge, "kvm-vgic-1.img: entry 3: empty");
+}
+
+/* A payload with field 200, fixed32, after the known ones. */
+static void add_unknown_field(ProtobufCMessage *msg, unsigned int i)
+{
+	uint8_t *data = malloc(4);
+
+	memcpy(data, "\1\2\3\4", 4);
+	msg->unknown_fields = calloc(1, sizeof(*msg->unknown_fields));
+	msg->n_unknown_fields = 1;
+	msg->unknown_fields[0] = (ProtobufCMessageUnknownField){
+		.tag = 200, .wire_type = PROTOBUF_C_WIRE_TYPE_32BIT, .len = 4, .data = data
+	};
+}
+
+static void a_newer_minor_version_may_have_other_fields(void **state)
+{
+	struct forge *forge = *state;
+
+	for (int file = 0; file < FORGE_NR_FILES; file++) {
+		struct frame_kind kind = *forge_kind(file);
+		struct frame_out out;
+
+		kind.minor++;
+		frame_begin(&out, forge_name(file), &kind, &fixture_dump);
+		copy_changed(forge, file, &out, add_unknown_field);
+		forge_finish(forge, file, &out);
+		assert_accepted(forge);
+		forge_reset(forge);
+	}
+}
+
+/* Framing */
+
+static void write_entries(struct forge *forge, enum forge_file file, const void *entries, size_t size)
+{
+	struct frame_out out;
+
+	forge_begin(&out, file);
+	forge_bytes(&out, entries, size);
+	forge_finish(forge, file, &out);
+}
+
+static void an_entry_that_does_not_fit_is_refused(void **state)
+{
+	static const uint8_t half_a_size[] = { 1, 0 }, too_long[] = { 5, 0, 0, 0, 1, 2, 3, 4 },
+			     huge[] = { 0xff, 0xff, 0xff, 0xff }, over_limit[] = { 1, 0, 0x40, 0 };
+	struct forge *forge = *state;
+	uint8_t *zeros = calloc(1, FRAME_ENTRY_MAX + 1);
+	struct frame_out out;
+
+	write_entries(forge, FORGE_VGIC, half_a_size, sizeof(half_a_size));
+	assert_says(forge, "kvm-vgic-1.img: entry 2: 2 bytes left, no size");
+	write_entries(forge, FORGE_VGIC, too_long, sizeof(too_long));
+	assert_says(forge, "kvm-vgic-1.img: entry 2: size 5, 4 bytes left");
+	write_entries(forge, FORGE_VGIC, huge, sizeof(huge));
+	assert_says(forge, "kvm-vgic-1.img: entry 2: size 4294967295, 0 bytes left");
+	forge_begin(&out, FORGE_VGIC);
+	forge_bytes(&out, over_limit, sizeof(over_limit));
+	forge_bytes(&out, zeros, FRAME_ENTRY_MAX + 1);
+	forge_finish(forge, FORGE_VGIC, &out);
+	assert_says(forge, "kvm-vgic-1.img: entry 2: size 4194305, 4194305 bytes left");
+	free(zeros);
+}
+
+static void an_entry_that_does_not_decode_is_refused(void **state)
+{
+	static const uint8_t junk[] = { 3, 0, 0, 0, 0xff, 0xff, 0xff }, empty[] = { 0, 0, 0, 0 },
+			     empty_payload[] = { 2, 0, 0, 0, 2 << 3 | 2, 0 };
+	struct forge *forge = *state;
+
+	write_entries(forge, FORGE_VCPU, junk, sizeof(junk));
+	assert_says(forge, "kvm-vcpu-1.img: entry 2: does not decode");
+	write_entries(forge, FORGE_VCPU, empty, sizeof(empty));
+	assert_says(forge, "kvm-vcpu-1.img: entry 2: empty");
+	write_entries(forge, FORGE_VCPU, empty_payload, sizeof(empty_payload));
+	assert_says(forge, "kvm-vcpu-1.img: entry 2: does not decode as kvm_vgic.vcpu_entry");
+}
+
+/* Two million empty messages, 4 MB in the file, would be more than 200 MB in memory. */
+static void an_entry_that_would_fill_memory_is_refused(void **state)
+{
+	KvmVgic__VgicEntry vgic = KVM_VGIC__VGIC_ENTRY__INIT;
+	KvmVgic__VgicV3Entry gic = KVM_VGIC__VGIC_V3_ENTRY__INIT;
+	KvmVgic__VgicV3CpuEntry cpu = KVM_VGIC__VGIC_V3_CPU_ENTRY__INIT;
+	struct forge *forge = *state;
+	struct frame_out out;
+
+	vgic.v3 = &gic;
+	gic.n_cpus = 2000000;
+	gic.cpus = calloc(gic.n_cpus, sizeof(*gic.cpus));
+	for (size_t i = 0; i < gic.n_cpus; i++)
+		gic.cpus[i] = &cpu;
+	forge_begin(&out, FORGE_VGIC);
+	frame_add(&out, &vgic.base);
+	forge_finish(forge, FORGE_VGIC, &out);
+	assert_says(forge, "kvm-vgic-1.img: entry 2: does not decode as kvm_vgic.vgic_entry");
+	free(gic.cpus);
+}
+
+static void write_entry(struct forge *forge, const KvmVgic__ImageEntry *message)
+{
+	uint8_t bytes[256];
+	struct frame_out out;
+
+	forge_begin(&out, FORGE_VCPU_EVENTS);
+	entry(&out, bytes, kvm_vgic__image_entry__pack(message, bytes));
+	forge_finish(forge, FORGE_VCPU_EVENTS, &out);
+}
+
+static void a_header_or_a_seal_elsewhere_is_refused(void **state)
+{
+	KvmVgic__ImageHeader header = KVM_VGIC__IMAGE_HEADER__INIT;
+	KvmVgic__ImageEntry message = KVM_VGIC__IMAGE_ENTRY__INIT;
+	struct forge *forge = *state;
+
+	header.dump_id = (ProtobufCBinaryData){ 16, (uint8_t *)fixture_dump.bytes };
+	message.header = &header;
+	write_entry(forge, &message);
+	assert_says(forge, "kvm-vcpu-events-1.img: entry 2: a second header");
+	message.header = NULL;
+	message.has_seal = true;
+	write_entry(forge, &message);
+	assert_says(forge, "kvm-vcpu-events-1.img: entry 2: a second seal");
+}
+
+/* The first entry is what @message says. */
+static void write_header(struct forge *forge, const KvmVgic__ImageEntry *message)
+{
+	uint8_t bytes[256];
+	struct frame_out out;
+
+	forge_begin(&out, FORGE_VGIC);
+	out.len = 8;
+	if (message)
+		entry(&out, bytes, kvm_vgic__image_entry__pack(message, bytes));
+	copy_changed(forge, FORGE_VGIC, &out, NULL);
+	forge_finish(forge, FORGE_VGIC, &out);
+}
+
+static void a_file_without_its_header_is_refused(void **state)
+{
+	static const char says[] = "kvm-vgic-1.img: entry 1: not a header";
+	KvmVgic__ImageHeader header = KVM_VGIC__IMAGE_HEADER__INIT;
+	KvmVgic__ImageEntry message = KVM_VGIC__IMAGE_ENTRY__INIT;
+	struct forge *forge = *state;
+	struct frame_out out;
+
+	write_header(forge, NULL);
+	assert_says(forge, says);
+	forge_reset(forge);
+	write_header(forge, &message);
+	assert_says(forge, says);
+	forge_reset(forge);
+
+	message.header = &header;
+	message.has_payload = true;
+	header.major = 1;
+	write_header(forge, &message);
+	assert_says(forge, says);
+	forge_reset(forge);
+
+	message.has_payload = false;
+	message.has_seal = true;
+	write_header(forge, &message);
+	assert_says(forge, says);
+	forge_reset(forge);
+
+	message.has_seal = false;
+	header.dump_id = (ProtobufCBinaryData){ 15, (uint8_t *)fixture_dump.bytes };
+	write_header(forge, &message);
+	assert_says(forge, "kvm-vgic-1.img: header: dump_id: 16 bytes expected, 15 found");
+
+	/* Nothing but magics and seal. */
+	forge_begin(&out, FORGE_VGIC);
+	out.len = 8;
+	forge_finish(forge, FORGE_VGIC, &out);
+	assert_says(forge, "kvm-vgic-1.img: entry 1: 0 bytes left, no size");
+}
+
+static void a_file_of_another_kind_is_refused(void **state)
+{
+	struct forge *forge = *state;
+	struct frame_out out;
+
+	frame_begin(&out, forge_name(FORGE_VGIC), &frame_vcpu, &fixture_dump);
+	forge_finish(forge, FORGE_VGIC, &out);
+	assert_says(forge, "kvm-vgic-1.img: magics 0x54564319 0x52240016, 0x54564319 0x52030109 expected");
+}
+
+static void a_file_with_another_common_magic_is_refused(void **state)
+{
+	struct forge *forge = *state;
+	struct frame_out out;
+
+	forge_begin(&out, FORGE_VGIC);
+	out.buf[0] ^= 1;
+	forge_finish(forge, FORGE_VGIC, &out);
+	assert_says(forge, "kvm-vgic-1.img: magics 0x54564318 0x52030109, 0x54564319 0x52030109 expected");
+}
+
+/* Payloads that no state can be packed into */
+
+struct change {
+	const char *name;
+	enum forge_file file;
+	void (*change)(ProtobufCMessage *msg, unsigned int i);
+	const char *says;
+};
+
+/* Room for more in a repeated field, each as its last one. */
+static void *repeat_last(void *list, size_t n, size_t to)
+{
+	ProtobufCMessage **messages = realloc(list, to * sizeof(*messages));
+	uint8_t packed[512];
+	size_t size = protobuf_c_message_pack(messages[n - 1], packed);
+
+	for (size_t i = n; i < to; i++)
+		messages[i] = protobuf_c_message_unpack(messages[n - 1]->descriptor, NULL, size, packed);
+	return messages;
+}
+
+static void reg_short(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VcpuEntry *)msg)->regs[1]->value.len = 4;
+}
+
+static void reg_long(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VcpuEntry *)msg)->regs[1]->id ^= 1ULL << KVM_REG_SIZE_SHIFT;
+}
+
+static void maps_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VcpuEntry *vcpu = (KvmVgic__VcpuEntry *)msg;
+
+	vcpu->maps = repeat_last(vcpu->maps, vcpu->n_maps, 17);
+	vcpu->n_maps = 17;
+}
+
+static void run_long(ProtobufCMessage *msg, unsigned int i)
+{
+	if (i == 1)
+		((KvmVgic__VcpuEntry *)msg)->run_size = 4096;
+}
+
+static void pending_negative(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VcpuEntry *)msg)->pending = -1;
+}
+
+static void events_idx(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VcpuEventsEntry *)msg)->idx = 1 - i;
+}
+
+static void events_flag_wide(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VcpuEventsEntry *)msg)->serror_pending = 256;
+}
+
+static void events_esr_flag_wide(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VcpuEventsEntry *)msg)->serror_has_esr = 257;
+}
+
+static void events_dabt_flag_wide(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VcpuEventsEntry *)msg)->ext_dabt_pending = 256;
+}
+
+static KvmVgic__VgicV3Entry *v3(ProtobufCMessage *msg)
+{
+	return ((KvmVgic__VgicEntry *)msg)->v3;
+}
+
+static void gic_kind(ProtobufCMessage *msg, unsigned int i)
+{
+	frame_free(&v3(msg)->base);
+	((KvmVgic__VgicEntry *)msg)->v3 = NULL;
+}
+
+/* The place of a register, by name: the order of the tables is the restore's business. */
+static size_t reg_at(KvmVgic__VgicRegValues **list, size_t n, const char *name)
+{
+	for (size_t r = 0; r < n; r++)
+		if (!strcmp(list[r]->name, name))
+			return r;
+	abort();
+}
+
+static KvmVgic__VgicRegValues **cpuif_reg(ProtobufCMessage *msg, const char *name)
+{
+	KvmVgic__VgicV3CpuEntry *cpu = v3(msg)->cpus[0];
+
+	return &cpu->cpuif[reg_at(cpu->cpuif, cpu->n_cpuif, name)];
+}
+
+static void reg_unknown(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VgicV3Entry *gic = v3(msg);
+	KvmVgic__VgicRegValues *reg;
+
+	gic->dist = repeat_last(gic->dist, gic->n_dist, gic->n_dist + 1);
+	reg = gic->dist[gic->n_dist++];
+	strcpy(reg->name, "GICD_XTLR");
+	reg->offset = 0xff0;
+}
+
+static void reg_missing(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VgicV3CpuEntry *cpu = v3(msg)->cpus[0];
+	size_t last = reg_at(cpu->cpuif, cpu->n_cpuif, "ICC_AP1R0_EL1");
+
+	while (cpu->n_cpuif > last)
+		frame_free(&cpu->cpuif[--cpu->n_cpuif]->base);
+}
+
+static void reg_order(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VgicRegValues **a = cpuif_reg(msg, "ICC_CTLR_EL1"), **b = cpuif_reg(msg, "ICC_PMR_EL1"),
+			       *swap = *a;
+
+	*a = *b;
+	*b = swap;
+}
+
+static void reg_offset(ProtobufCMessage *msg, unsigned int i)
+{
+	(*cpuif_reg(msg, "ICC_CTLR_EL1"))->offset++;
+}
+
+static void reg_name(ProtobufCMessage *msg, unsigned int i)
+{
+	(*cpuif_reg(msg, "ICC_CTLR_EL1"))->name[0] = 'X';
+}
+
+static void reg_name_unprintable(ProtobufCMessage *msg, unsigned int i)
+{
+	(*cpuif_reg(msg, "ICC_CTLR_EL1"))->name[0] = '\033';
+}
+
+static void active_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VgicV3Entry *gic = v3(msg);
+
+	gic->active = repeat_last(gic->active, gic->n_active, 1025);
+	gic->n_active = 1025;
+}
+
+static void vgic_vcpus_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VgicV3Entry *gic = v3(msg);
+
+	while (gic->cpus[1]->n_redist)
+		frame_free(&gic->cpus[1]->redist[--gic->cpus[1]->n_redist]->base);
+	while (gic->cpus[1]->n_cpuif)
+		frame_free(&gic->cpus[1]->cpuif[--gic->cpus[1]->n_cpuif]->base);
+	gic->cpus = repeat_last(gic->cpus, gic->n_cpus, 513);
+	gic->n_cpus = 513;
+}
+
+static void seal_of_vcpus(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VmEntry *)msg)->vcpu_seal ^= 1;
+}
+
+static void seal_of_events(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VmEntry *)msg)->vcpu_events_seal ^= 1;
+}
+
+static void seal_of_vgic(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VmEntry *)msg)->vgic_seal ^= 1;
+}
+
+static const struct change changes[] = {
+	{ "reg_short", FORGE_VCPU, reg_short,
+	  "kvm-vcpu-1.img: vCPU 0: register 0x6030000000100040: size 8 expected, 4 found" },
+	{ "reg_long", FORGE_VCPU, reg_long,
+	  "kvm-vcpu-1.img: vCPU 0: register 0x6020000000100040: size 4 expected, 8 found" },
+	{ "maps_many", FORGE_VCPU, maps_many, "kvm-vcpu-1.img: vCPU 0: 17 mappings, at most 16 expected" },
+	{ "run_long", FORGE_VCPU, run_long,
+	  "kvm-vcpu-1.img: vCPU 1: run: at most 4096 bytes expected, 8192 found" },
+	{ "pending_negative", FORGE_VCPU, pending_negative,
+	  "kvm-vcpu-1.img: vCPU 0: pending -1 is not known" },
+	{ "events_idx", FORGE_VCPU_EVENTS, events_idx,
+	  "kvm-vcpu-events-1.img: entry 2: idx 0 expected, 1 found" },
+	{ "events_flag_wide", FORGE_VCPU_EVENTS, events_flag_wide,
+	  "kvm-vcpu-events-1.img: vCPU 0: a flag is larger than a byte" },
+	{ "events_esr_flag_wide", FORGE_VCPU_EVENTS, events_esr_flag_wide,
+	  "kvm-vcpu-events-1.img: vCPU 0: a flag is larger than a byte" },
+	{ "events_dabt_flag_wide", FORGE_VCPU_EVENTS, events_dabt_flag_wide,
+	  "kvm-vcpu-events-1.img: vCPU 0: a flag is larger than a byte" },
+	{ "gic_kind", FORGE_VGIC, gic_kind, "kvm-vgic-1.img: entry 2: a GIC of a kind not known here" },
+	{ "reg_unknown", FORGE_VGIC, reg_unknown,
+	  "kvm-vgic-1.img: distributor: GICD_XTLR (0xff0) is not a register known here, or out of order" },
+	{ "reg_missing", FORGE_VGIC, reg_missing,
+	  "kvm-vgic-1.img: vCPU 0: ICC_AP1R0_EL1 (0xc648) expected, nothing found" },
+	{ "reg_order", FORGE_VGIC, reg_order,
+	  "kvm-vgic-1.img: vCPU 0: ICC_CTLR_EL1 (0xc664) expected, ICC_PMR_EL1 (0xc230) found" },
+	{ "reg_offset", FORGE_VGIC, reg_offset,
+	  "kvm-vgic-1.img: vCPU 0: ICC_CTLR_EL1 (0xc664) expected, ICC_CTLR_EL1 (0xc665) found" },
+	{ "reg_name", FORGE_VGIC, reg_name,
+	  "kvm-vgic-1.img: vCPU 0: ICC_CTLR_EL1 (0xc664) expected, XCC_CTLR_EL1 (0xc664) found" },
+	{ "reg_name_unprintable", FORGE_VGIC, reg_name_unprintable,
+	  "kvm-vgic-1.img: vCPU 0: ICC_CTLR_EL1 (0xc664) expected, another name (0xc664) found" },
+	{ "active_many", FORGE_VGIC, active_many, "kvm-vgic-1.img: 1025 active SPIs, at most 1024 expected" },
+	{ "vgic_vcpus_many", FORGE_VGIC, vgic_vcpus_many, "kvm-vgic-1.img: 513 vCPUs, at most 512 expected" },
+	{ "seal_of_vcpus", FORGE_VM, seal_of_vcpus,
+	  "kvm-vcpu-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
+	{ "seal_of_events", FORGE_VM, seal_of_events,
+	  "kvm-vcpu-events-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
+	{ "seal_of_vgic", FORGE_VM, seal_of_vgic,
+	  "kvm-vgic-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
+};
+
+#define NR_CHANGES (sizeof(changes) / sizeof(changes[0]))
+
+static void refuse_change(void **state)
+{
+	const struct change *change = *state;
+	struct frame_out out;
+	struct forge forge;
+
+	forge_init(&forge, 2, 96);
+	forge_begin(&out, change->file);
+	copy_changed(&forge, change->file, &out, change->change);
+	forge_finish(&forge, change->file, &out);
+	assert_says(&forge, change->says);
+	forge_fini(&forge);
+}
+
+/* Too many, too few */
+
+static void a_file_without_entries_is_refused(void **state)
+{
+	static const char *const says[] = {
+		[FORGE_VM] = "kvm-vm.img: no VM in it",
+		[FORGE_VCPU] = "kvm-vcpu-events-1.img: 2 vCPUs, kvm-vcpu-1.img has 0",
+		[FORGE_VCPU_EVENTS] = "kvm-vcpu-events-1.img: 0 vCPUs, kvm-vcpu-1.img has 2",
+		[FORGE_VGIC] = "kvm-vgic-1.img: no GIC in it",
+	};
+	struct forge *forge = *state;
+
+	for (int file = 0; file < FORGE_NR_FILES; file++) {
+		write_entries(forge, file, NULL, 0);
+		assert_says(forge, says[file]);
+		forge_reset(forge);
+	}
+}
+
+static void everything_twice_is_refused(void **state)
+{
+	static const char *const says[] = {
+		[FORGE_VM] = "kvm-vm.img: VM 1: twice",
+		[FORGE_VCPU] = "kvm-vcpu-events-1.img: 2 vCPUs, kvm-vcpu-1.img has 4",
+		[FORGE_VCPU_EVENTS] = "kvm-vcpu-events-1.img: 4 vCPUs, kvm-vcpu-1.img has 2",
+		[FORGE_VGIC] = "kvm-vgic-1.img: more than one GIC",
+	};
+	struct forge *forge = *state;
+	struct frame_out out;
+
+	for (int file = 0; file < FORGE_NR_FILES; file++) {
+		forge_begin(&out, file);
+		copy_changed(forge, file, &out, NULL);
+		copy_changed(forge, file, &out, NULL);
+		forge_finish(forge, file, &out);
+		assert_says(forge, says[file]);
+		forge_reset(forge);
+	}
+}
+
+static void more_vcpus_than_kvm_has_are_refused(void **state)
+{
+	struct forge forge;
+
+	forge_init(&forge, VM_MAX_VCPUS + 1, 64);
+	assert_says(&forge, "kvm-vcpu-1.img: more than 512 vCPUs");
+	forge_fini(&forge);
+}
+
+static void more_vms_than_the_format_has_are_refused(void **state)
+{
+	struct forge *forge = *state;
+	struct frame_out out;
+
+	forge_begin(&out, FORGE_VM);
+	for (int i = 0; i <= IMAGE_MAX_VMS; i++)
+		copy_changed(forge, FORGE_VM, &out, NULL);
+	forge_finish(forge, FORGE_VM, &out);
+	assert_says(forge, "kvm-vm.img: more than 64 VMs");
+}
+
+static void a_dump_too_large_to_be_read_is_not_written(void **state)
+{
+	struct forge *forge = *state;
+	struct frame_out out;
+	uint8_t *zeros = calloc(1, FRAME_FILE_MAX);
+
+	log_reset();
+	forge_begin(&out, FORGE_VGIC);
+	forge_bytes(&out, zeros, FRAME_FILE_MAX);
+	assert_int_equal(frame_finish(&out, forge->dir, NULL), -EFBIG);
+	assert_string_equal(log_error(), "kvm-vgic-1.img: would be larger than 67108864 bytes");
+	assert_int_equal(log_errors(), 1);
+	free(zeros);
+	assert_accepted(forge);
+}
+
+static void an_entry_too_large_to_be_read_is_not_written(void **state)
+{
+	KvmVgic__VcpuEntry vcpu = KVM_VGIC__VCPU_ENTRY__INIT;
+	struct forge *forge = *state;
+	struct frame_out out;
+
+	log_reset();
+	vcpu.run.len = FRAME_ENTRY_MAX;
+	vcpu.run.data = calloc(1, vcpu.run.len);
+	forge_begin(&out, FORGE_VCPU);
+	frame_add(&out, &vcpu.base);
+	frame_add(&out, &vcpu.base);
+	assert_int_equal(frame_finish(&out, forge->dir, NULL), -EFBIG);
+	assert_string_equal(log_error(), "kvm-vcpu-1.img: an entry would be larger than 4194304 bytes");
+	assert_int_equal(log_errors(), 1);
+	free(vcpu.run.data);
+	assert_accepted(forge);
+}
+
+/* What a reader that knows the kind of a file decodes, crit or protoc: the same bytes. */
+static void entries_decode_as_messages_of_their_kind(void **state)
+{
+	static const ProtobufCMessageDescriptor *const kinds[] = {
+		[FORGE_VM] = &kvm_vgic__vm_image__descriptor,
+		[FORGE_VCPU] = &kvm_vgic__vcpu_image__descriptor,
+		[FORGE_VCPU_EVENTS] = &kvm_vgic__vcpu_events_image__descriptor,
+		[FORGE_VGIC] = &kvm_vgic__vgic_image__descriptor,
+	};
+	struct forge *forge = *state;
+
+	for (int file = 0; file < FORGE_NR_FILES; file++) {
+		size_t entries = 0;
+		struct frame_in in;
+
+		assert_int_equal(frame_open(&in, forge->dir, forge_name(file), forge_kind(file)), 0);
+		for (size_t at = 8, size; at < in.end + FRAME_SEAL_SIZE; at += 4 + size, entries++) {
+			ProtobufCMessage *msg;
+
+			size = in.buf[at] | in.buf[at + 1] << 8;
+			msg = protobuf_c_message_unpack(kinds[file], NULL, size, in.buf + at + 4);
+			assert_non_null(msg);
+			assert_int_equal(msg->n_unknown_fields, 0);
+			frame_free(msg);
+		}
+		assert_int_equal(entries, file == FORGE_VM || file == FORGE_VGIC ? 3 : 4);
+		frame_close(&in);
+	}
+}
+
+#define FORGED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		FORGED(a_newer_major_version_is_refused_by_name),
+		FORGED(version_0_is_refused),
+		FORGED(a_newer_minor_version_is_accepted),
+		FORGED(a_newer_minor_version_may_have_other_entries),
+		FORGED(a_newer_minor_version_may_have_other_fields),
+		FORGED(an_entry_that_does_not_fit_is_refused),
+		FORGED(an_entry_that_does_not_decode_is_refused),
+		FORGED(an_entry_that_would_fill_memory_is_refused),
+		FORGED(a_header_or_a_seal_elsewhere_is_refused),
+		FORGED(a_file_without_its_header_is_refused),
+		FORGED(a_file_of_another_kind_is_refused),
+		FORGED(a_file_with_another_common_magic_is_refused),
+		FORGED(a_file_without_entries_is_refused),
+		FORGED(everything_twice_is_refused),
+		cmocka_unit_test(more_vcpus_than_kvm_has_are_refused),
+		FORGED(more_vms_than_the_format_has_are_refused),
+		FORGED(a_dump_too_large_to_be_read_is_not_written),
+		FORGED(an_entry_too_large_to_be_read_is_not_written),
+		FORGED(entries_decode_as_messages_of_their_kind),
+	};
+	struct CMUnitTest refused[NR_CHANGES];
+
+	for (size_t i = 0; i < NR_CHANGES; i++)
+		refused[i] = (struct CMUnitTest){
+			.name = changes[i].name,
+			.test_func = refuse_change,
+			.initial_state = (void *)&changes[i],
+		};
+	return cmocka_run_group_tests_name("forged files", tests, NULL, NULL) |
+	       cmocka_run_group_tests_name("forged payloads", refused, NULL, NULL);
+}

@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Each rule that an image must keep, by the VM that breaks it and what is said of
+ * it. Writing checks nothing, so that a state that no dump makes can be written.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+#include "testlog.h"
+
+struct rule {
+	const char *name;
+	void (*break_it)(struct vm_state *vm);
+	const char *says;
+	/* Where image_check() and image_read_all() differ: a bound of the format, or what only a whole dump has. */
+	enum { BOTH, READ_ONLY, CHECK_ONLY } by;
+};
+
+static const struct rule *rules[256];
+static size_t nr_rules;
+
+/* A test's name, what it does to the VM, and the one line that must come of it. */
+#define RULE(name_, by_, says_, ...)                                          \
+	static void name_(struct vm_state *vm)                                \
+	{                                                                     \
+		__VA_ARGS__;                                                  \
+	}                                                                     \
+	static void __attribute__((constructor)) add_##name_(void)            \
+	{                                                                     \
+		static const struct rule rule = { #name_, name_, says_, by_ }; \
+                                                                              \
+		rules[nr_rules++] = &rule;                                    \
+	}
+
+#define VCPU0 (&vm->vcpus[0])
+#define VCPU1 (&vm->vcpus[1])
+#define GIC (vm->vgic)
+#define RUN1 ((struct kvm_run *)vm->vcpus[1].run)
+
+/* By name: the order of the tables is the restore's business. */
+static struct vgic_values *values(const struct vgic_reg *table, size_t nr_regs, struct vgic_values *of,
+				  const char *name)
+{
+	for (size_t r = 0; r < nr_regs; r++)
+		if (!strcmp(table[r].name, name))
+			return &of[r];
+	abort();
+}
+
+#define DIST(name) values(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, GIC->dist, name)
+#define REDIST(i, name) values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, GIC->cpus[i].redist, name)
+#define CPUIF(i, name) values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, GIC->cpus[i].cpuif, name)
+
+static void *grow(void *array, size_t n, size_t size)
+{
+	array = realloc(array, n * size);
+	if (!array)
+		abort();
+	return array;
+}
+
+/* The VM: kvm-vm.img */
+RULE(vm_id_zero, BOTH, "kvm-vm.img: VM 0: id is 0", vm->id = 0)
+RULE(vpid_zero, BOTH, "kvm-vm.img: VM 1: vpid 0 is no pid", vm->vpid = 0)
+RULE(page_size_small, BOTH, "kvm-vm.img: VM 1: page_size 2048 is no page size", vm->page_size = 2048)
+RULE(page_size_large, BOTH, "kvm-vm.img: VM 1: page_size 131072 is no page size", vm->page_size = 131072)
+RULE(page_size_odd, BOTH, "kvm-vm.img: VM 1: page_size 12288 is no page size", vm->page_size = 12288)
+RULE(boot_id_letter, BOTH, "kvm-vm.img: VM 1: boot_id is no UUID", vm->boot_id[0] = 'g')
+RULE(boot_id_dash, BOTH, "kvm-vm.img: VM 1: boot_id is no UUID", vm->boot_id[8] = '0')
+RULE(boot_id_short, READ_ONLY, "kvm-vm.img: VM 1: boot_id: 36 characters expected, 35 found", vm->boot_id[35] = 0)
+RULE(boot_id_short_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: boot_id is no UUID", vm->boot_id[35] = 0)
+RULE(boot_id_long_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: boot_id is no UUID", vm->boot_id[36] = '0')
+RULE(ipa_bits_few, BOTH, "kvm-vm.img: VM 1: ipa_bits 31, 32 to 52 expected", vm->ipa_bits = 31)
+RULE(ipa_bits_many, BOTH, "kvm-vm.img: VM 1: ipa_bits 53, 32 to 52 expected", vm->ipa_bits = 53)
+RULE(park_base_negative, BOTH, "kvm-vm.img: VM 1: park_base -1 is no fd number", vm->park_base = -1)
+RULE(park_base_huge, BOTH, "kvm-vm.img: VM 1: park_base 2147483134 is no fd number",
+     vm->park_base = INT32_MAX - 2 - VM_MAX_VCPUS + 1)
+
+/* Memslots */
+RULE(slot_gpa_unaligned, BOTH, "kvm-vm.img: VM 1: memslot 1: not aligned to pages of 4096 bytes",
+     vm->slots[0].gpa += 1)
+RULE(slot_size_unaligned, BOTH, "kvm-vm.img: VM 1: memslot 1: not aligned to pages of 4096 bytes",
+     vm->slots[0].size -= 1)
+RULE(slot_hva_unaligned, BOTH, "kvm-vm.img: VM 1: memslot 1: not aligned to pages of 4096 bytes",
+     vm->slots[0].hva += 2048)
+RULE(slot_empty, BOTH, "kvm-vm.img: VM 1: memslot 7: gpa 0x48000000, size 0x0: not within 40 IPA bits",
+     vm->slots[2].size = 0)
+RULE(slot_beyond_ipa, BOTH, "kvm-vm.img: VM 1: memslot 7: gpa 0x10000000000, size 0x1000: not within 40 IPA bits",
+     vm->slots[2].gpa = 1ULL << 40)
+RULE(slot_across_ipa, BOTH, "kvm-vm.img: VM 1: memslot 7: gpa 0xfffffff000, size 0x2000: not within 40 IPA bits",
+     vm->slots[2].gpa = (1ULL << 40) - 4096, vm->slots[2].size = 8192)
+RULE(slot_gpa_overflow, BOTH,
+     "kvm-vm.img: VM 1: memslot 7: gpa 0xfffffffffffff000, size 0x2000: not within 40 IPA bits",
+     vm->slots[2].gpa = -4096ULL, vm->slots[2].size = 8192)
+RULE(slot_hva_overflow, BOTH, "kvm-vm.img: VM 1: memslot 7: hva 0xfffffffffffff000, size 0x2000: overflow",
+     vm->slots[2].hva = -4096ULL, vm->slots[2].size = 8192)
+RULE(slot_flags, BOTH, "kvm-vm.img: VM 1: memslot 7: flags 0x1 are not known",
+     vm->slots[2].flags = KVM_MEM_LOG_DIRTY_PAGES)
+RULE(slot_id_twice, BOTH, "kvm-vm.img: VM 1: memslot 1: twice", vm->slots[2].slot = 1)
+RULE(slot_gpa_overlap, BOTH, "kvm-vm.img: VM 1: memslot 7: gpa 0x47fff000 is memslot 1's too",
+     vm->slots[2].gpa = 0x47fff000)
+RULE(slots_many, READ_ONLY, "kvm-vm.img: VM 1: 32769 memslots, at most 32768 expected",
+     vm->slots = grow(vm->slots, 32769, sizeof(*vm->slots)), vm->nr_slots = 32769,
+     memset(vm->slots, 0, 32769 * sizeof(*vm->slots)))
+RULE(slots_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 32769 memslots, at most 32768 expected",
+     vm->nr_slots = 32769)
+
+/* vCPUs */
+RULE(vcpus_none, BOTH, "kvm-vcpu-1.img: 0 vCPUs, 1 to 512 expected", vm->nr_vcpus = 0)
+RULE(vcpus_many_at_dump, CHECK_ONLY, "kvm-vcpu-1.img: 513 vCPUs, 1 to 512 expected", vm->nr_vcpus = 513)
+RULE(vcpu_idx, CHECK_ONLY, "kvm-vcpu-1.img: vCPU 1: idx 5, its place is 1", VCPU1->idx = 5)
+RULE(vcpu_idx_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: idx 0, its place is 1", VCPU1->idx = 0)
+RULE(vcpu_id_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: id 4 is vCPU 0's too", VCPU1->id = VCPU0->id)
+/* Bit 31 is always set in the register, and no part of the affinity. */
+RULE(vcpu_mpidr_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x0 is vCPU 0's too", VCPU1->mpidr = 0,
+     memset(VCPU1->regs[0].value, 0, 8))
+RULE(vcpu_mpidr_other, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x80000100, its register says 0x80000001",
+     VCPU1->mpidr = 0x80000100)
+RULE(timer_irq_sgi, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 15, ptimer_irq 30: two of 16 to 31 expected",
+     VCPU1->vtimer_irq = 15)
+RULE(timer_irq_spi, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 32: two of 16 to 31 expected",
+     VCPU1->ptimer_irq = 32)
+RULE(timer_irq_same, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 27: two of 16 to 31 expected",
+     VCPU1->ptimer_irq = 27)
+RULE(mp_state, BOTH, "kvm-vcpu-1.img: vCPU 1: mp_state 3 is not known", VCPU1->mp_state = KVM_MP_STATE_HALTED)
+RULE(fd_negative, BOTH, "kvm-vcpu-1.img: vCPU 1: fd -1, 0 to below the park_base of 1000 expected", VCPU1->fd = -1)
+RULE(fd_parked, BOTH, "kvm-vgic-1.img: fd 1000, 0 to below the park_base of 1000 expected", GIC->fd = 1000)
+RULE(fd_of_vm_parked, BOTH, "kvm-vm.img: VM 1: fd 1001, 0 to below the park_base of 1000 expected", vm->fd = 1001)
+RULE(fd_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: fd 6 is that of kvm-vgic-1.img too", VCPU1->fd = 6)
+RULE(fd_of_vm_twice, BOTH, "kvm-vgic-1.img: fd 6 is that of kvm-vm.img: VM 1 too", vm->fd = 6)
+
+/* Registers */
+RULE(regs_none, BOTH, "kvm-vcpu-1.img: vCPU 1: 0 registers, 1 to 4096 expected", VCPU1->nr_regs = 0)
+RULE(regs_many, READ_ONLY, "kvm-vcpu-1.img: vCPU 1: 4097 registers, at most 4096 expected",
+     VCPU1->regs = grow(VCPU1->regs, 4097, sizeof(*VCPU1->regs)), VCPU1->nr_regs = 4097,
+     memset(VCPU1->regs, 0, 4097 * sizeof(*VCPU1->regs)))
+RULE(regs_many_at_dump, CHECK_ONLY, "kvm-vcpu-1.img: vCPU 1: 4097 registers, 1 to 4096 expected",
+     VCPU1->nr_regs = 4097)
+RULE(reg_of_another_arch, BOTH, "kvm-vcpu-1.img: vCPU 1: register 0x2030000000100040: not of arm64",
+     VCPU1->regs[1].id = KVM_REG_X86 | (ARM64_CORE_PC & ~KVM_REG_ARCH_MASK))
+RULE(reg_size, READ_ONLY, "kvm-vcpu-1.img: vCPU 1: register 0x6090000000000000: size 512, at most 256 expected",
+     VCPU1->regs[1].id = KVM_REG_ARM64 | 9ULL << KVM_REG_SIZE_SHIFT)
+RULE(reg_size_at_dump, CHECK_ONLY, "kvm-vcpu-1.img: vCPU 1: register 0x6090000000000000: larger than 256 bytes",
+     VCPU1->regs[1].id = KVM_REG_ARM64 | 9ULL << KVM_REG_SIZE_SHIFT)
+RULE(reg_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: register 0x6030000000100042: twice",
+     VCPU1->regs[1].id = VCPU1->regs[2].id)
+
+/* Mappings of kvm_run */
+RULE(map_start_unaligned, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80008001: not aligned to pages of 4096 bytes",
+     VCPU1->maps[0].start += 1)
+RULE(map_size_unaligned, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80008000: not aligned to pages of 4096 bytes",
+     VCPU1->maps[0].size -= 1)
+RULE(map_offset_unaligned, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: mapping 0xffff8000c000: not aligned to pages of 4096 bytes",
+     VCPU1->maps[1].offset -= 1)
+RULE(map_empty, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80008000, size 0x0: empty, or overflow",
+     VCPU1->maps[0].size = 0)
+RULE(map_overflow, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xfffffffffffff000, size 0x2000: empty, or overflow",
+     VCPU1->maps[0].start = -4096ULL)
+RULE(map_beyond_run, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: mapping 0xffff8000c000: offset 0x2000, size 0x1000: not within the run_size of 0x2000",
+     VCPU1->maps[1].offset = 8192)
+RULE(map_larger_than_run, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80008000: offset 0x0, size 0x3000: not within the run_size of 0x2000",
+     VCPU1->maps[0].size = 12288)
+RULE(map_offset_overflow, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: mapping 0xffff8000c000: offset 0xfffffffffffff000, size 0x1000: "
+     "not within the run_size of 0x2000",
+     VCPU1->maps[1].offset = -4096ULL)
+RULE(map_prot, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80008000: prot 0x7 is not known",
+     VCPU1->maps[0].prot = 7)
+RULE(map_overlap, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80001000 overlaps one of vCPU 0 of VM 1",
+     VCPU1->maps[0].start = 0xffff80001000)
+RULE(map_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80009000 overlaps one of vCPU 1 of VM 1",
+     VCPU1->maps[1].start = 0xffff80009000)
+RULE(maps_many_at_dump, CHECK_ONLY, "kvm-vcpu-1.img: vCPU 1: 17 mappings, at most 16 expected",
+     VCPU1->nr_maps = 17)
+
+/* The page, and what is pending */
+RULE(run_none, BOTH, "kvm-vcpu-1.img: vCPU 1: run_size 0, pages of 4096 bytes up to 131072 expected",
+     VCPU1->run_size = 0)
+RULE(run_no_pages, BOTH, "kvm-vcpu-1.img: vCPU 1: run_size 4097, pages of 4096 bytes up to 131072 expected",
+     VCPU1->run_size = 4097)
+RULE(run_large, READ_ONLY, "kvm-vcpu-1.img: vCPU 1: run_size 135168, at most 131072 expected",
+     VCPU1->run = grow(VCPU1->run, 135168, 1), VCPU1->run_size = 135168)
+RULE(run_large_at_dump, CHECK_ONLY,
+     "kvm-vcpu-1.img: vCPU 1: run_size 135168, pages of 4096 bytes up to 131072 expected",
+     VCPU1->run_size = 135168)
+RULE(pending_unknown, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 3 is not known", VCPU1->pending = 3)
+RULE(pending_other_exit, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but exit_reason is 10",
+     RUN1->exit_reason = KVM_EXIT_INTR)
+RULE(pending_len_zero, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but mmio.len is 0", RUN1->mmio.len = 0)
+RULE(pending_len_odd, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but mmio.len is 3", RUN1->mmio.len = 3)
+RULE(pending_len_large, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but mmio.len is 16", RUN1->mmio.len = 16)
+RULE(pending_write_of_read, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but mmio.is_write is 0",
+     RUN1->mmio.is_write = 0)
+RULE(pending_read_of_write, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 1, but mmio.is_write is 1",
+     VCPU1->pending = VCPU_PENDING_READ)
+RULE(pending_is_write_two, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but mmio.is_write is 2",
+     RUN1->mmio.is_write = 2)
+
+/* Events */
+RULE(serror_pending, BOTH, "kvm-vcpu-events-1.img: vCPU 1: serror_pending 2, 0 or 1 expected",
+     VCPU1->events.exception.serror_pending = 2)
+RULE(serror_has_esr, BOTH, "kvm-vcpu-events-1.img: vCPU 1: serror_has_esr 255, 0 or 1 expected",
+     VCPU1->events.exception.serror_has_esr = 255)
+RULE(ext_dabt_pending, BOTH, "kvm-vcpu-events-1.img: vCPU 1: ext_dabt_pending 1, 0 expected",
+     VCPU1->events.exception.ext_dabt_pending = 1)
+RULE(events_pad, CHECK_ONLY, "kvm-vcpu-events-1.img: vCPU 1: pad or reserved is not 0",
+     VCPU1->events.exception.pad[4] = 1)
+RULE(events_reserved, CHECK_ONLY, "kvm-vcpu-events-1.img: vCPU 1: pad or reserved is not 0",
+     VCPU1->events.reserved[11] = 1)
+
+/* The GIC */
+RULE(nr_irqs_few, BOTH, "kvm-vgic-1.img: nr_irqs 32, 64 to 1024 in steps of 32 expected", GIC->nr_irqs = 32)
+RULE(nr_irqs_none, BOTH, "kvm-vgic-1.img: nr_irqs 0, 64 to 1024 in steps of 32 expected", GIC->nr_irqs = 0)
+RULE(nr_irqs_many, BOTH, "kvm-vgic-1.img: nr_irqs 1056, 64 to 1024 in steps of 32 expected", GIC->nr_irqs = 1056)
+RULE(nr_irqs_step, BOTH, "kvm-vgic-1.img: nr_irqs 100, 64 to 1024 in steps of 32 expected", GIC->nr_irqs = 100)
+RULE(dist_base_unaligned, BOTH,
+     "kvm-vgic-1.img: dist_base 0x8001000: not aligned to 64 KiB, or not within 40 IPA bits",
+     GIC->dist_base = 0x8001000)
+RULE(dist_base_beyond_ipa, BOTH,
+     "kvm-vgic-1.img: dist_base 0x10000000000: not aligned to 64 KiB, or not within 40 IPA bits",
+     GIC->dist_base = 1ULL << 40)
+RULE(region_unaligned, BOTH, "kvm-vgic-1.img: region 0: base 0x80a1000 is not aligned to 64 KiB",
+     GIC->regions[0].base += 0x1000)
+RULE(region_beyond_ipa, BOTH, "kvm-vgic-1.img: region 1: base 0xfffe000000: not within 40 IPA bits",
+     GIC->regions[1].base = (1ULL << 40) - 256 * 0x20000)
+RULE(region_count_zero, BOTH, "kvm-vgic-1.img: region 1: count 0, 1 to 4095 expected", GIC->regions[1].count = 0)
+RULE(region_count_large, BOTH, "kvm-vgic-1.img: region 1: count 4096, 1 to 4095 expected",
+     GIC->regions[1].count = 4096)
+RULE(region_flags, BOTH, "kvm-vgic-1.img: region 1: flags 0x1, 0 expected", GIC->regions[1].flags = 1)
+RULE(region_overlap, BOTH, "kvm-vgic-1.img: the frames at 0x80a0000 and 0x8fe0000 overlap",
+     GIC->regions[1].base = 0x8fe0000)
+RULE(region_over_dist, BOTH, "kvm-vgic-1.img: the frames at 0x8000000 and 0x8000000 overlap",
+     GIC->regions[1].base = 0x8000000, GIC->regions[1].count = 1)
+RULE(region_legacy_count, BOTH,
+     "kvm-vgic-1.img: region 0: count 123, but legacy_redist: one region without count expected",
+     GIC->legacy_redist = true, GIC->nr_regions = 1)
+RULE(region_legacy_two, BOTH,
+     "kvm-vgic-1.img: region 0: count 0, but legacy_redist: one region without count expected",
+     GIC->legacy_redist = true, GIC->regions[0].count = 0)
+RULE(region_legacy_none, BOTH, "kvm-vgic-1.img: legacy_redist without a region", GIC->legacy_redist = true,
+     GIC->nr_regions = 0)
+/* Two vCPUs need 256 KiB of it. */
+RULE(region_legacy_grows, BOTH, "kvm-vgic-1.img: region 0: base 0xfffffe0000: not within 40 IPA bits",
+     GIC->legacy_redist = true, GIC->nr_regions = 1, GIC->regions[0].count = 0,
+     GIC->regions[0].base = (1ULL << 40) - 0x20000)
+RULE(regions_many, READ_ONLY, "kvm-vgic-1.img: 65 redistributor regions, at most 64 expected",
+     GIC->regions = grow(GIC->regions, 65, sizeof(*GIC->regions)), GIC->nr_regions = 65,
+     memset(GIC->regions, 0, 65 * sizeof(*GIC->regions)))
+RULE(regions_many_at_dump, CHECK_ONLY, "kvm-vgic-1.img: 65 redistributor regions, at most 64 expected",
+     GIC->nr_regions = 65)
+RULE(vgic_vcpus_few, BOTH, "kvm-vgic-1.img: 1 vCPUs, kvm-vcpu-1.img has 2", GIC->nr_cpus = 1)
+RULE(vgic_missing, BOTH, "kvm-vgic-1.img: no GIC in it", vgic_v3_free(vm->vgic), vm->vgic = NULL)
+RULE(dist_values_few, BOTH, "kvm-vgic-1.img: distributor: GICD_IROUTER: 64 values expected, 63 found",
+     DIST("GICD_IROUTER")->nr--)
+RULE(dist_values_many, BOTH, "kvm-vgic-1.img: distributor: GICD_ICFGR: 4 values expected, 5 found",
+     DIST("GICD_ICFGR")->nr++)
+RULE(dist_values_none, BOTH, "kvm-vgic-1.img: distributor: GICD_IGROUPR: 2 values expected, 0 found",
+     DIST("GICD_IGROUPR")->nr = 0)
+RULE(dist_value_wide, BOTH, "kvm-vgic-1.img: distributor: GICD_IGROUPR: value 0x100000000 is wider than 32 bits",
+     DIST("GICD_IGROUPR")->v[1] = 1ULL << 32)
+RULE(redist_values_few, BOTH, "kvm-vgic-1.img: vCPU 1: GICR_PROPBASER: 2 values expected, 1 found",
+     REDIST(1, "GICR_PROPBASER")->nr--)
+RULE(redist_value_wide, BOTH, "kvm-vgic-1.img: vCPU 1: GICR_CTLR: value 0x100000000 is wider than 32 bits",
+     REDIST(1, "GICR_CTLR")->v[0] = 1ULL << 32)
+RULE(redist_clear_has_value, CHECK_ONLY, "kvm-vgic-1.img: vCPU 1: GICR_ICENABLER0: 0 values expected, 1 found",
+     REDIST(1, "GICR_ICENABLER0")->nr = 1)
+RULE(cpuif_values_none, BOTH, "kvm-vgic-1.img: vCPU 0: ICC_SRE_EL1: 1 values expected, 0 found",
+     CPUIF(0, "ICC_SRE_EL1")->nr = 0)
+RULE(active_ppi, BOTH, "kvm-vgic-1.img: active: intid 31, 32 to 95 expected", GIC->active[1].intid = 31)
+RULE(active_beyond, BOTH, "kvm-vgic-1.img: active: intid 96, 32 to 95 expected", GIC->active[1].intid = 96)
+RULE(active_nowhere, BOTH, "kvm-vgic-1.img: active: intid 95: vcpu_idx 2, there are 2 vCPUs",
+     GIC->active[1].vcpu_idx = 2)
+RULE(active_twice, BOTH, "kvm-vgic-1.img: active: intid 32: twice", GIC->active[1].intid = 32)
+
+/* CRIU's files */
+RULE(file_kind, BOTH, "kvm-vm.img: VM 1: file 0x10003: kind 4 is not known", vm->files[3].kind = 4)
+RULE(file_index, BOTH, "kvm-vm.img: VM 1: file 0x10003: index 1, less than 1 expected", vm->files[3].index = 1)
+RULE(file_vcpu_index, BOTH, "kvm-vm.img: VM 1: file 0x10005: index 2, less than 2 expected",
+     vm->files[5].index = 2)
+RULE(file_twice, BOTH, "kvm-vm.img: VM 1: file 0x10001: twice", vm->files[3].id = 0x10001)
+RULE(file_of_vm_missing, READ_ONLY, "kvm-vm.img: VM 1: no file is the VM",
+     vm->files[1].kind = vm->files[3].kind = KVM_FILE_SYSTEM)
+RULE(file_of_vgic_missing, READ_ONLY, "kvm-vm.img: VM 1: no file is the GIC", vm->files[2].kind = KVM_FILE_SYSTEM)
+RULE(file_of_vcpu_missing, READ_ONLY, "kvm-vm.img: VM 1: no file is vCPU 1", vm->files[5].index = 0)
+RULE(files_many, READ_ONLY, "kvm-vm.img: VM 1: 4097 files, at most 4096 expected",
+     vm->files = grow(vm->files, 4097, sizeof(*vm->files)), vm->nr_files = 4097,
+     memset(vm->files, 0, 4097 * sizeof(*vm->files)))
+RULE(files_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 4097 files, at most 4096 expected", vm->nr_files = 4097)
+
+static int read_back(struct vm_state *vm)
+{
+	int dir = fixture_dir(), ret;
+	struct vm_state **vms;
+	size_t n;
+
+	assert_int_equal(fixture_write(dir, &fixture_dump, &vm, 1), 0);
+	log_reset();
+	ret = image_read_all(dir, &vms, &n);
+	if (!ret)
+		image_free_all(vms, n);
+	fixture_close(dir);
+	return ret;
+}
+
+static void assert_refusal(int ret, const char *says)
+{
+	assert_string_equal(log_error(), says);
+	assert_int_equal(log_errors(), 1);
+	assert_int_equal(ret, -EINVAL);
+}
+
+/* What a rule shortens is still the fixture's to free. */
+static void free_broken(struct vm_state *vm, size_t nr_vcpus, size_t nr_cpus)
+{
+	vm->nr_vcpus = nr_vcpus;
+	if (vm->vgic)
+		vm->vgic->nr_cpus = nr_cpus;
+	vm_state_free(vm);
+}
+
+static void keep_rule(void **state)
+{
+	const struct rule *rule = *state;
+	struct vm_state *vm = fixture_vm(2, 96);
+	const struct vm_state *vms[] = { vm };
+
+	rule->break_it(vm);
+	if (rule->by != CHECK_ONLY)
+		assert_refusal(read_back(vm), rule->says);
+	if (rule->by != READ_ONLY) {
+		log_reset();
+		assert_refusal(image_check(vms, 1), rule->says);
+	}
+	free_broken(vm, 2, 2);
+}
+
+static void the_unbroken_vm_is_accepted(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 96);
+	const struct vm_state *vms[] = { vm };
+
+	assert_int_equal(read_back(vm), 0);
+	assert_int_equal(image_check(vms, 1), 0);
+	vm_state_free(vm);
+}
+
+/* At a dump the files come one by one, after the rest. */
+static void a_dump_may_lack_files(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 96);
+	const struct vm_state *vms[] = { vm };
+
+	vm->nr_files = 0;
+	assert_int_equal(image_check(vms, 1), 0);
+	vm_state_free(vm);
+}
+
+/* Two VMs, of the same process: what they may not share. */
+static void check_pair(struct vm_state *a, struct vm_state *b, const char *says)
+{
+	const struct vm_state *vms[] = { a, b };
+	int ret;
+
+	log_reset();
+	ret = image_check(vms, 2);
+	if (says)
+		assert_refusal(ret, says);
+	else
+		assert_int_equal(ret, 0);
+	vm_state_free(a);
+	vm_state_free(b);
+}
+
+/* Moves all fds and mappings of @vm out of the way of another fixture's. */
+static struct vm_state *move_away(struct vm_state *vm, int32_t vpid)
+{
+	vm->vpid = vpid;
+	vm->fd += 100;
+	vm->vgic->fd += 100;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		vm->vcpus[i].fd += 100;
+		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++)
+			vm->vcpus[i].maps[m].start += 1 << 30;
+	}
+	return vm;
+}
+
+static void two_vms_of_one_process(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = move_away(fixture_vm_id(2, 1, 64), a->vpid);
+
+	check_pair(a, b, NULL);
+}
+
+static void two_vms_with_one_id(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = fixture_vm_id(2, 1, 64);
+
+	b->id = 1;
+	check_pair(a, b, "kvm-vm.img: VM 1: twice");
+}
+
+static void two_vms_with_one_fd(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = move_away(fixture_vm_id(2, 1, 64), a->vpid);
+
+	b->vcpus[0].fd = 11;
+	check_pair(a, b, "kvm-vcpu-2.img: vCPU 0: fd 11 is that of kvm-vcpu-1.img: vCPU 1 too");
+}
+
+static void two_vms_with_one_mapping(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = move_away(fixture_vm_id(2, 1, 64), a->vpid);
+
+	b->vcpus[0].maps[0].start = a->vcpus[1].maps[0].start;
+	check_pair(a, b, "kvm-vcpu-2.img: vCPU 0: mapping 0xffff80008000 overlaps one of vCPU 1 of VM 1");
+}
+
+static void two_vms_with_one_file(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = fixture_vm_id(2, 1, 64);
+
+	b->files[0].id = a->files[0].id;
+	check_pair(a, b, "kvm-vm.img: VM 2: file 0x10000: twice");
+}
+
+int main(void)
+{
+	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(the_unbroken_vm_is_accepted), cmocka_unit_test(a_dump_may_lack_files),
+		cmocka_unit_test(two_vms_of_one_process),      cmocka_unit_test(two_vms_with_one_id),
+		cmocka_unit_test(two_vms_with_one_fd),	       cmocka_unit_test(two_vms_with_one_mapping),
+		cmocka_unit_test(two_vms_with_one_file),
+	};
+	struct CMUnitTest tests[sizeof(rules) / sizeof(rules[0])];
+
+	for (size_t i = 0; i < nr_rules; i++)
+		tests[i] = (struct CMUnitTest){
+			.name = rules[i]->name,
+			.test_func = keep_rule,
+			.initial_state = (void *)rules[i],
+		};
+	return _cmocka_run_group_tests("rules", tests, nr_rules, NULL, NULL) |
+	       cmocka_run_group_tests_name("VMs", others, NULL, NULL);
+}

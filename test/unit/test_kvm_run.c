@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The page a vCPU shares with its VMM: taken away for the dump and put back, and the exit that is replayed.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_vm.h"
+#include "state/kvm_run.h"
+#include "testlog.h"
+
+#define PSTATE_LINE "KVM_SET_ONE_REG 0x6030000000100042 = "
+
+static const struct fake_shape shape = { .nr_vcpus = 4, .nr_irqs = 64 };
+
+static const struct kvm_run *run_of(const struct fake_kvm *kvm, size_t i)
+{
+	return (const struct kvm_run *)kvm->vcpus[i].run;
+}
+
+/* Swap */
+
+struct swap {
+	struct fake_kvm *kvm, *twin; /* the twin is left alone */
+	struct vm_state *vm;
+};
+
+static int set_up_swap(void **state)
+{
+	struct swap *swap = calloc(1, sizeof(*swap));
+
+	swap->kvm = fake_running(shape);
+	swap->twin = fake_running(shape);
+	swap->vm = fake_dump(swap->kvm);
+	fake_forget(swap->kvm);
+	log_reset();
+	*state = swap;
+	return 0;
+}
+
+static int tear_down_swap(void **state)
+{
+	struct swap *swap = *state;
+
+	vm_state_free(swap->vm);
+	fake_free(swap->kvm);
+	fake_free(swap->twin);
+	free(swap);
+	return 0;
+}
+
+static void assert_as_before(const struct swap *swap, const char *after)
+{
+	const char *diff = fake_diff(swap->twin, swap->kvm);
+
+	if (diff)
+		fail_msg("after %s the VM differs in: %s", after, diff);
+}
+
+/* Left with the copies, the VMM would run a guest whose exits it cannot see. */
+static void no_vcpu_may_run_before_its_page_is_gone(void **state)
+{
+	struct swap *swap = *state;
+
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	assert_int_equal(fake_count(swap->kvm, "vcpu ?: write page +0"), 4);
+	assert_true(fake_last(swap->kvm, "vcpu ?: write page*") <
+		    fake_first(swap->kvm, "task: mmap anonymous*"));
+	for (size_t i = 0; i < swap->vm->nr_vcpus; i++) {
+		assert_int_equal(run_of(swap->kvm, i)->immediate_exit, 1);
+		assert_int_equal(run_of(swap->kvm, i)->exit_reason, KVM_EXIT_UNKNOWN);
+	}
+}
+
+static void a_vmm_left_with_copies_gets_eintr_and_loses_nothing(void **state)
+{
+	struct swap *swap = *state;
+
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	for (size_t i = 0; i < swap->vm->nr_vcpus; i++)
+		assert_int_equal(fake_run(swap->kvm, i), -EINTR);
+	assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), 0);
+	assert_as_before(swap, "KVM_RUN on copies");
+}
+
+static void criu_dumps_what_the_vmm_saw(void **state)
+{
+	struct swap *swap = *state;
+
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	assert_int_equal(swap->kvm->nr_maps, swap->twin->nr_maps);
+	for (size_t m = 0; m < swap->twin->nr_maps; m++) {
+		const struct fake_map *was = &swap->twin->maps[m];
+		const struct fake_map *is = fake_map_at(swap->kvm, was->start, was->size);
+
+		assert_non_null(is);
+		assert_int_equal(is->vcpu, -1);
+		assert_int_equal(is->size, was->size);
+		assert_int_equal(is->prot, was->prot);
+		for (uint64_t at = was->start; at < was->start + was->size; at++)
+			assert_int_equal(*fake_map_byte(swap->kvm, is, at),
+					 *fake_map_byte(swap->twin, was, at));
+	}
+}
+
+static void a_dump_that_is_undone_leaves_no_trace(void **state)
+{
+	struct swap *swap = *state;
+
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), 0);
+	assert_int_equal(log_errors(), 0);
+	assert_int_equal(fake_count(swap->kvm, "vcpu ?: KVM_*"), 0);
+	assert_as_before(swap, "out and in");
+}
+
+static size_t calls_of_swap_out(void)
+{
+	struct swap *swap;
+	size_t n;
+
+	set_up_swap((void **)&swap);
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	n = swap->kvm->nr_calls;
+	tear_down_swap((void **)&swap);
+	return n;
+}
+
+static void a_swap_that_fails_half_way_is_undone(void **state)
+{
+	size_t calls = calls_of_swap_out();
+	struct swap *swap;
+
+	for (size_t i = 1; i <= calls; i++) {
+		set_up_swap((void **)&swap);
+		swap->kvm->fail_call = i;
+		swap->kvm->fail_errno = EXDEV;
+		assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), -EXDEV);
+		assert_int_equal(log_errors(), 1);
+		assert_memory_equal(log_error(), "vm 1: ", 6);
+		swap->kvm->fail_call = 0;
+		assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), 0);
+		if (!fake_is_like(swap->kvm->lines[swap->kvm->failed_line], "task: munmap*"))
+			assert_as_before(swap, swap->kvm->lines[swap->kvm->failed_line]);
+		tear_down_swap((void **)&swap);
+	}
+}
+
+static void assert_others_put_back(struct swap *swap, const char *fails)
+{
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	swap->kvm->fail_like = fails;
+	swap->kvm->fail_times = 1;
+	swap->kvm->fail_errno = EXDEV;
+	assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), -EXDEV);
+	for (size_t i = 1; i < swap->vm->nr_vcpus; i++)
+		assert_memory_equal(run_of(swap->kvm, i), run_of(swap->twin, i), FAKE_PAGE);
+	for (size_t m = 0; m < swap->twin->nr_maps; m++)
+		if (swap->twin->maps[m].vcpu > 0)
+			assert_int_equal(fake_map_at(swap->kvm, swap->twin->maps[m].start, 1)->vcpu,
+					 swap->twin->maps[m].vcpu);
+}
+
+static void a_mapping_that_cannot_be_put_back_does_not_stop_the_others(void **state)
+{
+	assert_others_put_back(*state, "vcpu 0: mmap * fixed *");
+}
+
+static void a_page_that_cannot_be_put_back_does_not_stop_the_others(void **state)
+{
+	assert_others_put_back(*state, "vcpu 0: write page*");
+}
+
+/* Replay */
+
+struct replay {
+	struct fake_kvm *source, *copy;
+	struct vm_state *vm;
+	size_t failed;
+};
+
+static struct replay dump_of(struct fake_kvm *source)
+{
+	struct replay r = { .source = source };
+
+	r.vm = fake_dump(source);
+	r.copy = fake_created(source, r.vm);
+	log_reset();
+	return r;
+}
+
+static int restore(struct replay *r)
+{
+	return fake_steps(plan_restore, plan_nr_restore, r->vm, r->copy, &r->failed);
+}
+
+static void assert_same(const struct replay *r)
+{
+	const char *diff = fake_diff(r->source, r->copy);
+
+	if (diff)
+		fail_msg("the copy differs in: %s", diff);
+}
+
+static void finish(struct replay *r)
+{
+	vm_state_free(r->vm);
+	fake_free(r->source);
+	fake_free(r->copy);
+}
+
+static void the_answer_of_the_vmm_reaches_the_guest(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
+	struct fake_vcpu *vcpu = &r.copy->vcpus[0];
+	uint64_t answer;
+
+	memcpy(&answer, run_of(r.source, 0)->mmio.data, sizeof(answer));
+	assert_int_equal(restore(&r), 0);
+	assert_int_equal(fake_run(r.copy, 0), 0);
+	assert_true(fake_reg_u64(vcpu, FAKE_X0) == answer);
+	assert_false(vcpu->mmio_needed);
+	finish(&r);
+}
+
+/* vCPU 2 left with an MMIO exit too, but has been to KVM_RUN since: once more would be once too often. */
+static void a_write_that_was_served_is_not_made_twice(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
+
+	assert_int_equal(run_of(r.source, 2)->exit_reason, KVM_EXIT_MMIO);
+	assert_int_equal(r.vm->vcpus[2].pending, VCPU_PENDING_NONE);
+	assert_int_equal(r.vm->vcpus[0].pending, VCPU_PENDING_READ);
+	assert_int_equal(r.vm->vcpus[1].pending, VCPU_PENDING_WRITE);
+	assert_int_equal(restore(&r), 0);
+	assert_int_equal(fake_count(r.copy, "vcpu 2: KVM_RUN"), 0);
+	finish(&r);
+}
+
+/* KVM completes an access only where both say so: exit_reason is in the page, and the VMM's to write. */
+static void what_another_exit_left_is_not_taken_for_mmio(void **state)
+{
+	struct fake_kvm *source = fake_running(shape);
+	struct replay r;
+
+	((struct kvm_run *)source->vcpus[0].run)->exit_reason = KVM_EXIT_INTR;
+	r = dump_of(source);
+	assert_int_equal(r.vm->vcpus[0].pending, VCPU_PENDING_NONE);
+	finish(&r);
+}
+
+static void no_instruction(struct fake_vcpu *vcpu)
+{
+	vcpu->insn.len = 0;
+}
+
+/* The page as an MMIO exit left it, under another exit. */
+static void other_exit(struct fake_vcpu *vcpu)
+{
+	struct kvm_run *run = (struct kvm_run *)vcpu->run;
+
+	run->mmio.phys_addr = vcpu->insn.phys;
+	run->mmio.len = vcpu->insn.len;
+	run->mmio.is_write = vcpu->insn.is_write;
+	memcpy(run->mmio.data, &vcpu->insn.data, sizeof(run->mmio.data));
+	vcpu->insn.len = 0;
+}
+
+static void other_address(struct fake_vcpu *vcpu)
+{
+	vcpu->insn.phys += 4;
+}
+
+static void other_width(struct fake_vcpu *vcpu)
+{
+	vcpu->insn.len *= 2;
+}
+
+static void other_direction(struct fake_vcpu *vcpu)
+{
+	vcpu->insn.is_write = !vcpu->insn.is_write;
+}
+
+static void other_data(struct fake_vcpu *vcpu)
+{
+	vcpu->insn.data ^= 1;
+}
+
+static void an_exit_that_is_not_the_same_stops_the_restore(void **state)
+{
+	static const struct {
+		size_t vcpu;
+		void (*change)(struct fake_vcpu *vcpu);
+	} other[] = { { 0, no_instruction },  { 1, no_instruction },  { 0, other_exit },  { 1, other_exit },
+		      { 0, other_address },   { 1, other_address },   { 0, other_width }, { 1, other_width },
+		      { 0, other_direction }, { 1, other_direction }, { 1, other_data } };
+
+	for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
+		struct replay r = dump_of(fake_running(shape));
+		char said[64];
+
+		other[i].change(&r.copy->vcpus[other[i].vcpu]);
+		assert_int_equal(restore(&r), -EIO);
+		assert_string_equal(plan_restore[r.failed].name, "pending exits");
+		snprintf(said, sizeof(said), "vm 1: vcpu %zu: replay of a pending exit: ", other[i].vcpu);
+		assert_int_equal(log_errors(), 1);
+		assert_memory_equal(log_error(), said, strlen(said));
+		assert_int_equal(fake_last(r.copy, "vcpu ?: read page*"), r.copy->nr_lines - 2);
+		assert_int_equal(fake_last(r.copy, "task: munmap*"), r.copy->nr_lines - 1);
+		finish(&r);
+	}
+}
+
+/* Of a store of one byte KVM says eight; the rest is of no meaning. */
+static void bytes_beyond_the_width_of_a_write_do_not_matter(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
+
+	r.copy->vcpus[1].insn.data ^= 0xffull << 8 * r.copy->vcpus[1].insn.len;
+	assert_int_equal(restore(&r), 0);
+	finish(&r);
+}
+
+static void a_signal_to_the_vmm_does_not_stop_the_restore(void **state)
+{
+	static const int errs[] = { EINTR, EAGAIN };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct replay r = dump_of(fake_running(shape));
+
+		r.copy->fail_like = "vcpu 0: KVM_RUN";
+		r.copy->fail_times = 3;
+		r.copy->fail_errno = errs[i];
+		assert_int_equal(restore(&r), 0);
+		assert_int_equal(log_errors(), 0);
+		assert_int_equal(fake_count(r.copy, "vcpu 0: KVM_RUN"), 4);
+		assert_same(&r);
+		finish(&r);
+	}
+}
+
+static void signals_without_end_do(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
+
+	r.copy->fail_like = "vcpu 0: KVM_RUN";
+	r.copy->fail_times = 1000;
+	r.copy->fail_errno = EINTR;
+	assert_int_equal(restore(&r), -EINTR);
+	assert_int_equal(log_errors(), 1);
+	assert_non_null(strstr(log_error(), "vm 1: vcpu 0: replay of a pending exit: KVM_RUN: "));
+	assert_in_range(fake_count(r.copy, "vcpu 0: KVM_RUN"), 2, 64);
+	finish(&r);
+}
+
+static void interrupts_wait_for_the_end_of_the_replay(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
+
+	/* The model takes one where the mask lets it: that it could is what makes this a test. */
+	assert_int_equal(r.source->vcpus[0].irq[3].queue, 0);
+	assert_int_equal(fake_reg_u64(&r.source->vcpus[0], ARM64_CORE_PSTATE) & 0x80, 0);
+	assert_int_equal(restore(&r), 0);
+	assert_int_equal(fake_count(r.copy, "vcpu 0: " PSTATE_LINE "0x600003c5"), 1);
+	assert_same(&r);
+	finish(&r);
+}
+
+/* What is the D mask of AArch64 is the endianness of AArch32: changed, the store would be of other bytes. */
+static void a_32_bit_program_stores_what_it_meant_to(void **state)
+{
+	struct fake_kvm *source = fake_running(shape);
+	struct replay r;
+
+	fake_set_reg_u64(&source->vcpus[1], ARM64_CORE_PSTATE, 0x60000010);
+	source->vcpus[1].serror = false;
+	source->vcpus[1].serror_esr = 0;
+	r = dump_of(source);
+	assert_int_equal(restore(&r), 0);
+	assert_int_equal(fake_count(r.copy, "vcpu 1: " PSTATE_LINE "0x600001d0"), 1);
+	assert_same(&r);
+	finish(&r);
+}
+
+static void an_exit_of_a_vcpu_without_pstate_is_not_guessed(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
+
+	for (size_t i = 0; i < r.vm->vcpus[0].nr_regs; i++)
+		if (r.vm->vcpus[0].regs[i].id == ARM64_CORE_PSTATE)
+			r.vm->vcpus[0].regs[i].id = ARM64_CORE_U64(8);
+	fake_reg(&r.copy->vcpus[0], ARM64_CORE_PSTATE)->id = ARM64_CORE_U64(8);
+	assert_int_equal(restore(&r), -EINVAL);
+	assert_int_equal(fake_count(r.copy, "vcpu ?: KVM_RUN"), 0);
+	finish(&r);
+}
+
+#define SWAP(test) cmocka_unit_test_setup_teardown(test, set_up_swap, tear_down_swap)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SWAP(no_vcpu_may_run_before_its_page_is_gone),
+		SWAP(a_vmm_left_with_copies_gets_eintr_and_loses_nothing),
+		SWAP(criu_dumps_what_the_vmm_saw),
+		SWAP(a_dump_that_is_undone_leaves_no_trace),
+		cmocka_unit_test(a_swap_that_fails_half_way_is_undone),
+		SWAP(a_mapping_that_cannot_be_put_back_does_not_stop_the_others),
+		SWAP(a_page_that_cannot_be_put_back_does_not_stop_the_others),
+		cmocka_unit_test(the_answer_of_the_vmm_reaches_the_guest),
+		cmocka_unit_test(a_write_that_was_served_is_not_made_twice),
+		cmocka_unit_test(what_another_exit_left_is_not_taken_for_mmio),
+		cmocka_unit_test(an_exit_that_is_not_the_same_stops_the_restore),
+		cmocka_unit_test(bytes_beyond_the_width_of_a_write_do_not_matter),
+		cmocka_unit_test(a_signal_to_the_vmm_does_not_stop_the_restore),
+		cmocka_unit_test(signals_without_end_do),
+		cmocka_unit_test(interrupts_wait_for_the_end_of_the_replay),
+		cmocka_unit_test(a_32_bit_program_stores_what_it_meant_to),
+		cmocka_unit_test(an_exit_of_a_vcpu_without_pstate_is_not_guessed),
+	};
+
+	return cmocka_run_group_tests_name("kvm_run", tests, NULL, NULL);
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a dump reads and a restore writes: one VM in, the same VM out. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_vm.h"
+#include "testlog.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A VM, what its dump says of it, and the copy that is to become it. */
+struct trip {
+	struct fake_kvm *source, *copy;
+	struct vm_state *vm;
+};
+
+static void finish(struct trip *trip)
+{
+	vm_state_free(trip->vm);
+	fake_free(trip->source);
+	fake_free(trip->copy);
+	memset(trip, 0, sizeof(*trip));
+}
+
+static struct trip dump_of(struct fake_kvm *source)
+{
+	struct trip trip = { .source = source };
+
+	log_reset();
+	trip.vm = fake_dump(source);
+	trip.copy = fake_created(source, trip.vm);
+	return trip;
+}
+
+static int restore(struct trip *trip)
+{
+	log_reset();
+	return plan_run(plan_restore, plan_nr_restore, trip->vm, &trip->copy->remote);
+}
+
+static void assert_same(const struct trip *trip)
+{
+	const char *diff = fake_diff(trip->source, trip->copy);
+
+	if (diff)
+		fail_msg("the copy differs in: %s", diff);
+}
+
+static void assert_comes_back(struct fake_kvm *source)
+{
+	struct trip trip = dump_of(source);
+
+	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(log_errors(), 0);
+	assert_same(&trip);
+	finish(&trip);
+}
+
+/* A dump that refuses, with one reason and then the step. */
+static void assert_no_dump(struct fake_kvm *source, int err, const char *step)
+{
+	struct vm_state *vm = fake_discovered(source);
+	char prefix[64];
+
+	log_reset();
+	assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm, &source->remote), err);
+	assert_int_equal(log_errors(), 2);
+	assert_non_null(strstr(log_error(), step));
+	snprintf(prefix, sizeof(prefix), "vm %u: step ", vm->id);
+	assert_memory_equal(log_error(), prefix, strlen(prefix));
+	vm_state_free(vm);
+	fake_free(source);
+}
+
+/* The line that names the reason is the one before plan_run()'s: so the last of the step on its own. */
+static void assert_stops_saying(struct trip *trip, const char *step, const char *reason)
+{
+	size_t failed;
+
+	log_reset();
+	assert_int_equal(fake_steps(plan_restore, plan_nr_restore, trip->vm, trip->copy, &failed), -EINVAL);
+	assert_string_equal(plan_restore[failed].name, step);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), reason);
+	assert_int_equal(fake_count(trip->copy, "*KVM_RUN*"), 0);
+	finish(trip);
+}
+
+/* Round trips */
+
+static void a_vm_comes_back_whole(void **state)
+{
+	static const size_t nr_vcpus[] = { 1, 2, 4, 8 };
+
+	for (size_t i = 0; i < COUNT(nr_vcpus); i++)
+		for (int legacy = 0; legacy < 2; legacy++)
+			assert_comes_back(fake_running((struct fake_shape){
+				.nr_vcpus = nr_vcpus[i], .nr_irqs = 64 + 32 * i, .legacy_redist = legacy }));
+}
+
+static void the_largest_gic_comes_back(void **state)
+{
+	assert_comes_back(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = VGIC_MAX_IRQS }));
+}
+
+/* Fewer priority bits, fewer active priority registers. */
+static void active_priorities_come_back_as_far_as_there_are_any(void **state)
+{
+	for (uint32_t bits = 5; bits <= 7; bits++)
+		assert_comes_back(
+			fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64, .pri_bits = bits }));
+}
+
+static void an_active_priority_register_that_is_absent_stays_absent(void **state)
+{
+	struct trip trip =
+		dump_of(fake_running((struct fake_shape){ .nr_vcpus = 1, .nr_irqs = 64, .pri_bits = 6 }));
+	size_t absent = 0;
+
+	for (size_t r = 0; r < vgic_v3_nr_cpuif_regs; r++)
+		absent += !trip.vm->vgic->cpus[0].cpuif[r].nr;
+	assert_int_equal(absent, 4);
+	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(fake_count(trip.copy, "*SET ICC_AP?R1*"), 2);
+	assert_int_equal(fake_count(trip.copy, "*SET ICC_AP?R[23]*"), 0);
+	finish(&trip);
+}
+
+static void as_many_redistributor_regions_as_an_image_holds_come_back(void **state)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 });
+
+	for (; source->gic.nr_regions < VGIC_MAX_REGIONS; source->gic.nr_regions++)
+		source->gic.regions[source->gic.nr_regions] =
+			(struct vgic_region){ .base = 0x5000000000 + 0x20000 * source->gic.nr_regions,
+					      .count = 1 };
+	assert_comes_back(source);
+}
+
+static void a_gic_without_addresses_comes_back(void **state)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){ .nr_vcpus = 1, .nr_irqs = 64 });
+
+	source->gic.dist_base = VGIC_ADDR_UNSET;
+	source->gic.nr_regions = 0;
+	assert_comes_back(source);
+}
+
+static void a_vm_without_slots_and_mappings_comes_back(void **state)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){ .nr_vcpus = 1, .nr_irqs = 64 });
+
+	source->nr_slots = 0;
+	source->nr_maps = 0;
+	assert_comes_back(source);
+}
+
+/* Each restore of it has the route of an active SPI to change for a moment. */
+static void a_dump_can_be_restored_twice(void **state)
+{
+	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
+
+	for (int i = 0; i < 2; i++) {
+		fake_free(trip.copy);
+		trip.copy = fake_created(trip.source, trip.vm);
+		assert_int_equal(restore(&trip), 0);
+		assert_same(&trip);
+	}
+	finish(&trip);
+}
+
+/* Time */
+
+static void guest_time_goes_on_from_the_largest_value_read(void **state)
+{
+	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
+
+	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip.copy->vtimer, trip.source->vtimer + 90);
+	assert_int_equal(trip.copy->ptimer, 0);
+	finish(&trip);
+}
+
+static void a_physical_counter_of_its_own_goes_on(void **state)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 });
+	struct trip trip;
+
+	source->ptimer_offset = true;
+	trip = dump_of(source);
+	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip.copy->ptimer, source->ptimer + 90);
+	assert_int_equal(fake_count(trip.copy, "*KVM_SET_ONE_REG 0x603000000013df01*"), 1);
+	assert_same(&trip);
+	finish(&trip);
+}
+
+/* On a host booted anew the caller asks for an offset that the VM did not have. */
+static void a_physical_counter_does_not_go_back_on_another_host(void **state)
+{
+	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+
+	trip.vm->ptimer_offset = true;
+	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip.copy->ptimer, trip.source->ptimer + 90);
+	finish(&trip);
+}
+
+/* Power */
+
+static void no_vcpu_is_created_powered_off(void **state)
+{
+	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+
+	assert_true(trip.vm->features & 1 << KVM_ARM_VCPU_POWER_OFF);
+	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(fake_count(trip.copy, "*KVM_ARM_VCPU_INIT = 0xc"), 2);
+	finish(&trip);
+}
+
+/* Refusals of a dump */
+
+static void a_gic_of_a_strange_size_is_refused(void **state)
+{
+	static const uint32_t nr_irqs[] = { 0, 32, 63, 65, 1000, 1056, UINT32_MAX };
+
+	for (size_t i = 0; i < COUNT(nr_irqs); i++) {
+		struct fake_kvm *source = fake_running((struct fake_shape){ .nr_vcpus = 1, .nr_irqs = 64 });
+
+		source->gic.nr_irqs = nr_irqs[i];
+		assert_no_dump(source, -EINVAL, "GIC addresses");
+	}
+}
+
+static void no_redistributor_region_is_left_out(void **state)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){ .nr_vcpus = 1, .nr_irqs = 64 });
+
+	for (; source->gic.nr_regions <= VGIC_MAX_REGIONS; source->gic.nr_regions++)
+		source->gic.regions[source->gic.nr_regions] =
+			(struct vgic_region){ .base = 0x100000, .count = 1 };
+	assert_no_dump(source, -E2BIG, "GIC addresses");
+}
+
+/* Refusals of a restore */
+
+static void a_host_that_lacks_a_register_is_named(void **state)
+{
+	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+
+	fake_reg(&trip.copy->vcpus[1], 0x603000000013c600)->id = 0x603000000013c601;
+	assert_stops_saying(&trip, "register list",
+			    "vm 1: vcpu 1: register 0x603000000013c600 is in the image, not on this host: "
+			    "restore on the kind of host that dumped");
+}
+
+static void a_host_with_one_register_more_is_named(void **state)
+{
+	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+	struct fake_vcpu *vcpu = &trip.copy->vcpus[0];
+
+	vcpu->regs[vcpu->nr_regs++].id = 0x603000000013ffff;
+	assert_stops_saying(&trip, "register list",
+			    "vm 1: vcpu 0: register 0x603000000013ffff is on this host, not in the image: "
+			    "restore on the kind of host that dumped");
+}
+
+static void nothing_is_written_where_a_register_is_missing(void **state)
+{
+	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+
+	fake_reg(&trip.copy->vcpus[1], 0x603000000013c600)->id = 0x603000000013c601;
+	assert_int_equal(restore(&trip), -EINVAL);
+	assert_int_equal(log_errors(), 2);
+	assert_int_equal(fake_count(trip.copy, "*KVM_SET_ONE_REG 0x6030000000100*"), 0);
+	assert_int_equal(fake_count(trip.copy, "*: SET *"), 0);
+	finish(&trip);
+}
+
+static void a_host_with_another_gic_is_named(void **state)
+{
+	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+
+	trip.copy->gic.typer = 0x77 << 16;
+	assert_stops_saying(&trip, "GIC distributor",
+			    "vm 1: GICD_TYPER is 0x770001 on this host, 0x780001 in the image");
+}
+
+static void a_host_with_another_gic_is_not_written_to(void **state)
+{
+	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+
+	trip.copy->gic.typer = 0x77 << 16;
+	assert_int_equal(restore(&trip), -EINVAL);
+	assert_int_equal(fake_count(trip.copy, "*: SET *"),
+			 fake_last(trip.copy, "gic: SET GICD_IIDR*") + 1 - fake_first(trip.copy, "*: SET *"));
+	finish(&trip);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_vm_comes_back_whole),
+		cmocka_unit_test(the_largest_gic_comes_back),
+		cmocka_unit_test(active_priorities_come_back_as_far_as_there_are_any),
+		cmocka_unit_test(an_active_priority_register_that_is_absent_stays_absent),
+		cmocka_unit_test(as_many_redistributor_regions_as_an_image_holds_come_back),
+		cmocka_unit_test(a_gic_without_addresses_comes_back),
+		cmocka_unit_test(a_vm_without_slots_and_mappings_comes_back),
+		cmocka_unit_test(a_dump_can_be_restored_twice),
+		cmocka_unit_test(guest_time_goes_on_from_the_largest_value_read),
+		cmocka_unit_test(a_physical_counter_of_its_own_goes_on),
+		cmocka_unit_test(a_physical_counter_does_not_go_back_on_another_host),
+		cmocka_unit_test(no_vcpu_is_created_powered_off),
+		cmocka_unit_test(a_gic_of_a_strange_size_is_refused),
+		cmocka_unit_test(no_redistributor_region_is_left_out),
+		cmocka_unit_test(a_host_that_lacks_a_register_is_named),
+		cmocka_unit_test(a_host_with_one_register_more_is_named),
+		cmocka_unit_test(nothing_is_written_where_a_register_is_missing),
+		cmocka_unit_test(a_host_with_another_gic_is_named),
+		cmocka_unit_test(a_host_with_another_gic_is_not_written_to),
+	};
+
+	return cmocka_run_group_tests_name("dump and restore", tests, NULL, NULL);
+}

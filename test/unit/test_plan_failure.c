@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Each call of a dump and of a restore fails once: what is said, what is returned, what is left. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_vm.h"
+#include "testlog.h"
+
+#define ERR EXDEV /* that nothing here answers of its own */
+
+static const struct fake_shape shape = { .nr_vcpus = 2, .nr_irqs = 64 };
+
+struct plan {
+	const char *name;
+	const struct plan_step *steps;
+	const size_t *nr;
+};
+
+static const struct plan dump = { "dump", plan_dump, &plan_nr_dump };
+static const struct plan restore = { "restore", plan_restore, &plan_nr_restore };
+
+/* A VM before the plan, and the one that the calls go to. */
+struct attempt {
+	struct fake_kvm *source, *kvm;
+	struct vm_state *vm;
+};
+
+static struct attempt before(const struct plan *plan)
+{
+	struct attempt a = { .source = fake_running(shape) };
+
+	if (plan == &dump) {
+		a.vm = fake_discovered(a.source);
+		a.kvm = a.source;
+	} else {
+		a.vm = fake_dump(a.source);
+		a.kvm = fake_created(a.source, a.vm);
+	}
+	log_reset();
+	return a;
+}
+
+static void forget(struct attempt *a)
+{
+	if (a->kvm != a->source)
+		fake_free(a->kvm);
+	fake_free(a->source);
+	vm_state_free(a->vm);
+}
+
+static size_t calls_of(const struct plan *plan, size_t steps)
+{
+	struct attempt a = before(plan);
+	size_t failed, n;
+
+	assert_int_equal(fake_steps(plan->steps, steps, a.vm, a.kvm, &failed), 0);
+	n = a.kvm->nr_calls;
+	forget(&a);
+	return n;
+}
+
+/* What an error line says */
+
+/* By the line of the record: what must be in the error. The rest has its name in it. */
+static const struct {
+	const char *call, *name;
+} names[] = {
+	{ "*: ?ET ADDR DIST*", "ADDR_TYPE_DIST" },	   { "*: GET ADDR REDIST*", "REDIST_REGION" },
+	{ "*: SET ADDR REDIST*", "redistributor region" }, { "*: SET CTRL INIT", "CTRL_INIT" },
+	{ "*: ?ET TIMER_IRQ v*", "TIMER_IRQ_VTIMER" },	   { "*: ?ET TIMER_IRQ p*", "TIMER_IRQ_PTIMER" },
+	{ "vcpu *: write page*", "kvm_run page: write" },  { "vcpu *: read page*", "kvm_run page: read" },
+};
+
+/* Word @n of @line, from 0, in a buffer of its own. */
+static const char *word(const char *line, int n)
+{
+	static char text[FAKE_LINE];
+	size_t len;
+
+	while (n-- && line)
+		line = strchr(line, ' ') ? strchr(line, ' ') + 1 : NULL;
+	len = line ? strcspn(line, " ,") : 0;
+	snprintf(text, sizeof(text), "%.*s", (int)len, len ? line : "");
+	return text;
+}
+
+static const char *name_in_error(const char *line)
+{
+	const char *call = strstr(line, ": ") + 2;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (fake_is_like(line, names[i].call))
+			return names[i].name;
+	return word(call, strstr(call, "ET ") == call + 1 ? 1 : 0);
+}
+
+static void assert_error_has(const char *line, const char *what)
+{
+	if (!strstr(log_error(), what))
+		fail_msg("'%s' failed, and '%s' is not in: %s", line, what, log_error());
+}
+
+/* One error, that names the VM, the vCPU, the call, the register and the errno. */
+static void assert_names(const char *line)
+{
+	if (log_errors() != 1)
+		fail_msg("'%s' failed, with %u error lines, the last: %s", line, log_errors(), log_error());
+	assert_error_has(line, "vm 1: ");
+	assert_error_has(line, strerror(ERR));
+	assert_error_has(line, name_in_error(line));
+	if (!strncmp(line, "vcpu", 4)) {
+		char vcpu[16];
+
+		snprintf(vcpu, sizeof(vcpu), "vcpu %c: ", line[5]);
+		assert_error_has(line, vcpu);
+	}
+	if (strstr(line, "ONE_REG"))
+		assert_error_has(line, word(strstr(line, "ONE_REG"), 1));
+}
+
+/* Only the scratch mapping of the moment is taken away after a failure. */
+static void assert_nothing_follows(const struct fake_kvm *kvm)
+{
+	for (size_t i = kvm->failed_line + 1; i < kvm->nr_lines; i++)
+		if (!fake_is_like(kvm->lines[i], "task: munmap*"))
+			fail_msg("'%s' failed, and was followed by '%s'", kvm->lines[kvm->failed_line],
+				 kvm->lines[i]);
+}
+
+static void check_left(const struct plan *plan, const struct attempt *a)
+{
+	const char *line = a->kvm->lines[a->kvm->failed_line];
+	struct fake_kvm *twin;
+	const char *diff;
+
+	assert_nothing_follows(a->kvm);
+	if (plan != &dump)
+		return;
+	twin = fake_running(shape);
+	diff = fake_diff(twin, a->source);
+	if (diff && !fake_is_like(line, "task: munmap*"))
+		fail_msg("'%s' failed, and the dump has changed: %s", line, diff);
+	fake_free(twin);
+}
+
+static void fail_step(const struct plan *plan, size_t call)
+{
+	struct attempt a = before(plan);
+	const char *line;
+	size_t failed;
+	int ret;
+
+	a.kvm->fail_call = call;
+	a.kvm->fail_errno = ERR;
+	ret = fake_steps(plan->steps, *plan->nr, a.vm, a.kvm, &failed);
+	line = a.kvm->lines[a.kvm->failed_line];
+	if (ret != -ERR)
+		fail_msg("'%s' failed with %d, and the %s with %d", line, -ERR, plan->name, ret);
+	assert_names(line);
+	check_left(plan, &a);
+	forget(&a);
+}
+
+static void fail_plan(const struct plan *plan, size_t call)
+{
+	struct attempt a = before(plan);
+	char said[96];
+	int ret;
+
+	a.kvm->fail_call = call;
+	a.kvm->fail_errno = ERR;
+	ret = plan_run(plan->steps, *plan->nr, a.vm, &a.kvm->remote);
+	assert_int_equal(ret, -ERR);
+	assert_int_equal(log_errors(), 2);
+	snprintf(said, sizeof(said), "failed: %s (errno %d)", strerror(ERR), ERR);
+	assert_non_null(strstr(log_error(), said));
+	check_left(plan, &a);
+	forget(&a);
+}
+
+static void each_call_that_fails_is_named_and_is_the_last(void **state)
+{
+	const struct plan *plan = *state;
+	size_t calls = calls_of(plan, *plan->nr);
+
+	assert_true(calls > 100);
+	for (size_t i = 1; i <= calls; i++)
+		fail_step(plan, i);
+}
+
+static void each_failure_ends_the_plan_with_its_errno(void **state)
+{
+	const struct plan *plan = *state;
+	size_t calls = calls_of(plan, *plan->nr);
+
+	for (size_t i = 1; i <= calls; i++)
+		fail_plan(plan, i);
+}
+
+/* The VMM died, or does not answer. */
+static void a_vmm_that_answers_no_more_ends_the_plan(void **state)
+{
+	const struct plan *plan = *state;
+
+	for (size_t i = 0; i < *plan->nr; i++) {
+		struct attempt a = before(plan);
+		size_t failed;
+
+		assert_int_equal(fake_steps(plan->steps, i, a.vm, a.kvm, &failed), 0);
+		a.kvm->dead = ETIMEDOUT;
+		assert_int_equal(plan->steps[i].run(a.vm, &a.kvm->remote), -ETIMEDOUT);
+		assert_int_equal(log_errors(), 1);
+		assert_non_null(strstr(log_error(), "cannot run system calls in the VMM: "));
+		forget(&a);
+	}
+}
+
+/* Optional reads */
+
+static void assert_read_is_named(const char *like, const char *name)
+{
+	struct attempt a = before(&dump);
+	size_t failed;
+
+	a.kvm->fail_like = like;
+	a.kvm->fail_times = 1;
+	a.kvm->fail_errno = ERR;
+	assert_int_equal(fake_steps(plan_dump, plan_nr_dump, a.vm, a.kvm, &failed), -ERR);
+	assert_int_equal(log_errors(), 1);
+	assert_error_has(like, "vm 1: ");
+	assert_error_has(like, name);
+	assert_error_has(like, strerror(ERR));
+	forget(&a);
+}
+
+/* -EINVAL says that this GIC has no such register. Anything else says nothing of the kind. */
+static void no_active_priority_is_lost_to_an_error(void **state)
+{
+	assert_read_is_named("vcpu 1: GET ICC_AP1R1*", "ICC_AP1R1_EL1");
+}
+
+static void no_redistributor_region_is_lost_to_an_error(void **state)
+{
+	assert_read_is_named("gic: GET ADDR REDIST_REGION", "REDIST_REGION");
+}
+
+static void a_register_that_must_be_there_is_not_taken_for_an_optional_one(void **state)
+{
+	struct attempt a = before(&dump);
+	size_t failed;
+
+	a.kvm->fail_like = "vcpu 0: GET ICC_AP1R0*";
+	a.kvm->fail_times = 1;
+	a.kvm->fail_errno = EINVAL;
+	assert_int_equal(fake_steps(plan_dump, plan_nr_dump, a.vm, a.kvm, &failed), -EINVAL);
+	assert_error_has("ICC_AP1R0", "ICC_AP1R0_EL1");
+	forget(&a);
+}
+
+/* Faults on request */
+
+static void fail_at_step(const struct plan *plan, size_t i)
+{
+	size_t calls = calls_of(plan, i);
+	struct attempt a = before(plan);
+	char said[128];
+
+	setenv("KVM_VGIC_FAULT", plan->steps[i].name, 1);
+	assert_int_equal(plan_run(plan->steps, *plan->nr, a.vm, &a.kvm->remote), -EIO);
+	unsetenv("KVM_VGIC_FAULT");
+	snprintf(said, sizeof(said), "vm 1: step %zu of %zu, %s: failed: %s (errno %d)", i + 1, *plan->nr,
+		 plan->steps[i].name, strerror(EIO), EIO);
+	assert_string_equal(log_error(), said);
+	assert_int_equal(log_errors(), 1);
+	assert_int_equal(a.kvm->nr_calls, calls);
+	forget(&a);
+}
+
+static void each_step_fails_on_request(void **state)
+{
+	const struct plan *plan = *state;
+
+	for (size_t i = 0; i < *plan->nr; i++)
+		fail_at_step(plan, i);
+}
+
+static void each_step_has_a_name_of_its_own_and_a_reason(void **state)
+{
+	const struct plan *plan = *state;
+
+	for (size_t i = 0; i < *plan->nr; i++) {
+		assert_true(strlen(plan->steps[i].rule) > 0);
+		for (size_t k = 0; k < i; k++)
+			assert_string_not_equal(plan->steps[i].name, plan->steps[k].name);
+	}
+}
+
+static void another_fault_is_none_of_the_plan(void **state)
+{
+	struct attempt a = before(&dump);
+
+	setenv("KVM_VGIC_FAULT", "swapped", 1);
+	assert_int_equal(plan_run(plan_dump, plan_nr_dump, a.vm, &a.kvm->remote), 0);
+	unsetenv("KVM_VGIC_FAULT");
+	forget(&a);
+}
+
+#define FOR_BOTH(test)                                                                                       \
+	{ .name = "dump: " #test, .test_func = test, .initial_state = (void *)&dump },                       \
+	{                                                                                                    \
+		.name = "restore: " #test, .test_func = test, .initial_state = (void *)&restore              \
+	}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FOR_BOTH(each_call_that_fails_is_named_and_is_the_last),
+		FOR_BOTH(each_failure_ends_the_plan_with_its_errno),
+		FOR_BOTH(a_vmm_that_answers_no_more_ends_the_plan),
+		FOR_BOTH(each_step_fails_on_request),
+		FOR_BOTH(each_step_has_a_name_of_its_own_and_a_reason),
+		cmocka_unit_test(another_fault_is_none_of_the_plan),
+		cmocka_unit_test(no_active_priority_is_lost_to_an_error),
+		cmocka_unit_test(no_redistributor_region_is_lost_to_an_error),
+		cmocka_unit_test(a_register_that_must_be_there_is_not_taken_for_an_optional_one),
+	};
+
+	return cmocka_run_group_tests_name("failures of dump and restore", tests, NULL, NULL);
+}

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The order of the two sequences. Each rule is a test, named after what a guest or its
+ * owner keeps by it. The whole of both, for a small VM, is in plan_dump.txt and
+ * plan_restore.txt: KVM_VGIC_TEST_RECORD=1 writes them anew, and the diff is the change of order.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_vm.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define GET_REG "KVM_GET_ONE_REG 0x60300000001"
+#define SET_REG "KVM_SET_ONE_REG 0x60300000001"
+#define ID_REGS "3c0[2-3]? *" /* ID registers, by the digits that follow */
+#define MPIDR "3c005 *"
+#define CORE_REGS "000*"
+#define SCTLR "3c080 *"
+#define TIMER_CNT "3df1a *"
+#define PTIMER_CNT "3df01 *"
+
+/* What was recorded of a VM of four vCPUs, which runs and is restored. */
+static struct fake_kvm *dumped, *restored;
+
+/* All lines like @first are before all like @then, and there are some of each. %u: for each vCPU on its own.
+ */
+struct rule {
+	const char *keeps;
+	const char *first, *then;
+};
+
+static const struct rule dump_rules[] = {
+	{ "every_spi_is_read", "gic: GET NR_IRQS", "gic: GET GICD_I[!I]*" },
+	{ "a_psci_reset_that_was_pending_is_in_the_power_state", "vcpu %u: KVM_GET_ONE_REG*",
+	  "vcpu %u: KVM_GET_MP_STATE" },
+	{ "an_serror_is_read_after_what_may_clear_it", "vcpu %u: KVM_GET_ONE_REG*",
+	  "vcpu %u: KVM_GET_VCPU_EVENTS" },
+	{ "the_power_state_is_the_last_that_is_asked_of_a_vcpu", "vcpu %u: KVM_GET_VCPU_EVENTS",
+	  "vcpu %u: KVM_GET_MP_STATE" },
+	{ "kvm_run_is_read_when_no_ioctl_can_change_it", "vcpu ?: KVM_*", "vcpu ?: read page*" },
+};
+
+static const struct rule restore_rules[] = {
+	{ "guest_memory_is_there_before_what_reads_it", "vm: KVM_SET_USER_MEMORY_REGION*",
+	  "[gv][ic]*: SET*" },
+	{ "no_vcpu_forgets_its_registers_in_its_initialisation", "vcpu ?: KVM_ARM_VCPU_INIT*",
+	  "vcpu ?: *ET_*" },
+	{ "a_guest_keeps_the_cpu_features_it_has_seen", "vcpu %u: " SET_REG ID_REGS,
+	  "vcpu %u: KVM_GET_REG_LIST" },
+	{ "firmware_versions_decide_before_the_registers_they_decide", "vcpu %u: " SET_REG "[46]0000 *",
+	  "vcpu %u: KVM_GET_REG_LIST" },
+	{ "id_registers_are_first_of_the_core_registers", "vcpu ?: " SET_REG ID_REGS,
+	  "vcpu ?: " SET_REG CORE_REGS },
+	{ "id_registers_are_first_of_the_system_registers", "vcpu ?: " SET_REG ID_REGS,
+	  "vcpu ?: " SET_REG SCTLR },
+	{ "firmware_registers_are_first_of_the_others", "vcpu ?: " SET_REG "[46]0000 *",
+	  "vcpu ?: " SET_REG CORE_REGS },
+	{ "nothing_is_written_to_a_host_that_lacks_a_register", "vcpu ?: KVM_GET_REG_LIST",
+	  "vcpu ?: " SET_REG CORE_REGS },
+	{ "no_vcpu_gets_the_interrupts_of_another", "vcpu ?: " SET_REG MPIDR, "*: SET [GIL]*" },
+	{ "the_gic_knows_all_vcpus", "vcpu ?: KVM_ARM_VCPU_INIT*", "gic: SET CTRL INIT" },
+	{ "the_gic_has_as_many_interrupts_as_it_had", "gic: SET NR_IRQS*", "gic: SET CTRL INIT" },
+	{ "the_gic_is_where_the_guest_knows_it", "gic: SET ADDR DIST*", "gic: SET CTRL INIT" },
+	{ "the_redistributors_are_where_the_guest_knows_them", "gic: SET ADDR REDIST*",
+	  "gic: SET CTRL INIT" },
+	{ "the_gic_is_initialised_before_its_registers", "gic: SET CTRL INIT", "*: SET [GIL]*" },
+	{ "a_pending_spi_is_queued", "gic: SET GICD_CTLR*", "gic: SET GICD_ISPENDR*" },
+	{ "a_high_line_is_queued", "gic: SET GICD_CTLR*", "gic: SET LEVEL_INFO*" },
+	{ "a_pending_sgi_is_queued", "gic: SET GICD_CTLR*", "vcpu ?: SET GICR_ISPENDR*" },
+	{ "a_timer_that_fired_is_queued", "gic: SET GICD_CTLR*", "vcpu ?: SET LEVEL_INFO*" },
+	{ "a_pending_spi_is_enabled", "gic: SET GICD_ISENABLER*", "gic: SET GICD_ISPENDR*" },
+	{ "a_high_line_is_enabled", "gic: SET GICD_ISENABLER*", "gic: SET LEVEL_INFO*" },
+	{ "a_pending_spi_has_its_group", "gic: SET GICD_IGROUPR*", "gic: SET GICD_ISPENDR*" },
+	/* Odd INTIDs: the one that is routed twice is even, and has a test below. */
+	{ "a_pending_spi_goes_where_it_is_routed", "gic: SET GICD_IROUTER 0x6[123]?8 *",
+	  "gic: SET GICD_ISPENDR*" },
+	{ "a_high_line_goes_where_it_is_routed", "gic: SET GICD_IROUTER 0x6[123]?8 *",
+	  "gic: SET LEVEL_INFO*" },
+	{ "an_edge_is_not_taken_for_a_level", "gic: SET GICD_ICFGR*", "gic: SET LEVEL_INFO*" },
+	{ "a_latch_is_not_taken_for_a_level", "gic: SET GICD_ICFGR*", "gic: SET GICD_ISPENDR*" },
+	{ "a_line_is_up_before_its_latch", "gic: SET LEVEL_INFO*", "gic: SET GICD_ISPENDR*" },
+	{ "an_active_spi_stays_with_its_vcpu", "gic: SET GICD_IROUTER 0x6[123]?8 *",
+	  "gic: SET GICD_ISACTIVER*" },
+	{ "an_active_spi_that_is_pending_too_is_both", "gic: SET GICD_ISPENDR*", "gic: SET GICD_ISACTIVER*" },
+	{ "a_disabled_sgi_stays_disabled", "vcpu %u: SET GICR_ICENABLER* = 0xffffffff",
+	  "vcpu %u: SET GICR_ISENABLER*" },
+	{ "a_pending_ppi_is_enabled", "vcpu %u: SET GICR_ISENABLER*", "vcpu %u: SET GICR_ISPENDR*" },
+	{ "a_timer_that_fired_is_enabled", "vcpu %u: SET GICR_ISENABLER*", "vcpu %u: SET LEVEL_INFO*" },
+	{ "a_pending_ppi_has_its_group", "vcpu %u: SET GICR_IGROUPR*", "vcpu %u: SET GICR_ISPENDR*" },
+	{ "a_ppi_has_its_trigger_before_its_line", "vcpu %u: SET GICR_ICFGR*", "vcpu %u: SET LEVEL_INFO*" },
+	{ "a_ppi_line_is_up_before_its_latch", "vcpu %u: SET LEVEL_INFO*", "vcpu %u: SET GICR_ISPENDR*" },
+	{ "an_active_ppi_that_is_pending_too_is_both", "vcpu %u: SET GICR_ISPENDR*",
+	  "vcpu %u: SET GICR_ISACTIVER*" },
+	{ "the_lpi_configuration_is_set_while_it_can_be", "vcpu 0: SET GICR_PROPBASER*",
+	  "vcpu 0: SET GICR_CTLR*" },
+	{ "the_lpi_pending_table_is_set_while_it_can_be", "vcpu %u: SET GICR_PENDBASER*",
+	  "vcpu %u: SET GICR_CTLR*" },
+	{ "system_registers_are_chosen_before_they_are_used", "vcpu %u: SET ICC_SRE_EL1*",
+	  "vcpu %u: SET ICC_[!S]*" },
+	{ "active_priorities_find_their_registers", "vcpu %u: SET ICC_CTLR_EL1*", "vcpu %u: SET ICC_[!CS]*" },
+	{ "the_timer_interrupts_are_set_before_a_vcpu_runs", "vcpu ?: SET TIMER_IRQ*", "vcpu ?: KVM_RUN" },
+	{ "guest_time_starts_when_all_else_is_there", "*: SET *", "vcpu ?: " SET_REG TIMER_CNT },
+	{ "guest_time_starts_after_the_registers", "vcpu ?: " SET_REG SCTLR, "vcpu ?: " SET_REG TIMER_CNT },
+	{ "no_vcpu_runs_before_all_are_complete", "vcpu ?: " SET_REG TIMER_CNT,
+	  "vcpu ?: KVM_SET_GUEST_DEBUG*" },
+	{ "no_vcpu_runs_before_the_gic_is_complete", "*: SET *", "vcpu ?: KVM_RUN" },
+	{ "an_exit_of_a_stopped_vcpu_can_be_replayed", "vcpu ?: KVM_RUN", "vcpu ?: KVM_SET_MP_STATE*" },
+	{ "an_serror_does_not_take_the_place_of_an_exit", "vcpu ?: KVM_RUN", "vcpu ?: KVM_SET_VCPU_EVENTS*" },
+	{ "the_vmm_finds_kvm_run_as_it_left_it", "vcpu ?: KVM_*", "vcpu ?: write page*" },
+	{ "the_vmm_never_sees_a_page_half_written", "vcpu ?: write page*", "vcpu ?: mmap * fixed *" },
+	{ "the_fds_are_there_as_long_as_they_are_used", "[gvt][icma]*: [!c]*", "task: close*" },
+};
+
+static void check_order(const struct fake_kvm *kvm, const char *first, const char *then)
+{
+	long last = fake_last(kvm, first), next = fake_first(kvm, then);
+
+	if (last < 0)
+		fail_msg("there is no '%s'", first);
+	if (next < 0)
+		fail_msg("there is no '%s'", then);
+	if (last >= next)
+		fail_msg("'%s' is line %ld, and '%s' already line %ld", kvm->lines[last], last,
+			 kvm->lines[next], next);
+}
+
+/* "vcpu %u" as the pattern of one vCPU. */
+static const char *of_vcpu(char *pattern, size_t size, const char *format, size_t i)
+{
+	const char *at = strstr(format, "%u");
+
+	if (!at)
+		return format;
+	snprintf(pattern, size, "%.*s%zu%s", (int)(at - format), format, i, at + 2);
+	return pattern;
+}
+
+static void check_rule(const struct fake_kvm *kvm, const struct rule *rule)
+{
+	bool each = strstr(rule->first, "%u");
+
+	for (size_t i = 0; i < (each ? kvm->nr_vcpus : 1); i++) {
+		char first[80], then[80];
+
+		check_order(kvm, of_vcpu(first, sizeof(first), rule->first, i),
+			    of_vcpu(then, sizeof(then), rule->then, i));
+	}
+}
+
+static void in_the_dump(void **state)
+{
+	check_rule(dumped, *state);
+}
+
+static void in_the_restore(void **state)
+{
+	check_rule(restored, *state);
+}
+
+/* Rules that are not of two patterns */
+
+static void a_dump_changes_nothing_in_the_vm(void **state)
+{
+	assert_int_equal(fake_count(dumped, "*SET*"), 0);
+	assert_int_equal(fake_count(dumped, "*INIT*"), 0);
+	assert_int_equal(fake_count(dumped, "*KVM_RUN*"), 0);
+	assert_int_equal(fake_count(dumped, "*write*"), 0);
+	assert_int_equal(fake_count(dumped, "*close*"), 0);
+	assert_int_equal(fake_count(dumped, "*fixed*"), 0);
+	assert_int_equal(fake_count(dumped, "*mmap*"), fake_count(dumped, "*munmap*"));
+}
+
+/* Attributes name a vCPU by its affinity: all are known before the first of these. */
+static void each_vcpu_is_read_under_its_own_affinity(void **state)
+{
+	char pattern[80];
+
+	for (size_t i = 0; i < dumped->nr_vcpus; i++) {
+		long mpidr =
+			fake_first(dumped, of_vcpu(pattern, sizeof(pattern), "vcpu %u: " GET_REG "3c005", i));
+
+		assert_in_range(mpidr, 0, fake_first(dumped, "*: GET [GIL]*") - 1);
+	}
+	assert_int_equal(fake_count(dumped, "vcpu -1*"), 0);
+	assert_int_equal(fake_count(restored, "vcpu -1*"), 0);
+}
+
+static void the_gic_behaves_as_the_guest_knows_it(void **state)
+{
+	long iidr = fake_first(restored, "gic: SET GICD_IIDR*");
+
+	assert_int_equal(iidr, fake_first(restored, "*: [GS]ET [GIL]*"));
+	assert_int_equal(iidr, fake_first(restored, "gic: SET CTRL INIT") + 1);
+	assert_int_equal(fake_count(restored, "gic: SET GICD_IIDR*"), 1);
+}
+
+static void an_spi_stays_with_the_vcpu_that_handles_it(void **state)
+{
+	const char *holder = "gic: SET GICD_IROUTER 0x6120 = 0x1",
+		   *routed = "gic: SET GICD_IROUTER 0x6120 = 0x101";
+
+	assert_int_equal(fake_count(restored, "gic: SET GICD_IROUTER 0x6120*"), 2);
+	check_order(restored, holder, "gic: SET GICD_ISACTIVER*");
+	check_order(restored, holder, "gic: SET LEVEL_INFO*");
+	check_order(restored, "gic: SET GICD_ISACTIVER*", routed);
+	check_order(restored, routed, "vcpu ?: KVM_RUN");
+}
+
+static void guest_time_is_written_once_and_never_back(void **state)
+{
+	/* vCPU 1 read the most. */
+	assert_int_equal(fake_count(restored, "vcpu ?: " SET_REG TIMER_CNT), 1);
+	assert_int_equal(fake_count(restored, "vcpu ?: " SET_REG "3df1a = 0x12345678905a"), 1);
+}
+
+/* An offset makes each access to the physical timer trap where the CPU lacks FEAT_ECV. */
+static void the_physical_timer_stays_fast(void **state)
+{
+	assert_int_equal(fake_count(restored, "vcpu ?: " SET_REG PTIMER_CNT), 0);
+}
+
+static void no_vcpu_runs_that_owes_nothing(void **state)
+{
+	assert_int_equal(fake_count(restored, "vcpu ?: KVM_RUN"), 2);
+	assert_int_equal(fake_count(restored, "vcpu 0: KVM_RUN"), 1);
+	assert_int_equal(fake_count(restored, "vcpu 1: KVM_RUN"), 1);
+	assert_int_equal(fake_count(restored, "vcpu [23]: KVM_SET_GUEST_DEBUG*"), 0);
+}
+
+static void an_serror_is_given_to_who_had_it(void **state)
+{
+	assert_int_equal(fake_count(restored, "vcpu ?: KVM_SET_VCPU_EVENTS*"), 1);
+	assert_int_equal(fake_count(restored, "vcpu 1: KVM_SET_VCPU_EVENTS = 0x101"), 1);
+}
+
+/* The first KVM_RUN of any vCPU fixes ID registers, filters and timers of the VM. */
+static void nothing_but_the_replay_follows_the_barrier(void **state)
+{
+	static const char *const allowed[] = {
+		"#*",
+		"vcpu ?: KVM_SET_GUEST_DEBUG*",
+		"vcpu ?: KVM_RUN",
+		"vcpu ?: " SET_REG "00042 = *", /* PSTATE */
+		"vcpu ?: " SET_REG "38012 = *", /* MDSCR_EL1 */
+		"vcpu ?: KVM_SET_VCPU_EVENTS*",
+		"vcpu ?: KVM_SET_MP_STATE*",
+		"vcpu ?: mmap*",
+		"vcpu ?: [rw]* page*",
+		"task: munmap*",
+		"task: close*",
+	};
+	long barrier = fake_first(restored, "vcpu ?: KVM_SET_GUEST_DEBUG*");
+
+	assert_true(barrier > 0);
+	for (size_t i = barrier; i < restored->nr_lines; i++) {
+		size_t p = 0;
+
+		while (p < COUNT(allowed) && !fake_is_like(restored->lines[i], allowed[p]))
+			p++;
+		if (p == COUNT(allowed))
+			fail_msg("'%s' after the first vCPU may run", restored->lines[i]);
+	}
+}
+
+/* One line after another, from the first like the first. */
+static void assert_run_of(const struct fake_kvm *kvm, const char *const *patterns)
+{
+	long at = fake_first(kvm, patterns[0]);
+
+	assert_true(at >= 0);
+	for (size_t i = 0; patterns[i]; i++) {
+		const char *line = at + i < kvm->nr_lines ? kvm->lines[at + i] : "the end";
+
+		if (!fake_is_like(line, patterns[i]))
+			fail_msg("'%s' expected, '%s' found", patterns[i], line);
+	}
+}
+
+static void an_instruction_is_repeated_alone_and_unseen(void **state)
+{
+	static const char *const replay[] = {
+		"vcpu 0: KVM_SET_GUEST_DEBUG = 0x3",
+		"vcpu 0: " SET_REG "00042 = 0x600003c5",
+		"vcpu 0: " SET_REG "38012 = *",
+		"vcpu 0: KVM_RUN",
+		"vcpu 0: KVM_SET_GUEST_DEBUG = 0",
+		"vcpu 0: " SET_REG "00042 = 0x60000005",
+		"vcpu 0: " SET_REG "38012 = *",
+		"vcpu 0: read page +0",
+		"task: munmap *",
+		NULL,
+	};
+
+	assert_run_of(restored, replay);
+}
+
+static void the_vmm_finds_its_mappings_where_they_were(void **state)
+{
+	static const char *const maps[] = {
+		"vcpu 0: mmap fd 66 shared fixed 0xffff80000000, 8192 bytes at +0, prot 3",
+		"vcpu 1: mmap fd 67 shared fixed 0xffff80010000, 4096 bytes at +0, prot 3",
+		"vcpu 1: mmap fd 67 shared fixed 0xffff80018000, 4096 bytes at +0x1000, prot 1",
+		"vcpu 2: mmap fd 68 shared fixed 0xffff80020000, 8192 bytes at +0, prot 3",
+		"vcpu 3: mmap fd 69 shared fixed 0xffff80030000, 4096 bytes at +0, prot 3",
+		"vcpu 3: mmap fd 69 shared fixed 0xffff80038000, 4096 bytes at +0x1000, prot 1",
+		"# fds kept aside",
+		NULL,
+	};
+
+	assert_run_of(restored, maps);
+	assert_int_equal(fake_count(restored, "*mmap*fixed*"), 6);
+}
+
+static void the_vmm_finds_no_fd_that_it_never_had(void **state)
+{
+	static const char *const closed[] = { "# fds kept aside", "task: close 64",
+					      "task: close 65",	  "task: close 66",
+					      "task: close 67",	  "task: close 68",
+					      "task: close 69",	  NULL };
+
+	assert_run_of(restored, closed);
+	assert_int_equal(fake_count(restored, "*close*"), 6);
+	assert_int_equal(fake_last(restored, "*close*"), restored->nr_lines - 1);
+}
+
+/* The whole of it */
+
+static void record(const char *path, const struct fake_kvm *kvm)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	for (size_t i = 0; i < kvm->nr_lines; i++)
+		fprintf(file, "%s\n", kvm->lines[i]);
+	fclose(file);
+}
+
+static void assert_recorded(const struct fake_kvm *kvm, const char *name)
+{
+	char path[512], line[256];
+	size_t n = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", RECORDS, name);
+	if (getenv("KVM_VGIC_TEST_RECORD"))
+		record(path, kvm);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = 0;
+		if (n >= kvm->nr_lines || strcmp(line, kvm->lines[n]))
+			fail_msg("%s:%zu: '%s' expected, '%s' found", name, n + 1, line,
+				 n < kvm->nr_lines ? kvm->lines[n] : "the end");
+		n++;
+	}
+	fclose(file);
+	if (n != kvm->nr_lines)
+		fail_msg("%s: %zu lines, %zu found", name, n, kvm->nr_lines);
+}
+
+static struct fake_kvm *go_through(struct fake_shape shape, struct fake_kvm **source)
+{
+	struct fake_kvm *copy;
+	struct vm_state *vm;
+	size_t failed;
+
+	*source = fake_running(shape);
+	vm = fake_discovered(*source);
+	if (fake_steps(plan_dump, plan_nr_dump, vm, *source, &failed))
+		fail_msg("dump: %s failed", plan_dump[failed].name);
+	copy = fake_created(*source, vm);
+	if (fake_steps(plan_restore, plan_nr_restore, vm, copy, &failed))
+		fail_msg("restore: %s failed: %s", plan_restore[failed].name,
+			 copy->lines[copy->nr_lines - 1]);
+	vm_state_free(vm);
+	return copy;
+}
+
+static void the_two_sequences_are_as_they_were_reviewed(void **state)
+{
+	struct fake_kvm *source;
+	struct fake_kvm *copy = go_through((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }, &source);
+
+	assert_recorded(source, "plan_dump.txt");
+	assert_recorded(copy, "plan_restore.txt");
+	fake_free(source);
+	fake_free(copy);
+}
+
+static int set_up(void **state)
+{
+	restored = go_through((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 128 }, &dumped);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	fake_free(dumped);
+	fake_free(restored);
+	return 0;
+}
+
+static size_t add_rules(struct CMUnitTest *tests, const struct rule *rules, size_t nr,
+			CMUnitTestFunction check)
+{
+	for (size_t i = 0; i < nr; i++)
+		tests[i] = (struct CMUnitTest){ .name = rules[i].keeps,
+						.test_func = check,
+						.initial_state = (void *)&rules[i] };
+	return nr;
+}
+
+int main(void)
+{
+	const struct CMUnitTest others[] = {
+		cmocka_unit_test(a_dump_changes_nothing_in_the_vm),
+		cmocka_unit_test(each_vcpu_is_read_under_its_own_affinity),
+		cmocka_unit_test(the_gic_behaves_as_the_guest_knows_it),
+		cmocka_unit_test(an_spi_stays_with_the_vcpu_that_handles_it),
+		cmocka_unit_test(guest_time_is_written_once_and_never_back),
+		cmocka_unit_test(the_physical_timer_stays_fast),
+		cmocka_unit_test(no_vcpu_runs_that_owes_nothing),
+		cmocka_unit_test(an_serror_is_given_to_who_had_it),
+		cmocka_unit_test(nothing_but_the_replay_follows_the_barrier),
+		cmocka_unit_test(an_instruction_is_repeated_alone_and_unseen),
+		cmocka_unit_test(the_vmm_finds_its_mappings_where_they_were),
+		cmocka_unit_test(the_vmm_finds_no_fd_that_it_never_had),
+		cmocka_unit_test(the_two_sequences_are_as_they_were_reviewed),
+	};
+	struct CMUnitTest tests[COUNT(dump_rules) + COUNT(restore_rules) + COUNT(others)];
+	size_t n = add_rules(tests, dump_rules, COUNT(dump_rules), in_the_dump);
+
+	n += add_rules(tests + n, restore_rules, COUNT(restore_rules), in_the_restore);
+	memcpy(tests + n, others, sizeof(others));
+	return cmocka_run_group_tests_name("the order of dump and restore", tests, set_up, tear_down);
+}

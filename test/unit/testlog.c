@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "testlog.h"
+
+static char last[1024];
+static unsigned int errors;
+
+void log_reset(void)
+{
+	last[0] = 0;
+	errors = 0;
+}
+
+unsigned int log_errors(void)
+{
+	return errors;
+}
+
+const char *log_error(void)
+{
+	const char *message = strstr(last, LOG_PREFIX);
+
+	return message ? message + strlen(LOG_PREFIX) : last;
+}
+
+void print_on_level(unsigned int loglevel, const char *format, ...)
+{
+	va_list args;
+
+	if (getenv("KVM_VGIC_TEST_LOG")) {
+		va_start(args, format);
+		vfprintf(stderr, format, args);
+		va_end(args);
+	}
+	if (loglevel != LOG_ERROR)
+		return;
+	errors++;
+	va_start(args, format);
+	vsnprintf(last, sizeof(last), format, args);
+	va_end(args);
+	last[strcspn(last, "\n")] = 0;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* criu's print_on_level() for tests: keeps what was said last. KVM_VGIC_TEST_LOG=1 shows all of it. */
+#ifndef KVM_VGIC_TEST_LOG_H
+#define KVM_VGIC_TEST_LOG_H
+
+void log_reset(void);
+/* Errors since log_reset(). */
+unsigned int log_errors(void);
+/* The last error, without criu's prefix, the plugin's name and the newline. */
+const char *log_error(void);
+
+#endif

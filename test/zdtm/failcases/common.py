@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the cases share: criu, the small VM with an oddity, and what a failed dump must leave alone."""
+
+import ctypes
+import glob
+import os
+import platform
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+import time
+
+from zdtmvm import WORK, Failure, Vm, is_alive
+
+TIMEOUT = 120           # seconds; a criu that takes longer hangs
+ODD_STATS_ADDR = 0x5a0000000000
+ODD_RAM_COUNTER = 0x5a0000100000 + 0x2000
+ODD_MAGIC = 0x6d762d64646f2d76
+NR_BPF = {'x86_64': 321}.get(platform.machine(), 280)
+BPF_NEXT_ID = {'program': 11, 'map': 12, 'link': 31}
+
+
+class Skip(Exception):
+    pass
+
+
+def require(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+class Result:
+    """What a run of criu said."""
+
+    def __init__(self, status, log, output):
+        self.status = status
+        self.log = log
+        self.output = output
+        self.errors = re.findall(r'Error \([^)]*\): kvm_vgic: (.*)', log)
+
+    def describe(self):
+        lines = [x for x in self.log.splitlines() if 'kvm_vgic' in x or 'Error' in x]
+        return '\n'.join(['    ' + x for x in lines[-25:]] or ['    (nothing in its log) ' + self.output[-500:]])
+
+    def fail(self, message):
+        raise Failure(f'{message}\n{self.describe()}')
+
+    def require(self, condition, message):
+        if not condition:
+            self.fail(message)
+
+
+seen_messages = set()   # of the plugin's errors, in all cases
+
+
+def criu(action, images, *options, env=None, wrap=(), log=None):
+    """Runs criu, whatever becomes of it. @wrap: a command to run it under."""
+    log = log or os.path.join(images, action + '.log')
+    command = [*wrap, 'criu', action, '-D', images, '-o', log, '-v4', *options]
+    try:
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                timeout=TIMEOUT, env=dict(os.environ, **(env or {})), check=False)
+    except subprocess.TimeoutExpired as e:
+        raise Failure(f'criu {action} hangs') from e
+    text = ''
+    if os.path.exists(log):
+        with open(log, errors='replace') as f:
+            text = f.read()
+    result = Result(result.returncode, text, result.stdout.decode(errors='replace'))
+    seen_messages.update(result.errors)
+    return result
+
+
+def work_dir(prefix):
+    os.makedirs(WORK, exist_ok=True)
+    return tempfile.mkdtemp(prefix=prefix + '.', dir=WORK)
+
+
+def criu_ok(action, images, *options, **more):
+    result = criu(action, images, *options, **more)
+    result.require(result.status == 0, f'criu {action} failed with {result.status}')
+    return result
+
+
+# What a process is made of, as a look from outside tells.
+
+def read(path):
+    with open(path, errors='replace') as f:
+        return f.read()
+
+
+def tree(pid):
+    """@pid and its descendants."""
+    pids = [pid]
+    for p in pids:
+        for path in glob.glob(f'/proc/{p}/task/*/children'):
+            pids += map(int, read(path).split())
+    return pids
+
+
+def fd_table(pid):
+    table = {}
+    for fd in os.listdir(f'/proc/{pid}/fd'):
+        flags = re.search(r'flags:\s*(\d+)', read(f'/proc/{pid}/fdinfo/{fd}'))[1]
+        table[int(fd)] = (os.readlink(f'/proc/{pid}/fd/{fd}'), flags)
+    return table
+
+
+def kvm_run_flags(pid):
+    """VmFlags of each mapping of a vCPU: what mmap() alone would not bring back."""
+    return re.findall(r'^(\S+) .*kvm-vcpu.*\n(?:(?!VmFlags).*\n)*VmFlags: (.*)', read(f'/proc/{pid}/smaps'), re.M)
+
+
+def thread_state(pid):
+    """What being traced and having run somebody else's system calls could leave behind."""
+    state = {}
+    for tid in os.listdir(f'/proc/{pid}/task'):
+        status = read(f'/proc/{pid}/task/{tid}/status')
+        state[int(tid)] = re.findall(r'^(TracerPid|SigBlk|SigIgn|SigCgt|SigPnd|Seccomp):\s*(\S+)', status, re.M)
+    return state
+
+
+def snapshot(pid):
+    return {p: {'maps': read(f'/proc/{p}/maps'), 'fds': fd_table(p), 'threads': thread_state(p),
+                'flags of kvm_run': kvm_run_flags(p)} for p in tree(pid)}
+
+
+def difference(what, old, new):
+    if what != 'maps':
+        return f'{what} were {old}, are {new}'
+    old, new = old.splitlines(), new.splitlines()
+    return '; '.join(['gone: ' + x for x in old if x not in new] + ['new: ' + x for x in new if x not in old])
+
+
+def check_same(old, new):
+    require(old.keys() == new.keys(), f'the processes were {sorted(old)}, are {sorted(new)}')
+    for pid, parts in old.items():
+        for what, value in parts.items():
+            if value != new[pid][what]:
+                raise Failure(f'changed in pid {pid}: {difference(what, value, new[pid][what])}')
+
+
+# What criu could leave behind on the host.
+
+def bpf_ids():
+    """All that is loaded, of each kind."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    ids = set()
+    for kind, command in BPF_NEXT_ID.items():
+        attr = bytearray(32)
+        while True:
+            buf = (ctypes.c_char * len(attr)).from_buffer(attr)
+            if libc.syscall(ctypes.c_long(NR_BPF), ctypes.c_long(command), buf, ctypes.c_long(len(attr))):
+                break
+            del buf
+            struct.pack_into('<II', attr, 0, struct.unpack_from('<I', attr, 4)[0], 0)
+            ids.add((kind, struct.unpack_from('<I', attr, 0)[0]))
+    return ids
+
+
+def check_nothing_left(images, bpf_before):
+    left = glob.glob(os.path.join(images, 'kvm-*.tmp'))
+    require(not left, f'left behind: {left}')
+    pinned = os.listdir('/sys/fs/bpf') if os.path.isdir('/sys/fs/bpf') else []
+    require(not pinned, f'pinned BPF objects: {pinned}')
+    # The kernel frees them a little later.
+    end = time.monotonic() + 5
+    while bpf_ids() - bpf_before and time.monotonic() < end:
+        time.sleep(0.05)
+    require(not bpf_ids() - bpf_before, f'BPF objects still loaded: {bpf_ids() - bpf_before}')
+
+
+class Unharmed:
+    """Checks that a dump that fails leaves the VM, its process and the host alone."""
+
+    def __init__(self, vm):
+        self.vm = vm
+        self.bpf = bpf_ids()
+        self.before = snapshot(vm.pid)
+        self.stats = vm.stats()
+
+    def check(self, images):
+        require(is_alive(self.vm.pid), f'pid {self.vm.pid} did not survive the dump: {self.vm.output()}')
+        check_same(self.before, snapshot(self.vm.pid))
+        check_nothing_left(images, self.bpf)
+        # From now on, not only up to the freeze.
+        self.vm.wait_moved(self.vm.stats())
+        check_same(self.before, snapshot(self.vm.pid))
+
+
+class OddStats:
+    """The counters of the small VMs (oddvm/) of a process and its children."""
+
+    def __init__(self, pid):
+        self.counters = {}
+        self.error = ''
+        for p in tree(pid):
+            self.add(p)
+
+    def add(self, pid):
+        with open(f'/proc/{pid}/mem', 'rb', buffering=0) as mem:
+            try:
+                mem.seek(ODD_STATS_ADDR)
+                data = mem.read(160)
+                mem.seek(ODD_RAM_COUNTER)
+                counts = struct.unpack('<2Q', mem.read(16))
+            except OSError:
+                return              # it has no VM
+        magic, running, *writes = struct.unpack_from('<4Q', data)
+        if magic != ODD_MAGIC:
+            raise Failure(f'pid {pid}: the counters are not those of a small VM')
+        self.error = self.error or data[32:160].split(b'\0')[0].decode(errors='replace')
+        for i in range(2):
+            if running >> i & 1:
+                self.counters[f'pid {pid} vcpu {i} loops'] = counts[i]
+                self.counters[f'pid {pid} vcpu {i} MMIO writes'] = writes[i]
+
+    # What zdtmvm.Vm looks for.
+    nr_vcpus = wfi_pc = 0
+
+    def check(self):
+        require(not self.error, f'the VM found: {self.error}')
+
+    def not_moved_since(self, old):
+        return [name for name, value in self.counters.items() if value == old.counters.get(name)]
+
+
+class OddVm(Vm):
+    """A small VM with an oddity: kvm_vgic_refused --what=@what."""
+
+    def __init__(self, what):
+        try:
+            super().__init__('kvm_vgic_refused', ['--what=' + what])
+        except Failure as e:
+            skipped = re.search(r'SKIP: \S+ (.*)', str(e))
+            if skipped:
+                raise Skip(skipped[1]) from e
+            raise
+
+    def stats(self):
+        return OddStats(self.pid)
+
+
+def finish(vm):
+    """The end of a zdtm test: it must pass."""
+    vm.ask_to_stop()
+    last = vm.verdict().strip().splitlines()[-1]
+    require(last.endswith('PASS'), f'after SIGTERM: {vm.output()}')
+
+
+def discard(vm):
+    vm.kill()
+    shutil.rmtree(vm.dir, ignore_errors=True)

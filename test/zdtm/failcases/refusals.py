@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What cannot be dumped is refused by name, before anything in the process has been changed."""
+
+import contextlib
+import os
+import platform
+import re
+import subprocess
+
+from common import OddVm, Skip, Unharmed, criu, discard, finish, tree
+
+REFUSAL = 'not supported by this version: '
+CLOSED = 'was closed: ' + REFUSAL
+ENABLE = REFUSAL + 'have the VMM not enable it'
+ODD_MAP = 'a private, executable, unreadable or overlong mapping of a vCPU: ' + REFUSAL
+OWNER = 'the VM belongs to another process, which handed its fd over: ' + REFUSAL
+SECOND = 'a second process with KVM, beside '
+
+# The oddity, as kvm_vgic_refused knows it; what the one error line must say; the boot that can have it.
+ROWS = [
+    ('its', '(anon_inode:kvm-arm-vgic-its): an ITS: ' + REFUSAL),
+    ('its-closed', 'a device beside the GIC, with its fd closed: ' + REFUSAL),
+    ('vfio', 'an assigned device: ' + REFUSAL),
+    ('irqfd', 'irqfds: ' + REFUSAL),
+    ('ioeventfd', 'ioeventfds: ' + REFUSAL),
+    ('coalesced', 'coalesced MMIO zones: ' + REFUSAL),
+    ('routes', "GSI routes of the VMM's own: " + REFUSAL),
+    ('second-vm', 'a second VM in the process: ' + REFUSAL),
+    ('second-process', SECOND),
+    ('vm-closed', 'a VM whose own fd ' + CLOSED),
+    ('gic-closed', 'a GICv3 whose device fd ' + CLOSED),
+    ('vcpu-closed', 'a vCPU whose fd ' + CLOSED),
+    ('vcpu-closed-mapped', 'a vCPU whose fd ' + CLOSED),
+    ('dirty-log', 'a memslot under dirty logging: ' + REFUSAL),
+    ('dirty-ring', 'a dirty ring: ' + REFUSAL),
+    ('manual-dirty-log', 'KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: ' + ENABLE),
+    ('halt-poll', 'KVM_CAP_HALT_POLL: ' + ENABLE),
+    ('nisv', 'KVM_CAP_ARM_NISV_TO_USER: ' + ENABLE),
+    ('system-suspend', 'KVM_CAP_ARM_SYSTEM_SUSPEND: ' + ENABLE),
+    ('eager-split', 'KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE: ' + ENABLE),
+    ('mte', 'KVM_CAP_ARM_MTE: ' + ENABLE),
+    ('writable-imp-id', 'KVM_CAP_ARM_WRITABLE_IMP_ID_REGS: ' + ENABLE),
+    ('sea-to-user', 'KVM_CAP_ARM_SEA_TO_USER: ' + ENABLE),
+    ('counter-offset', 'KVM_ARM_SET_COUNTER_OFFSET: ' + REFUSAL),
+    ('smccc-filter', 'an SMCCC filter: ' + REFUSAL),
+    ('pmu', 'a PMU: ' + REFUSAL),
+    ('pmu-filter', 'a PMU event filter: ' + REFUSAL),
+    ('pvtime', '(vCPU id 0): steal time (KVM_ARM_VCPU_PVTIME_IPA): ' + REFUSAL),
+    ('vm-stats', '(anon_inode:kvm-vm-stats): a statistics fd: ' + REFUSAL),
+    ('vcpu-stats', 'a statistics fd: ' + REFUSAL),
+    ('guest-debug', '(vCPU id 0): guest debugging: ' + REFUSAL),
+    ('signal-mask', '(vCPU id 0): KVM_SET_SIGNAL_MASK: ' + REFUSAL),
+    ('same-mpidr', "mpidr 0x0 is vCPU 0's too"),
+    ('exception', '(vCPU id 1): an injected exception that the guest has not taken yet: ' + REFUSAL),
+    ('dead', 'the VM is dead (vm_dead): KVM answers EIO to everything: ' + REFUSAL),
+    ('gic-uninit', 'a GICv3 that was not initialised: ' + REFUSAL),
+    ('vcpu-uninit', 'a vCPU without KVM_ARM_VCPU_INIT: ' + REFUSAL),
+    ('no-gic', 'a VM without in-kernel interrupt controller: ' + REFUSAL),
+    ('no-vcpus', 'a VM without vCPUs'),
+    ('bare-vm', 'a VM without in-kernel interrupt controller: ' + REFUSAL),
+    ('private-map', ODD_MAP),
+    ('exec-map', ODD_MAP),
+    ('dark-map', ODD_MAP),
+    ('long-map', ODD_MAP),
+    ('many-maps', ODD_MAP),
+    ('only-kvm', '/dev/kvm or a vCPU mapping without a VM: ' + REFUSAL),
+    ('inherited-fds', SECOND),
+    ('inherited-map', SECOND),
+    ('inherited-vcpu', SECOND),
+    ('child-owns', SECOND),
+    ('gicv2', '(anon_inode:kvm-arm-vgic-v2): a GICv2: ' + REFUSAL, 'gic2'),
+    ('gicv2-uninit', '(anon_inode:kvm-arm-vgic-v2): a GICv2: ' + REFUSAL, 'gic2'),
+    ('gicv2-irqchip', 'a GICv2: ' + REFUSAL, 'gic2'),
+    ('sve', 'SVE: ' + REFUSAL, 'max'),
+    ('ptrauth', 'pointer authentication: ' + REFUSAL, 'max'),
+    ('aarch32', 'an AArch32 guest: ' + REFUSAL, 'max'),
+    ('nested', 'nested virtualisation: ' + REFUSAL, 'max'),
+]
+
+# The same, where only the child of the VM's process is dumped.
+CHILD_ROWS = [
+    ('inherited-fds', OWNER),
+    ('inherited-map', '/dev/kvm or a vCPU mapping without a VM: ' + REFUSAL),
+    ('inherited-vcpu', 'a VM whose own fd ' + CLOSED),
+]
+
+# Known to the plugin, and on no host that the testbed has.
+UNREACHABLE = {
+    'gicv5': 'no host with a GICv5: QEMU emulates none',
+    'guest-memfd': "Linux 6.12 has no guest_memfd on arm64",
+    'protected-vm': 'no protected VMs on arm64 in Linux 6.12: upstream KVM cannot make one',
+    'x86_64-vm': 'needs an x86_64 host with /dev/kvm: the plugin is built for arm64 here',
+    'unknown-flags': 'needs a kernel with a KVM_ARCH_FLAG or vCPU feature that the plugin does not know',
+}
+
+
+def check_error(result, fragment):
+    """Exactly one error line, which names the thing; only the step it was met in and the outcome may follow it."""
+    result.require(result.status != 0, 'the dump succeeded')
+    first = [x for x in result.errors if 'not dumped' not in x and not re.search(r': step \d+ of \d+, ', x)]
+    result.require(first, 'no error of the plugin in the log')
+    result.require(fragment in first[0], f'the error does not say "{fragment}"')
+    result.require(len(first) == 1, f'{len(first)} error lines, one expected')
+    advice = first[0].split(REFUSAL)
+    result.require(len(advice) < 2 or len(advice[1]) > 5, 'the error does not say what to do')
+
+
+def refused(what, fragment, action='dump', wrap=(), of_child=False):
+    vm = OddVm(what)
+    try:
+        images = os.path.join(vm.dir, 'images')
+        os.mkdir(images)
+        unharmed = Unharmed(vm)
+        pid = tree(vm.pid)[1] if of_child else vm.pid
+        check_error(criu(action, images, '-t', str(pid), wrap=wrap), fragment)
+        unharmed.check(images)
+        finish(vm)
+    finally:
+        discard(vm)
+
+
+def refused_exception(what, fragment):
+    if not platform.release().startswith('6.12.'):
+        raise Skip('Linux 7.x delivers an injected exception at once: nothing stays pending')
+    refused(what, fragment)
+
+
+@contextlib.contextmanager
+def hidden(path):
+    subprocess.run(['mount', '-t', 'tmpfs', 'none', path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(['umount', path], check=True)
+
+
+def no_btf():
+    with hidden('/sys/kernel/btf'):
+        refused('none', '/sys/kernel/btf/vmlinux: No such file or directory: a kernel with CONFIG_DEBUG_INFO_BTF')
+
+
+def unknown_kernel():
+    """uname() then says 2.6.something."""
+    refused('none', 'its KVM structures are not known to this plugin', wrap=['setarch', '--uname-2.6'])
+
+
+def pre_dump():
+    refused('none', 'pre-dump of a VMM is not possible: dump it', action='pre-dump')
+
+
+def unreachable(reason):
+    raise Skip(reason)
+
+
+def cases():
+    """(name, boot, function, arguments)"""
+    for what, fragment, *boot in ROWS:
+        run = refused_exception if what == 'exception' else refused
+        yield 'refused-' + what, boot[0] if boot else 'main', run, (what, fragment)
+    for what, fragment in CHILD_ROWS:
+        yield f'refused-{what}-of-child', 'main', refused, (what, fragment, 'dump', (), True)
+    yield 'refused-no-btf', 'main', no_btf, ()
+    yield 'refused-unknown-kernel', 'main', unknown_kernel, ()
+    yield 'refused-pre-dump', 'main', pre_dump, ()
+    for name, reason in UNREACHABLE.items():
+        yield 'refused-' + name, 'main', unreachable, (reason,)

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The guest's GICv3. Set-up differs between vCPUs where it can, and is read
+ * back now and then: a restore that forgets a register or gives one vCPU's to
+ * another is found.
+ */
+#include "guest.h"
+
+#define GICR_TYPER	0x0008
+#define GICR_WAKER	0x0014
+#define GICR_IGROUPR0	0x10080
+#define GICR_ISENABLER0 0x10100
+#define GICR_ISPENDR0	0x10200
+#define GICR_ISACTIVER0 0x10300
+#define GICR_IPRIORITYR 0x10400
+#define GICR_ICFGR0	0x10c00
+
+#define ICC_PMR	    S3_0_C4_C6_0
+#define ICC_RPR	    S3_0_C12_C11_3
+#define ICC_EOIR1   S3_0_C12_C12_1
+#define ICC_DIR	    S3_0_C12_C11_1
+#define ICC_SGI1R   S3_0_C12_C11_5
+#define ICC_BPR1    S3_0_C12_C12_3
+#define ICC_CTLR    S3_0_C12_C12_4
+#define ICC_SRE	    S3_0_C12_C12_5
+#define ICC_IGRPEN1 S3_0_C12_C12_7
+
+#define SGI1R_OTHERS (1ull << 40)
+
+void gic_init_dist(void)
+{
+	u64 i;
+
+	mmio_write32(VM_GICD_BASE + GICD_CTLR, 0x12); /* ARE, group 1 */
+	for (i = 32; i < VM_NR_IRQS; i += 32)
+		mmio_write32(VM_GICD_BASE + GICD_IGROUPR + i / 8, ~0u);
+	/* A latch that nothing takes: it must be there for ever. */
+	mmio_write32(VM_GICD_BASE + GICD_ISPENDR + VM_INTID_PARKED / 32 * 4, 1u << VM_INTID_PARKED % 32);
+}
+
+/* Redistributors stand in creation order, not in the order of ids. */
+static u64 find_redistributor(u64 index)
+{
+	u64 affinity = affinity_of(index);
+	u64 region, i, base;
+
+	affinity = (affinity & 0xffffff) | (affinity >> 8 & 0xff000000); /* as in GICR_TYPER */
+
+	for (region = 0; region < 2; region++)
+		for (i = 0; i < params->gicr_count[region]; i++) {
+			base = params->gicr_base[region] + i * VM_GICR_SIZE;
+			if (mmio_read64(base + GICR_TYPER) >> 32 == (u32)affinity)
+				return base;
+		}
+	report(FOUND_UNEXPECTED, SUBJ_GIC, affinity, 0);
+	return params->gicr_base[0];
+}
+
+static u64 gic_snapshot(struct cpu *c, u32 *first)
+{
+	u32 *v = first;
+	u64 i;
+
+	for (i = 0; i < 3; i++) {
+		*v++ = mmio_read32(VM_GICD_BASE + GICD_ISENABLER + 4 + i * 4);
+		*v++ = mmio_read32(VM_GICD_BASE + GICD_IGROUPR + 4 + i * 4);
+		*v++ = mmio_read32(VM_GICD_BASE + GICD_ICFGR + 8 + i * 8);
+	}
+	for (i = 0; i < VM_NR_SOURCES; i++)
+		*v++ = mmio_read8(VM_GICD_BASE + GICD_IPRIORITYR + params->source_intid[i]);
+	*v++ = mmio_read32(VM_GICD_BASE + GICD_CTLR) & 0x7fffffff;
+	*v++ = mmio_read32(VM_GICD_BASE + GICD_ISPENDR + VM_INTID_PARKED / 32 * 4) &
+	       1u << VM_INTID_PARKED % 32;
+	*v++ = mmio_read32(c->gicr + GICR_IGROUPR0);
+	*v++ = mmio_read32(c->gicr + GICR_ISENABLER0);
+	*v++ = mmio_read32(c->gicr + GICR_ICFGR0);
+	*v++ = mmio_read32(c->gicr + GICR_ICFGR0 + 4);
+	for (i = 0; i < 32; i += 4)
+		*v++ = mmio_read32(c->gicr + GICR_IPRIORITYR + i);
+	return v - first;
+}
+
+void gic_init_cpu(struct cpu *c)
+{
+	u64 i;
+
+	c->gicr = find_redistributor(c->index);
+	mmio_write32(c->gicr + GICR_WAKER, 0);
+	while (mmio_read32(c->gicr + GICR_WAKER) & 4)
+		;
+	mmio_write32(c->gicr + GICR_IGROUPR0, ~0u);
+	for (i = 0; i < 32; i++)
+		mmio_write8(c->gicr + GICR_IPRIORITYR + i, 0x80 + ((i + c->index) % 4) * 0x10);
+	mmio_write32(c->gicr + GICR_ISENABLER0, 1u << VM_INTID_VTIMER | 0xff);
+	write_sysreg(read_sysreg(ICC_SRE) | 1, ICC_SRE);
+	isb();
+	write_sysreg(0xf0, ICC_PMR);
+	write_sysreg(c->eoimode << 1, ICC_CTLR);
+	write_sysreg(3 + c->index % 4, ICC_BPR1);
+	write_sysreg(1, ICC_IGRPEN1);
+	isb();
+	dsb();
+	/* The set-up of the sources is vCPU 0's and done before the others start. */
+	gic_snapshot(c, c->gic);
+}
+
+void gic_check(struct cpu *c)
+{
+	u32 now[NR_SAVED_GIC];
+	u64 i, n;
+
+	if (params->inject == INJECT_GIC)
+		mmio_write8(c->gicr + GICR_IPRIORITYR + 15, 0);
+	n = gic_snapshot(c, now);
+	for (i = 0; i < n; i++)
+		if (now[i] != c->gic[i])
+			report(FOUND_CORRUPT, SUBJ_GIC, i << 32 | now[i], c->gic[i]);
+}
+
+/*
+ * What a report of a lost SGI or timer interrupt says of the vCPU that should
+ * have taken it: running priority (of its own only), active, pending.
+ */
+u64 gic_diagnosis(struct cpu *c)
+{
+	u64 rpr = c == this_cpu() ? read_sysreg(ICC_RPR) & 0xff : 0;
+	u64 active = mmio_read32(c->gicr + GICR_ISACTIVER0) & 0xfffffff;
+	u64 pending = mmio_read32(c->gicr + GICR_ISPENDR0) & 0xfffffff;
+
+	return rpr << 56 | active << 28 | pending;
+}
+
+void gic_send_sgi(u64 sgi, u64 to)
+{
+	u64 mpidr = affinity_of(to);
+	u64 aff1 = mpidr >> 8 & 0xff, aff2 = mpidr >> 16 & 0xff, aff3 = mpidr >> 32 & 0xff;
+
+	dsb();
+	write_sysreg(aff3 << 48 | aff2 << 32 | sgi << 24 | aff1 << 16 | 1ull << (mpidr & 0xf), ICC_SGI1R);
+	isb();
+}
+
+void gic_send_sgi_others(u64 sgi)
+{
+	dsb();
+	write_sysreg(SGI1R_OTHERS | sgi << 24, ICC_SGI1R);
+	isb();
+}
+
+void gic_eoi(struct cpu *c, u64 intid)
+{
+	dsb();
+	write_sysreg(intid, ICC_EOIR1);
+	isb();
+	if (c->eoimode)
+		write_sysreg(intid, ICC_DIR);
+	isb();
+}

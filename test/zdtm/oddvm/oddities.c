@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The oddities of a VM itself: of its objects, capabilities, memory and interrupts. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "zdtmtst.h"
+#include "oddities.h"
+
+#ifndef KVM_CAP_ARM_WRITABLE_IMP_ID_REGS
+#define KVM_CAP_ARM_WRITABLE_IMP_ID_REGS	239
+#endif
+#ifndef KVM_CAP_ARM_SEA_TO_USER
+#define KVM_CAP_ARM_SEA_TO_USER			245
+#endif
+
+#define FEATURE(name)	(1u << KVM_ARM_VCPU_##name)
+#define PTRAUTH		(FEATURE(PTRAUTH_ADDRESS) | FEATURE(PTRAUTH_GENERIC))
+#define MPIDR_EL1	ARM64_SYS_REG(3, 0, 0, 0, 5)
+
+void odd_lacking(const char *what)
+{
+	skip("this host has no %s", what);
+	exit(1);
+}
+
+static int create_device(struct odd_vm *vm, uint32_t type, const char *what)
+{
+	struct kvm_create_device create = { .type = type, .flags = KVM_CREATE_DEVICE_TEST };
+
+	if (ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &create))
+		odd_lacking(what);
+	create.flags = 0;
+	return ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &create) ? -1 : (int)create.fd;
+}
+
+static int its(struct odd_vm *vm)
+{
+	return create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS, "ITS") < 0 ? -1 : 0;
+}
+
+static int its_closed(struct odd_vm *vm)
+{
+	int fd = create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS, "ITS");
+
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int vfio(struct odd_vm *vm)
+{
+	return create_device(vm, KVM_DEV_TYPE_VFIO, "KVM_DEV_TYPE_VFIO") < 0 ? -1 : 0;
+}
+
+/* A GICv2 in place of the GICv3 that the set-up left out. */
+static int gicv2(struct odd_vm *vm)
+{
+	vm->gic_fd = create_device(vm, KVM_DEV_TYPE_ARM_VGIC_V2, "GICv2 for guests");
+	if (vm->gic_fd < 0 || odd_place_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V2))
+		return -1;
+	return odd_init_gic(vm);
+}
+
+static int gicv2_uninit(struct odd_vm *vm)
+{
+	vm->gic_fd = create_device(vm, KVM_DEV_TYPE_ARM_VGIC_V2, "GICv2 for guests");
+	return vm->gic_fd < 0 ? -1 : odd_place_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V2);
+}
+
+/* By the old ioctls: there is no device fd. */
+static int gicv2_irqchip(struct odd_vm *vm)
+{
+	struct kvm_arm_device_addr dist = { .id = KVM_VGIC_V2_ADDR_TYPE_DIST, .addr = ODD_DIST_BASE };
+	struct kvm_arm_device_addr cpu = { .id = KVM_VGIC_V2_ADDR_TYPE_CPU, .addr = ODD_GICC_BASE };
+
+	if (ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP))
+		odd_lacking("GICv2 for guests");
+	return ioctl(vm->vm_fd, KVM_ARM_SET_DEVICE_ADDR, &dist) || ioctl(vm->vm_fd, KVM_ARM_SET_DEVICE_ADDR, &cpu);
+}
+
+static int irqfd(struct odd_vm *vm)
+{
+	struct kvm_irqfd arg = { .fd = eventfd(0, EFD_CLOEXEC), .gsi = 10 };
+
+	return ioctl(vm->vm_fd, KVM_IRQFD, &arg);
+}
+
+static int ioeventfd(struct odd_vm *vm)
+{
+	struct kvm_ioeventfd arg = { .fd = eventfd(0, EFD_CLOEXEC), .addr = ODD_DEV_BASE + 0x100, .len = 8 };
+
+	return ioctl(vm->vm_fd, KVM_IOEVENTFD, &arg);
+}
+
+static int coalesced(struct odd_vm *vm)
+{
+	struct kvm_coalesced_mmio_zone zone = { .addr = ODD_DEV_BASE + 0x800, .size = 8 };
+
+	return ioctl(vm->vm_fd, KVM_REGISTER_COALESCED_MMIO, &zone);
+}
+
+static int routes(struct odd_vm *vm)
+{
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry entry;
+	} arg = {
+		.head.nr = 1,
+		.entry = { .gsi = 5, .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip.pin = 7 },
+	};
+
+	return ioctl(vm->vm_fd, KVM_SET_GSI_ROUTING, &arg);
+}
+
+static int second_vm(struct odd_vm *vm)
+{
+	return ioctl(vm->kvm_fd, KVM_CREATE_VM, 0) < 0 ? -1 : 0;
+}
+
+static int close_vm(struct odd_vm *vm)
+{
+	return close(vm->vm_fd);
+}
+
+static int close_gic(struct odd_vm *vm)
+{
+	return close(vm->gic_fd);
+}
+
+static int close_vcpu(struct odd_vm *vm)
+{
+	return munmap(vm->vcpu[1].run, vm->run_size) || close(vm->vcpu[1].fd);
+}
+
+/* The mapping is the vCPU's last reference, beside the VM's own. */
+static int close_mapped_vcpu(struct odd_vm *vm)
+{
+	return close(vm->vcpu[1].fd);
+}
+
+static int dirty_log(struct odd_vm *vm)
+{
+	return odd_add_memory(vm, KVM_MEM_LOG_DIRTY_PAGES);
+}
+
+static int counter_offset(struct odd_vm *vm)
+{
+	struct kvm_arm_counter_offset offset = { .counter_offset = 1000 };
+
+	return ioctl(vm->vm_fd, KVM_ARM_SET_COUNTER_OFFSET, &offset);
+}
+
+static int smccc_filter(struct odd_vm *vm)
+{
+	struct kvm_smccc_filter filter = { .base = 0xc2000000, .nr_functions = 1, .action = KVM_SMCCC_FILTER_DENY };
+
+	return odd_set_attr(vm->vm_fd, KVM_ARM_VM_SMCCC_CTRL, KVM_ARM_VM_SMCCC_FILTER, &filter);
+}
+
+static int eager_split(struct odd_vm *vm)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, .args = { 2 << 20 } };
+
+	/* Of the capability itself the kernel tells the size in use: none. */
+	if (!(ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES) & cap.args[0]))
+		odd_lacking("blocks of 2 MiB to split");
+	return ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap);
+}
+
+static int pmu(struct odd_vm *vm)
+{
+	unsigned int i;
+	int irq = 23;
+
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		if (odd_set_attr(vm->vcpu[i].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ, &irq) ||
+		    odd_set_attr(vm->vcpu[i].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, NULL))
+			return -1;
+	return 0;
+}
+
+static int pmu_filter(struct odd_vm *vm)
+{
+	struct kvm_pmu_event_filter filter = { .base_event = 0x11, .nevents = 1, .action = KVM_PMU_EVENT_DENY };
+
+	if (odd_set_attr(vm->vcpu[0].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_FILTER, &filter))
+		return -1;
+	return pmu(vm);
+}
+
+/* Where KVM tells the guest of stolen time. */
+static int pvtime(struct odd_vm *vm)
+{
+	uint64_t ipa = ODD_RAM_BASE + 0x8000;
+
+	return odd_set_attr(vm->vcpu[0].fd, KVM_ARM_VCPU_PVTIME_CTRL, KVM_ARM_VCPU_PVTIME_IPA, &ipa);
+}
+
+static int vm_stats(struct odd_vm *vm)
+{
+	return ioctl(vm->vm_fd, KVM_GET_STATS_FD, NULL) < 0 ? -1 : 0;
+}
+
+static int vcpu_stats(struct odd_vm *vm)
+{
+	return ioctl(vm->vcpu[0].fd, KVM_GET_STATS_FD, NULL) < 0 ? -1 : 0;
+}
+
+static int guest_debug(struct odd_vm *vm)
+{
+	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP };
+
+	return ioctl(vm->vcpu[0].fd, KVM_SET_GUEST_DEBUG, &debug);
+}
+
+static int signal_mask(struct odd_vm *vm)
+{
+	struct {
+		struct kvm_signal_mask head;
+		uint64_t set;
+	} arg = { .head.len = 8 };
+
+	return ioctl(vm->vcpu[0].fd, KVM_SET_SIGNAL_MASK, &arg);
+}
+
+static int same_mpidr(struct odd_vm *vm)
+{
+	return odd_set_reg(vm, 1, MPIDR_EL1, 0x80000000);
+}
+
+/* Linux 6.12 keeps it for the next KVM_RUN; later ones deliver it at once. */
+static int exception(struct odd_vm *vm)
+{
+	struct kvm_vcpu_events events = { .exception.ext_dabt_pending = 1 };
+
+	return ioctl(vm->vcpu[1].fd, KVM_SET_VCPU_EVENTS, &events);
+}
+
+static int take_exception(struct odd_vm *vm)
+{
+	const volatile uint64_t *taken = (uint64_t *)(vm->ram + ODD_RAM_FAULTS);
+
+	if (odd_start(vm, 1) || !odd_goes_on(vm))
+		return -1;
+	errno = 0;
+	return taken[1] == 1 ? 0 : -1;
+}
+
+/* KVM gives a VM up whose GIC it cannot place at its first run. */
+static int dead(struct odd_vm *vm)
+{
+	uint64_t dist = ODD_DIST_BASE;
+
+	if (odd_set_attr(vm->gic_fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_DIST, &dist) ||
+	    odd_init_gic(vm) || !ioctl(vm->vcpu[0].fd, KVM_RUN, 0))
+		return -1;
+	return ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_VCPUS) < 0 && errno == EIO ? 0 : -1;
+}
+
+static int still_dead(struct odd_vm *vm)
+{
+	return ioctl(vm->vcpu[0].fd, KVM_RUN, 0) < 0 && errno == EIO ? 0 : -1;
+}
+
+/* Half built */
+
+/* That the dump has not initialised the GIC is seen by what KVM refuses from then on. */
+static int finish_gic(struct odd_vm *vm)
+{
+	if (odd_create_vcpu(vm, 1) || odd_init_vcpu(vm, 1) || odd_init_gic(vm))
+		return -1;
+	return odd_start(vm, 0) || odd_start(vm, 1);
+}
+
+static int finish_vcpu(struct odd_vm *vm)
+{
+	struct kvm_reg_list list = { 0 };
+
+	if (ioctl(vm->vcpu[1].fd, KVM_GET_REG_LIST, &list) == 0 || errno != ENOEXEC)
+		return -1;
+	return odd_init_vcpu(vm, 1) || odd_start(vm, 1);
+}
+
+static int finish_vcpus(struct odd_vm *vm)
+{
+	/* A GIC that has been initialised takes no more vCPUs: with or without a dump. */
+	if (ioctl(vm->vm_fd, KVM_CREATE_VCPU, 0) >= 0)
+		return -1;
+	return errno == EBUSY ? 0 : -1;
+}
+
+static int finish_vm(struct odd_vm *vm)
+{
+	if (odd_create_vcpu(vm, 0) || odd_init_vcpu(vm, 0) || odd_create_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
+	    odd_place_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V3))
+		return -1;
+	return finish_gic(vm);
+}
+
+static const struct oddity oddities[] = {
+	{ .name = "none" },
+	{ "its", .running = its },
+	{ "its-closed", .running = its_closed },
+	{ "vfio", .running = vfio },
+	{ "gicv2", .leave_out = ODD_GIC, .built = gicv2 },
+	{ "gicv2-uninit", .leave_out = ODD_GIC | ODD_VCPU_1 | ODD_NO_START, .built = gicv2_uninit, .after = finish_gic },
+	{ "gicv2-irqchip", .leave_out = ODD_GIC, .early = gicv2_irqchip },
+	{ "irqfd", .running = irqfd },
+	{ "ioeventfd", .running = ioeventfd },
+	{ "coalesced", .running = coalesced },
+	{ "routes", .running = routes },
+	{ "second-vm", .running = second_vm },
+	{ "vm-closed", .running = close_vm },
+	{ "gic-closed", .running = close_gic },
+	{ "vcpu-closed", .leave_out = ODD_START_1, .running = close_vcpu },
+	{ "vcpu-closed-mapped", .leave_out = ODD_START_1, .running = close_mapped_vcpu },
+	{ "dirty-log", .running = dirty_log },
+	{ "dirty-ring", .cap = KVM_CAP_DIRTY_LOG_RING_ACQ_REL, .cap_arg = 65536 },
+	{ "manual-dirty-log", .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .cap_arg = 1 },
+	{ "halt-poll", .cap = KVM_CAP_HALT_POLL, .cap_arg = 1000 },
+	{ "nisv", .cap = KVM_CAP_ARM_NISV_TO_USER },
+	{ "system-suspend", .cap = KVM_CAP_ARM_SYSTEM_SUSPEND },
+	{ "eager-split", .early = eager_split },
+	{ "mte", .cap = KVM_CAP_ARM_MTE },
+	{ "writable-imp-id", .cap = KVM_CAP_ARM_WRITABLE_IMP_ID_REGS },
+	{ "sea-to-user", .cap = KVM_CAP_ARM_SEA_TO_USER },
+	{ "counter-offset", .built = counter_offset },
+	{ "smccc-filter", .early = smccc_filter },
+	{ "pmu", .features = FEATURE(PMU_V3), .built = pmu },
+	{ "pmu-filter", .features = FEATURE(PMU_V3), .built = pmu_filter },
+	{ "sve", .features = FEATURE(SVE) },
+	{ "ptrauth", .features = PTRAUTH },
+	{ "aarch32", .features = FEATURE(EL1_32BIT) },
+	{ "nested", .features = FEATURE(HAS_EL2) },
+	{ "pvtime", .built = pvtime },
+	{ "vm-stats", .running = vm_stats },
+	{ "vcpu-stats", .running = vcpu_stats },
+	{ "guest-debug", .built = guest_debug },
+	{ "signal-mask", .built = signal_mask },
+	{ "same-mpidr", .built = same_mpidr },
+	{ "exception", .leave_out = ODD_START_1, .built = exception, .after = take_exception },
+	{ "dead", .leave_out = ODD_GIC_PLACE | ODD_GIC_INIT | ODD_NO_START, .built = dead, .after = still_dead },
+	{ "gic-uninit", .leave_out = ODD_GIC_INIT | ODD_VCPU_1 | ODD_NO_START, .after = finish_gic },
+	{ "vcpu-uninit", .leave_out = ODD_VCPU_1_INIT | ODD_START_1, .after = finish_vcpu },
+	{ "no-gic", .leave_out = ODD_GIC },
+	{ "no-vcpus", .leave_out = ODD_NO_VCPUS, .after = finish_vcpus },
+	{ "bare-vm", .leave_out = ODD_GIC | ODD_NO_VCPUS, .after = finish_vm },
+};
+
+const struct oddity *oddity_find(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(oddities); i++)
+		if (!strcmp(oddities[i].name, name))
+			return &oddities[i];
+	for (i = 0; i < process_nr_oddities; i++)
+		if (!strcmp(process_oddities[i].name, name))
+			return &process_oddities[i];
+	return NULL;
+}

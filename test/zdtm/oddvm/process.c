@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The oddities of a VM's process: its mappings, its children, and what CRIU itself cannot dump. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "zdtmtst.h"
+#include "oddities.h"
+
+static pid_t child;
+
+static int map_vcpu(struct odd_vm *vm, size_t size, int prot, int flags)
+{
+	return mmap(NULL, size, prot, flags, vm->vcpu[1].fd, 0) == MAP_FAILED ? -1 : 0;
+}
+
+static int private_map(struct odd_vm *vm)
+{
+	return map_vcpu(vm, vm->run_size, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+}
+
+static int exec_map(struct odd_vm *vm)
+{
+	return map_vcpu(vm, vm->run_size, PROT_READ | PROT_EXEC, MAP_SHARED);
+}
+
+static int dark_map(struct odd_vm *vm)
+{
+	return map_vcpu(vm, vm->run_size, PROT_NONE, MAP_SHARED);
+}
+
+static int long_map(struct odd_vm *vm)
+{
+	return map_vcpu(vm, 2 * vm->run_size, PROT_READ, MAP_SHARED);
+}
+
+static int many_maps(struct odd_vm *vm)
+{
+	int i;
+
+	/* The one below the other would make one mapping of two, were the offsets not what they are. */
+	for (i = 0; i < 64; i++)
+		if (map_vcpu(vm, vm->run_size, PROT_READ, MAP_SHARED))
+			return -1;
+	return 0;
+}
+
+static int only_kvm(struct odd_vm *vm)
+{
+	/* The VM's own set-up was left out. */
+	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	return vm->kvm_fd < 0 ? -1 : 0;
+}
+
+static int kvm_answers(struct odd_vm *vm)
+{
+	return ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0) == KVM_API_VERSION ? 0 : -1;
+}
+
+/* 0 in the child, which ends with its parent. */
+static pid_t fork_child(void)
+{
+	child = test_fork();
+	if (!child)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return child;
+}
+
+static void sleep_and_exit(void)
+{
+	test_waitsig();
+	_exit(0);
+}
+
+static int inherited_fds(struct odd_vm *vm)
+{
+	if (!fork_child())
+		sleep_and_exit();
+	return child < 0 ? -1 : 0;
+}
+
+static void close_all(const struct odd_vm *vm)
+{
+	unsigned int i;
+
+	close(vm->kvm_fd);
+	close(vm->vm_fd);
+	close(vm->gic_fd);
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		close(vm->vcpu[i].fd);
+}
+
+static int inherited_map(struct odd_vm *vm)
+{
+	if (!fork_child()) {
+		close_all(vm);
+		sleep_and_exit();
+	}
+	return child < 0 ? -1 : 0;
+}
+
+static int inherited_vcpu(struct odd_vm *vm)
+{
+	if (!fork_child()) {
+		int fd = dup(vm->vcpu[1].fd);
+
+		munmap(vm->vcpu[0].run, vm->run_size);
+		munmap(vm->vcpu[1].run, vm->run_size);
+		close_all(vm);
+		(void)fd;
+		sleep_and_exit();
+	}
+	return child < 0 ? -1 : 0;
+}
+
+static int wait_for(int fd)
+{
+	char c;
+
+	return read(fd, &c, 1) == 1 ? 0 : -1;
+}
+
+/* A VM of the child's own; it tells @fd when it runs. */
+static void child_with_vm(struct odd_vm *vm, int fd, void (*running)(const struct odd_vm *vm, int fd))
+{
+	const struct oddity *none = oddity_find("none");
+
+	memset(vm, 0, sizeof(*vm));
+	if (odd_build(vm, none))
+		_exit(1);
+	running(vm, fd);
+	close(fd);
+	test_waitsig();
+	_exit(odd_finish(vm, none) ? 0 : 1);
+}
+
+static void say_running(const struct odd_vm *vm, int fd)
+{
+	if (write(fd, "", 1) != 1)
+		_exit(1);
+}
+
+/* Before the parent's VM is made, so that each has its memory at the same place. */
+static int second_process(struct odd_vm *vm)
+{
+	int pair[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return -1;
+	if (!fork_child()) {
+		close(pair[0]);
+		child_with_vm(vm, pair[1], say_running);
+	}
+	close(pair[1]);
+	ret = child < 0 ? -1 : wait_for(pair[0]);
+	close(pair[0]);
+	return ret ? ret : odd_build(vm, oddity_find("none"));
+}
+
+static void send_fd(int to, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .head = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	struct iovec iov = { .iov_base = "", .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+
+	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+	if (sendmsg(to, &msg, 0) != 1)
+		_exit(1);
+}
+
+static int receive_fd(int from)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	char c;
+	struct iovec iov = { .iov_base = &c, .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	int fd;
+
+	if (recvmsg(from, &msg, MSG_CMSG_CLOEXEC) != 1 || msg.msg_controllen < sizeof(control.head))
+		return -1;
+	memcpy(&fd, CMSG_DATA(&control.head), sizeof(fd));
+	return fd;
+}
+
+static void send_vm(const struct odd_vm *vm, int fd)
+{
+	send_fd(fd, vm->vm_fd);
+}
+
+/* The child owns the VM, the parent holds its fd too. */
+static int child_owns(struct odd_vm *vm)
+{
+	int pair[2], fd;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return -1;
+	if (!fork_child()) {
+		close(pair[0]);
+		child_with_vm(vm, pair[1], send_vm);
+	}
+	close(pair[1]);
+	fd = child < 0 ? -1 : receive_fd(pair[0]);
+	close(pair[0]);
+	return fd < 0 ? -1 : 0;
+}
+
+/* What CRIU itself cannot dump, and finds after kvm_run was swapped out. */
+
+static int io_uring(struct odd_vm *vm)
+{
+	uint32_t params[30] = { 0 };
+
+	return syscall(SYS_io_uring_setup, 4, params) < 0 ? -1 : 0;
+}
+
+static int tcp(struct odd_vm *vm)
+{
+	int port = 8880, server = tcp_init_server(AF_INET, &port), client;
+
+	if (server < 0)
+		return -1;
+	client = tcp_init_client(AF_INET, "127.0.0.1", port);
+	return client < 0 ? -1 : tcp_accept_server(server) < 0 ? -1 : 0;
+}
+
+static int in_flight(struct odd_vm *vm)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return -1;
+	send_fd(pair[0], vm->vm_fd);
+	return 0;
+}
+
+const struct oddity process_oddities[] = {
+	{ "private-map", .built = private_map },
+	{ "exec-map", .built = exec_map },
+	{ "dark-map", .built = dark_map },
+	{ "long-map", .built = long_map },
+	{ "many-maps", .built = many_maps },
+	{ "only-kvm", .leave_out = ODD_VM, .running = only_kvm, .after = kvm_answers },
+	{ "inherited-fds", .running = inherited_fds },
+	{ "inherited-map", .running = inherited_map },
+	{ "inherited-vcpu", .running = inherited_vcpu },
+	{ "second-process", .leave_out = ODD_VM, .running = second_process },
+	{ "child-owns", .leave_out = ODD_VM, .running = child_owns },
+	{ "io-uring", .running = io_uring },
+	{ "tcp", .running = tcp },
+	{ "in-flight", .running = in_flight },
+};
+const size_t process_nr_oddities = ARRAY_SIZE(process_oddities);
+
+static bool end_child(void)
+{
+	int status;
+
+	if (child <= 0)
+		return true;
+	return !kill(child, SIGTERM) && waitpid(child, &status, 0) == child && !status;
+}
+
+static bool finish_vm(struct odd_vm *vm, const struct oddity *odd)
+{
+	if (odd->after && odd->after(vm)) {
+		pr_perror("the VM is not what it was before the dump");
+		return false;
+	}
+	/* Some have no VM of their own. */
+	return !vm->stats || (odd_goes_on(vm) && odd_stop(vm));
+}
+
+bool odd_finish(struct odd_vm *vm, const struct oddity *odd)
+{
+	bool good = finish_vm(vm, odd);
+
+	if (vm->stats && vm->stats->error[0])
+		pr_err("%s\n", vm->stats->error);
+	if (!end_child()) {
+		pr_err("the child did not end well\n");
+		good = false;
+	}
+	return good;
+}
