@@ -200,7 +200,8 @@ static void run(struct cpu *c)
 		c->stats->loops++;
 		if (c->index == 0)
 			end_nap();
-		else if (c == last && rnd(c, 64) == 0)
+		/* A vCPU 0 that never gets its timer could not end a nap: a lost SPI would be found first. */
+		else if (c == last && params->inject != INJECT_LOST_TIMER && rnd(c, 64) == 0)
 			nap(c);
 	}
 }

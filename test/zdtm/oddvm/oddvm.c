@@ -283,3 +283,21 @@ bool odd_stop(struct odd_vm *vm)
 	}
 	return !vm->stats->error[0];
 }
+
+int odd_setup(struct odd_vm *vm)
+{
+	unsigned int i;
+
+	if (odd_create(vm) || odd_add_memory(vm, 0))
+		return -1;
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		if (odd_create_vcpu(vm, i) || odd_init_vcpu(vm, i))
+			return -1;
+	if (odd_create_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
+	    odd_init_gic(vm))
+		return -1;
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		if (odd_start(vm, i))
+			return -1;
+	return odd_goes_on(vm) ? 0 : -1;
+}

@@ -67,6 +67,8 @@ int odd_init_gic(struct odd_vm *vm);
 int odd_start(struct odd_vm *vm, unsigned int i);
 int odd_set_attr(int fd, uint32_t group, uint64_t attr, void *value);
 int odd_set_reg(struct odd_vm *vm, unsigned int i, uint64_t id, uint64_t value);
+/* All of the above in their order: a whole VM, whose vCPUs run and go on. */
+int odd_setup(struct odd_vm *vm);
 
 /* Whether every vCPU that was started goes on, with no error so far. */
 bool odd_goes_on(struct odd_vm *vm);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the cases share: criu, the small VM with an oddity, and what a failed dump must leave alone."""
+"""What tests share: criu, the small VM, and what a failed dump must leave alone."""
 
 import ctypes
 import glob
@@ -227,12 +227,12 @@ class OddStats:
         return [name for name, value in self.counters.items() if value == old.counters.get(name)]
 
 
-class OddVm(Vm):
-    """A small VM with an oddity: kvm_vgic_refused --what=@what."""
+class SmallVm(Vm):
+    """A test with a VM of oddvm/."""
 
-    def __init__(self, what):
+    def __init__(self, name, options):
         try:
-            super().__init__('kvm_vgic_refused', ['--what=' + what])
+            super().__init__(name, options)
         except Failure as e:
             skipped = re.search(r'SKIP: \S+ (.*)', str(e))
             if skipped:
@@ -241,6 +241,13 @@ class OddVm(Vm):
 
     def stats(self):
         return OddStats(self.pid)
+
+
+class OddVm(SmallVm):
+    """A small VM with an oddity: kvm_vgic_refused --what=@what."""
+
+    def __init__(self, what):
+        super().__init__('kvm_vgic_refused', ['--what=' + what])
 
 
 def finish(vm):

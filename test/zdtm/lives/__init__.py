@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a test with a small VM is driven: through a dump that fails, a dump with --leave-running, a dump and a restore.
+
+A test that needs more has a module of its name here, with a class Lives of its own.
+"""
+
+import importlib
+import importlib.util
+import os
+import shutil
+
+from common import SmallVm, Unharmed, criu, criu_ok, finish
+from zdtmvm import is_alive, wait_gone
+
+
+class Lives:
+    """One test process, across all its lives."""
+
+    options = []        # of the test
+    dump_options = []   # of every criu dump and criu restore
+    restore_options = []
+
+    def __init__(self, name, args):
+        self.args = args
+        self.count = 0
+        self.vm = self.start(name)
+
+    def start(self, name):
+        return SmallVm(name, self.options)
+
+    def images(self):
+        """A new folder for images."""
+        self.count += 1
+        path = os.path.join(self.vm.dir, f'images.{self.count}')
+        os.mkdir(path)
+        return path
+
+    def dump(self, images, *options, **more):
+        return criu('dump', images, '-t', str(self.vm.pid), *self.dump_options, *options, **more)
+
+    def dump_ok(self, images, *options):
+        result = self.dump(images, *options)
+        result.require(result.status == 0, f'criu dump failed with {result.status}')
+        return result
+
+    def restore_ok(self, images, *options):
+        return criu_ok('restore', images, '-d', *self.restore_options, *options)
+
+    def goes_on(self):
+        """From now on: every vCPU makes progress and has found nothing."""
+        self.vm.wait_moved(self.vm.stats())
+
+    def failing_dump(self):
+        """It fails after kvm_run was swapped out: nothing may be seen of it."""
+        images = self.images()
+        unharmed = Unharmed(self.vm)
+        result = self.dump(images, env={'KVM_VGIC_FAULT': 'dump-ext-file'})
+        result.require(result.status != 0, 'the dump succeeded')
+        result.require('kvm_run put back' in result.log, 'the log does not say that kvm_run was put back')
+        unharmed.check(images)
+        shutil.rmtree(images)
+
+    def leave_running(self):
+        """The original goes on, is ended, and a copy of it is restored."""
+        images = self.images()
+        unharmed = Unharmed(self.vm)
+        self.dump_ok(images, '-R')
+        unharmed.check(images)
+        self.vm.kill()
+        self.restore_ok(images)
+        self.goes_on()
+        shutil.rmtree(images)
+
+    def dump_and_restore(self):
+        images = self.images()
+        self.dump_ok(images)
+        assert not is_alive(self.vm.pid)
+        wait_gone(self.vm.pid)
+        self.restore_ok(images)
+        self.goes_on()
+        shutil.rmtree(images)
+
+    def lives(self):
+        """What a cycle consists of."""
+        return [self.failing_dump, self.leave_running, self.dump_and_restore]
+
+    def more(self):
+        """What is tested once beside the cycles, after them; the VM is to be finished after it."""
+
+    def end(self):
+        finish(self.vm)
+
+
+def of(name):
+    """The class that drives test @name."""
+    if not importlib.util.find_spec('lives.' + name):
+        return Lives
+    return importlib.import_module('lives.' + name).Lives
