@@ -459,18 +459,6 @@ static int restore_ext_file(int id, bool *retry_needed)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The vpid of @pid, as images are keyed by it. */
-static int vpid_of(pid_t pid)
-{
-	struct proc_scan scan;
-	int ret = proc_scan(pid, &scan);
-
-	if (!ret)
-		ret = scan.vpid;
-	proc_scan_free(&scan);
-	return ret;
-}
-
 /* Points @vm to the fds that vm_create() has left in the process. */
 static void use_parked(struct vm_state *vm)
 {
@@ -527,7 +515,7 @@ static int resume_devices_late(int pid)
 		return -ENOTSUP;
 	if (!restore.root)
 		restore.root = pid;
-	vpid = vpid_of(pid);
+	vpid = proc_vpid(pid, pid);
 	if (vpid < 0)
 		return stop_restore(restore.vms[0], pid, vpid);
 	for (size_t i = 0; i < restore.nr; i++) {

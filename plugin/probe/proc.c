@@ -187,3 +187,16 @@ void proc_scan_free(struct proc_scan *scan)
 	free(scan->maps);
 	*scan = (struct proc_scan){ .max_fd = -1 };
 }
+
+pid_t proc_vpid(pid_t pid, pid_t tid)
+{
+	struct proc_scan scan = { 0 };
+	char name[32];
+	int ret;
+
+	snprintf(name, sizeof(name), "task/%d/status", tid);
+	ret = for_each_line(pid, name, &scan, scan_status);
+	if (ret)
+		return ret;
+	return scan.vpid > 0 ? scan.vpid : -ESRCH;
+}

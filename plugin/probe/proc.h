@@ -44,4 +44,7 @@ struct proc_scan {
 int proc_scan(pid_t pid, struct proc_scan *scan);
 void proc_scan_free(struct proc_scan *scan);
 
+/* The id of thread @tid of @pid in its innermost pid namespace: what it has again after a restore. Or as above. */
+pid_t proc_vpid(pid_t pid, pid_t tid);
+
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The loop that runs inside the task: what it is given, and where it is. */
+/* The code that runs inside the task: what it is given, and where its ends are. */
 #ifndef KVM_VGIC_BATCH_CODE_H
 #define KVM_VGIC_BATCH_CODE_H
 
-#ifndef __ASSEMBLER__
 #include <stdint.h>
 
 /*
@@ -17,7 +16,7 @@ struct batch_slot {
 };
 _Static_assert(sizeof(struct batch_slot) == 64, "batch_code.S steps by 64");
 
-extern const uint32_t batch_code[], batch_code_end[];
-#endif
+extern const uint32_t one_call[], one_call_stop[], one_call_end[];
+extern const uint32_t batch_code[], batch_code_stop[], batch_code_end[];
 
 #endif

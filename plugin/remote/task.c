@@ -5,8 +5,10 @@
  * Not by libcompel: its functions changed their arguments under the same names
  * between CRIU 4.1.1, 4.2.1 and 4.3, its waits have no time limit, and preparing
  * a task leaks a socket. One plugin binary serves all three.
+ *
+ * While a session is open the task never stands where it could not go on alone: see
+ * batch_code.S and way_back.h.
  */
-#include <elf.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -15,37 +17,40 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/user.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "probe/proc.h"
 #include "remote/batch_code.h"
 #include "remote/task.h"
+#include "remote/trace.h"
+#include "remote/way_back.h"
 
 #define SCRATCH_SIZE (256u << 10)
 #define STOP_TIMEOUT_MS 1000
 /* The longest a batch may take. KVM's ioctls take milliseconds; an emulated host, a hundred times that. */
 #define EXEC_TIMEOUT_MS 30000
 
-#define INSN_SVC 0xd4000001u
-#define INSN_BRK 0xd4200000u
+/* The words of one_call, and of batch_code, as POKEDATA writes them. */
+#define CODE_WORDS 16
 
 struct task_remote {
 	struct remote remote;
 	pid_t pid;
-	int mem; /* /proc/PID/mem */
+	uint64_t vpid; /* in the task's own pid namespace, and its tid there */
+	int mem;       /* /proc/PID/mem */
 
 	/* what the task was, for task_remote_close() */
 	struct user_regs_struct regs;
-	void *sve; /* NT_ARM_SVE, which system calls do not preserve; NULL where there is no SVE */
-	size_t sve_size;
 	uint64_t sigmask;
-	uint64_t entry; /* where the two instructions below stand in its text */
-	uint64_t entry_bytes;
-	bool stop_signal; /* a SIGSTOP was delivered meanwhile: to be sent again */
+	bool masked;			  /* its signal mask is ours */
+	uint64_t entry;			  /* where one_call stands in its text */
+	uint64_t entry_words[CODE_WORDS]; /* what stood there */
+	uint64_t frame;			  /* where the way back stands, below its stack pointer */
+	struct way_back stack;		  /* what stood there */
+	bool stop_signal, urgent_signal;  /* SIGSTOP, SIGURG were delivered meanwhile: to be sent again */
+	bool away;			  /* it did not come back from a call: nothing can be done in it */
 
 	uint64_t code, scratch; /* remote addresses; 0: not mapped */
 	uint8_t *mirror;	/* local copy of the scratch area */
@@ -61,59 +66,10 @@ static int sys_err(void)
 	return errno ? -errno : -EIO;
 }
 
-static int get_regs(pid_t pid, struct user_regs_struct *regs)
-{
-	struct iovec iov = { .iov_base = regs, .iov_len = sizeof(*regs) };
-
-	return ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &iov) ? sys_err() : 0;
-}
-
-static int set_regs(pid_t pid, const struct user_regs_struct *regs)
-{
-	struct iovec iov = { .iov_base = (void *)regs, .iov_len = sizeof(*regs) };
-
-	return ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &iov) ? sys_err() : 0;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-/* Waits until the task stops. Polls, for waitpid() alone has no time limit. -ETIMEDOUT, -ESRCH when it died.
- */
-static int wait_stop(pid_t pid, int *status, int timeout_ms)
-{
-	int64_t end = now_ms() + timeout_ms;
-	struct timespec nap = { .tv_nsec = 20000 };
-
-	for (;;) {
-		pid_t ret = waitpid(pid, status, __WALL | WNOHANG);
-
-		if (ret < 0 && errno != EINTR)
-			return sys_err();
-		if (ret == pid)
-			return WIFSTOPPED(*status) ? 0 : -ESRCH;
-		if (now_ms() > end)
-			return -ETIMEDOUT;
-		nanosleep(&nap, NULL);
-		if (nap.tv_nsec < 500000)
-			nap.tv_nsec += nap.tv_nsec / 4;
-	}
-}
-
-static bool is_event_stop(int status)
-{
-	return status >> 16 == PTRACE_EVENT_STOP;
-}
-
 /*
  * Takes the task to a PTRACE_EVENT_STOP, where it executes nothing of its own.
  * A SIGSTOP that CRIU has sent to a task that was stopped arrives on the way: it
- * must not take the place of our breakpoint later, and must not be lost.
+ * must not take the place of our stop later, and must not be lost.
  */
 static int interrupt_task(struct task_remote *task)
 {
@@ -122,12 +78,12 @@ static int interrupt_task(struct task_remote *task)
 	do {
 		if (ptrace(PTRACE_INTERRUPT, task->pid, 0, 0) || ptrace(PTRACE_CONT, task->pid, 0, 0))
 			return sys_err();
-		ret = wait_stop(task->pid, &status, STOP_TIMEOUT_MS);
+		ret = trace_wait_stop(task->pid, &status, STOP_TIMEOUT_MS);
 		if (ret)
 			return ret;
-		if (!is_event_stop(status) && WSTOPSIG(status) == SIGSTOP)
+		if (!trace_is_event_stop(status) && WSTOPSIG(status) == SIGSTOP)
 			task->stop_signal = true;
-	} while (!is_event_stop(status));
+	} while (!trace_is_event_stop(status));
 	return 0;
 }
 
@@ -143,22 +99,6 @@ static int leave_syscall_stop(struct task_remote *task)
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, task->pid, sizeof(info), &info) < 0)
 		return sys_err();
 	return info.op == PTRACE_SYSCALL_INFO_NONE ? 0 : interrupt_task(task);
-}
-
-static int save_sve(struct task_remote *task)
-{
-	struct iovec iov = { .iov_len = 64 << 10 };
-
-	task->sve = iov.iov_base = malloc(iov.iov_len);
-	if (!task->sve)
-		return -ENOMEM;
-	if (ptrace(PTRACE_GETREGSET, task->pid, NT_ARM_SVE, &iov)) {
-		free(task->sve);
-		task->sve = NULL; /* -EINVAL: no SVE here */
-		return 0;
-	}
-	task->sve_size = iov.iov_len;
-	return 0;
 }
 
 static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
@@ -205,58 +145,72 @@ static int abort_rseq(struct task_remote *task)
 	return task_write(&task->remote, at, &none, sizeof(none));
 }
 
-/* All but SIGTRAP: a breakpoint under a blocked SIGTRAP would reset the task's handler of it. */
+/* All but SIGURG, which ends what is run in the task. After its registers: the way back restores the mask too. */
 static int block_signals(struct task_remote *task)
 {
-	uint64_t all = ~(1ull << (SIGTRAP - 1));
+	uint64_t all = ~(1ull << (SIGURG - 1));
 
-	if (ptrace(PTRACE_GETSIGMASK, task->pid, sizeof(task->sigmask), &task->sigmask) ||
-	    ptrace(PTRACE_SETSIGMASK, task->pid, sizeof(all), &all))
+	if (!task->masked && ptrace(PTRACE_SETSIGMASK, task->pid, sizeof(all), &all))
 		return sys_err();
+	task->masked = true;
 	return 0;
 }
 
-/* Runs the task from @regs until its breakpoint at @brk. *@regs is then what it has there. */
-static int run_until(struct task_remote *task, struct user_regs_struct *regs, uint64_t brk)
+/* The stop after @status: 1 the one at @stop, 0 one on the way, or a negative errno. */
+static int judge_stop(struct task_remote *task, int status, struct user_regs_struct *regs, uint64_t stop)
+{
+	int ret;
+
+	if (trace_is_event_stop(status))
+		return 0;
+	switch (WSTOPSIG(status)) {
+	case SIGSTOP:
+		task->stop_signal = true;
+		return 0;
+	case SIGURG:
+		ret = trace_get_regs(task->pid, regs);
+		if (ret || regs->pc == stop)
+			return ret ?: 1;
+		task->urgent_signal = true;
+		return 0;
+	}
+	pr_err("pid %d: signal %d while a system call was run in it\n", task->pid, WSTOPSIG(status));
+	return -EFAULT;
+}
+
+/* Runs the task from @regs until its own SIGURG at @stop. *@regs is then what it has there. */
+static int run_until(struct task_remote *task, struct user_regs_struct *regs, uint64_t stop)
 {
 	int status, ret;
 
-	ret = set_regs(task->pid, regs);
-	if (ret)
-		return ret;
-	for (;;) {
+	regs->sp = task->frame;
+	regs->regs[21] = regs->regs[22] = task->vpid;
+	ret = trace_set_regs(task->pid, regs);
+	if (!ret)
+		ret = block_signals(task);
+	while (!ret) {
 		if (ptrace(PTRACE_CONT, task->pid, 0, 0))
 			return sys_err();
-		ret = wait_stop(task->pid, &status, EXEC_TIMEOUT_MS);
+		ret = trace_wait_stop(task->pid, &status, EXEC_TIMEOUT_MS);
 		if (ret == -ETIMEDOUT) {
-			pr_err("pid %d: a system call in it does not return after %d s\n", task->pid,
-			       EXEC_TIMEOUT_MS / 1000);
-			ptrace(PTRACE_INTERRUPT, task->pid, 0, 0);
-			wait_stop(task->pid, &status, STOP_TIMEOUT_MS);
+			task->away = true;
+			pr_err("pid %d: a system call in it does not return after %d s: it goes on by itself "
+			       "when it does\n",
+			       task->pid, EXEC_TIMEOUT_MS / 1000);
 		}
-		if (ret)
-			return ret;
-		if (is_event_stop(status))
-			continue;
-		if (WSTOPSIG(status) == SIGTRAP)
-			break;
-		if (WSTOPSIG(status) != SIGSTOP) {
-			pr_err("pid %d: signal %d while a system call was run in it\n", task->pid,
-			       WSTOPSIG(status));
-			return -EFAULT;
-		}
-		task->stop_signal = true;
+		if (!ret)
+			ret = judge_stop(task, status, regs, stop);
 	}
-	ret = get_regs(task->pid, regs);
-	if (!ret && regs->pc != brk) {
-		pr_err("pid %d: stopped at %#" PRIx64 ", not at %#" PRIx64 "\n", task->pid,
-		       (uint64_t)regs->pc, brk);
-		ret = -EFAULT;
-	}
-	return ret;
+	return ret < 0 ? ret : 0;
 }
 
-/* One system call by the two instructions at task->entry. The kernel's result, or -EFAULT and the like. */
+/* Bytes from the start of a piece of code to @label. */
+static uint64_t code_offset(const uint32_t *code, const uint32_t *label)
+{
+	return (label - code) * sizeof(*code);
+}
+
+/* One system call by one_call. The kernel's result, or -EFAULT and the like. */
 static int64_t run_syscall(struct task_remote *task, long nr, uint64_t a0, uint64_t a1, uint64_t a2,
 			   uint64_t a3, uint64_t a4, uint64_t a5)
 {
@@ -266,60 +220,102 @@ static int64_t run_syscall(struct task_remote *task, long nr, uint64_t a0, uint6
 	regs.regs[8] = nr;
 	memcpy(regs.regs, (uint64_t[]){ a0, a1, a2, a3, a4, a5 }, 6 * sizeof(uint64_t));
 	regs.pc = task->entry;
-	ret = run_until(task, &regs, task->entry + 4);
-	return ret ? ret : (int64_t)regs.regs[0];
+	ret = run_until(task, &regs, task->entry + code_offset(one_call, one_call_stop));
+	return ret ? ret : (int64_t)regs.regs[20];
 }
 
-/* The start of a private, file-backed, executable mapping: there is one in every process with a program. */
-static int find_text(pid_t pid, uint64_t *addr)
+/* @code as words for trace_poke(), the last one filled up with zeroes: how many. */
+static size_t code_words(const uint32_t *code, const uint32_t *end, uint64_t words[CODE_WORDS])
+{
+	size_t size = code_offset(code, end);
+
+	if (size > CODE_WORDS * sizeof(*words))
+		abort(); /* batch_code.S has grown: so must CODE_WORDS */
+	memset(words, 0, CODE_WORDS * sizeof(*words));
+	memcpy(words, code, size);
+	return (size + 7) / 8;
+}
+
+/* Whether the last words before @end, in the page's padding, are nobody's. */
+static bool is_padding(struct task_remote *task, uint64_t end, uint64_t *addr)
+{
+	uint64_t words[CODE_WORDS];
+
+	*addr = end - sizeof(words);
+	if (task_read(&task->remote, *addr, words, sizeof(words)))
+		return false;
+	for (size_t i = 0; i < CODE_WORDS; i++)
+		if (words[i])
+			return false;
+	return true;
+}
+
+/*
+ * Where code can stand for a while in a private, file-backed, executable mapping, of which
+ * every process with a program has one: behind the code of the file, where, should
+ * criu be killed, what stays is in nobody's way; else at its start.
+ */
+static int find_text(struct task_remote *task)
 {
 	char path[32], line[512];
+	bool found = false;
 	FILE *maps;
-	int ret = -ENOENT;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", task->pid);
 	maps = fopen(path, "re");
 	if (!maps)
 		return sys_err();
-	while (ret && fgets(line, sizeof(line), maps)) {
+	while (!found && fgets(line, sizeof(line), maps)) {
+		uint64_t start, end, padding;
 		unsigned long inode;
 
-		if (sscanf(line, "%" SCNx64 "-%*x r-xp %*x %*s %lu", addr, &inode) == 2 && inode)
-			ret = 0;
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " r-xp %*x %*s %lu", &start, &end, &inode) != 3 || !inode)
+			continue;
+		found = is_padding(task, end, &padding);
+		if (found)
+			task->entry = padding;
+		else if (!task->entry)
+			task->entry = start;
 	}
 	fclose(maps);
-	return ret;
+	return task->entry ? 0 : -ENOENT;
 }
 
-static int poke(pid_t pid, uint64_t addr, uint64_t value)
-{
-	return ptrace(PTRACE_POKEDATA, pid, addr, value) ? sys_err() : 0;
-}
-
-/* By POKEDATA, after which the kernel makes the instruction cache see it: real arm64 ones are incoherent. */
 static int plant_entry(struct task_remote *task)
 {
-	int ret = find_text(task->pid, &task->entry);
+	uint64_t words[CODE_WORDS];
+	size_t nr = code_words(one_call, one_call_end, words);
+	int ret = find_text(task);
 
-	if (ret)
-		return ret;
-	ret = task_read(&task->remote, task->entry, &task->entry_bytes, sizeof(task->entry_bytes));
 	if (!ret)
-		ret = poke(task->pid, task->entry, INSN_SVC | (uint64_t)INSN_BRK << 32);
+		ret = task_read(&task->remote, task->entry, task->entry_words, sizeof(task->entry_words));
 	if (ret)
 		task->entry = 0;
-	return ret;
+	return ret ?: trace_poke(task->pid, task->entry, words, nr);
+}
+
+/* Below its stack, as for a signal. What stands there is dead for the task, and is put back all the same. */
+static int plant_way_back(struct task_remote *task)
+{
+	uint64_t at = (task->regs.sp - sizeof(struct way_back)) & ~15ull;
+	struct way_back frame;
+	int ret;
+
+	ret = way_back_build(task->pid, &task->regs, task->sigmask, &frame);
+	if (!ret)
+		ret = task_read(&task->remote, at, &task->stack, sizeof(task->stack));
+	if (ret)
+		return ret;
+	task->frame = at;
+	return task_write(&task->remote, at, &frame, sizeof(frame));
 }
 
 static int map_scratch(struct task_remote *task)
 {
-	size_t page = sysconf(_SC_PAGESIZE), len = (uint8_t *)batch_code_end - (uint8_t *)batch_code;
-	uint64_t words[16] = { 0 };
+	size_t page = sysconf(_SC_PAGESIZE), nr;
+	uint64_t words[CODE_WORDS];
 	int64_t addr;
 
-	if (len > sizeof(words))
-		return -E2BIG;
-	memcpy(words, batch_code, len);
 	addr = run_syscall(task, SYS_mmap, 0, page + SCRATCH_SIZE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (addr < 0)
@@ -327,9 +323,8 @@ static int map_scratch(struct task_remote *task)
 	task->code = addr;
 	task->scratch = addr + page;
 	addr = run_syscall(task, SYS_mprotect, task->code, page, PROT_READ | PROT_EXEC, 0, 0, 0);
-	for (size_t i = 0; !addr && i < sizeof(words) / sizeof(words[0]); i++)
-		addr = poke(task->pid, task->code + 8 * i, words[i]);
-	return addr;
+	nr = code_words(batch_code, batch_code_end, words);
+	return addr ?: trace_poke(task->pid, task->code, words, nr);
 }
 
 static uint32_t align16(uint32_t size)
@@ -416,8 +411,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_
 	regs.pc = task->code;
 	regs.regs[19] = task->scratch;
 	regs.regs[20] = nr;
-	ret = run_until(task, &regs,
-			task->code + ((uint8_t *)batch_code_end - (uint8_t *)batch_code) - sizeof(INSN_BRK));
+	ret = run_until(task, &regs, task->code + code_offset(batch_code, batch_code_stop));
 	if (ret)
 		return ret;
 	left = regs.regs[20];
@@ -457,10 +451,12 @@ static const struct remote_ops task_ops = {
 	.write = task_write,
 };
 
-/* Each part that was taken is put back, whatever became of the others. */
+/*
+ * Each part that was taken is put back, whatever became of the others. Our code and the
+ * way back go when nothing points at them any more.
+ */
 static int put_back(struct task_remote *task)
 {
-	struct iovec sve = { .iov_base = task->sve, .iov_len = task->sve_size };
 	int ret = 0, err;
 
 	if (task->code) {
@@ -468,15 +464,19 @@ static int put_back(struct task_remote *task)
 				  0, 0, 0);
 		ret = ret ?: err;
 	}
+	if (task->masked && ptrace(PTRACE_SETSIGMASK, task->pid, sizeof(task->sigmask), &task->sigmask))
+		ret = ret ?: sys_err();
+	err = trace_set_regs(task->pid, &task->regs);
+	ret = ret ?: err;
 	if (task->entry) {
-		err = poke(task->pid, task->entry, task->entry_bytes);
+		err = trace_poke(task->pid, task->entry, task->entry_words, CODE_WORDS);
 		ret = ret ?: err;
 	}
-	if (task->sve && ptrace(PTRACE_SETREGSET, task->pid, NT_ARM_SVE, &sve))
-		ret = ret ?: sys_err();
-	err = set_regs(task->pid, &task->regs);
-	ret = ret ?: err;
-	if (ptrace(PTRACE_SETSIGMASK, task->pid, sizeof(task->sigmask), &task->sigmask))
+	if (task->frame) {
+		err = task_write(&task->remote, task->frame, &task->stack, sizeof(task->stack));
+		ret = ret ?: err;
+	}
+	if (task->urgent_signal && kill(task->pid, SIGURG))
 		ret = ret ?: sys_err();
 	if (task->stop_signal && kill(task->pid, SIGSTOP))
 		ret = ret ?: sys_err();
@@ -487,7 +487,6 @@ static void free_task(struct task_remote *task)
 {
 	if (task->mem >= 0)
 		close(task->mem);
-	free(task->sve);
 	free(task->mirror);
 	free(task);
 }
@@ -500,7 +499,7 @@ int task_remote_close(struct remote *remote)
 	if (!remote)
 		return 0;
 	task = to_task(remote);
-	ret = put_back(task);
+	ret = task->away ? -ETIMEDOUT : put_back(task);
 	if (ret)
 		pr_err("pid %d: cannot put back its registers or memory: %s (errno %d)\n", task->pid,
 		       strerror(-ret), -ret);
@@ -515,16 +514,16 @@ static int take(struct task_remote *task)
 	ret = leave_syscall_stop(task);
 	if (ret)
 		return ret;
-	ret = get_regs(task->pid, &task->regs);
+	ret = trace_get_regs(task->pid, &task->regs);
 	if (ret)
 		return ret;
-	ret = abort_rseq(task);
-	if (ret)
+	if (ptrace(PTRACE_GETSIGMASK, task->pid, sizeof(task->sigmask), &task->sigmask))
+		return sys_err();
+	ret = proc_vpid(task->pid, task->pid);
+	if (ret < 0)
 		return ret;
-	ret = save_sve(task);
-	if (ret)
-		return ret;
-	return block_signals(task);
+	task->vpid = ret;
+	return abort_rseq(task);
 }
 
 int task_remote_open(pid_t pid, struct remote **remote)
@@ -550,7 +549,9 @@ int task_remote_open(pid_t pid, struct remote **remote)
 		return ret;
 	}
 
-	ret = plant_entry(task);
+	ret = plant_way_back(task);
+	if (!ret)
+		ret = plant_entry(task);
 	if (!ret)
 		ret = map_scratch(task);
 	if (ret) {

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See trace.h. */
+#include <elf.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "log.h"
+#include "remote/trace.h"
+
+static int sys_err(void)
+{
+	return errno ? -errno : -EIO;
+}
+
+int trace_get_regset(pid_t tid, unsigned int note, void *buf, size_t *size)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = *size };
+
+	if (ptrace(PTRACE_GETREGSET, tid, note, &iov))
+		return sys_err();
+	*size = iov.iov_len;
+	return 0;
+}
+
+int trace_set_regset(pid_t tid, unsigned int note, const void *buf, size_t size)
+{
+	struct iovec iov = { .iov_base = (void *)buf, .iov_len = size };
+
+	return ptrace(PTRACE_SETREGSET, tid, note, &iov) ? sys_err() : 0;
+}
+
+int trace_get_regs(pid_t tid, struct user_regs_struct *regs)
+{
+	size_t size = sizeof(*regs);
+
+	return trace_get_regset(tid, NT_PRSTATUS, regs, &size);
+}
+
+int trace_set_regs(pid_t tid, const struct user_regs_struct *regs)
+{
+	return trace_set_regset(tid, NT_PRSTATUS, regs, sizeof(*regs));
+}
+
+int trace_poke(pid_t tid, uint64_t addr, const uint64_t *words, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (ptrace(PTRACE_POKEDATA, tid, addr + 8 * i, words[i]))
+			return sys_err();
+	return 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Polls, for waitpid() alone has no time limit. */
+int trace_wait_stop(pid_t tid, int *status, int timeout_ms)
+{
+	int64_t end = now_ms() + timeout_ms;
+	struct timespec nap = { .tv_nsec = 20000 };
+
+	for (;;) {
+		pid_t ret = waitpid(tid, status, __WALL | WNOHANG);
+
+		if (ret < 0 && errno != EINTR)
+			return sys_err();
+		if (ret == tid)
+			return WIFSTOPPED(*status) ? 0 : -ESRCH;
+		if (now_ms() > end)
+			return -ETIMEDOUT;
+		nanosleep(&nap, NULL);
+		if (nap.tv_nsec < 500000)
+			nap.tv_nsec += nap.tv_nsec / 4;
+	}
+}
+
+bool trace_is_event_stop(int status)
+{
+	return status >> 16 == PTRACE_EVENT_STOP;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* ptrace of one arm64 task, which this process traces and has stopped: each answers 0 or a negative errno. */
+#ifndef KVM_VGIC_REMOTE_TRACE_H
+#define KVM_VGIC_REMOTE_TRACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+int trace_get_regs(pid_t tid, struct user_regs_struct *regs);
+int trace_set_regs(pid_t tid, const struct user_regs_struct *regs);
+
+/* Register set @note (NT_*). *@size: bytes of room before, bytes read after. */
+int trace_get_regset(pid_t tid, unsigned int note, void *buf, size_t *size);
+int trace_set_regset(pid_t tid, unsigned int note, const void *buf, size_t size);
+
+/* Writes @nr words by POKEDATA, after which the instruction cache sees them. @addr: multiple of 8. */
+int trace_poke(pid_t tid, uint64_t addr, const uint64_t *words, size_t nr);
+
+/* Waits for the next stop. -ETIMEDOUT, or -ESRCH when the task died. */
+int trace_wait_stop(pid_t tid, int *status, int timeout_ms);
+
+/* A stop of PTRACE_INTERRUPT, or of the group, and not one for a signal. */
+bool trace_is_event_stop(int status);
+
+#endif
