@@ -32,6 +32,7 @@
 #include "probe/kernel.h"
 #include "probe/proc.h"
 #include "remote/task.h"
+#include "remote/threads.h"
 #include "signals.h"
 #include "state/kvm_run.h"
 
@@ -189,8 +190,10 @@ static int swap_in(struct dumped_vm *d, struct remote *remote)
  */
 static int dump_vm(struct dumped_vm *d)
 {
-	int ret = with_remote(d, read_vm);
+	int ret = threads_capture(d->pid, d->vm);
 
+	if (!ret)
+		ret = with_remote(d, read_vm);
 	if (!ret)
 		ret = write_images(d);
 	if (!ret)
@@ -312,17 +315,18 @@ static int dump_ext_file(int fd, int id)
  */
 static void undo_dump(struct dumped_vm *d)
 {
-	int ret;
+	int ret = 0;
 
-	if (!d->swapped)
-		return;
-	ret = with_remote(d, swap_in);
+	if (d->swapped)
+		ret = with_remote(d, swap_in);
 	if (ret)
 		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more; end the "
 		       "process\n",
 		       d->vm->id, d->pid);
-	else
+	else if (d->swapped)
 		pr_info("vm %u of pid %d: kvm_run put back\n", d->vm->id, d->pid);
+	if (d->vm->nr_threads)
+		threads_apply(d->pid, d->vm);
 }
 
 /*
@@ -492,7 +496,9 @@ static int restore_vm(struct vm_state *vm, pid_t pid)
 		return ret;
 	ret = plan_run(plan_restore, plan_nr_restore, vm, remote);
 	err = task_remote_close(remote);
-	return ret ?: err;
+	if (!ret)
+		ret = err;
+	return ret ?: fault_injected("threads") ?: threads_apply(pid, vm);
 }
 
 /*

@@ -204,6 +204,8 @@ int check_vm(const struct vm_state *vm, bool complete)
 		ret = check_vcpus(vm);
 	if (!ret)
 		ret = check_vgic(vm);
+	if (!ret)
+		ret = check_threads(vm);
 	return ret ? ret : check_files(vm, complete);
 }
 

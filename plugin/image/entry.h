@@ -7,6 +7,7 @@
 #define KVM_VGIC_IMAGE_ENTRY_H
 
 #include "image/frame.h"
+#include "thread.pb-c.h"
 #include "vcpu.pb-c.h"
 #include "vcpu_events.pb-c.h"
 #include "vgic.pb-c.h"
@@ -26,6 +27,9 @@ int vcpu_events_unpack(const struct frame_in *in, const KvmVgic__VcpuEventsEntry
 
 void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic);
 int vgic_unpack(const struct frame_in *in, const KvmVgic__VgicEntry *entry, struct vgic_v3_state **gic);
+
+void thread_pack(struct frame_out *out, const struct thread_state *thread);
+int thread_unpack(const struct frame_in *in, const KvmVgic__ThreadEntry *entry, struct thread_state *thread);
 
 /*
  * Room for a repeated field: @n messages of @size bytes, reached through an array

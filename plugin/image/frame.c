@@ -21,6 +21,7 @@
 #include "image/frame.h"
 #include "image.pb-c.h"
 #include "log.h"
+#include "thread.pb-c.h"
 #include "vcpu.pb-c.h"
 #include "vcpu_events.pb-c.h"
 #include "vgic.pb-c.h"
@@ -54,6 +55,12 @@ const struct frame_kind frame_vgic = {
 	.magic = 0x52030109, /* Ipswich */
 	.major = 1,
 	.payload = &kvm_vgic__vgic_entry__descriptor,
+};
+
+const struct frame_kind frame_thread = {
+	.magic = 0x52250045, /* Thetford */
+	.major = 1,
+	.payload = &kvm_vgic__thread_entry__descriptor,
 };
 
 static void put32(uint8_t *at, uint32_t v)

@@ -80,7 +80,14 @@ int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const stru
 	begin(&out, IMAGE_VGIC, vm->id, &frame_vgic, dump);
 	if (vm->vgic)
 		vgic_pack(&out, vm->vgic);
-	return frame_finish(&out, dirfd, &seals->vgic);
+	ret = frame_finish(&out, dirfd, &seals->vgic);
+	if (ret)
+		return ret;
+
+	begin(&out, IMAGE_THREAD, vm->id, &frame_thread, dump);
+	for (size_t i = 0; i < vm->nr_threads; i++)
+		thread_pack(&out, &vm->threads[i]);
+	return frame_finish(&out, dirfd, &seals->thread);
 }
 
 int image_write_index(int dirfd, const struct image_dump_id *dump, const struct vm_state *const *vms,
@@ -232,6 +239,38 @@ static int read_vgic(struct frame_in *in, struct vm_state *vm)
 	return ret;
 }
 
+static int read_thread(const struct frame_in *in, const KvmVgic__ThreadEntry *entry, struct vm_state *vm)
+{
+	struct thread_state *more;
+
+	if (vm->nr_threads == THREAD_MAX) {
+		pr_err("%s: more than %u threads\n", in->file, THREAD_MAX);
+		return -EINVAL;
+	}
+	more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more));
+	if (!more) {
+		pr_err("%s: no memory for %zu threads\n", in->file, vm->nr_threads + 1);
+		return -ENOMEM;
+	}
+	vm->threads = more;
+	more[vm->nr_threads] = (struct thread_state){ 0 };
+	return thread_unpack(in, entry, &more[vm->nr_threads++]);
+}
+
+static int read_threads(struct frame_in *in, struct vm_state *vm)
+{
+	ProtobufCMessage *msg;
+	int ret;
+
+	while ((ret = frame_next(in, &msg)) > 0) {
+		ret = read_thread(in, (KvmVgic__ThreadEntry *)msg, vm);
+		frame_free(msg);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
 static int read_parts(int dirfd, const struct image_dump_id *dump, struct vm_state *vm,
 		      const struct image_seals *seals)
 {
@@ -244,6 +283,7 @@ static int read_parts(int dirfd, const struct image_dump_id *dump, struct vm_sta
 		{ IMAGE_VCPU, &frame_vcpu, seals->vcpu, read_vcpus },
 		{ IMAGE_VCPU_EVENTS, &frame_vcpu_events, seals->vcpu_events, read_vcpu_events },
 		{ IMAGE_VGIC, &frame_vgic, seals->vgic, read_vgic },
+		{ IMAGE_THREAD, &frame_thread, seals->thread, read_threads },
 	};
 	int ret = 0;
 

@@ -23,7 +23,7 @@ struct image_dump_id {
 
 /* Checksums of the files of one VM; kvm-vm.img holds them. */
 struct image_seals {
-	uint64_t vcpu, vcpu_events, vgic;
+	uint64_t vcpu, vcpu_events, vgic, thread;
 };
 
 int image_new_dump_id(struct image_dump_id *dump);
@@ -35,7 +35,7 @@ int image_new_dump_id(struct image_dump_id *dump);
  */
 int image_check(const struct vm_state *const *vms, size_t n);
 
-/* Writes kvm-vcpu-<id>.img, kvm-vcpu-events-<id>.img and kvm-vgic-<id>.img of @vm into @dirfd. */
+/* Writes all files of @vm but kvm-vm.img into @dirfd. */
 int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const struct vm_state *vm,
 			 struct image_seals *seals);
 

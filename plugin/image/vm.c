@@ -55,6 +55,7 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	entry.vcpu_seal = seals->vcpu;
 	entry.vcpu_events_seal = seals->vcpu_events;
 	entry.vgic_seal = seals->vgic;
+	entry.thread_seal = seals->thread;
 	if (ENTRY_LIST(out, vm->nr_slots, entry.slots) && ENTRY_LIST(out, vm->nr_files, entry.files)) {
 		pack_slots(entry.slots, vm);
 		pack_files(entry.files, vm);
@@ -135,6 +136,7 @@ int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct v
 		.vcpu = entry->vcpu_seal,
 		.vcpu_events = entry->vcpu_events_seal,
 		.vgic = entry->vgic_seal,
+		.thread = entry->thread_seal,
 	};
 	ret = unpack_slots(in, entry, vm);
 	return ret ? ret : unpack_files(in, entry, vm);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "remote/task.h"
+#include "remote/threads.h"
 
 int task_remote_open(pid_t pid, struct remote **remote)
 {
@@ -12,4 +13,14 @@ int task_remote_open(pid_t pid, struct remote **remote)
 int task_remote_close(struct remote *remote)
 {
 	return 0;
+}
+
+int threads_capture(pid_t pid, struct vm_state *vm)
+{
+	return -ENOTSUP;
+}
+
+int threads_apply(pid_t pid, const struct vm_state *vm)
+{
+	return -ENOTSUP;
 }

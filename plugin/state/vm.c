@@ -21,6 +21,7 @@ void vm_state_free(struct vm_state *vm)
 	free(vm->vcpus);
 	free(vm->slots);
 	free(vm->files);
+	thread_free(vm->threads, vm->nr_threads);
 	vgic_v3_free(vm->vgic);
 	free(vm);
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "state/thread.h"
 #include "state/vcpu.h"
 #include "state/vgic_v3.h"
 
@@ -57,6 +58,8 @@ struct vm_state {
 
 	struct kvm_file *files;
 	size_t nr_files;
+	struct thread_state *threads; /* of the VM's owner, which its vCPUs' are among */
+	size_t nr_threads;
 };
 
 struct remote;

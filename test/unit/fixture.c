@@ -137,6 +137,28 @@ static struct vgic_v3_state *make_vgic(size_t nr_vcpus, uint32_t nr_irqs)
 	return gic;
 }
 
+/* The first has all sets, the second one, the third none. */
+static void fill_threads(struct vm_state *vm)
+{
+	vm->nr_threads = 3;
+	vm->threads = alloc(vm->nr_threads, sizeof(*vm->threads));
+	for (size_t t = 0; t < vm->nr_threads; t++) {
+		struct thread_state *thread = &vm->threads[t];
+
+		thread->vtid = vm->vpid + 7 * t;
+		thread->nr_sets = t == 0 ? thread_nr_notes : t == 1;
+		thread->sets = alloc(thread->nr_sets, sizeof(*thread->sets));
+		for (size_t s = 0; s < thread->nr_sets; s++) {
+			struct thread_regset *set = &thread->sets[s];
+
+			*set = (struct thread_regset){ .note = thread_notes[s], .size = 8 + 24 * s };
+			set->data = alloc(set->size, 1);
+			for (size_t i = 0; i < set->size; i++)
+				set->data[i] = next_value();
+		}
+	}
+}
+
 static void fill_slots(struct vm_state *vm)
 {
 	vm->nr_slots = 3;
@@ -182,6 +204,7 @@ struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
 		fill_vcpu(&vm->vcpus[i], i, nr_vcpus);
 	vm->vgic = make_vgic(nr_vcpus, nr_irqs);
 	fill_files(vm);
+	fill_threads(vm);
 	return vm;
 }
 
@@ -281,6 +304,21 @@ static const char *diff_vgic(const struct vgic_v3_state *a, const struct vgic_v3
 	return diff_vgic_regs(a, b);
 }
 
+static const char *diff_threads(const struct vm_state *a, const struct vm_state *b)
+{
+	DIFF(nr_threads);
+	for (size_t t = 0; t < a->nr_threads; t++) {
+		DIFF(threads[t].vtid);
+		DIFF(threads[t].nr_sets);
+		for (size_t s = 0; s < a->threads[t].nr_sets; s++) {
+			DIFF(threads[t].sets[s].note);
+			DIFF(threads[t].sets[s].size);
+			DIFF_BYTES(threads[t].sets[s].data, a->threads[t].sets[s].size);
+		}
+	}
+	return NULL;
+}
+
 static const char *diff_lists(const struct vm_state *a, const struct vm_state *b)
 {
 	const char *diff = NULL;
@@ -321,6 +359,8 @@ const char *fixture_diff(const struct vm_state *a, const struct vm_state *b)
 	DIFF(fd);
 	DIFF(park_base);
 	diff = diff_lists(a, b);
+	if (!diff)
+		diff = diff_threads(a, b);
 	return diff ? diff : diff_vgic(a->vgic, b->vgic);
 }
 

@@ -13,6 +13,7 @@ static const struct {
 	[FORGE_VCPU] = { "kvm-vcpu-1.img", &frame_vcpu },
 	[FORGE_VCPU_EVENTS] = { "kvm-vcpu-events-1.img", &frame_vcpu_events },
 	[FORGE_VGIC] = { "kvm-vgic-1.img", &frame_vgic },
+	[FORGE_THREAD] = { "kvm-thread-1.img", &frame_thread },
 };
 
 static void must(int ret)
@@ -81,6 +82,7 @@ void forge_finish(struct forge *forge, enum forge_file file, struct frame_out *o
 		[FORGE_VCPU] = &seals->vcpu,
 		[FORGE_VCPU_EVENTS] = &seals->vcpu_events,
 		[FORGE_VGIC] = &seals->vgic,
+		[FORGE_THREAD] = &seals->thread,
 	};
 
 	must(frame_finish(out, forge->dir, file == FORGE_VM ? NULL : seal[file]));

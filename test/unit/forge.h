@@ -10,6 +10,7 @@ enum forge_file {
 	FORGE_VCPU,
 	FORGE_VCPU_EVENTS,
 	FORGE_VGIC,
+	FORGE_THREAD,
 	FORGE_NR_FILES,
 };
 

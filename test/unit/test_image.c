@@ -19,7 +19,7 @@
 #include "testlog.h"
 
 static const char *const files[] = { "kvm-vm.img", "kvm-vcpu-1.img", "kvm-vcpu-events-1.img",
-				     "kvm-vgic-1.img" };
+				     "kvm-vgic-1.img", "kvm-thread-1.img" };
 
 #define NR_FILES (sizeof(files) / sizeof(files[0]))
 

@@ -18,6 +18,7 @@
 #include "image.pb-c.h"
 #include "testlog.h"
 #include "vcpu.pb-c.h"
+#include "thread.pb-c.h"
 #include "vcpu_events.pb-c.h"
 #include "vgic.pb-c.h"
 #include "vm.pb-c.h"
@@ -533,6 +534,32 @@ static void seal_of_events(ProtobufCMessage *msg, unsigned int i)
 	((KvmVgic__VmEntry *)msg)->vcpu_events_seal ^= 1;
 }
 
+static void seal_of_threads(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VmEntry *)msg)->thread_seal ^= 1;
+}
+
+static void thread_sets_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__ThreadEntry *thread = (KvmVgic__ThreadEntry *)msg;
+
+	if (i)
+		return;
+	thread->sets = repeat_last(thread->sets, thread->n_sets, 17);
+	thread->n_sets = 17;
+}
+
+static void thread_set_long(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__ThreadEntry *thread = (KvmVgic__ThreadEntry *)msg;
+
+	if (i)
+		return;
+	free(thread->sets[0]->data.data);
+	thread->sets[0]->data.len = THREAD_SET_MAX + 1;
+	thread->sets[0]->data.data = calloc(1, THREAD_SET_MAX + 1);
+}
+
 static void seal_of_vgic(ProtobufCMessage *msg, unsigned int i)
 {
 	((KvmVgic__VmEntry *)msg)->vgic_seal ^= 1;
@@ -577,6 +604,12 @@ static const struct change changes[] = {
 	  "kvm-vcpu-events-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
 	{ "seal_of_vgic", FORGE_VM, seal_of_vgic,
 	  "kvm-vgic-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
+	{ "seal_of_threads", FORGE_VM, seal_of_threads,
+	  "kvm-thread-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
+	{ "thread_sets_many", FORGE_THREAD, thread_sets_many,
+	  "kvm-thread-1.img: thread 101: 17 register sets, at most 16 expected" },
+	{ "thread_set_long", FORGE_THREAD, thread_set_long,
+	  "kvm-thread-1.img: thread 101: register set 0x401: 65553 bytes, at most 65552 expected" },
 };
 
 #define NR_CHANGES (sizeof(changes) / sizeof(changes[0]))
@@ -604,6 +637,7 @@ static void a_file_without_entries_is_refused(void **state)
 		[FORGE_VCPU] = "kvm-vcpu-events-1.img: 2 vCPUs, kvm-vcpu-1.img has 0",
 		[FORGE_VCPU_EVENTS] = "kvm-vcpu-events-1.img: 0 vCPUs, kvm-vcpu-1.img has 2",
 		[FORGE_VGIC] = "kvm-vgic-1.img: no GIC in it",
+		[FORGE_THREAD] = "kvm-thread-1.img: 0 threads, 1 to 32768 expected",
 	};
 	struct forge *forge = *state;
 
@@ -621,6 +655,7 @@ static void everything_twice_is_refused(void **state)
 		[FORGE_VCPU] = "kvm-vcpu-events-1.img: 2 vCPUs, kvm-vcpu-1.img has 4",
 		[FORGE_VCPU_EVENTS] = "kvm-vcpu-events-1.img: 4 vCPUs, kvm-vcpu-1.img has 2",
 		[FORGE_VGIC] = "kvm-vgic-1.img: more than one GIC",
+		[FORGE_THREAD] = "kvm-thread-1.img: thread 101: twice",
 	};
 	struct forge *forge = *state;
 	struct frame_out out;
@@ -699,6 +734,10 @@ static void entries_decode_as_messages_of_their_kind(void **state)
 		[FORGE_VCPU] = &kvm_vgic__vcpu_image__descriptor,
 		[FORGE_VCPU_EVENTS] = &kvm_vgic__vcpu_events_image__descriptor,
 		[FORGE_VGIC] = &kvm_vgic__vgic_image__descriptor,
+		[FORGE_THREAD] = &kvm_vgic__thread_image__descriptor,
+	};
+	static const size_t nr_entries[] = {
+		[FORGE_VM] = 1, [FORGE_VCPU] = 2, [FORGE_VCPU_EVENTS] = 2, [FORGE_VGIC] = 1, [FORGE_THREAD] = 3,
 	};
 	struct forge *forge = *state;
 
@@ -716,7 +755,7 @@ static void entries_decode_as_messages_of_their_kind(void **state)
 			assert_int_equal(msg->n_unknown_fields, 0);
 			frame_free(msg);
 		}
-		assert_int_equal(entries, file == FORGE_VM || file == FORGE_VGIC ? 3 : 4);
+		assert_int_equal(entries, 2 + nr_entries[file]);
 		frame_close(&in);
 	}
 }

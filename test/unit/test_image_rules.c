@@ -219,6 +219,17 @@ RULE(events_pad, CHECK_ONLY, "kvm-vcpu-events-1.img: vCPU 1: pad or reserved is 
 RULE(events_reserved, CHECK_ONLY, "kvm-vcpu-events-1.img: vCPU 1: pad or reserved is not 0",
      VCPU1->events.reserved[11] = 1)
 
+/* Threads */
+#define THREAD1 (&vm->threads[1])
+RULE(thread_tid, BOTH, "kvm-thread-1.img: thread 0: no tid", THREAD1->vtid = 0)
+RULE(thread_twice, BOTH, "kvm-thread-1.img: thread 115: twice", THREAD1->vtid = vm->threads[2].vtid)
+RULE(thread_set_unknown, BOTH,
+     "kvm-thread-1.img: thread 108: register set 0x2 is not known, or not in its place", THREAD1->sets[0].note = 2)
+RULE(thread_set_order, BOTH,
+     "kvm-thread-1.img: thread 101: register set 0x401 is not known, or not in its place",
+     vm->threads[0].sets[1].note = vm->threads[0].sets[0].note)
+RULE(thread_set_empty, BOTH, "kvm-thread-1.img: thread 108: register set 0x401 is empty", THREAD1->sets[0].size = 0)
+
 /* The GIC */
 RULE(nr_irqs_few, BOTH, "kvm-vgic-1.img: nr_irqs 32, 64 to 1024 in steps of 32 expected", GIC->nr_irqs = 32)
 RULE(nr_irqs_none, BOTH, "kvm-vgic-1.img: nr_irqs 0, 64 to 1024 in steps of 32 expected", GIC->nr_irqs = 0)

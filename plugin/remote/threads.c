@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See threads.h. */
+#include <asm/ptrace.h>
+#include <dirent.h>
+#include <elf.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "probe/proc.h"
+#include "remote/threads.h"
+#include "remote/trace.h"
+
+#ifndef NT_ARM_SSVE
+#define NT_ARM_SSVE 0x40b
+#define NT_ARM_ZA 0x40c
+#endif
+#define NT_ARM_ZT_ 0x40d /* not in bookworm's elf.h */
+
+/* Calls @use for each thread of @pid, until it answers other than 0. */
+static int for_each_thread(pid_t pid, struct vm_state *vm, int (*use)(pid_t pid, pid_t tid, struct vm_state *vm))
+{
+	char path[32];
+	struct dirent *de;
+	int ret = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	while (!ret && (de = readdir(dir)))
+		if (de->d_name[0] != '.')
+			ret = use(pid, atoi(de->d_name), vm);
+	closedir(dir);
+	return ret;
+}
+
+static int failed(pid_t tid, const char *what, uint32_t note, int err)
+{
+	pr_err("thread %d: cannot %s register set %#x: %s (errno %d)\n", tid, what, note, strerror(-err), -err);
+	return err;
+}
+
+static const struct thread_regset *find_set(const struct thread_state *thread, uint32_t note)
+{
+	for (size_t i = 0; i < thread->nr_sets; i++)
+		if (thread->sets[i].note == note)
+			return &thread->sets[i];
+	return NULL;
+}
+
+/*
+ * Whether what was read is state, and not the kernel's word that there is none: to
+ * write that back would enter streaming mode, or turn ZA on.
+ */
+static bool is_live(const struct thread_state *thread, const struct thread_regset *set)
+{
+	const struct user_sve_header *head = (const void *)set->data;
+
+	switch (set->note) {
+	case NT_ARM_SSVE:
+		return (head->flags & SVE_PT_REGS_MASK) == SVE_PT_REGS_SVE;
+	case NT_ARM_ZA:
+		return set->size > sizeof(*head);
+	case NT_ARM_ZT_:
+		return find_set(thread, NT_ARM_ZA);
+	case NT_ARM_TLS:
+		return set->size > 8; /* TPIDR_EL0 alone is CRIU's; the second is TPIDR2_EL0 */
+	}
+	return true;
+}
+
+static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, uint8_t *room)
+{
+	struct thread_regset *set = &thread->sets[thread->nr_sets];
+	size_t size = THREAD_SET_MAX;
+	int ret = trace_get_regset(tid, note, room, &size);
+
+	/* What this CPU or kernel has not: EINVAL; what the thread does not use: ENODATA. */
+	if (ret == -EINVAL || ret == -ENODATA || ret == -ENODEV)
+		return 0;
+	if (ret)
+		return failed(tid, "read", note, ret);
+	*set = (struct thread_regset){ .note = note, .size = size, .data = room };
+	if (!is_live(thread, set))
+		return 0;
+	set->data = malloc(size);
+	if (!set->data)
+		return -ENOMEM;
+	memcpy(set->data, room, size);
+	thread->nr_sets++;
+	return 0;
+}
+
+static int capture_thread(pid_t pid, pid_t tid, struct vm_state *vm)
+{
+	struct thread_state *more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more)), *thread;
+	uint8_t *room = malloc(THREAD_SET_MAX);
+	int ret = -ENOMEM;
+
+	if (more) {
+		vm->threads = more;
+		thread = &more[vm->nr_threads++];
+		*thread = (struct thread_state){ .sets = calloc(thread_nr_notes, sizeof(*thread->sets)) };
+		ret = thread->sets && room ? 0 : -ENOMEM;
+	}
+	if (!ret)
+		ret = thread->vtid = proc_vpid(pid, tid);
+	for (size_t i = 0; ret >= 0 && i < thread_nr_notes; i++)
+		ret = capture_set(tid, thread, thread_notes[i], room);
+	free(room);
+	return ret < 0 ? ret : 0;
+}
+
+int threads_capture(pid_t pid, struct vm_state *vm)
+{
+	int ret = for_each_thread(pid, vm, capture_thread);
+
+	if (ret)
+		pr_err("pid %d: cannot read the registers of its threads: %s (errno %d)\n", pid, strerror(-ret), -ret);
+	return ret;
+}
+
+static int apply_thread(pid_t pid, pid_t tid, struct vm_state *vm)
+{
+	pid_t vtid = proc_vpid(pid, tid);
+	size_t i = 0;
+
+	if (vtid < 0)
+		return vtid;
+	while (i < vm->nr_threads && vm->threads[i].vtid != vtid)
+		i++;
+	if (i == vm->nr_threads) {
+		pr_err("thread %d: not one of those that were dumped\n", tid);
+		return -EINVAL;
+	}
+	for (size_t s = 0; s < vm->threads[i].nr_sets; s++) {
+		const struct thread_regset *set = &vm->threads[i].sets[s];
+		int ret = trace_set_regset(tid, set->note, set->data, set->size);
+
+		if (ret)
+			return failed(tid, "write", set->note, ret);
+	}
+	return 0;
+}
+
+int threads_apply(pid_t pid, const struct vm_state *vm)
+{
+	int ret = for_each_thread(pid, (struct vm_state *)vm, apply_thread);
+
+	if (ret)
+		pr_err("pid %d: cannot put back the registers of its threads: %s (errno %d)\n", pid, strerror(-ret),
+		       -ret);
+	return ret;
+}

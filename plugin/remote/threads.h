@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The register sets of a stopped process's threads that CRIU loses. */
+#ifndef KVM_VGIC_REMOTE_THREADS_H
+#define KVM_VGIC_REMOTE_THREADS_H
+
+#include <sys/types.h>
+
+#include "state/vm.h"
+
+/*
+ * Reads into @vm->threads the register sets of each thread of @pid: before the first system call is
+ * run in one of them, which loses SVE registers. CRIU saves 128 bits of each, and neither
+ * vector lengths nor SME state. 0 or a negative errno, logged.
+ */
+int threads_capture(pid_t pid, struct vm_state *vm);
+
+/*
+ * Puts them back, after the last system call that was run in @pid or in what was
+ * restored of it. Threads are told by their tid in the innermost pid namespace.
+ */
+int threads_apply(pid_t pid, const struct vm_state *vm);
+
+#endif

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See thread.h. */
+#include <stdlib.h>
+
+#include "state/thread.h"
+
+/* include/uapi/linux/elf.h: not all of them are in every libc. */
+#define NOTE_TLS 0x401
+#define NOTE_SVE 0x405
+#define NOTE_TAGGED_ADDR_CTRL 0x409
+#define NOTE_PAC_ENABLED_KEYS 0x40a
+#define NOTE_SSVE 0x40b
+#define NOTE_ZA 0x40c
+#define NOTE_ZT 0x40d
+
+/*
+ * Each vector set carries the thread's vector length as well. SVE before SSVE, which
+ * enters streaming mode; ZA before ZT0, which is part of it (arch/arm64/sme.rst).
+ */
+const uint32_t thread_notes[] = {
+	NOTE_TLS, NOTE_TAGGED_ADDR_CTRL, NOTE_PAC_ENABLED_KEYS, NOTE_SVE, NOTE_SSVE, NOTE_ZA, NOTE_ZT,
+};
+const size_t thread_nr_notes = sizeof(thread_notes) / sizeof(thread_notes[0]);
+
+void thread_free(struct thread_state *threads, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++) {
+		for (size_t s = 0; s < threads[i].nr_sets; s++)
+			free(threads[i].sets[s].data);
+		free(threads[i].sets);
+	}
+	free(threads);
+}

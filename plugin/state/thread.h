@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a thread of the VMM has in registers, and CRIU does not carry. */
+#ifndef KVM_VGIC_STATE_THREAD_H
+#define KVM_VGIC_STATE_THREAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define THREAD_MAX 32768
+#define THREAD_MAX_SETS 16
+/* ZA at a vector length of 256 bytes, and its header. */
+#define THREAD_SET_MAX (65536 + 16)
+
+/* A register set as PTRACE_GETREGSET gives it. */
+struct thread_regset {
+	uint32_t note; /* NT_ARM_* */
+	uint32_t size; /* bytes */
+	uint8_t *data;
+};
+
+struct thread_state {
+	int32_t vtid; /* in its innermost pid namespace */
+	struct thread_regset *sets;
+	size_t nr_sets;
+};
+
+/* The register sets that are carried, in the order in which they are put back. */
+extern const uint32_t thread_notes[];
+extern const size_t thread_nr_notes;
+
+void thread_free(struct thread_state *threads, size_t nr);
+
+#endif
