@@ -61,6 +61,12 @@ static void found(struct odd_vm *vm, const char *what, unsigned int vcpu, uint64
 			 (unsigned long long)detail, strerror(err));
 }
 
+void odd_found(struct odd_vm *vm, const char *what, uint64_t detail)
+{
+	if (!vm->stats->error[0])
+		snprintf(vm->stats->error, sizeof(vm->stats->error), "%s %#llx", what, (unsigned long long)detail);
+}
+
 static void *map_at(uint64_t addr, size_t size)
 {
 	void *p = mmap((void *)addr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,

@@ -70,6 +70,9 @@ int odd_set_reg(struct odd_vm *vm, unsigned int i, uint64_t id, uint64_t value);
 /* All of the above in their order: a whole VM, whose vCPUs run and go on. */
 int odd_setup(struct odd_vm *vm);
 
+/* Notes the first thing that went wrong, for odd_goes_on() and for a look from outside. */
+void odd_found(struct odd_vm *vm, const char *what, uint64_t detail);
+
 /* Whether every vCPU that was started goes on, with no error so far. */
 bool odd_goes_on(struct odd_vm *vm);
 /* Ends the vCPUs' threads. Whether all was well up to the end. */

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The VMM's own registers: its first thread, in which the plugin runs system calls, and two
+ * others, one computing and one waiting in a system call. Whatever they are doing when
+ * the world stops they go on with, and with what they had.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/rseq.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "zdtmtst.h"
+#include "hold.h"
+#include "oddvm.h"
+
+const char *test_doc = "General and FP registers, keys, restartable sequences and timed waits of a VMM\n";
+const char *test_author = "The kvm-vgic authors";
+
+static char *leader = "spin";
+TEST_OPTION(leader, string, "what the first thread does: spin (default), rseq, call", 0);
+
+#define HAVE_KEYS (HWCAP_PACA | HWCAP_PACG)
+
+static struct odd_vm vm;
+static volatile bool stop;
+static uint64_t aborts;
+
+static uint64_t pattern(unsigned int who, unsigned int n)
+{
+	return 0x9e3779b97f4a7c15 * (64 * who + n + 1);
+}
+
+static void fill(struct hold *h, unsigned int who)
+{
+	unsigned int i;
+
+	memset(h, 0, sizeof(*h));
+	for (i = 0; i < ARRAY_SIZE(h->in.x); i++)
+		h->in.x[i] = pattern(who, i);
+	for (i = 0; i < ARRAY_SIZE(h->in.v); i++)
+		h->in.v[i] = pattern(who, 100 + i);
+	h->in.nzcv = (uint64_t)(who + 5) % 16 << 28;
+	h->in.fpcr = (uint64_t)(who % 3 + 1) << 22;	/* rounding */
+	h->in.fpsr = 0x8000000 | (who + 1);		/* QC, exception flags */
+	h->deadline = hold_counter() + hold_frequency() / 20;
+}
+
+static void compare(const struct hold *h, const char *who, bool in_call)
+{
+	char what[64];
+	unsigned int i;
+
+	for (i = 0; i < 31; i++) {
+		if (i == 9 || i == 28 || (in_call && (i < 3 || i == 8)))
+			continue;
+		if (h->out.x[i] != (i == 10 ? h->deadline : h->in.x[i])) {
+			snprintf(what, sizeof(what), "%s: x%u", who, i);
+			odd_found(&vm, what, h->out.x[i]);
+		}
+	}
+	for (i = 0; i < 64; i++)
+		if (h->out.v[i] != h->in.v[i]) {
+			snprintf(what, sizeof(what), "%s: v%u", who, i / 2);
+			odd_found(&vm, what, h->out.v[i]);
+		}
+	if (h->out.nzcv != h->in.nzcv || h->out.fpcr != h->in.fpcr || h->out.fpsr != h->in.fpsr) {
+		snprintf(what, sizeof(what), "%s: flags or FP status", who);
+		odd_found(&vm, what, h->out.nzcv | h->out.fpcr | h->out.fpsr);
+	}
+}
+
+static void spin_once(unsigned int who, const char *name)
+{
+	struct hold h;
+
+	fill(&h, who);
+	hold_regs(&h);
+	compare(&h, name, false);
+}
+
+static void *spinner(void *arg)
+{
+	while (!stop)
+		spin_once(1, "spinning thread");
+	return NULL;
+}
+
+static int pipe_fds[2];
+
+static void call_once(unsigned int who, const char *name)
+{
+	struct hold h;
+
+	fill(&h, who);
+	h.wait_fd = pipe_fds[0];
+	hold_in_call(&h);
+	if (h.out.x[0] != 1)
+		odd_found(&vm, "read() of one byte", h.out.x[0]);
+	compare(&h, name, true);
+}
+
+static void *waiter(void *arg)
+{
+	while (!stop)
+		call_once(2, "waiting thread");
+	return NULL;
+}
+
+/* Ends each call after a while, for whoever is in one. */
+static void *waker(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 40000000 };
+
+	while (!stop) {
+		nanosleep(&pause, NULL);
+		if (write(pipe_fds[1], "", 1) != 1)
+			odd_found(&vm, "write()", errno);
+	}
+	/* One for each that may wait still. */
+	if (write(pipe_fds[1], "..", 2) != 2)
+		odd_found(&vm, "write()", errno);
+	return NULL;
+}
+
+/* A timed wait may begin anew after a dump: it may be late, never early. */
+static void *sleeper(void *arg)
+{
+	const struct timespec rest = { .tv_nsec = 150000000 };
+	struct timespec a, b;
+
+	while (!stop) {
+		clock_gettime(CLOCK_MONOTONIC, &a);
+		if (clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL))
+			odd_found(&vm, "clock_nanosleep()", errno);
+		clock_gettime(CLOCK_MONOTONIC, &b);
+		if ((b.tv_sec - a.tv_sec) * 1000000000LL + b.tv_nsec - a.tv_nsec < rest.tv_nsec)
+			odd_found(&vm, "a sleep ended early: ns", b.tv_nsec - a.tv_nsec);
+	}
+	return NULL;
+}
+
+/* A dump stops the world for longer than anything else here does: in a sequence that must be an abort. */
+static void rseq_once(void)
+{
+	volatile uint64_t *cs = (void *)((char *)__builtin_thread_pointer() + __rseq_offset +
+					 offsetof(struct rseq, rseq_cs));
+	struct hold h;
+	uint64_t longest;
+
+	h.deadline = hold_counter() + hold_frequency();
+	longest = hold_rseq(&h, cs, &aborts);
+	if (longest > hold_frequency() / 4)
+		odd_found(&vm, "stopped in a restartable sequence, and not aborted: ticks", longest);
+}
+
+static void lead(void)
+{
+	if (!strcmp(leader, "rseq"))
+		rseq_once();
+	else if (!strcmp(leader, "call"))
+		call_once(3, "first thread");
+	else
+		spin_once(0, "first thread");
+}
+
+static void check_keys(const uint64_t before[5])
+{
+	uint64_t now[5];
+
+	hold_sign(0x123456789abc, now);
+	if (memcmp(before, now, sizeof(now)))
+		odd_found(&vm, "another key for pointer authentication", now[0]);
+}
+
+/* zdtm's own wait would leave the first thread in a call of libc. */
+static void *wait_for_end(void *arg)
+{
+	test_waitsig();
+	stop = true;
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	static void *(*const work[])(void *) = { spinner, waiter, waker, sleeper };
+	bool keys = (getauxval(AT_HWCAP) & HAVE_KEYS) == HAVE_KEYS;
+	pthread_t threads[ARRAY_SIZE(work)], end;
+	uint64_t signature[5] = { 0 };
+	unsigned int i;
+
+	test_init(argc, argv);
+
+	if (odd_setup(&vm) || pipe(pipe_fds)) {
+		pr_perror("set-up of the VM: %s", vm.stats ? vm.stats->error : "");
+		return 1;
+	}
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		if (pthread_create(&threads[i], NULL, work[i], NULL))
+			return 1;
+	if (keys)
+		hold_sign(0x123456789abc, signature);
+
+	test_daemon();
+	if (pthread_create(&end, NULL, wait_for_end, NULL))
+		return 1;
+	while (!stop) {
+		lead();
+		if (keys)
+			check_keys(signature);
+	}
+
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		pthread_join(threads[i], NULL);
+	pthread_join(end, NULL);
+	if (!strcmp(leader, "rseq"))
+		test_msg("%llu aborts\n", (unsigned long long)aborts);
+	if (!odd_goes_on(&vm) || !odd_stop(&vm)) {
+		errno = 0;
+		fail("%s", vm.stats->error);
+		return 1;
+	}
+	pass();
+	return 0;
+}
