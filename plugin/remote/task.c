@@ -9,6 +9,7 @@
  * While a session is open the task never stands where it could not go on alone: see
  * batch_code.S and way_back.h.
  */
+#include <elf.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -26,6 +27,7 @@
 #include "remote/task.h"
 #include "remote/trace.h"
 #include "remote/way_back.h"
+#include "state/thread.h"
 
 #define SCRATCH_SIZE (256u << 10)
 #define STOP_TIMEOUT_MS 1000
@@ -44,6 +46,8 @@ struct task_remote {
 	/* what the task was, for task_remote_close() */
 	struct user_regs_struct regs;
 	uint64_t sigmask;
+	uint8_t *sve; /* NT_ARM_SVE, which system calls do not preserve; NULL where there is no SVE */
+	size_t sve_size;
 	bool masked;			  /* its signal mask is ours */
 	uint64_t entry;			  /* where one_call stands in its text */
 	uint64_t entry_words[CODE_WORDS]; /* what stood there */
@@ -143,6 +147,20 @@ static int abort_rseq(struct task_remote *task)
 		return 0;
 	task->regs.pc = cs.abort_ip;
 	return task_write(&task->remote, at, &none, sizeof(none));
+}
+
+/* At each session, not only at the end of the dump: criu may be killed between two of them. */
+static int save_sve(struct task_remote *task)
+{
+	task->sve_size = THREAD_SET_MAX;
+	task->sve = malloc(task->sve_size);
+	if (!task->sve)
+		return -ENOMEM;
+	if (trace_get_regset(task->pid, NT_ARM_SVE, task->sve, &task->sve_size)) {
+		free(task->sve);
+		task->sve = NULL; /* -EINVAL: no SVE here */
+	}
+	return 0;
 }
 
 /* All but SIGURG, which ends what is run in the task. After its registers: the way back restores the mask too. */
@@ -466,6 +484,10 @@ static int put_back(struct task_remote *task)
 	}
 	if (task->masked && ptrace(PTRACE_SETSIGMASK, task->pid, sizeof(task->sigmask), &task->sigmask))
 		ret = ret ?: sys_err();
+	if (task->sve) {
+		err = trace_set_regset(task->pid, NT_ARM_SVE, task->sve, task->sve_size);
+		ret = ret ?: err;
+	}
 	err = trace_set_regs(task->pid, &task->regs);
 	ret = ret ?: err;
 	if (task->entry) {
@@ -487,6 +509,7 @@ static void free_task(struct task_remote *task)
 {
 	if (task->mem >= 0)
 		close(task->mem);
+	free(task->sve);
 	free(task->mirror);
 	free(task);
 }
@@ -523,7 +546,8 @@ static int take(struct task_remote *task)
 	if (ret < 0)
 		return ret;
 	task->vpid = ret;
-	return abort_rseq(task);
+	ret = save_sve(task);
+	return ret ?: abort_rseq(task);
 }
 
 int task_remote_open(pid_t pid, struct remote **remote)

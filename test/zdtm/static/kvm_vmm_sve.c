@@ -22,7 +22,9 @@ const char *test_author = "The kvm-vgic authors";
 #define HWCAP2_SME (1 << 23)
 #endif
 #define SHORT_VL 16
-#define LONG_VL	 256
+
+static int vl = 256;
+TEST_OPTION(vl, int, "bytes of a long vector (256)", 0);
 
 struct worker {
 	const char *name;
@@ -34,12 +36,12 @@ struct worker {
 static struct odd_vm vm;
 static volatile bool stop;
 
-static void fill(struct worker *w, unsigned int vl, unsigned int round)
+static void fill(struct worker *w, unsigned int round)
 {
 	size_t i;
 
 	for (i = 0; i < sizeof(w->in.z); i++)
-		w->in.z[i] = i * 7 + round + vl;
+		w->in.z[i] = i * 7 + round + w->vl;
 	for (i = 0; i < sizeof(w->in.p); i++)
 		w->in.p[i] = i * 5 + round;
 	/* Only the first elements: FFR is so by definition. */
@@ -66,32 +68,32 @@ static void compare(const struct worker *w, const char *what, const uint8_t *in,
 
 static void one_round(struct worker *w, unsigned int round)
 {
-	unsigned int vl = w->streaming ? hold_svl() : (unsigned int)prctl(PR_SVE_GET_VL) & PR_SVE_VL_LEN_MASK;
+	unsigned int len = w->streaming ? hold_svl() : (unsigned int)prctl(PR_SVE_GET_VL) & PR_SVE_VL_LEN_MASK;
 	uint64_t deadline;
 
-	if (vl != w->vl)
-		odd_found(&vm, "another vector length", vl);
-	fill(w, vl, round);
+	if (len != w->vl)
+		odd_found(&vm, "another vector length", len);
+	fill(w, round);
 	deadline = hold_counter() + hold_frequency() / 20;
 	if (w->streaming)
 		hold_sme(&w->in, &w->out, deadline);
 	else
 		hold_sve(&w->in, &w->out, deadline);
-	compare(w, "z", w->in.z, w->out.z, 32 * vl, vl);
-	compare(w, "p", w->in.p, w->out.p, 16 * vl / 8, vl / 8);
+	compare(w, "z", w->in.z, w->out.z, 32 * len, len);
+	compare(w, "p", w->in.p, w->out.p, 16 * len / 8, len / 8);
 	if (w->streaming)
-		compare(w, "row of ZA ", w->in.za, w->out.za, vl * vl, vl);
+		compare(w, "row of ZA ", w->in.za, w->out.za, len * len, len);
 	else
-		compare(w, "FFR", w->in.ffr, w->out.ffr, vl / 8, vl / 8);
+		compare(w, "FFR", w->in.ffr, w->out.ffr, len / 8, len / 8);
 }
 
 static void set_vl(struct worker *w)
 {
-	int vl = w->streaming ? (int)hold_svl() : prctl(PR_SVE_SET_VL, w->vl);
+	int len = w->streaming ? (int)hold_svl() : prctl(PR_SVE_SET_VL, w->vl);
 
-	if (vl < 0)
+	if (len < 0)
 		odd_found(&vm, "PR_SVE_SET_VL", errno);
-	w->vl = vl & PR_SVE_VL_LEN_MASK;
+	w->vl = len & PR_SVE_VL_LEN_MASK;
 }
 
 static void *work(void *arg)
@@ -116,8 +118,8 @@ static void *wait_for_end(void *arg)
 int main(int argc, char **argv)
 {
 	static struct worker workers[] = {
-		{ .name = "first thread", .vl = LONG_VL },
-		{ .name = "thread with long vectors", .vl = LONG_VL },
+		{ .name = "first thread" },
+		{ .name = "thread with long vectors" },
 		{ .name = "thread with short vectors", .vl = SHORT_VL },
 		{ .name = "streaming thread", .streaming = true },
 	};
@@ -133,6 +135,7 @@ int main(int argc, char **argv)
 	if (!(getauxval(AT_HWCAP2) & HWCAP2_SME))
 		nr--;
 	test_msg("SME: %s\n", nr == ARRAY_SIZE(workers) ? "yes" : "not on this host");
+	workers[0].vl = workers[1].vl = vl;
 	if (odd_setup(&vm)) {
 		pr_perror("set-up of the VM: %s", vm.stats ? vm.stats->error : "");
 		return 1;
