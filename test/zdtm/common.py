@@ -113,6 +113,18 @@ def kvm_run_flags(pid):
     return re.findall(r'^(\S+) .*kvm-vcpu.*\n(?:(?!VmFlags).*\n)*VmFlags: (.*)', read(f'/proc/{pid}/smaps'), re.M)
 
 
+def kvm_maps(pid):
+    """Where vCPUs are mapped, and how: the inode is the host's."""
+    return re.findall(r'^(\S+ \S+ \S+) .*(kvm-vcpu.*)', read(f'/proc/{pid}/maps'), re.M)
+
+
+def kvm_parts(pid):
+    """What a restore must bring back of KVM in @pid and its descendants, in their order."""
+    return {i: {'mappings of KVM': kvm_maps(p), 'flags of kvm_run': kvm_run_flags(p),
+                'fds of KVM': {fd: x for fd, x in fd_table(p).items() if 'kvm' in x[0]}}
+            for i, p in enumerate(tree(pid))}
+
+
 def thread_state(pid):
     """What being traced and having run somebody else's system calls could leave behind."""
     state = {}

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import shutil
 
-from common import SmallVm, Unharmed, criu, criu_ok, finish
+from common import SmallVm, Unharmed, check_same, criu, criu_ok, finish, kvm_parts
 from zdtmvm import is_alive, wait_gone
 
 
@@ -23,6 +23,7 @@ class Lives:
     def __init__(self, name, args):
         self.args = args
         self.count = 0
+        self.parts = {}     # of KVM in its processes, when it was dumped
         self.vm = self.start(name)
 
     def start(self, name):
@@ -39,12 +40,15 @@ class Lives:
         return criu('dump', images, '-t', str(self.vm.pid), *self.dump_options, *options, **more)
 
     def dump_ok(self, images, *options):
+        self.parts = kvm_parts(self.vm.pid)
         result = self.dump(images, *options)
         result.require(result.status == 0, f'criu dump failed with {result.status}')
         return result
 
     def restore_ok(self, images, *options):
-        return criu_ok('restore', images, '-d', *self.restore_options, *options)
+        result = criu_ok('restore', images, '-d', *self.restore_options, *options)
+        check_same(self.parts, kvm_parts(self.vm.pid))
+        return result
 
     def goes_on(self):
         """From now on: every vCPU makes progress and has found nothing."""
