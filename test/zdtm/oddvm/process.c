@@ -54,6 +54,20 @@ static int many_maps(struct odd_vm *vm)
 	return 0;
 }
 
+#ifndef SYS_mseal
+#define SYS_mseal	462
+#endif
+
+/* It can neither be replaced by a copy nor be put back. */
+static int sealed_map(struct odd_vm *vm)
+{
+	if (!syscall(SYS_mseal, vm->vcpu[1].run, vm->run_size, 0))
+		return 0;
+	if (errno == ENOSYS)
+		odd_lacking("mseal()");
+	return -1;
+}
+
 static int only_kvm(struct odd_vm *vm)
 {
 	/* The VM's own set-up was left out. */
@@ -256,6 +270,7 @@ const struct oddity process_oddities[] = {
 	{ "dark-map", .built = dark_map },
 	{ "long-map", .built = long_map },
 	{ "many-maps", .built = many_maps },
+	{ "sealed-map", .built = sealed_map },
 	{ "only-kvm", .leave_out = ODD_VM, .running = only_kvm, .after = kvm_answers },
 	{ "inherited-fds", .running = inherited_fds },
 	{ "inherited-map", .running = inherited_map },
