@@ -5,24 +5,12 @@ import atexit
 import os
 import stat
 import subprocess
+import sys
 import time
 
 import lives
 from common import SmallVm, criu, discard, finish, read, require, work_dir
-from zdtmvm import wait_gone
-
-# $0: the folder of the namespace. What is mounted there: a root, its /dev, and /tmp, which the test writes to.
-# umount(8) does without /proc as little as it does with two roots in one place.
-ENTER = '''
-mount --bind "$0/dev" "$0/root/dev"
-mount --bind /tmp "$0/root/tmp"
-here=$PWD
-cd "$0/root"
-pivot_root . .
-python3 -c "import ctypes; ctypes.CDLL(None).umount2(b'.', 2)"
-cd "$here"
-exec unshare --pid "$@"
-'''
+from zdtmvm import HERE, wait_gone
 
 
 def make_device(path, number):
@@ -47,7 +35,7 @@ def make_namespace():
 
 class NsVm(SmallVm):
     def __init__(self, name, options, folder):
-        self.wrap = ['unshare', '--mount', '--propagation', 'private', 'bash', '-ec', ENTER, folder]
+        self.wrap = [sys.executable, os.path.join(HERE, 'lives', 'enter_ns.py'), folder]
         super().__init__(name, options)
 
 
