@@ -161,7 +161,14 @@ static const struct {
 	char name[3];
 	uint32_t flag;
 } vm_flags[] = {
-	{ "rd", 0 }, { "wr", 0 }, { "ex", 0 }, { "sh", 0 }, { "mr", 0 }, { "mw", 0 }, { "me", 0 }, { "ms", 0 },
+	{ "rd", 0 },
+	{ "wr", 0 },
+	{ "ex", 0 },
+	{ "sh", 0 },
+	{ "mr", 0 },
+	{ "mw", 0 },
+	{ "me", 0 },
+	{ "ms", 0 },
 	{ "sd", 0 }, /* soft-dirty */
 	{ "lo", VCPU_MAP_LOCKED },
 	{ "lf", VCPU_MAP_ONFAULT },

@@ -36,8 +36,8 @@ struct proc_scan {
 	struct proc_map *maps;
 	size_t nr_maps;
 	struct proc_map *map_now; /* whose lines of smaps are being read */
-	int max_fd; /* of all open ones, KVM's or not */
-	int vpid;   /* pid in the innermost namespace */
+	int max_fd;		  /* of all open ones, KVM's or not */
+	int vpid;		  /* pid in the innermost namespace */
 };
 
 /*

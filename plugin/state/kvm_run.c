@@ -233,7 +233,8 @@ static void add_map_flags(struct batch *b, const struct vcpu_map *map)
 			batch_syscall(b, "madvise", SYS_madvise, map->start, map->size, map_advice[i].advice,
 				      0, 0, 0)
 				->detail = map->start;
-	/* After mlockall(MCL_FUTURE) the new mapping is locked, though the VMM may have unlocked the old one. */
+	/* After mlockall(MCL_FUTURE) the new mapping is locked, though the VMM may have unlocked the old one.
+	 */
 	if (map->flags & VCPU_MAP_LOCKED)
 		batch_syscall(b, "mlock2", SYS_mlock2, map->start, map->size,
 			      map->flags & VCPU_MAP_ONFAULT ? MLOCK_ONFAULT : 0, 0, 0, 0)
@@ -271,7 +272,8 @@ int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 	/* Last: one that fails, as mlock2() does when the limit was lowered, costs no vCPU its page. */
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		if (set_map_flags(vm, remote, &vm->vcpus[i]))
-			pr_err("vm %u: vcpu %zu: goes on, but its mapping of kvm_run has lost flags\n", vm->id, i);
+			pr_err("vm %u: vcpu %zu: goes on, but its mapping of kvm_run has lost flags\n",
+			       vm->id, i);
 	return ret;
 }
 

@@ -21,15 +21,15 @@ struct vcpu_reg {
 };
 
 /* What a VMM can make of a mapping beyond its protection. In images: the values stay. */
-#define VCPU_MAP_LOCKED	     0x001u /* mlock() */
-#define VCPU_MAP_ONFAULT     0x002u /* with LOCKED: mlock2(MLOCK_ONFAULT) */
-#define VCPU_MAP_DONTFORK    0x004u /* this and the next ones by madvise() */
-#define VCPU_MAP_DONTDUMP    0x008u
-#define VCPU_MAP_SEQUENTIAL  0x010u
-#define VCPU_MAP_RANDOM	     0x020u
-#define VCPU_MAP_HUGEPAGE    0x040u
-#define VCPU_MAP_NOHUGEPAGE  0x080u
-#define VCPU_MAP_NORESERVE   0x100u /* of mmap() */
+#define VCPU_MAP_LOCKED 0x001u	 /* mlock() */
+#define VCPU_MAP_ONFAULT 0x002u	 /* with LOCKED: mlock2(MLOCK_ONFAULT) */
+#define VCPU_MAP_DONTFORK 0x004u /* this and the next ones by madvise() */
+#define VCPU_MAP_DONTDUMP 0x008u
+#define VCPU_MAP_SEQUENTIAL 0x010u
+#define VCPU_MAP_RANDOM 0x020u
+#define VCPU_MAP_HUGEPAGE 0x040u
+#define VCPU_MAP_NOHUGEPAGE 0x080u
+#define VCPU_MAP_NORESERVE 0x100u /* of mmap() */
 #define VCPU_MAP_KNOWN_FLAGS 0x1ffu
 
 /* A mapping of the vCPU fd in the process that owns the VM, as /proc/PID/smaps has it. */

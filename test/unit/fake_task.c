@@ -44,11 +44,11 @@ void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg
 	else if (nr == SYS_munmap)
 		snprintf(line, FAKE_LINE, "task: munmap %#" PRIx64 ", %" PRIu64 " bytes", arg[0], arg[1]);
 	else if (nr == SYS_madvise)
-		snprintf(line, FAKE_LINE, "task: madvise %#" PRIx64 ", %" PRIu64 " bytes, advice %" PRIu64, arg[0],
-			 arg[1], arg[2]);
+		snprintf(line, FAKE_LINE, "task: madvise %#" PRIx64 ", %" PRIu64 " bytes, advice %" PRIu64,
+			 arg[0], arg[1], arg[2]);
 	else if (nr == SYS_mlock2)
-		snprintf(line, FAKE_LINE, "task: mlock2 %#" PRIx64 ", %" PRIu64 " bytes, flags %" PRIu64, arg[0],
-			 arg[1], arg[2]);
+		snprintf(line, FAKE_LINE, "task: mlock2 %#" PRIx64 ", %" PRIu64 " bytes, flags %" PRIu64,
+			 arg[0], arg[1], arg[2]);
 	else if (nr == SYS_munlock)
 		snprintf(line, FAKE_LINE, "task: munlock %#" PRIx64 ", %" PRIu64 " bytes", arg[0], arg[1]);
 	else if (nr == SYS_close)
@@ -125,8 +125,7 @@ static int64_t do_mmap(struct fake_kvm *kvm, const uint64_t *arg)
 			start += 16 * FAKE_PAGE;
 	}
 	fake_map_add(kvm, start, arg[1], arg[2], vcpu, vcpu < 0 ? 0 : arg[5])->flags =
-		(arg[3] & MAP_NORESERVE ? VCPU_MAP_NORESERVE : 0) |
-		(kvm->lock_future ? VCPU_MAP_LOCKED : 0);
+		(arg[3] & MAP_NORESERVE ? VCPU_MAP_NORESERVE : 0) | (kvm->lock_future ? VCPU_MAP_LOCKED : 0);
 	return start;
 }
 

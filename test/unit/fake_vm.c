@@ -262,8 +262,8 @@ static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, s
 		const struct fake_map *map = &kvm->maps[m];
 
 		if (map->vcpu == (int)i)
-			vcpu->maps[vcpu->nr_maps++] =
-				(struct vcpu_map){ map->start, map->size, map->offset, map->prot, map->flags };
+			vcpu->maps[vcpu->nr_maps++] = (struct vcpu_map){ map->start, map->size, map->offset,
+									 map->prot, map->flags };
 	}
 }
 
