@@ -233,8 +233,7 @@ static void add_map_flags(struct batch *b, const struct vcpu_map *map)
 			batch_syscall(b, "madvise", SYS_madvise, map->start, map->size, map_advice[i].advice,
 				      0, 0, 0)
 				->detail = map->start;
-	/* After mlockall(MCL_FUTURE) the new mapping is locked, though the VMM may have unlocked the old one.
-	 */
+	/* mlockall(MCL_FUTURE) locks the new mapping, though the old one may have been unlocked. */
 	if (map->flags & VCPU_MAP_LOCKED)
 		batch_syscall(b, "mlock2", SYS_mlock2, map->start, map->size,
 			      map->flags & VCPU_MAP_ONFAULT ? MLOCK_ONFAULT : 0, 0, 0, 0)
