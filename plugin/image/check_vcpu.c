@@ -80,6 +80,9 @@ static int check_map(const struct vm_state *vm, size_t i, const struct vcpu_map 
 	if (map->prot & ~(PROT_READ | PROT_WRITE))
 		return refuse_vcpu(vm, i, "mapping 0x%" PRIx64 ": prot 0x%x is not known", map->start,
 				   map->prot);
+	if (map->flags & ~VCPU_MAP_KNOWN_FLAGS)
+		return refuse_vcpu(vm, i, "mapping 0x%" PRIx64 ": flags 0x%x are not known", map->start,
+				   map->flags);
 	return 0;
 }
 

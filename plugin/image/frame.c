@@ -41,7 +41,7 @@ const struct frame_kind frame_vm = {
 
 const struct frame_kind frame_vcpu = {
 	.magic = 0x52240016, /* Ely */
-	.major = 1,
+	.major = 2,
 	.payload = &kvm_vgic__vcpu_entry__descriptor,
 };
 

@@ -31,6 +31,7 @@ static void pack_maps(KvmVgic__VcpuMapEntry **list, const struct vcpu_state *vcp
 		list[i]->size = vcpu->maps[i].size;
 		list[i]->offset = vcpu->maps[i].offset;
 		list[i]->prot = vcpu->maps[i].prot;
+		list[i]->flags = vcpu->maps[i].flags;
 	}
 }
 
@@ -122,6 +123,7 @@ static int unpack_maps(const struct frame_in *in, const KvmVgic__VcpuEntry *entr
 			.size = entry->maps[i]->size,
 			.offset = entry->maps[i]->offset,
 			.prot = entry->maps[i]->prot,
+			.flags = entry->maps[i]->flags,
 		};
 	return 0;
 }

@@ -296,8 +296,27 @@ static struct vcpu_state *vcpu_by_id(struct vm_state *vm, uint32_t id)
 	return NULL;
 }
 
+static int check_map(const struct discovery *d, const struct proc_map *map)
+{
+	if (!map->is_shared || map->prot & PROT_EXEC || !(map->prot & PROT_READ) ||
+	    map->offset + map->size > 2 * d->vm->page_size)
+		return refuse(d->pid, "a private, executable, unreadable or overlong mapping of a vCPU",
+			      "have the VMM map kvm_run once, shared, readable and writable");
+	if (map->strange[0]) {
+		pr_err("pid %d: mapping %#llx of a vCPU: VmFlags \"%s\" (/proc/%d/smaps): " REFUSAL
+		       ": have the VMM map kvm_run without it\n",
+		       d->pid, (unsigned long long)map->start, map->strange, d->pid);
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
 static int fill_maps(struct discovery *d)
 {
+	int ret = proc_scan_map_flags(d->pid, &d->scan);
+
+	if (ret)
+		return ret;
 	for (size_t i = 0; i < d->scan.nr_maps; i++) {
 		const struct proc_map *map = &d->scan.maps[i];
 		struct vcpu_state *vcpu = vcpu_by_id(d->vm, map->vcpu_id);
@@ -305,16 +324,17 @@ static int fill_maps(struct discovery *d)
 		if (!vcpu)
 			return refuse(d->pid, "a mapping of a vCPU whose fd was closed",
 				      "have the VMM keep it open");
-		if (!map->is_shared || map->prot & PROT_EXEC || !(map->prot & PROT_READ) ||
-		    map->offset + map->size > 2 * d->vm->page_size || vcpu->nr_maps == VCPU_MAX_MAPS)
-			return refuse(d->pid,
-				      "a private, executable, unreadable or overlong mapping of a vCPU",
-				      "have the VMM map kvm_run once, shared, readable and writable");
+		ret = check_map(d, map);
+		if (ret)
+			return ret;
+		if (vcpu->nr_maps == VCPU_MAX_MAPS)
+			return refuse(d->pid, "more than 16 mappings of a vCPU", "have the VMM map it once");
 		vcpu->maps[vcpu->nr_maps++] = (struct vcpu_map){
 			.start = map->start,
 			.size = map->size,
 			.offset = map->offset,
 			.prot = map->prot,
+			.flags = map->flags,
 		};
 	}
 	return 0;

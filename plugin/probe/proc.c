@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* /proc/PID/fd, maps and status, as far as KVM is in them. */
+/* /proc/PID/fd, maps, smaps and status, as far as KVM is in them. */
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "probe/proc.h"
+#include "state/vcpu.h"
 
 #define KVM_MISC_MAJOR 10
 #define KVM_MISC_MINOR 232
@@ -153,6 +154,74 @@ static int for_each_line(pid_t pid, const char *name, struct proc_scan *scan,
 		return failed(pid, name);
 	}
 	return 0;
+}
+
+/* VmFlags as Documentation/filesystems/proc.rst names them; 0: comes with protection, file and kernel. */
+static const struct {
+	char name[3];
+	uint32_t flag;
+} vm_flags[] = {
+	{ "rd", 0 },
+	{ "wr", 0 },
+	{ "ex", 0 },
+	{ "sh", 0 },
+	{ "mr", 0 },
+	{ "mw", 0 },
+	{ "me", 0 },
+	{ "ms", 0 },
+	{ "sd", 0 }, /* soft-dirty */
+	{ "lo", VCPU_MAP_LOCKED },
+	{ "lf", VCPU_MAP_ONFAULT },
+	{ "dc", VCPU_MAP_DONTFORK },
+	{ "dd", VCPU_MAP_DONTDUMP },
+	{ "sr", VCPU_MAP_SEQUENTIAL },
+	{ "rr", VCPU_MAP_RANDOM },
+	{ "hg", VCPU_MAP_HUGEPAGE },
+	{ "nh", VCPU_MAP_NOHUGEPAGE },
+	{ "nr", VCPU_MAP_NORESERVE },
+};
+#define NR_VM_FLAGS (sizeof(vm_flags) / sizeof(vm_flags[0]))
+
+static void scan_vm_flags(struct proc_map *map, const char *names)
+{
+	char name[4];
+	int used;
+
+	map->strange[0] = 0;
+	for (; sscanf(names, "%3s%n", name, &used) == 1; names += used) {
+		size_t i = 0;
+
+		while (i < NR_VM_FLAGS && strcmp(vm_flags[i].name, name))
+			i++;
+		if (i < NR_VM_FLAGS)
+			map->flags |= vm_flags[i].flag;
+		else if (!map->strange[0])
+			strcpy(map->strange, name);
+	}
+}
+
+/* A mapping's line as maps has it, then what is known of it. */
+static int scan_smap(struct proc_scan *scan, const char *line)
+{
+	uint64_t start, end;
+
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) == 2) {
+		scan->map_now = NULL;
+		for (size_t i = 0; i < scan->nr_maps; i++)
+			if (scan->maps[i].start == start && scan->maps[i].size == end - start)
+				scan->map_now = &scan->maps[i];
+	} else if (scan->map_now && !strncmp(line, "VmFlags:", 8)) {
+		scan_vm_flags(scan->map_now, line + 8);
+	}
+	return 0;
+}
+
+int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
+{
+	/* What smaps says nothing of stays strange. */
+	for (size_t i = 0; i < scan->nr_maps; i++)
+		strcpy(scan->maps[i].strange, "?");
+	return scan->nr_maps ? for_each_line(pid, "smaps", scan, scan_smap) : 0;
 }
 
 static int scan_status(struct proc_scan *scan, const char *line)

@@ -26,6 +26,8 @@ struct proc_map {
 	uint32_t prot;		      /* PROT_* */
 	int is_shared;
 	uint32_t vcpu_id;
+	uint32_t flags;	 /* VCPU_MAP_*, from proc_scan_map_flags() on */
+	char strange[4]; /* the first of its VmFlags that is none of these; "" */
 };
 
 struct proc_scan {
@@ -33,8 +35,9 @@ struct proc_scan {
 	size_t nr_fds;
 	struct proc_map *maps;
 	size_t nr_maps;
-	int max_fd; /* of all open ones, KVM's or not */
-	int vpid;   /* pid in the innermost namespace */
+	struct proc_map *map_now; /* whose lines of smaps are being read */
+	int max_fd;		  /* of all open ones, KVM's or not */
+	int vpid;		  /* pid in the innermost namespace */
 };
 
 /*
@@ -42,6 +45,11 @@ struct proc_scan {
  * errno, logged, but for -ESRCH: @pid has ended.
  */
 int proc_scan(pid_t pid, struct proc_scan *scan);
+/*
+ * Completes scan->maps by their flags. Apart from the rest, for the kernel walks the page tables of
+ * all of the process to tell them. As proc_scan().
+ */
+int proc_scan_map_flags(pid_t pid, struct proc_scan *scan);
 void proc_scan_free(struct proc_scan *scan);
 
 /* The id of thread @tid of @pid in its innermost pid namespace: what it has again after a restore. Or as above. */

@@ -207,8 +207,51 @@ static int map_vcpu(struct vm_state *vm, struct remote *remote, struct vcpu_stat
 	b.vcpu = vcpu->idx;
 	for (size_t i = 0; i < vcpu->nr_maps; i++)
 		batch_syscall(&b, "mmap", SYS_mmap, vcpu->maps[i].start, vcpu->maps[i].size,
-			      vcpu->maps[i].prot, MAP_SHARED | MAP_FIXED, vcpu->fd, vcpu->maps[i].offset)
+			      vcpu->maps[i].prot,
+			      MAP_SHARED | MAP_FIXED |
+				      (vcpu->maps[i].flags & VCPU_MAP_NORESERVE ? MAP_NORESERVE : 0),
+			      vcpu->fd, vcpu->maps[i].offset)
 			->detail = vcpu->maps[i].start;
+	ret = batch_run(&b);
+	batch_fini(&b);
+	return ret;
+}
+
+static const struct {
+	uint32_t flag;
+	int advice;
+} map_advice[] = {
+	{ VCPU_MAP_DONTFORK, MADV_DONTFORK },	  { VCPU_MAP_DONTDUMP, MADV_DONTDUMP },
+	{ VCPU_MAP_SEQUENTIAL, MADV_SEQUENTIAL }, { VCPU_MAP_RANDOM, MADV_RANDOM },
+	{ VCPU_MAP_HUGEPAGE, MADV_HUGEPAGE },	  { VCPU_MAP_NOHUGEPAGE, MADV_NOHUGEPAGE },
+};
+
+static void add_map_flags(struct batch *b, const struct vcpu_map *map)
+{
+	for (size_t i = 0; i < sizeof(map_advice) / sizeof(map_advice[0]); i++)
+		if (map->flags & map_advice[i].flag)
+			batch_syscall(b, "madvise", SYS_madvise, map->start, map->size, map_advice[i].advice,
+				      0, 0, 0)
+				->detail = map->start;
+	/* mlockall(MCL_FUTURE) locks the new mapping, though the old one may have been unlocked. */
+	if (map->flags & VCPU_MAP_LOCKED)
+		batch_syscall(b, "mlock2", SYS_mlock2, map->start, map->size,
+			      map->flags & VCPU_MAP_ONFAULT ? MLOCK_ONFAULT : 0, 0, 0, 0)
+			->detail = map->start;
+	else
+		batch_syscall(b, "munlock", SYS_munlock, map->start, map->size, 0, 0, 0, 0)->detail =
+			map->start;
+}
+
+/* What mmap() does not give a mapping. */
+static int set_map_flags(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
+{
+	struct batch b = BATCH(remote, vm->id, "flags of kvm_run mappings");
+	int ret;
+
+	b.vcpu = vcpu->idx;
+	for (size_t i = 0; i < vcpu->nr_maps; i++)
+		add_map_flags(&b, &vcpu->maps[i]);
 	ret = batch_run(&b);
 	batch_fini(&b);
 	return ret;
@@ -225,6 +268,11 @@ int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 		err = with_page(vm, remote, &vm->vcpus[i], allow_run);
 		ret = ret ?: err;
 	}
+	/* Last: one that fails, as mlock2() does when the limit was lowered, costs no vCPU its page. */
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		if (set_map_flags(vm, remote, &vm->vcpus[i]))
+			pr_err("vm %u: vcpu %zu: goes on, but its mapping of kvm_run has lost flags\n",
+			       vm->id, i);
 	return ret;
 }
 
@@ -334,5 +382,7 @@ int kvm_run_apply(struct vm_state *vm, struct remote *remote)
 
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
 		ret = map_vcpu(vm, remote, &vm->vcpus[i]);
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
+		ret = set_map_flags(vm, remote, &vm->vcpus[i]);
 	return ret;
 }

@@ -26,7 +26,7 @@ int kvm_run_swap_in(struct vm_state *vm, struct remote *remote);
 int kvm_run_replay(struct vm_state *vm, struct remote *remote);
 
 /* Restore, last: the page as the VMM left it, an answer to a pending exit among it, and
- * its mappings over the copies that CRIU restored. */
+ * its mappings, with their flags, over the copies that CRIU restored. */
 int kvm_run_apply(struct vm_state *vm, struct remote *remote);
 
 #endif

@@ -20,10 +20,23 @@ struct vcpu_reg {
 		uint8_t value[VCPU_REG_MAX]; /* kvm_reg_size(id) bytes, guest byte order as KVM gives them */
 };
 
-/* A mapping of the vCPU fd in the process that owns the VM, as /proc/PID/maps has it. */
+/* What a VMM can make of a mapping beyond its protection. In images: the values stay. */
+#define VCPU_MAP_LOCKED 0x001u	 /* mlock() */
+#define VCPU_MAP_ONFAULT 0x002u	 /* with LOCKED: mlock2(MLOCK_ONFAULT) */
+#define VCPU_MAP_DONTFORK 0x004u /* this and the next ones by madvise() */
+#define VCPU_MAP_DONTDUMP 0x008u
+#define VCPU_MAP_SEQUENTIAL 0x010u
+#define VCPU_MAP_RANDOM 0x020u
+#define VCPU_MAP_HUGEPAGE 0x040u
+#define VCPU_MAP_NOHUGEPAGE 0x080u
+#define VCPU_MAP_NORESERVE 0x100u /* of mmap() */
+#define VCPU_MAP_KNOWN_FLAGS 0x1ffu
+
+/* A mapping of the vCPU fd in the process that owns the VM, as /proc/PID/smaps has it. */
 struct vcpu_map {
 	uint64_t start, size, offset; /* bytes */
 	uint32_t prot;		      /* PROT_* */
+	uint32_t flags;		      /* VCPU_MAP_* */
 };
 
 /*

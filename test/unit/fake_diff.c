@@ -121,7 +121,7 @@ static const struct fake_map *same_map(const struct fake_kvm *kvm, const struct 
 		const struct fake_map *map = &kvm->maps[i];
 
 		if (map->start == like->start && map->size == like->size && map->offset == like->offset &&
-		    map->prot == like->prot && map->vcpu == like->vcpu)
+		    map->prot == like->prot && map->flags == like->flags && map->vcpu == like->vcpu)
 			return map;
 	}
 	return NULL;

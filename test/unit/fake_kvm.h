@@ -38,6 +38,7 @@ struct fake_fd {
 struct fake_map {
 	uint64_t start, size, offset; /* bytes */
 	int prot;
+	uint32_t flags; /* VCPU_MAP_* */
 	int vcpu;	/* whose pages; -1: anonymous */
 	uint8_t *bytes; /* of an anonymous one */
 };
@@ -105,6 +106,7 @@ struct fake_kvm {
 	struct fake_fd fds[FAKE_FDS];
 	struct fake_map maps[FAKE_MAPS];
 	size_t nr_maps;
+	bool lock_future; /* mlockall(MCL_FUTURE) */
 
 	char (*lines)[128]; /* the record */
 	size_t nr_lines;

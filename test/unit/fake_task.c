@@ -43,6 +43,14 @@ void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg
 		describe_mmap(kvm, arg, line);
 	else if (nr == SYS_munmap)
 		snprintf(line, FAKE_LINE, "task: munmap %#" PRIx64 ", %" PRIu64 " bytes", arg[0], arg[1]);
+	else if (nr == SYS_madvise)
+		snprintf(line, FAKE_LINE, "task: madvise %#" PRIx64 ", %" PRIu64 " bytes, advice %" PRIu64,
+			 arg[0], arg[1], arg[2]);
+	else if (nr == SYS_mlock2)
+		snprintf(line, FAKE_LINE, "task: mlock2 %#" PRIx64 ", %" PRIu64 " bytes, flags %" PRIu64,
+			 arg[0], arg[1], arg[2]);
+	else if (nr == SYS_munlock)
+		snprintf(line, FAKE_LINE, "task: munlock %#" PRIx64 ", %" PRIu64 " bytes", arg[0], arg[1]);
 	else if (nr == SYS_close)
 		snprintf(line, FAKE_LINE, "task: close %" PRIu64, arg[0]);
 	else
@@ -116,8 +124,41 @@ static int64_t do_mmap(struct fake_kvm *kvm, const uint64_t *arg)
 		for (start = ANYWHERE; fake_map_at(kvm, start, 1);)
 			start += 16 * FAKE_PAGE;
 	}
-	fake_map_add(kvm, start, arg[1], arg[2], vcpu, vcpu < 0 ? 0 : arg[5]);
+	fake_map_add(kvm, start, arg[1], arg[2], vcpu, vcpu < 0 ? 0 : arg[5])->flags =
+		(arg[3] & MAP_NORESERVE ? VCPU_MAP_NORESERVE : 0) | (kvm->lock_future ? VCPU_MAP_LOCKED : 0);
 	return start;
+}
+
+static struct fake_map *whole_map(struct fake_kvm *kvm, const uint64_t *arg)
+{
+	struct fake_map *map = fake_map_at(kvm, arg[0], arg[1]);
+
+	return map && map->start == arg[0] && map->size == arg[1] ? map : NULL;
+}
+
+static int64_t do_madvise(struct fake_kvm *kvm, const uint64_t *arg)
+{
+	static const uint32_t flags[] = {
+		[MADV_DONTFORK] = VCPU_MAP_DONTFORK,	 [MADV_DONTDUMP] = VCPU_MAP_DONTDUMP,
+		[MADV_SEQUENTIAL] = VCPU_MAP_SEQUENTIAL, [MADV_RANDOM] = VCPU_MAP_RANDOM,
+		[MADV_HUGEPAGE] = VCPU_MAP_HUGEPAGE,	 [MADV_NOHUGEPAGE] = VCPU_MAP_NOHUGEPAGE,
+	};
+	struct fake_map *map = whole_map(kvm, arg);
+
+	if (!map || arg[2] >= sizeof(flags) / sizeof(flags[0]) || !flags[arg[2]])
+		return -EINVAL;
+	map->flags |= flags[arg[2]];
+	return 0;
+}
+
+static int64_t do_lock(struct fake_kvm *kvm, const uint64_t *arg, uint32_t flags)
+{
+	struct fake_map *map = whole_map(kvm, arg);
+
+	if (!map)
+		return -ENOMEM;
+	map->flags = (map->flags & ~(VCPU_MAP_LOCKED | VCPU_MAP_ONFAULT)) | flags;
+	return 0;
 }
 
 int64_t fake_task_call(struct fake_kvm *kvm, long nr, const uint64_t *arg)
@@ -127,6 +168,12 @@ int64_t fake_task_call(struct fake_kvm *kvm, long nr, const uint64_t *arg)
 		return do_mmap(kvm, arg);
 	case SYS_munmap:
 		return remove_map(kvm, arg[0], arg[1]);
+	case SYS_madvise:
+		return do_madvise(kvm, arg);
+	case SYS_mlock2:
+		return do_lock(kvm, arg, VCPU_MAP_LOCKED | (arg[2] & MLOCK_ONFAULT ? VCPU_MAP_ONFAULT : 0));
+	case SYS_munlock:
+		return do_lock(kvm, arg, 0);
 	case SYS_close:
 		if (arg[0] >= FAKE_FDS || kvm->fds[arg[0]].kind == FAKE_CLOSED)
 			return -EBADF;

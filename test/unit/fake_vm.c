@@ -132,11 +132,24 @@ static void fill_vcpu(struct fake_kvm *kvm, size_t i)
 }
 
 /* Even ones have one mapping of both pages, odd ones one of each. */
+/* Of the flags each is in one of the first three. */
+static uint32_t map_flags(size_t i)
+{
+	static const uint32_t flags[] = {
+		VCPU_MAP_DONTFORK | VCPU_MAP_DONTDUMP | VCPU_MAP_SEQUENTIAL,
+		VCPU_MAP_LOCKED | VCPU_MAP_RANDOM | VCPU_MAP_HUGEPAGE,
+		VCPU_MAP_LOCKED | VCPU_MAP_ONFAULT | VCPU_MAP_NOHUGEPAGE | VCPU_MAP_NORESERVE,
+	};
+
+	return i < sizeof(flags) / sizeof(flags[0]) ? flags[i] : 0;
+}
+
 static void map_vcpu(struct fake_kvm *kvm, size_t i)
 {
 	uint64_t start = 0xffff80000000 + 0x10000 * i;
 
-	fake_map_add(kvm, start, (i % 2 ? 1 : 2) * FAKE_PAGE, PROT_READ | PROT_WRITE, i, 0);
+	fake_map_add(kvm, start, (i % 2 ? 1 : 2) * FAKE_PAGE, PROT_READ | PROT_WRITE, i, 0)->flags =
+		map_flags(i);
 	if (i % 2)
 		fake_map_add(kvm, start + 0x8000, FAKE_PAGE, PROT_READ, i, FAKE_PAGE);
 }
@@ -249,8 +262,8 @@ static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, s
 		const struct fake_map *map = &kvm->maps[m];
 
 		if (map->vcpu == (int)i)
-			vcpu->maps[vcpu->nr_maps++] =
-				(struct vcpu_map){ map->start, map->size, map->offset, map->prot };
+			vcpu->maps[vcpu->nr_maps++] = (struct vcpu_map){ map->start, map->size, map->offset,
+									 map->prot, map->flags };
 	}
 }
 

@@ -87,8 +87,8 @@ static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
 	vcpu->events.exception.serror_pending = i % 2;
 	vcpu->events.exception.serror_has_esr = 1;
 	vcpu->events.exception.serror_esr = i % 2 ? 0x1000000 + i : 0;
-	vcpu->maps[0] = (struct vcpu_map){ start, 2 * PAGE, 0, PROT_READ | PROT_WRITE };
-	vcpu->maps[1] = (struct vcpu_map){ start + 4 * PAGE, PAGE, PAGE, PROT_READ };
+	vcpu->maps[0] = (struct vcpu_map){ start, 2 * PAGE, 0, PROT_READ | PROT_WRITE, VCPU_MAP_DONTFORK };
+	vcpu->maps[1] = (struct vcpu_map){ start + 4 * PAGE, PAGE, PAGE, PROT_READ, 0 };
 	vcpu->nr_maps = 2;
 	fill_regs(vcpu);
 	fill_run(vcpu);
@@ -253,6 +253,7 @@ static const char *diff_vcpu(const struct vcpu_state *a, const struct vcpu_state
 		DIFF(maps[m].size);
 		DIFF(maps[m].offset);
 		DIFF(maps[m].prot);
+		DIFF(maps[m].flags);
 	}
 	DIFF(run_size);
 	DIFF_BYTES(run, a->run_size);

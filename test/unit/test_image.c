@@ -184,7 +184,7 @@ static void to_the_limits(struct vm_state *vm)
 	vcpu->run_size = VCPU_RUN_MAX;
 	vcpu->nr_maps = VCPU_MAX_MAPS;
 	for (size_t m = 0; m < VCPU_MAX_MAPS; m++)
-		vcpu->maps[m] = (struct vcpu_map){ (m + 1) * -VCPU_RUN_MAX, VCPU_RUN_MAX, 0, m % 4 };
+		vcpu->maps[m] = (struct vcpu_map){ (m + 1) * -VCPU_RUN_MAX, VCPU_RUN_MAX, 0, m % 4, VCPU_MAP_KNOWN_FLAGS };
 
 	vm->vgic->regions = resize(vm->vgic->regions, VGIC_MAX_REGIONS, sizeof(*vm->vgic->regions));
 	vm->vgic->nr_regions = VGIC_MAX_REGIONS;

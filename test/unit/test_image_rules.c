@@ -177,6 +177,8 @@ RULE(map_offset_overflow, BOTH,
      VCPU1->maps[1].offset = -4096ULL)
 RULE(map_prot, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80008000: prot 0x7 is not known",
      VCPU1->maps[0].prot = 7)
+RULE(map_flags, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80008000: flags 0x204 are not known",
+     VCPU1->maps[0].flags |= 0x200)
 RULE(map_overlap, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80001000 overlaps one of vCPU 0 of VM 1",
      VCPU1->maps[0].start = 0xffff80001000)
 RULE(map_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: mapping 0xffff80009000 overlaps one of vCPU 1 of VM 1",

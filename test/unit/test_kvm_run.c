@@ -176,6 +176,35 @@ static void a_page_that_cannot_be_put_back_does_not_stop_the_others(void **state
 	assert_others_put_back(*state, "vcpu 0: write page*");
 }
 
+/* What is mapped anew is locked then; the VMM's mappings were not. */
+static void mlockall_leaves_no_trace(void **state)
+{
+	struct swap *swap = *state;
+
+	swap->kvm->lock_future = true;
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), 0);
+	assert_as_before(swap, "out and in");
+}
+
+/* The limit was lowered since: the vCPUs go on, and the log says what they have lost. */
+static void a_lock_that_cannot_be_put_back_costs_no_page(void **state)
+{
+	struct swap *swap = *state;
+
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	swap->kvm->fail_like = "task: mlock2*";
+	swap->kvm->fail_times = 1;
+	swap->kvm->fail_errno = ENOMEM;
+	assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), 0);
+	assert_int_equal(log_errors(), 2);
+	for (size_t i = 0; i < swap->vm->nr_vcpus; i++)
+		assert_memory_equal(run_of(swap->kvm, i), run_of(swap->twin, i), FAKE_PAGE);
+	for (size_t m = 0; m < swap->twin->nr_maps; m++)
+		assert_int_equal(fake_map_at(swap->kvm, swap->twin->maps[m].start, 1)->vcpu,
+				 swap->twin->maps[m].vcpu);
+}
+
 /* Replay */
 
 struct replay {
@@ -412,6 +441,8 @@ int main(void)
 		cmocka_unit_test(a_swap_that_fails_half_way_is_undone),
 		SWAP(a_mapping_that_cannot_be_put_back_does_not_stop_the_others),
 		SWAP(a_page_that_cannot_be_put_back_does_not_stop_the_others),
+		SWAP(mlockall_leaves_no_trace),
+		SWAP(a_lock_that_cannot_be_put_back_costs_no_page),
 		cmocka_unit_test(the_answer_of_the_vmm_reaches_the_guest),
 		cmocka_unit_test(a_write_that_was_served_is_not_made_twice),
 		cmocka_unit_test(what_another_exit_left_is_not_taken_for_mmio),

@@ -253,6 +253,8 @@ static void nothing_but_the_replay_follows_the_barrier(void **state)
 		"vcpu ?: mmap*",
 		"vcpu ?: [rw]* page*",
 		"task: munmap*",
+		"task: madvise*",
+		"task: m*lock*",
 		"task: close*",
 	};
 	long barrier = fake_first(restored, "vcpu ?: KVM_SET_GUEST_DEBUG*");
@@ -309,7 +311,7 @@ static void the_vmm_finds_its_mappings_where_they_were(void **state)
 		"vcpu 2: mmap fd 68 shared fixed 0xffff80020000, 8192 bytes at +0, prot 3",
 		"vcpu 3: mmap fd 69 shared fixed 0xffff80030000, 4096 bytes at +0, prot 3",
 		"vcpu 3: mmap fd 69 shared fixed 0xffff80038000, 4096 bytes at +0x1000, prot 1",
-		"# fds kept aside",
+		"task: madvise 0xffff80000000, 8192 bytes, advice 10",
 		NULL,
 	};
 

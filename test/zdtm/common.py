@@ -113,6 +113,23 @@ def kvm_run_flags(pid):
     return re.findall(r'^(\S+) .*kvm-vcpu.*\n(?:(?!VmFlags).*\n)*VmFlags: (.*)', read(f'/proc/{pid}/smaps'), re.M)
 
 
+def kvm_maps(pid):
+    """Where vCPUs are mapped, and how: the inode is the host's."""
+    return re.findall(r'^(\S+ \S+ \S+) .*(kvm-vcpu.*)', read(f'/proc/{pid}/maps'), re.M)
+
+
+def is_kvm(link):
+    """Of a fd of KVM's."""
+    return link == '/dev/kvm' or link.startswith('anon_inode:kvm-')
+
+
+def kvm_parts(pid):
+    """What a restore must bring back of KVM in @pid and its descendants, in their order."""
+    return {i: {'mappings of KVM': kvm_maps(p), 'flags of kvm_run': kvm_run_flags(p),
+                'fds of KVM': {fd: x for fd, x in fd_table(p).items() if is_kvm(x[0])}}
+            for i, p in enumerate(tree(pid))}
+
+
 def thread_state(pid):
     """What being traced and having run somebody else's system calls could leave behind."""
     state = {}
@@ -197,7 +214,8 @@ class OddStats:
         self.counters = {}
         self.error = ''
         for p in tree(pid):
-            self.add(p)
+            if p == pid or is_alive(p):     # a child may be a zombie
+                self.add(p)
 
     def add(self, pid):
         with open(f'/proc/{pid}/mem', 'rb', buffering=0) as mem:

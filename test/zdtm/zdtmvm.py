@@ -105,13 +105,15 @@ def wait_gone(pid, seconds=30):
 class Vm:
     """One test process, across all its lives."""
 
+    wrap = []           # a command to start it under
+
     def __init__(self, name, options):
         self.name = name
         self.dir = os.path.join(WORK, f'{name}.{os.getpid()}.{random.getrandbits(32):x}')
         self.outfile = os.path.join(self.dir, name + '.out')
         pidfile = os.path.join(self.dir, name + '.pid')
         os.makedirs(self.dir)
-        command = [os.path.join(HERE, name), '--pidfile=' + pidfile, '--outfile=' + self.outfile] + options
+        command = [*self.wrap, os.path.join(HERE, name), '--pidfile=' + pidfile, '--outfile=' + self.outfile] + options
         if subprocess.run(command, cwd=self.dir, stdin=subprocess.DEVNULL).returncode:
             raise Failure(f'{name} does not start: {self.output()}')
         with open(pidfile) as f:

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import shutil
 
-from common import SmallVm, Unharmed, criu, criu_ok, finish
+from common import SmallVm, Unharmed, check_same, criu, criu_ok, finish, kvm_parts, require
 from zdtmvm import is_alive, wait_gone
 
 
@@ -23,6 +23,9 @@ class Lives:
     def __init__(self, name, args):
         self.args = args
         self.count = 0
+        # When it was dumped: what its processes have of KVM, and how many counters its VM has.
+        self.parts = {}
+        self.nr_counters = 0
         self.vm = self.start(name)
 
     def start(self, name):
@@ -39,16 +42,26 @@ class Lives:
         return criu('dump', images, '-t', str(self.vm.pid), *self.dump_options, *options, **more)
 
     def dump_ok(self, images, *options):
+        self.parts = kvm_parts(self.vm.pid)
+        self.nr_counters = len(self.vm.stats().counters)
         result = self.dump(images, *options)
         result.require(result.status == 0, f'criu dump failed with {result.status}')
         return result
 
     def restore_ok(self, images, *options):
-        return criu_ok('restore', images, '-d', *self.restore_options, *options)
+        result = criu_ok('restore', images, '-d', *self.restore_options, *options)
+        self.check_parts()
+        return result
+
+    def check_parts(self):
+        """What a restore has brought back is what was dumped."""
+        check_same(self.parts, kvm_parts(self.vm.pid))
 
     def goes_on(self):
         """From now on: every vCPU makes progress and has found nothing."""
-        self.vm.wait_moved(self.vm.stats())
+        stats = self.vm.stats()
+        require(len(stats.counters) == self.nr_counters, f'of {self.nr_counters} counters there are: {stats.counters}')
+        self.vm.wait_moved(stats)
 
     def failing_dump(self):
         """It fails after kvm_run was swapped out: nothing may be seen of it."""

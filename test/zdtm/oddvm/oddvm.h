@@ -78,6 +78,10 @@ bool odd_goes_on(struct odd_vm *vm);
 /* Ends the vCPUs' threads. Whether all was well up to the end. */
 bool odd_stop(struct odd_vm *vm);
 
+/* Over a UNIX socket. */
+int odd_send_fd(int to, int fd);
+int odd_receive_fd(int from);
+
 /*
  * What a VM, or its process, can have that a dump does not carry. The hooks are
  * called at their times and answer 0, or -1 with errno set; a hook that finds that

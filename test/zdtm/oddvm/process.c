@@ -54,6 +54,20 @@ static int many_maps(struct odd_vm *vm)
 	return 0;
 }
 
+#ifndef SYS_mseal
+#define SYS_mseal	462
+#endif
+
+/* It can neither be replaced by a copy nor be put back. */
+static int sealed_map(struct odd_vm *vm)
+{
+	if (!syscall(SYS_mseal, vm->vcpu[1].run, vm->run_size, 0))
+		return 0;
+	if (errno == ENOSYS)
+		odd_lacking("mseal()");
+	return -1;
+}
+
 static int only_kvm(struct odd_vm *vm)
 {
 	/* The VM's own set-up was left out. */
@@ -166,42 +180,10 @@ static int second_process(struct odd_vm *vm)
 	return ret ? ret : odd_build(vm, oddity_find("none"));
 }
 
-static void send_fd(int to, int fd)
-{
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { .head = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
-	struct iovec iov = { .iov_base = "", .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-
-	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-	if (sendmsg(to, &msg, 0) != 1)
-		_exit(1);
-}
-
-static int receive_fd(int from)
-{
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control;
-	char c;
-	struct iovec iov = { .iov_base = &c, .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-	int fd;
-
-	if (recvmsg(from, &msg, MSG_CMSG_CLOEXEC) != 1 || msg.msg_controllen < sizeof(control.head))
-		return -1;
-	memcpy(&fd, CMSG_DATA(&control.head), sizeof(fd));
-	return fd;
-}
-
 static void send_vm(const struct odd_vm *vm, int fd)
 {
-	send_fd(fd, vm->vm_fd);
+	if (odd_send_fd(fd, vm->vm_fd))
+		_exit(1);
 }
 
 /* The child owns the VM, the parent holds its fd too. */
@@ -216,7 +198,7 @@ static int child_owns(struct odd_vm *vm)
 		child_with_vm(vm, pair[1], send_vm);
 	}
 	close(pair[1]);
-	fd = child < 0 ? -1 : receive_fd(pair[0]);
+	fd = child < 0 ? -1 : odd_receive_fd(pair[0]);
 	close(pair[0]);
 	return fd < 0 ? -1 : 0;
 }
@@ -246,8 +228,7 @@ static int in_flight(struct odd_vm *vm)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return -1;
-	send_fd(pair[0], vm->vm_fd);
-	return 0;
+	return odd_send_fd(pair[0], vm->vm_fd);
 }
 
 const struct oddity process_oddities[] = {
@@ -256,6 +237,7 @@ const struct oddity process_oddities[] = {
 	{ "dark-map", .built = dark_map },
 	{ "long-map", .built = long_map },
 	{ "many-maps", .built = many_maps },
+	{ "sealed-map", .built = sealed_map },
 	{ "only-kvm", .leave_out = ODD_VM, .running = only_kvm, .after = kvm_answers },
 	{ "inherited-fds", .running = inherited_fds },
 	{ "inherited-map", .running = inherited_map },
