@@ -147,6 +147,21 @@ def criu_fails(what):
     restore_fails(what, {'CRIU_FAULT': '6'}, r'Error \(criu/')
 
 
+def late_hook_is_not_called():
+    """CRIU lets the tasks run and asks nobody: no vCPU can, and criu does not say that all is well."""
+    d = dumped()
+    before = processes()
+    with GuestEntries() as entries:
+        result = criu('restore', d.images, '-d', env={'KVM_VGIC_FAULT': 'late-hook'})
+        time.sleep(1)
+        entered = entries.threads()
+    d.vm.kill()
+    result.require(result.status == 1, f'criu ended with {result.status}')
+    result.require(any('the late hook was not called' in x for x in result.errors), 'no error says so')
+    check_entries(d, result, entered)
+    require(not left_of(before), f'tasks left: {sorted(left_of(before))}')
+
+
 def steps_are_known():
     """The list above is the plan: a step that it lacks would not be made to fail."""
     d = dumped()
@@ -170,10 +185,12 @@ def good_restore_shows():
     d = dumped()
     before = processes()
     with GuestEntries() as entries:
-        result = criu_ok('restore', d.images, '-d')
-        d.vm.wait_moved(d.vm.stats())
-        left = left_of(before, 0)
-        d.vm.kill()
+        try:
+            result = criu_ok('restore', d.images, '-d')
+            d.vm.wait_moved(d.vm.stats())
+            left = left_of(before, 0)
+        finally:
+            d.vm.kill()         # the other cases are to find nothing of it
         entered = entries.threads()
     require(left == {d.vm.pid}, f'the tasks seen are {sorted(left)}, not {d.vm.pid}')
     try:
@@ -209,6 +226,13 @@ def is_a_new_vm():
     """The old one is gone before, and the new one has no past but its replays."""
     d = dumped()
     require(not os.path.exists(f'/proc/{d.owner}') and not kvm_folders(d.owner), 'the old VM is still there')
+    try:
+        check_new_vm(d)
+    finally:
+        d.vm.kill()
+
+
+def check_new_vm(d):
     with GuestEntries() as entries:
         result = criu_ok('restore', d.images, '-d', '--leave-stopped')
         new = {x: statistic(d.owner, x) for x in ('exits', 'mmio_exit_user')}
@@ -219,7 +243,6 @@ def is_a_new_vm():
     os.kill(d.owner, signal.SIGCONT)
     d.vm.wait_moved(d.vm.stats())
     require(statistic(d.owner, 'mmio_exit_user') > new['mmio_exit_user'], 'a VM that runs is not seen to')
-    d.vm.kill()
 
 
 # Damaged images
@@ -358,6 +381,7 @@ def cases():
     yield 'control-trace-shows-a-restore', 'main', trace_shows_a_restore, ()
     yield 'restore-is-a-new-vm', 'main', is_a_new_vm, ()
     yield from failures_of('one', 'restore-fails-')
+    yield 'restore-late-hook-not-called', 'main', late_hook_is_not_called, ()
     for name in FILES:
         yield f'image-changed-{name}', 'main', one_byte, (name,)
         yield f'image-truncated-{name}', 'main', truncated, (name,)
