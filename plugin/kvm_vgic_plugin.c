@@ -404,7 +404,8 @@ static void end_restore(int ret)
 	memset(&restore, 0, sizeof(restore));
 	if (ret || !missing)
 		return;
-	pr_err("%zu VMs were not restored, for the late hook was not called for them: their vCPUs cannot run: "
+	pr_err("%zu VMs were not restored, for the late hook was not called for them: their vCPUs cannot "
+	       "run: "
 	       "end their processes, and restore without other plugins\n",
 	       missing);
 	exit(EXIT_FAILURE);
