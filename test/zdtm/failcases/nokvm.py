@@ -9,7 +9,7 @@ import sys
 import time
 
 from common import Skip, bpf_ids, check_nothing_left, criu, criu_ok, require, work_dir
-from restores import running_tests
+from restores import left_of, processes
 
 THREADS = '''
 import sys, threading, time
@@ -100,13 +100,12 @@ def restore_vm(share):
     with open(kept + '.path') as f:
         folder = f.read()
     shutil.copytree(kept, folder)
-    images, bpf = os.path.join(folder, 'images'), bpf_ids()
+    images, bpf, before = os.path.join(folder, 'images'), bpf_ids(), processes()
     result = criu('restore', images, '-d')
     result.require(result.status != 0, 'the restore succeeded')
     result.require(len(result.errors) == 1, f'{len(result.errors)} error lines of the plugin, one expected')
     result.require('/dev/kvm: No such file or directory' in result.errors[0], 'the error does not name /dev/kvm')
-    time.sleep(0.5)
-    require(not running_tests(), f'tasks left: {running_tests()}')
+    require(not left_of(before), f'tasks left: {left_of(before)}')
     check_nothing_left(images, bpf)
     shutil.rmtree(folder)
 

@@ -5,13 +5,22 @@ import glob
 import os
 import re
 import shutil
+import signal
 import time
 
-from common import bpf_ids, check_nothing_left, criu, criu_ok, discard, finish, require
-from zdtmvm import Vm, wait_gone
+from common import SmallVm, bpf_ids, check_nothing_left, criu, criu_ok, discard, finish, read, require
+from zdtmvm import Failure, Vm, wait_gone
 
-TEST = 'kvm_vgic_v3'
 TRACE = '/sys/kernel/tracing/instances/kvm_vgic'
+DEBUGFS = '/sys/kernel/debug/kvm'
+BUFFER_KB = 4096        # of the trace, per CPU: a guest is entered some thousand times in a second
+
+# What is dumped and restored here, and how it is started.
+VMS = {
+    'one': lambda: Vm('kvm_vgic_v3', ['--vcpus=2']),
+    'tree-root': lambda: SmallVm('kvm_tree', ['--children=39']),
+    'tree-child': lambda: SmallVm('kvm_tree', ['--children=39', '--vm_child=20']),
+}
 
 # Of plan_restore in plugin/plan.c; restore-steps-are-known compares them with what a restore says it does.
 STEPS = [
@@ -25,41 +34,51 @@ FILES = ['kvm-vm.img', 'kvm-vcpu-1.img', 'kvm-vcpu-events-1.img', 'kvm-vgic-1.im
 class Dumped:
     """A VM that was dumped twice: first with --leave-running, for images that are almost the right ones."""
 
-    def __init__(self):
-        self.vm = Vm(TEST, ['--vcpus=2'])
+    def __init__(self, what='one'):
+        self.vm = VMS[what]()
         self.images = os.path.join(self.vm.dir, 'images')
         self.other = os.path.join(self.vm.dir, 'other')
         os.mkdir(self.images)
         os.mkdir(self.other)
         self.vm.wait_moved(self.vm.stats())
         criu_ok('dump', self.other, '-t', str(self.vm.pid), '-R')
-        criu_ok('dump', self.images, '-t', str(self.vm.pid))
+        result = criu_ok('dump', self.images, '-t', str(self.vm.pid))
+        self.owner = int(re.search(r'vm 1 of pid (\d+): \d+ vCPUs', result.log)[1])
         wait_gone(self.vm.pid)
 
 
-kept = []       # one Dumped, for all cases here: what a failed restore leaves behind would show in the next
+kept = {}       # by name, for all cases here: what a failed restore leaves behind would show in the next
 
 
-def dumped():
-    if not kept:
-        kept.append(Dumped())
-    return kept[0]
+def dumped(what='one'):
+    if what not in kept:
+        kept[what] = Dumped(what)
+    return kept[what]
 
 
 def clean_up():
     while kept:
-        discard(kept.pop().vm)
+        discard(kept.popitem()[1].vm)
 
 
-def running_tests():
-    found = []
+def processes():
+    """All but the kernel's threads, by whatever name: a task of a restore bears criu's until late."""
+    found = set()
     for link in glob.glob('/proc/[0-9]*/exe'):
         try:
-            if os.path.basename(os.readlink(link)) == TEST:
-                found.append(int(link.split('/')[2]))
+            os.readlink(link)
+            found.add(int(link.split('/')[2]))
         except OSError:
-            pass
+            pass            # a thread of the kernel, a zombie, or gone
     return found
+
+
+def left_of(before, seconds=10):
+    """What has come since @before and does not go."""
+    end = time.monotonic() + seconds
+    while processes() - before and time.monotonic() < end:
+        time.sleep(0.02)
+    return processes() - before
 
 
 class GuestEntries:
@@ -67,54 +86,80 @@ class GuestEntries:
 
     def __enter__(self):
         os.makedirs(TRACE, exist_ok=True)
-        self.switch(1)
+        self.write('buffer_size_kb', BUFFER_KB)
+        self.write('events/kvm/kvm_entry/enable', 1)
         return self
 
     @staticmethod
-    def switch(on):
-        with open(TRACE + '/events/kvm/kvm_entry/enable', 'w') as f:
-            f.write(str(on))
+    def write(name, value):
+        with open(os.path.join(TRACE, name), 'w') as f:
+            f.write(str(value))
 
     def threads(self):
-        with open(TRACE + '/trace') as f:
-            return [int(x) for x in re.findall(r'^.*-(\d+)\s+\[\d+\].*kvm_entry', f.read(), re.M)]
+        """The thread of each entry. An event that was lost would be one that nobody asked after."""
+        self.write('events/kvm/kvm_entry/enable', 0)
+        for path in glob.glob(TRACE + '/per_cpu/cpu*/stats'):
+            lost = re.findall(r'^(?:overrun|commit overrun|dropped events): [1-9].*', read(path), re.M)
+            require(not lost, f'the trace has lost events: {path}: {lost}')
+        return [int(x) for x in re.findall(r'^.*-(\d+)\s+\[\d+\].*kvm_entry', read(TRACE + '/trace'), re.M)]
 
     def __exit__(self, *args):
-        self.switch(0)
+        self.write('events/kvm/kvm_entry/enable', 0)
         os.rmdir(TRACE)
 
 
-def restore_fails(env, says):
-    """No task is left; no vCPU has run, but for a replay, which is the leader's."""
-    d = dumped()
-    bpf = bpf_ids()
+def replays(result):
+    return len(re.findall(r'pending \w+ at \S+ replayed', result.log))
+
+
+def check_entries(d, result, entered):
+    """No vCPU has run, but for a replay, which is the leader's."""
+    wrong = {t for t in entered if t != d.owner or not replays(result)}
+    result.require(not wrong, f'the guest was entered by threads {sorted(wrong)}, with {replays(result)} replays')
+
+
+def restore_fails(what, env, says):
+    """No task is left, and nothing has run."""
+    d = dumped(what)
+    bpf, before = bpf_ids(), processes()
     with GuestEntries() as entries:
         result = criu('restore', d.images, '-d', env=env)
-        end = time.monotonic() + 10
-        while running_tests() and time.monotonic() < end:
-            time.sleep(0.02)
+        left = left_of(before)
         entered = entries.threads()
-    left = running_tests()
     result.require(result.status != 0, 'the restore succeeded')
-    result.require(not left, f'tasks left: {left}')
+    result.require(not left, f'tasks left: {sorted(left)}')
     result.require(re.search(says, result.log), f'the log does not say "{says}"')
-    replays = len(re.findall(r'pending \w+ at \S+ replayed', result.log))
-    wrong = [t for t in entered if t != d.vm.pid or not replays]
-    result.require(not wrong, f'the guest was entered by threads {sorted(set(wrong))}, with {replays} replays')
+    check_entries(d, result, entered)
     check_nothing_left(d.images, bpf)
 
 
-def step_fails(step):
-    restore_fails({'KVM_VGIC_FAULT': step}, rf'vm 1: step \d+ of \d+, {re.escape(step)}: failed: .* \(errno 5\)')
+def step_fails(what, step):
+    restore_fails(what, {'KVM_VGIC_FAULT': step},
+                  rf'vm 1: step \d+ of \d+, {re.escape(step)}: failed: .* \(errno 5\)')
 
 
-def creation_fails():
-    restore_fails({'KVM_VGIC_FAULT': 'create'}, 'fault injected: create')
+def creation_fails(what):
+    restore_fails(what, {'KVM_VGIC_FAULT': 'create'}, 'fault injected: create')
 
 
-def criu_fails():
+def criu_fails(what):
     """CRIU's own fault 6: after all tasks were restored, before the late hook."""
-    restore_fails({'CRIU_FAULT': '6'}, r'Error \(criu/')
+    restore_fails(what, {'CRIU_FAULT': '6'}, r'Error \(criu/')
+
+
+def late_hook_is_not_called():
+    """CRIU lets the tasks run and asks nobody: no vCPU can, and criu does not say that all is well."""
+    d = dumped()
+    before = processes()
+    with GuestEntries() as entries:
+        result = criu('restore', d.images, '-d', env={'KVM_VGIC_FAULT': 'late-hook'})
+        time.sleep(1)
+        entered = entries.threads()
+    d.vm.kill()
+    result.require(result.status == 1, f'criu ended with {result.status}')
+    result.require(any('the late hook was not called' in x for x in result.errors), 'no error says so')
+    check_entries(d, result, entered)
+    require(not left_of(before), f'tasks left: {sorted(left_of(before))}')
 
 
 def steps_are_known():
@@ -126,12 +171,78 @@ def steps_are_known():
     result.require(all(int(x[1]) == len(STEPS) for x in said), f'there are {said[0][1]} steps')
 
 
-def works_at_last():
-    d = dumped()
+def works_at_last(what):
+    d = dumped(what)
     criu_ok('restore', d.images, '-d')
     d.vm.wait_moved(d.vm.stats())
     finish(d.vm)
-    clean_up()
+    discard(kept.pop(what).vm)
+
+
+# The instruments: they see a restore that is good.
+
+def good_restore_shows():
+    d = dumped()
+    before = processes()
+    with GuestEntries() as entries:
+        try:
+            result = criu_ok('restore', d.images, '-d')
+            d.vm.wait_moved(d.vm.stats())
+            left = left_of(before, 0)
+        finally:
+            d.vm.kill()         # the other cases are to find nothing of it
+        entered = entries.threads()
+    require(left == {d.vm.pid}, f'the tasks seen are {sorted(left)}, not {d.vm.pid}')
+    try:
+        check_entries(d, result, entered)
+    except Failure:
+        return
+    raise Failure(f'a guest that ran was not seen to: {len(entered)} entries')
+
+
+def trace_shows_a_restore():
+    """All that images are refused before. (A restore under strace fails: CRIU is not the tracer of its tasks.)"""
+    d = dumped()
+    before = processes()
+    result, seen = traced_restore(d.images)
+    touched = {x.split(':')[0] for x in all_touched(seen)}
+    result.require(touched == TOUCHES, f'strace has shown {sorted(touched)} of {sorted(TOUCHES)}')
+    result.require(result.status == 0 or not left_of(before), 'a task was left')
+
+
+# It is a new VM.
+
+def kvm_folders(pid):
+    return glob.glob(f'{DEBUGFS}/{pid}-*')
+
+
+def statistic(pid, name):
+    folders = kvm_folders(pid)
+    require(len(folders) == 1, f'the VMs of pid {pid} in {DEBUGFS} are {folders}')
+    return int(read(os.path.join(folders[0], name)))
+
+
+def is_a_new_vm():
+    """The old one is gone before, and the new one has no past but its replays."""
+    d = dumped()
+    require(not os.path.exists(f'/proc/{d.owner}') and not kvm_folders(d.owner), 'the old VM is still there')
+    try:
+        check_new_vm(d)
+    finally:
+        d.vm.kill()
+
+
+def check_new_vm(d):
+    with GuestEntries() as entries:
+        result = criu_ok('restore', d.images, '-d', '--leave-stopped')
+        new = {x: statistic(d.owner, x) for x in ('exits', 'mmio_exit_user')}
+        entered = entries.threads()
+    result.require(new['mmio_exit_user'] == replays(result), f'{new}, with {replays(result)} replays')
+    result.require(new['exits'] <= len(entered), f'{new}, with {len(entered)} entries')
+    check_entries(d, result, entered)
+    os.kill(d.owner, signal.SIGCONT)
+    d.vm.wait_moved(d.vm.stats())
+    require(statistic(d.owner, 'mmio_exit_user') > new['mmio_exit_user'], 'a VM that runs is not seen to')
 
 
 # Damaged images
@@ -168,30 +279,40 @@ def calls(trace):
         return re.findall(r'^\d+\s+(\w+)\((.*)', f.read(), re.M)
 
 
-def untouched(seen):
-    """Neither KVM nor a task has been touched: None, or what was."""
+TOUCHES = {'opened /dev/kvm', 'a KVM ioctl', 'a task'}
+
+
+def all_touched(seen):
+    """What of KVM and of tasks was touched, each as one of TOUCHES, a colon, and the call."""
+    touched = []
     for name, rest in seen:
         if name == 'openat' and '/dev/kvm' in rest:
-            return 'opened /dev/kvm'
+            touched.append('opened /dev/kvm:')
         if name == 'ioctl' and int(rest.split(',')[1], 0) >> 8 & 0xff == 0xae:
-            return f'a KVM ioctl: {rest}'
+            touched.append(f'a KVM ioctl: {rest}')
         # CRIU tries ptrace out on a process of its own at each start: no task is made with this flag.
         if name in ('clone', 'clone3', 'fork', 'vfork') and 'CLONE_UNTRACED' not in rest:
-            return f'{name}({rest}'
-    return None
+            touched.append(f'a task: {name}({rest}')
+    return touched
+
+
+def traced_restore(images):
+    trace = os.path.join(dumped().vm.dir, 'strace')
+    wrap = ['strace', '--seccomp-bpf', '-f', '-qq', '-o', trace, '-e', 'trace=openat,ioctl,clone,clone3,fork,vfork',
+            '-e', 'raw=ioctl']
+    result = criu('restore', images, '-d', wrap=wrap)
+    return result, calls(trace)
 
 
 def check_refused(name, images, damage):
-    trace = os.path.join(dumped().vm.dir, 'strace')
-    wrap = ['strace', '-f', '-qq', '-o', trace, '-e', 'trace=openat,ioctl,clone,clone3,fork,vfork', '-e', 'raw=ioctl']
-    result = criu('restore', images, '-d', wrap=wrap)
-    seen = calls(trace)
+    before = processes()
+    result, seen = traced_restore(images)
     result.require(result.status != 0, f'{damage}: the restore succeeded')
     result.require(any(name in x for x in result.errors), f'{damage}: no error of the plugin names {name}')
     result.require(seen, 'strace saw nothing')
-    touched = untouched(seen)
-    result.require(not touched, f'{damage}: {touched}')
-    require(not running_tests(), f'{damage}: a task was left')
+    touched = all_touched(seen)
+    result.require(not touched, f'{damage}: {touched[:1]}')
+    require(not left_of(before), f'{damage}: a task was left')
 
 
 def flipped(data, at):
@@ -247,15 +368,26 @@ def keep_images(folder):
         discard(d.vm)
 
 
+def failures_of(what, prefix):
+    yield prefix + 'create', 'main', creation_fails, (what,)
+    for step in STEPS:
+        yield prefix + step.replace(' ', '-'), 'main', step_fails, (what, step)
+    yield prefix + 'in-criu', 'main', criu_fails, (what,)
+
+
 def cases():
     yield 'restore-steps-are-known', 'main', steps_are_known, ()
-    yield 'restore-fails-create', 'main', creation_fails, ()
-    for step in STEPS:
-        yield 'restore-fails-' + step.replace(' ', '-'), 'main', step_fails, (step,)
-    yield 'restore-fails-in-criu', 'main', criu_fails, ()
+    yield 'control-good-restore-shows', 'main', good_restore_shows, ()
+    yield 'control-trace-shows-a-restore', 'main', trace_shows_a_restore, ()
+    yield 'restore-is-a-new-vm', 'main', is_a_new_vm, ()
+    yield from failures_of('one', 'restore-fails-')
+    yield 'restore-late-hook-not-called', 'main', late_hook_is_not_called, ()
     for name in FILES:
         yield f'image-changed-{name}', 'main', one_byte, (name,)
         yield f'image-truncated-{name}', 'main', truncated, (name,)
         yield f'image-missing-{name}', 'main', missing, (name,)
         yield f'image-of-another-dump-{name}', 'main', of_another_dump, (name,)
-    yield 'restore-after-failures', 'main', works_at_last, ()
+    yield 'restore-after-failures', 'main', works_at_last, ('one',)
+    for what in ('tree-root', 'tree-child'):
+        yield from failures_of(what, f'restore-of-{what}-fails-')
+        yield f'restore-of-{what}-after-failures', 'main', works_at_last, (what,)

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whoever ends criu in the middle of a dump does not end the VM."""
+
+import collections
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import lives
+from common import Result, Unharmed, criu, discard, finish, read, require
+from zdtmvm import Failure, is_alive, wait_gone
+
+GENTLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
+ALL = GENTLE + [signal.SIGKILL]
+TIMEOUT = 60            # seconds for criu to end
+NR_RANDOM = 6           # moments for each kind of signal
+
+# What dump.log says at the moment, and a name for it.
+MOMENTS = {
+    'begin': 'Dumping processes',
+    'probe is loaded': "`kvm_vgic_plugin' hook 10 ",
+    'tasks are seized': 'Seized task',
+    'VM is read': 'step 3 of',
+    'VM was read': 'step 8 of',
+    'kvm_run is swapped': 'memslots saved',
+    'mappings are read': 'Collecting mappings',
+    'parasite is in': 'switched to daemon mode',
+    'fds are dumped': "`kvm_vgic_plugin' hook 2 ",
+    'pages are dumped': 'Dumping pages',
+    'threads are dumped': 'Dumping core for thread',
+    'inventory is written': 'Writing image inventory',
+    'scripts are run': 'Running post-dump scripts',
+    'kvm_run is back': 'kvm_run put back',
+}
+
+# CRIU runs code of its own in the task from the first of each pair to the second. A task that it leaves there
+# ends by SIGTRAP, with a VM or without (compel's syscalls end in a breakpoint). Between the pairs its parasite
+# serves a socket, and gives the task back when the other end is gone.
+PARASITE = [('Parasite syscall_ip', 'switched to daemon mode'), ('Waiting for', 'Dumping mm')]
+REFUSAL = 'a criu that was killed has left it so'
+SWEEP = 10              # of criu's ptrace calls: SIGKILL before each of so many
+
+
+def default_signals():
+    """In criu, before it is executed: who started the test may ignore or block them."""
+    for sig in GENTLE:
+        signal.signal(sig, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)
+
+
+class AtLine:
+    """When the log has said @line."""
+
+    def __init__(self, name):
+        self.name = name
+        self.line = MOMENTS[name]
+
+    def wait(self, process, log):
+        while process.poll() is None:
+            if os.path.exists(log) and self.line in read(log):
+                return
+
+
+class After:
+    """A time after the start."""
+
+    def __init__(self, seconds):
+        self.name = f'{seconds:.4f} s'
+        self.seconds = seconds
+
+    def wait(self, process, log):
+        time.sleep(self.seconds)
+
+
+class AtPtrace:
+    """Before criu's ptrace call number @nr: strace sends the signal itself, which is SIGKILL.
+
+    Not with --seccomp-bpf: the kernel takes no signal from a tracer at the stop which that makes.
+    """
+
+    def __init__(self, nr, out):
+        self.name = f'ptrace call {nr}'
+        self.wrap = ['strace', '-f', '-qq', '-o', out, '-e', 'trace=ptrace',
+                     '-e', f'inject=ptrace:signal=KILL:when={nr}']
+
+    def wait(self, process, log):
+        process.wait(TIMEOUT)
+
+
+def interrupted(pid, images, sig, moment):
+    """criu dump, and @sig for it at @moment. The log ends where a SIGKILL has ended criu."""
+    log = os.path.join(images, 'dump.log')
+    command = [*getattr(moment, 'wrap', ()), 'criu', 'dump', '-D', images, '-o', log, '-v4', '-t', str(pid)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          preexec_fn=default_signals) as process:
+        try:
+            moment.wait(process, log)
+            process.send_signal(sig)
+            process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired as e:
+            process.kill()
+            raise Failure(f'criu does not end by {sig.name} at "{moment.name}"') from e
+    return Result(process.returncode, read(log) if os.path.exists(log) else '', '')
+
+
+def last_line(result):
+    lines = [x for x in result.log.splitlines() if x.strip()]
+    return re.sub(r'^\(\S+\)\s*', '', lines[-1]) if lines else ''
+
+
+def in_parasite(log):
+    return any(log.rfind(begin) > log.rfind(end) for begin, end in PARASITE)
+
+
+def counters(vm):
+    stats = vm.stats()
+    stats.check()
+    return stats
+
+
+def stands(vm):
+    """No vCPU makes any progress, for as long as it takes to tell."""
+    old = counters(vm)
+    time.sleep(1)
+    return len(counters(vm).not_moved_since(old)) == len(old.counters)
+
+
+def count_ptrace(trace):
+    return len(re.findall(r'^\d+\s+ptrace\(', read(trace), re.M))
+
+
+class Lives(lives.Lives):
+
+    def __init__(self, name, args):
+        super().__init__(name, args)
+        self.name = name
+        self.rng = random.Random(args.seed)
+        self.span = 1           # seconds that a dump takes
+        self.nr_ptrace = 0      # calls that it makes
+        self.states = collections.Counter()     # that a SIGKILL left VMs in
+
+    def trace(self):
+        return os.path.join(self.vm.dir, 'strace')
+
+    def measure(self):
+        """A whole dump: that every moment can be told, and how long it takes."""
+        images = self.images()
+        start = time.monotonic()
+        result = self.dump_ok(images, '-R')
+        self.span = time.monotonic() - start
+        missing = [x for x in MOMENTS.values() if x not in result.log]
+        result.require(not missing, f'a dump does not say: {missing}')
+        shutil.rmtree(images)
+
+    def measure_ptrace(self):
+        images = self.images()
+        wrap = ['strace', '--seccomp-bpf', '-f', '-qq', '-o', self.trace(), '-e', 'trace=ptrace']
+        result = self.dump(images, '-R', wrap=wrap)
+        result.require(result.status == 0, f'criu dump failed under strace with {result.status}')
+        self.nr_ptrace = count_ptrace(self.trace())
+        require(self.nr_ptrace > 50, f'strace has seen {self.nr_ptrace} ptrace calls of a dump')
+        shutil.rmtree(images)
+
+    def random_moments(self):
+        return [After(self.rng.uniform(0, self.span)) for _ in range(NR_RANDOM)]
+
+    def gentle(self):
+        """Each signal where it could do most harm; one at each of the other moments."""
+        for sig in GENTLE:
+            self.end_gently(sig, AtLine('kvm_run is swapped'))
+        for moment in [AtLine(x) for x in MOMENTS] + self.random_moments():
+            self.end_gently(self.rng.choice(GENTLE), moment)
+
+    def end_gently(self, sig, moment):
+        """The dump is given up and the VM is whole; or it was complete, and there are images of it."""
+        images = self.images()
+        unharmed = Unharmed(self.vm)
+        result = interrupted(self.vm.pid, images, sig, moment)
+        try:
+            require(result.status in (0, 1, -sig), 'not by itself nor by the signal')
+            if result.status and is_alive(self.vm.pid):
+                unharmed.check(images)
+            else:
+                self.complete(self.vm, images, result)
+        except Failure as e:
+            result.fail(f'{sig.name} at "{moment.name}": criu ended with {result.status} after '
+                        f'"{last_line(result)}": {e}')
+        shutil.rmtree(images)
+
+    def complete(self, vm, images, result):
+        """The signal came when all was dumped."""
+        require('kvm_run put back' in result.log, 'the VM has ended')
+        wait_gone(vm.pid)
+        self.restore_ok(images)
+        vm.wait_moved(vm.stats())
+
+    def killed(self):
+        """All moments, whatever became of the VMs before: they say together what is wrong."""
+        calls = range(1, self.nr_ptrace + 1)
+        moments = [AtLine(x) for x in MOMENTS] + self.random_moments()
+        moments += [AtPtrace(x, self.trace()) for x in sorted(self.rng.sample(calls, min(SWEEP, len(calls))))]
+        wrong = [x for x in map(self.end_by_kill, moments) if x]
+        print('  VMs that criu left by SIGKILL: ' + ', '.join(f'{n} {x}' for x, n in sorted(self.states.items())))
+        require(not wrong, f'{len(wrong)} of {len(moments)} SIGKILLs: ' + '; '.join(wrong))
+        require(self.states['stands'] and self.states['goes on'], 'no VM stood, or none went on')
+
+    def end_by_kill(self, moment):
+        """What is wrong afterwards, or nothing."""
+        vm = self.start(self.name)
+        try:
+            images = os.path.join(vm.dir, 'images')
+            os.mkdir(images)
+            unharmed = Unharmed(vm)
+            result = interrupted(vm.pid, images, signal.SIGKILL, moment)
+            try:
+                self.states[self.after_kill(vm, images, unharmed, result)] += 1
+            except (Failure, OSError) as e:
+                return f'at "{moment.name}", after "{last_line(result)}": {e}'
+        finally:
+            discard(vm)
+        return None
+
+    def after_kill(self, vm, images, unharmed, result):
+        """The VM goes on; or all of it stands, and is refused from then on."""
+        if not is_alive(vm.pid) and not in_parasite(result.log):
+            self.complete(vm, images, result)
+            return 'dumped'
+        try:
+            if stands(vm):
+                self.refused(vm)
+                return 'stands'
+            unharmed.check(vm.dir)      # not images: the file that criu was writing is left there
+            finish(vm)
+            return 'goes on'
+        except (Failure, OSError) as e:
+            if is_alive(vm.pid):
+                raise
+            require(in_parasite(result.log), f'the VM has ended: {e}')
+            return "ended in CRIU's own code"
+
+    def refused(self, vm):
+        images = os.path.join(vm.dir, 'again')
+        os.mkdir(images)
+        result = criu('dump', images, '-t', str(vm.pid))
+        result.require(result.status != 0, 'a VM that stands was dumped')
+        result.require(any(REFUSAL in x for x in result.errors), 'the VM stands, and no dump says why')
+        require(is_alive(vm.pid), 'the VM did not survive the refusal')
+
+    def lives(self):
+        return [self.measure, self.gentle, self.measure_ptrace, self.killed, self.dump_and_restore]

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Whoever ends criu in the middle of a dump does not end the VM: lives/kvm_signals.py. */
+#include <errno.h>
+
+#include "zdtmtst.h"
+#include "oddvm.h"
+
+const char *test_doc = "A small KVM VM outlives the criu that dumps it\n";
+const char *test_author = "The kvm-vgic authors";
+
+int main(int argc, char **argv)
+{
+	static struct odd_vm vm;
+
+	test_init(argc, argv);
+
+	if (odd_setup(&vm)) {
+		pr_perror("set-up of the VM: %s", vm.stats ? vm.stats->error : "");
+		return 1;
+	}
+
+	test_daemon();
+	test_waitsig();
+
+	if (!odd_goes_on(&vm) || !odd_stop(&vm)) {
+		errno = 0;
+		fail("%s", vm.stats->error);
+		return 1;
+	}
+	pass();
+	return 0;
+}
