@@ -1,49 +1,57 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What runs inside the task: one system call (one_call), or an array of struct
- * batch_slot (batch_code). Position independent; uses no FP register and no stack.
+ * What runs inside the task: one system call (one_call, in its text), or an array of struct
+ * batch_slot (batch_code, in memory of ours). Position independent; uses no FP register and
+ * no stack.
  *
- * Each ends with a signal to itself, at which its tracer takes over. A task that
- * has lost its tracer, criu having been killed, ignores that signal (SIGURG) and goes
- * on to rt_sigreturn, with sp at a frame that holds what it was before: it runs on.
+ * Both end with a signal to itself, at which its tracer takes over. A task that
+ * has lost its tracer, criu having been killed, ignores that signal (SIGURG), gives back
+ * the memory that was ours, and goes on to rt_sigreturn, with sp at a frame that holds
+ * what it was before: it runs on.
  *
- * x21: its pid, x22: its tid, in its own pid namespace.
+ * x21: its pid, x22: its tid, in its own pid namespace. x23, x24: the memory that is ours; x23 is 0
+ * while the one call is the mmap() of it.
  */
 #define SIGURG		23
 #define NR_tgkill	131
 #define NR_rt_sigreturn	139
+#define NR_munmap	215
 
-	.macro	stop_or_return name
+	.macro	label name
+	.globl	\name
+	.hidden	\name
+\name:
+	.endm
+
+	.section .rodata
+	.balign 8
+/* x0 to x5, x8: the call. x20: its result. */
+	label	one_call
+	svc	#0
+	mov	x20, x0
+	label	one_call_tail
 	mov	x0, x21
 	mov	x1, x22
 	mov	x2, #SIGURG
 	mov	x8, #NR_tgkill
 	svc	#0
-	.globl	\name\()_stop		/* the PC at the tracer's stop */
-	.hidden	\name\()_stop
-\name\()_stop:
+	label	one_call_stop			/* the PC at the tracer's stop */
+	cbnz	x23, 1f
+	mov	x23, x20
+1:	mov	x0, x23
+	mov	x1, x24
+	mov	x8, #NR_munmap
+	svc	#0
 	mov	x8, #NR_rt_sigreturn
 	svc	#0
-	.globl	\name\()_end
-	.hidden	\name\()_end
-\name\()_end:
-	.endm
-
-	.section .rodata
-	.balign 8
-	.globl	one_call
-	.hidden	one_call
-/* x0 to x5, x8: the call. x20: its result. */
-one_call:
-	svc	#0
-	mov	x20, x0
-	stop_or_return one_call
+	label	one_call_end
 
 	.balign 8
-	.globl	batch_code
-	.hidden	batch_code
-/* x19: the first slot, x20: how many. x20: the number of slots not executed, or executed and failed. */
-batch_code:
+/*
+ * x19: the first slot, x20: how many, x25: where one_call_tail stands. x20: the number of slots not executed, or
+ * executed and failed.
+ */
+	label	batch_code
 	ldp	x8, x0, [x19]
 	ldp	x1, x2, [x19, #16]
 	ldp	x3, x4, [x19, #32]
@@ -58,6 +66,7 @@ batch_code:
 1:	add	x19, x19, #64
 	subs	x20, x20, #1
 	b.ne	batch_code
-2:	stop_or_return batch_code
+2:	ret	x25				/* not br: the text may be guarded by BTI */
+	label	batch_code_end
 
 	.section .note.GNU-stack, "", %progbits

@@ -16,7 +16,7 @@ struct batch_slot {
 };
 _Static_assert(sizeof(struct batch_slot) == 64, "batch_code.S steps by 64");
 
-extern const uint32_t one_call[], one_call_stop[], one_call_end[];
-extern const uint32_t batch_code[], batch_code_stop[], batch_code_end[];
+extern const uint32_t one_call[], one_call_tail[], one_call_stop[], one_call_end[];
+extern const uint32_t batch_code[], batch_code_end[];
 
 #endif

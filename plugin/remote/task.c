@@ -57,6 +57,7 @@ struct task_remote {
 	bool away;			  /* it did not come back from a call: nothing can be done in it */
 
 	uint64_t code, scratch; /* remote addresses; 0: not mapped */
+	uint64_t mapped;	/* bytes from code, that are to go should criu be killed */
 	uint8_t *mirror;	/* local copy of the scratch area */
 };
 
@@ -196,13 +197,23 @@ static int judge_stop(struct task_remote *task, int status, struct user_regs_str
 	return -EFAULT;
 }
 
-/* Runs the task from @regs until its own SIGURG at @stop. *@regs is then what it has there. */
-static int run_until(struct task_remote *task, struct user_regs_struct *regs, uint64_t stop)
+/* Bytes from the start of a piece of code to @label. */
+static uint64_t code_offset(const uint32_t *code, const uint32_t *label)
 {
+	return (label - code) * sizeof(*code);
+}
+
+/* Runs the task from @regs until its own SIGURG. *@regs is then what it has there. */
+static int run(struct task_remote *task, struct user_regs_struct *regs)
+{
+	const uint64_t stop = task->entry + code_offset(one_call, one_call_stop);
 	int status, ret;
 
 	regs->sp = task->frame;
 	regs->regs[21] = regs->regs[22] = task->vpid;
+	regs->regs[23] = task->code;
+	regs->regs[24] = task->mapped;
+	regs->regs[25] = task->entry + code_offset(one_call, one_call_tail);
 	ret = trace_set_regs(task->pid, regs);
 	if (!ret)
 		ret = block_signals(task);
@@ -222,12 +233,6 @@ static int run_until(struct task_remote *task, struct user_regs_struct *regs, ui
 	return ret < 0 ? ret : 0;
 }
 
-/* Bytes from the start of a piece of code to @label. */
-static uint64_t code_offset(const uint32_t *code, const uint32_t *label)
-{
-	return (label - code) * sizeof(*code);
-}
-
 /* One system call by one_call. The kernel's result, or -EFAULT and the like. */
 static int64_t run_syscall(struct task_remote *task, long nr, uint64_t a0, uint64_t a1, uint64_t a2,
 			   uint64_t a3, uint64_t a4, uint64_t a5)
@@ -238,7 +243,7 @@ static int64_t run_syscall(struct task_remote *task, long nr, uint64_t a0, uint6
 	regs.regs[8] = nr;
 	memcpy(regs.regs, (uint64_t[]){ a0, a1, a2, a3, a4, a5 }, 6 * sizeof(uint64_t));
 	regs.pc = task->entry;
-	ret = run_until(task, &regs, task->entry + code_offset(one_call, one_call_stop));
+	ret = run(task, &regs);
 	return ret ? ret : (int64_t)regs.regs[20];
 }
 
@@ -334,7 +339,8 @@ static int map_scratch(struct task_remote *task)
 	uint64_t words[CODE_WORDS];
 	int64_t addr;
 
-	addr = run_syscall(task, SYS_mmap, 0, page + SCRATCH_SIZE, PROT_READ | PROT_WRITE,
+	task->mapped = page + SCRATCH_SIZE;
+	addr = run_syscall(task, SYS_mmap, 0, task->mapped, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (addr < 0)
 		return addr;
@@ -429,7 +435,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_
 	regs.pc = task->code;
 	regs.regs[19] = task->scratch;
 	regs.regs[20] = nr;
-	ret = run_until(task, &regs, task->code + code_offset(batch_code, batch_code_stop));
+	ret = run(task, &regs);
 	if (ret)
 		return ret;
 	left = regs.regs[20];
@@ -478,8 +484,10 @@ static int put_back(struct task_remote *task)
 	int ret = 0, err;
 
 	if (task->code) {
-		err = run_syscall(task, SYS_munmap, task->code, task->scratch - task->code + SCRATCH_SIZE, 0,
-				  0, 0, 0);
+		uint64_t size = task->mapped;
+
+		task->mapped = 0; /* once is enough: somebody else's may be there at once */
+		err = run_syscall(task, SYS_munmap, task->code, size, 0, 0, 0, 0);
 		ret = ret ?: err;
 	}
 	if (task->masked && ptrace(PTRACE_SETSIGMASK, task->pid, sizeof(task->sigmask), &task->sigmask))

@@ -91,6 +91,35 @@ static int for_each_page(struct vm_state *vm, struct remote *remote,
 	return ret;
 }
 
+/*
+ * @use on the pages of all vCPUs, with nothing but writes between the first and the last: should
+ * criu be killed there, the VM is not left half one thing and half the other. All of them, whatever fails.
+ */
+static int for_all_pages(struct vm_state *vm, struct remote *remote,
+			 int (*use)(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
+				    uint64_t page))
+{
+	uint64_t *pages = calloc(vm->nr_vcpus, sizeof(*pages));
+	int ret = 0, err;
+
+	if (!pages)
+		return -ENOMEM;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		err = map_page(vm, remote, &vm->vcpus[i], &pages[i]);
+		ret = ret ?: err;
+	}
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		err = pages[i] ? use(vm, remote, &vm->vcpus[i], pages[i]) : 0;
+		ret = ret ?: err;
+	}
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		err = pages[i] ? unmap_page(vm, remote, &vm->vcpus[i], pages[i]) : 0;
+		ret = ret ?: err;
+	}
+	free(pages);
+	return ret;
+}
+
 static const char *exit_name(const struct kvm_run *run)
 {
 	static char number[16];
@@ -105,6 +134,15 @@ static const char *exit_name(const struct kvm_run *run)
 	}
 	snprintf(number, sizeof(number), "%u", run->exit_reason);
 	return number;
+}
+
+/* In bytes of the page that neither arm64 nor a VMM uses: this page forbids to run because of us. */
+static const uint8_t mark[] = { 'k', 'v', 'm', 'v', 'g', 'i' };
+_Static_assert(sizeof(((struct kvm_run *)0)->padding1) == sizeof(mark), "padding1");
+
+static bool is_marked(const struct vcpu_state *vcpu)
+{
+	return !memcmp(run_of(vcpu)->padding1, mark, sizeof(mark));
 }
 
 static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
@@ -123,10 +161,9 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 	ret = remote->ops->read(remote, page, vcpu->run, vcpu->run_size);
 	if (ret)
 		return access_failed(vm, vcpu, "read", ret);
-	if (!vcpu->nr_maps && run_of(vcpu)->immediate_exit) {
-		pr_err("vm %u: vcpu %u: kvm_run is not mapped and forbids to run: a criu that was killed has "
-		       "left it so: "
-		       "end the process\n",
+	if (is_marked(vcpu)) {
+		pr_err("vm %u: vcpu %u: kvm_run forbids to run: a criu that was killed has left it so: end the "
+		       "process\n",
 		       vm->id, vcpu->idx);
 		return -EBUSY;
 	}
@@ -144,58 +181,101 @@ int kvm_run_capture(struct vm_state *vm, struct remote *remote)
 	return for_each_page(vm, remote, capture_page);
 }
 
-/* What stands in the page while the VMM has only a copy: no exit to complete, and no leave to run. */
-static int forbid_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+/*
+ * The swap. criu may be killed at any moment of it, and all tasks run on then: in each
+ * of its states no vCPU runs while the VMM sees a copy, and what the VMM sees is whole.
+ *
+ *	1. The real pages forbid to run, and say that it was us.
+ *	2. A copy takes the place of each mapping.
+ *	3. The real pages hold no exit to complete: KVM would take the answer from them.
+ *
+ * and back: 3, 2, 1. Each for all vCPUs before the next.
+ */
+
+/* The page up to exit_reason, as it was or with what forbids to run. */
+static int write_head(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page,
+		      bool forbidden, uint32_t exit_reason)
 {
 	struct kvm_run head = *run_of(vcpu);
 	int ret;
 
-	head.immediate_exit = 1;
-	head.exit_reason = KVM_EXIT_UNKNOWN;
+	if (forbidden) {
+		head.immediate_exit = 1;
+		memcpy(head.padding1, mark, sizeof(mark));
+	}
+	head.exit_reason = exit_reason;
 	ret = remote->ops->write(remote, page, &head,
 				 offsetof(struct kvm_run, exit_reason) + sizeof(head.exit_reason));
 	return ret ? access_failed(vm, vcpu, "write", ret) : 0;
 }
 
-static int allow_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+static int forbid_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
-	struct kvm_run *run = run_of(vcpu);
-	int ret = remote->ops->write(remote, page, run,
-				     offsetof(struct kvm_run, exit_reason) + sizeof(run->exit_reason));
-
-	return ret ? access_failed(vm, vcpu, "write", ret) : 0;
+	return write_head(vm, remote, vcpu, page, true, run_of(vcpu)->exit_reason);
 }
 
-/* An anonymous mapping with the bytes of the page, in the place of each mapping of it. */
-static int swap_out_vcpu(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
+static int forbid_completion(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
-	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
-	int ret;
+	return write_head(vm, remote, vcpu, page, true, KVM_EXIT_UNKNOWN);
+}
+
+static int allow_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+{
+	return write_head(vm, remote, vcpu, page, false, run_of(vcpu)->exit_reason);
+}
+
+static int64_t one_call(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const char *what, long nr,
+			const uint64_t arg[6])
+{
+	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
+	int64_t ret;
 
 	b.vcpu = vcpu->idx;
-	for (size_t i = 0; i < vcpu->nr_maps; i++)
-		batch_syscall(&b, "mmap", SYS_mmap, vcpu->maps[i].start, vcpu->maps[i].size,
-			      vcpu->maps[i].prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)
-			->detail = vcpu->maps[i].start;
+	batch_syscall(&b, what, nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	ret = batch_run(&b);
+	if (!ret)
+		ret = b.calls[0].result;
 	batch_fini(&b);
-	for (size_t i = 0; !ret && i < vcpu->nr_maps; i++) {
-		const struct vcpu_map *map = &vcpu->maps[i];
+	return ret;
+}
 
-		ret = remote->ops->write(remote, map->start, vcpu->run + map->offset, map->size);
-		if (ret)
-			access_failed(vm, vcpu, "copy", ret);
-	}
+/* An anonymous mapping with the bytes of the page, filled before it takes the place of @map. */
+static int put_copy(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const struct vcpu_map *map)
+{
+	int64_t copy = one_call(vm, remote, vcpu, "mmap", SYS_mmap,
+				(uint64_t[]){ 0, map->size, map->prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0 });
+	int64_t ret;
+
+	if (copy < 0)
+		return copy;
+	ret = remote->ops->write(remote, copy, vcpu->run + map->offset, map->size);
+	if (ret)
+		access_failed(vm, vcpu, "copy", ret);
+	else
+		ret = one_call(vm, remote, vcpu, "mremap", SYS_mremap,
+			       (uint64_t[]){ copy, map->size, map->size, MREMAP_MAYMOVE | MREMAP_FIXED,
+					     map->start, 0 });
+	if (ret < 0)
+		one_call(vm, remote, vcpu, "munmap", SYS_munmap, (uint64_t[]){ copy, map->size, 0, 0, 0, 0 });
+	return ret < 0 ? ret : 0;
+}
+
+static int put_copies(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
+{
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < vcpu->nr_maps; i++)
+		ret = put_copy(vm, remote, vcpu, &vcpu->maps[i]);
 	return ret;
 }
 
 int kvm_run_swap_out(struct vm_state *vm, struct remote *remote)
 {
-	int ret = for_each_page(vm, remote, forbid_run);
+	int ret = for_all_pages(vm, remote, forbid_run);
 
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
-		ret = swap_out_vcpu(vm, remote, &vm->vcpus[i]);
-	return ret;
+		ret = put_copies(vm, remote, &vm->vcpus[i]);
+	return ret ?: for_all_pages(vm, remote, forbid_completion);
 }
 
 /* The vCPU's mapping in each of its places, of the task or of the copy that CRIU restored. */
@@ -259,15 +339,16 @@ static int set_map_flags(struct vm_state *vm, struct remote *remote, struct vcpu
 
 int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 {
-	int ret = 0, err;
+	int ret, err;
 
 	/* All of it, whatever fails: each vCPU put back is one that runs. */
+	ret = for_all_pages(vm, remote, forbid_run);
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		err = map_vcpu(vm, remote, &vm->vcpus[i]);
 		ret = ret ?: err;
-		err = with_page(vm, remote, &vm->vcpus[i], allow_run);
-		ret = ret ?: err;
 	}
+	err = for_all_pages(vm, remote, allow_run);
+	ret = ret ?: err;
 	/* Last: one that fails, as mlock2() does when the limit was lowered, costs no vCPU its page. */
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		if (set_map_flags(vm, remote, &vm->vcpus[i]))

@@ -59,12 +59,17 @@ size_t fake_count(const struct fake_kvm *kvm, const char *pattern)
 	return n;
 }
 
-long fake_first(const struct fake_kvm *kvm, const char *pattern)
+long fake_nth(const struct fake_kvm *kvm, const char *pattern, size_t n)
 {
 	for (size_t i = 0; i < kvm->nr_lines; i++)
-		if (fake_is_like(kvm->lines[i], pattern))
+		if (fake_is_like(kvm->lines[i], pattern) && !--n)
 			return i;
 	return -1;
+}
+
+long fake_first(const struct fake_kvm *kvm, const char *pattern)
+{
+	return fake_nth(kvm, pattern, 1);
 }
 
 long fake_last(const struct fake_kvm *kvm, const char *pattern)

@@ -131,8 +131,10 @@ void fake_note(struct fake_kvm *kvm, const char *line);
 void fake_forget(struct fake_kvm *kvm);
 
 bool fake_is_like(const char *line, const char *pattern);
-/* Lines like @pattern, for fnmatch(): how many, and the first and last or -1. */
+/* Lines like @pattern, for fnmatch(). */
 size_t fake_count(const struct fake_kvm *kvm, const char *pattern);
+/* The line of the first, the @n-th counted from 1, and the last that is like @pattern; or -1. */
+long fake_nth(const struct fake_kvm *kvm, const char *pattern, size_t n);
 long fake_first(const struct fake_kvm *kvm, const char *pattern);
 long fake_last(const struct fake_kvm *kvm, const char *pattern);
 

@@ -43,6 +43,9 @@ void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg
 		describe_mmap(kvm, arg, line);
 	else if (nr == SYS_munmap)
 		snprintf(line, FAKE_LINE, "task: munmap %#" PRIx64 ", %" PRIu64 " bytes", arg[0], arg[1]);
+	else if (nr == SYS_mremap)
+		snprintf(line, FAKE_LINE, "task: mremap %#" PRIx64 ", %" PRIu64 " bytes to %#" PRIx64, arg[0],
+			 arg[1], arg[4]);
 	else if (nr == SYS_madvise)
 		snprintf(line, FAKE_LINE, "task: madvise %#" PRIx64 ", %" PRIu64 " bytes, advice %" PRIu64,
 			 arg[0], arg[1], arg[2]);
@@ -129,6 +132,17 @@ static int64_t do_mmap(struct fake_kvm *kvm, const uint64_t *arg)
 	return start;
 }
 
+static int64_t do_mremap(struct fake_kvm *kvm, const uint64_t *arg)
+{
+	struct fake_map *map = fake_map_at(kvm, arg[0], arg[1]);
+
+	if (!map || map->start != arg[0] || map->size != arg[1] || arg[2] != arg[1] ||
+	    arg[3] != (MREMAP_MAYMOVE | MREMAP_FIXED) || remove_map(kvm, arg[4], arg[1]))
+		return -EINVAL;
+	fake_map_at(kvm, arg[0], arg[1])->start = arg[4];
+	return arg[4];
+}
+
 static struct fake_map *whole_map(struct fake_kvm *kvm, const uint64_t *arg)
 {
 	struct fake_map *map = fake_map_at(kvm, arg[0], arg[1]);
@@ -166,6 +180,8 @@ int64_t fake_task_call(struct fake_kvm *kvm, long nr, const uint64_t *arg)
 	switch (nr) {
 	case SYS_mmap:
 		return do_mmap(kvm, arg);
+	case SYS_mremap:
+		return do_mremap(kvm, arg);
 	case SYS_munmap:
 		return remove_map(kvm, arg[0], arg[1]);
 	case SYS_madvise:

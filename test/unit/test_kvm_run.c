@@ -68,13 +68,41 @@ static void no_vcpu_may_run_before_its_page_is_gone(void **state)
 	struct swap *swap = *state;
 
 	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
-	assert_int_equal(fake_count(swap->kvm, "vcpu ?: write page +0"), 4);
-	assert_true(fake_last(swap->kvm, "vcpu ?: write page*") <
-		    fake_first(swap->kvm, "task: mmap anonymous*"));
+	/* Once to forbid, and once more, behind the copies, so that KVM finds no exit to complete. */
+	assert_int_equal(fake_count(swap->kvm, "vcpu ?: write page +0"), 8);
+	assert_true(fake_nth(swap->kvm, "vcpu ?: write page*", 4) < fake_first(swap->kvm, "task: mremap*"));
+	assert_true(fake_nth(swap->kvm, "vcpu ?: write page*", 5) > fake_last(swap->kvm, "task: mremap*"));
 	for (size_t i = 0; i < swap->vm->nr_vcpus; i++) {
 		assert_int_equal(run_of(swap->kvm, i)->immediate_exit, 1);
 		assert_int_equal(run_of(swap->kvm, i)->exit_reason, KVM_EXIT_UNKNOWN);
 	}
+}
+
+static void no_vcpu_may_run_before_all_pages_are_back(void **state)
+{
+	struct swap *swap = *state;
+
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	fake_forget(swap->kvm);
+	assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), 0);
+	assert_int_equal(fake_count(swap->kvm, "vcpu ?: write page +0"), 8);
+	assert_true(fake_nth(swap->kvm, "vcpu ?: write page*", 4) < fake_first(swap->kvm, "vcpu ?: mmap * fixed *"));
+	assert_true(fake_nth(swap->kvm, "vcpu ?: write page*", 5) > fake_last(swap->kvm, "vcpu ?: mmap * fixed *"));
+	assert_as_before(swap, "out and in");
+}
+
+/* What a criu that was killed leaves behind, with copies or with the real pages: nobody dumps that. */
+static void a_page_that_was_left_is_known(void **state)
+{
+	struct swap *swap = *state;
+	struct vm_state *vm;
+
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	vm = fake_discovered(swap->kvm);
+	assert_int_equal(vcpu_capture_regs(vm, &swap->kvm->remote), 0);
+	assert_int_equal(kvm_run_capture(vm, &swap->kvm->remote), -EBUSY);
+	assert_non_null(strstr(log_error(), "kvm_run forbids to run: a criu that was killed has left it so"));
+	vm_state_free(vm);
 }
 
 static void a_vmm_left_with_copies_gets_eintr_and_loses_nothing(void **state)
@@ -435,6 +463,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SWAP(no_vcpu_may_run_before_its_page_is_gone),
+		SWAP(no_vcpu_may_run_before_all_pages_are_back),
+		SWAP(a_page_that_was_left_is_known),
 		SWAP(a_vmm_left_with_copies_gets_eintr_and_loses_nothing),
 		SWAP(criu_dumps_what_the_vmm_saw),
 		SWAP(a_dump_that_is_undone_leaves_no_trace),

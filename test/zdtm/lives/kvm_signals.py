@@ -17,7 +17,9 @@ from zdtmvm import Failure, is_alive, wait_gone
 GENTLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
 ALL = GENTLE + [signal.SIGKILL]
 TIMEOUT = 60            # seconds for criu to end
-NR_RANDOM = 6           # moments for each kind of signal
+NR_RANDOM = 2           # moments in a cycle that no line of the log tells
+NR_GENTLE = 5           # moments in a cycle, beside the swap, at which criu is asked to end
+NR_KILLED = 4           # and at which it is killed
 
 # What dump.log says at the moment, and a name for it.
 MOMENTS = {
@@ -37,12 +39,15 @@ MOMENTS = {
     'kvm_run is back': 'kvm_run put back',
 }
 
+# One at which the VM goes on, and one at which it stands.
+ALWAYS = ['VM is read', 'kvm_run is swapped']
+
 # CRIU runs code of its own in the task from the first of each pair to the second. A task that it leaves there
 # ends by SIGTRAP, with a VM or without (compel's syscalls end in a breakpoint). Between the pairs its parasite
 # serves a socket, and gives the task back when the other end is gone.
 PARASITE = [('Parasite syscall_ip', 'switched to daemon mode'), ('Waiting for', 'Dumping mm')]
 REFUSAL = 'a criu that was killed has left it so'
-SWEEP = 10              # of criu's ptrace calls: SIGKILL before each of so many
+SWEEP = 3               # and of its ptrace calls: SIGKILL before each of so many
 
 
 def default_signals():
@@ -168,11 +173,14 @@ class Lives(lives.Lives):
     def random_moments(self):
         return [After(self.rng.uniform(0, self.span)) for _ in range(NR_RANDOM)]
 
+    def some_lines(self, n):
+        return [AtLine(x) for x in self.rng.sample(sorted(MOMENTS), n)]
+
     def gentle(self):
-        """Each signal where it could do most harm; one at each of the other moments."""
+        """Each signal where it could do most harm; one at each of some other moments."""
         for sig in GENTLE:
             self.end_gently(sig, AtLine('kvm_run is swapped'))
-        for moment in [AtLine(x) for x in MOMENTS] + self.random_moments():
+        for moment in self.some_lines(NR_GENTLE) + self.random_moments():
             self.end_gently(self.rng.choice(GENTLE), moment)
 
     def end_gently(self, sig, moment):
@@ -199,9 +207,9 @@ class Lives(lives.Lives):
         vm.wait_moved(vm.stats())
 
     def killed(self):
-        """All moments, whatever became of the VMs before: they say together what is wrong."""
+        """Whatever became of the VMs before: they say together what is wrong."""
         calls = range(1, self.nr_ptrace + 1)
-        moments = [AtLine(x) for x in MOMENTS] + self.random_moments()
+        moments = [AtLine(x) for x in ALWAYS] + self.some_lines(NR_KILLED) + self.random_moments()
         moments += [AtPtrace(x, self.trace()) for x in sorted(self.rng.sample(calls, min(SWEEP, len(calls))))]
         wrong = [x for x in map(self.end_by_kill, moments) if x]
         print('  VMs that criu left by SIGKILL: ' + ', '.join(f'{n} {x}' for x, n in sorted(self.states.items())))
