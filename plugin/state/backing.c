@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Whether a file that holds guest memory is what it was at the dump. */
 #define XXH_INLINE_ALL
-#include <endian.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -64,23 +63,21 @@ static void tell_progress(const struct backing *b, uint64_t at, time_t *told)
 		return;
 	*told = now();
 	pr_info("memslot %u: %s: %" PRIu64 " of %" PRIu64 " MiB read\n", b->slot, b->path, at >> 20,
-		b->size >> 10);
+		b->size >> 20);
 }
 
-static int hash_blocks(const struct backing *b, int fd, int (*give_up)(void), char *buf, XXH64_state_t *state)
+static int hash_blocks(const struct backing *b, int fd, int (*give_up)(void), char *buf, uint64_t *hash)
 {
 	time_t told = now();
 	int ret = 0;
 
+	*hash = 0;
 	for (uint64_t at = skip_hole(b, fd, 0); at < b->size && !ret; at = skip_hole(b, fd, at)) {
 		size_t size = b->size - at < BACKING_BLOCK ? b->size - at : BACKING_BLOCK;
 
 		ret = read_block(fd, buf, size, b->offset + at);
-		if (!ret && !is_zero(buf, size)) {
-			uint64_t block[] = { htole64(at / BACKING_BLOCK), htole64(XXH64(buf, size, 0)) };
-
-			XXH64_update(state, block, sizeof(block));
-		}
+		if (!ret && !is_zero(buf, size))
+			*hash = XXH64(buf, size, *hash + at / BACKING_BLOCK + 1);
 		at += size;
 		tell_progress(b, at, &told);
 		if (!ret && give_up)
@@ -92,14 +89,11 @@ static int hash_blocks(const struct backing *b, int fd, int (*give_up)(void), ch
 int backing_hash(const struct backing *b, int fd, int (*give_up)(void), uint64_t *hash)
 {
 	char *buf = malloc(BACKING_BLOCK);
-	XXH64_state_t state;
 	int ret;
 
 	if (!buf)
 		return -ENOMEM;
-	XXH64_reset(&state, 0);
-	ret = hash_blocks(b, fd, give_up, buf, &state);
-	*hash = XXH64_digest(&state);
+	ret = hash_blocks(b, fd, give_up, buf, hash);
 	free(buf);
 	return ret;
 }

@@ -26,10 +26,11 @@ struct backing {
 struct vm_state;
 
 /*
- * What @b->offset and @b->size are in @fd, in *@hash: xxh64 over the number and
- * the xxh64 of each block of BACKING_BLOCK bytes that is not all zeros. So a hole is
- * the same as zeros, and costs no time. @give_up, if there is one, is asked
- * now and then: what it answers but 0 is returned. 0 or a negative errno.
+ * What @b->offset and @b->size are in @fd, in *@hash: 0, and for each block of
+ * BACKING_BLOCK bytes that is not all zeros its xxh64, with the sum of the hash so
+ * far and the block's number, from 1, as seed. So a hole is the same as zeros, and
+ * costs no time. @give_up, if there is one, is asked now and then: what it
+ * answers but 0 is returned. 0 or a negative errno.
  */
 #define BACKING_BLOCK (256u << 10)
 int backing_hash(const struct backing *b, int fd, int (*give_up)(void), uint64_t *hash);

@@ -146,6 +146,18 @@ static void fill_slots(struct vm_state *vm)
 	vm->slots[2] = (struct memslot){ 7, 0, 0x48000000, PAGE, 0xffff20000000 };
 }
 
+/* One slot in two files, and some of another. */
+static void fill_backings(struct vm_state *vm)
+{
+	vm->nr_backings = 3;
+	vm->backings = alloc(vm->nr_backings, sizeof(*vm->backings));
+	vm->backings[0] = (struct backing){ strdup("/dev/shm/guest 1"), 0x9000000, 0x1000000, 0x4000000, 1,
+					    0x40000000, 0x0123456789abcdef, 77, 1700000000 };
+	vm->backings[1] = (struct backing){ strdup("/var/lib/guest \xc3\xa4"), 0x4000000, 0, 0x4000000, 1,
+					    0x44000000, 0xfedcba9876543210, 1ULL << 40, -1 };
+	vm->backings[2] = (struct backing){ strdup("/rom"), 0x101, 0, 0x101, 0, PAGE, 3, 4, 5 };
+}
+
 static void fill_files(struct vm_state *vm)
 {
 	uint32_t id = vm->id * 0x10000;
@@ -176,6 +188,7 @@ struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
 	vm->fd = 5;
 	vm->park_base = 1000;
 	fill_slots(vm);
+	fill_backings(vm);
 	vm->nr_vcpus = nr_vcpus;
 	vm->vcpus = alloc(nr_vcpus, sizeof(*vm->vcpus));
 	for (size_t i = 0; i < nr_vcpus; i++)
@@ -292,6 +305,18 @@ static const char *diff_lists(const struct vm_state *a, const struct vm_state *b
 		DIFF(slots[i].gpa);
 		DIFF(slots[i].size);
 		DIFF(slots[i].hva);
+	}
+	DIFF(nr_backings);
+	for (size_t i = 0; i < a->nr_backings; i++) {
+		DIFF_BYTES(backings[i].path, strlen(a->backings[i].path) + 1);
+		DIFF(backings[i].file_size);
+		DIFF(backings[i].offset);
+		DIFF(backings[i].size);
+		DIFF(backings[i].slot);
+		DIFF(backings[i].gpa);
+		DIFF(backings[i].hash);
+		DIFF(backings[i].inode);
+		DIFF(backings[i].mtime);
 	}
 	DIFF(nr_files);
 	for (size_t i = 0; i < a->nr_files; i++) {

@@ -523,6 +523,14 @@ static void vgic_vcpus_many(ProtobufCMessage *msg, unsigned int i)
 	gic->n_cpus = 513;
 }
 
+static void backings_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VmEntry *vm = (KvmVgic__VmEntry *)msg;
+
+	vm->backings = repeat_last(vm->backings, vm->n_backings, 4097);
+	vm->n_backings = 4097;
+}
+
 static void seal_of_vcpus(ProtobufCMessage *msg, unsigned int i)
 {
 	((KvmVgic__VmEntry *)msg)->vcpu_seal ^= 1;
@@ -571,6 +579,8 @@ static const struct change changes[] = {
 	  "kvm-vgic-1.img: vCPU 0: ICC_CTLR_EL1 (0xc664) expected, another name (0xc664) found" },
 	{ "active_many", FORGE_VGIC, active_many, "kvm-vgic-1.img: 1025 active SPIs, at most 1024 expected" },
 	{ "vgic_vcpus_many", FORGE_VGIC, vgic_vcpus_many, "kvm-vgic-1.img: 513 vCPUs, at most 512 expected" },
+	{ "backings_many", FORGE_VM, backings_many,
+	  "kvm-vm.img: VM 1: 4097 backings, at most 4096 expected" },
 	{ "seal_of_vcpus", FORGE_VM, seal_of_vcpus,
 	  "kvm-vcpu-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
 	{ "seal_of_events", FORGE_VM, seal_of_events,
