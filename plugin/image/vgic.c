@@ -68,13 +68,14 @@ static void pack_active(KvmVgic__VgicActiveEntry **list, const struct vgic_v3_st
 	}
 }
 
-/* Words of the bitmap that the file has: those of SPIs, or none when no bit is set. */
+/* Words of the bitmap that the file has: from INTID 32 up to the last one with a bit. */
 static size_t nr_unrouted_words(const struct vgic_v3_state *gic)
 {
-	for (uint32_t intid = VGIC_NR_PRIVATE; intid < gic->nr_irqs; intid++)
-		if (vgic_v3_is_unrouted(gic, intid))
-			return gic->nr_irqs / 32 - 1;
-	return 0;
+	size_t last = VGIC_MAX_IRQS / 32 - 1;
+
+	while (last && !gic->unrouted[last])
+		last--;
+	return last;
 }
 
 void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic)

@@ -80,7 +80,7 @@ static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
 	vcpu->idx = i;
 	vcpu->id = 2 * (nr_vcpus - i);
 	vcpu->fd = 10 + i;
-	vcpu->mpidr = 0x80000000 | i % 16 | i / 16 << 8;
+	vcpu->mpidr = 0x80000000 | (i + 1) % 16 | (i + 1) / 16 << 8;
 	vcpu->vtimer_irq = 27;
 	vcpu->ptimer_irq = 30;
 	vcpu->mp_state = mp_states[i % 3];
@@ -111,6 +111,15 @@ static struct vgic_values *fill_table(const struct vgic_reg *table, size_t nr_re
 	return values;
 }
 
+/* Two SPIs that nobody has routed. */
+static void fill_unrouted(struct vgic_v3_state *gic)
+{
+	for (size_t r = 0; r < vgic_v3_nr_dist_regs; r++)
+		if (!strcmp(vgic_v3_dist_regs[r].name, "GICD_IROUTER"))
+			gic->dist[r].v[33 - VGIC_NR_PRIVATE] = gic->dist[r].v[62 - VGIC_NR_PRIVATE] = 0;
+	gic->unrouted[1] = 1u << (33 - VGIC_NR_PRIVATE) | 1u << (62 - VGIC_NR_PRIVATE);
+}
+
 static struct vgic_v3_state *make_vgic(size_t nr_vcpus, uint32_t nr_irqs)
 {
 	struct vgic_v3_state *gic = alloc(1, sizeof(*gic));
@@ -124,6 +133,7 @@ static struct vgic_v3_state *make_vgic(size_t nr_vcpus, uint32_t nr_irqs)
 	gic->regions[1] = (struct vgic_region){ .base = 0x4000000000, .count = 512 };
 	gic->iidr = 0x4b00243b;
 	gic->dist = fill_table(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, nr_irqs, true);
+	fill_unrouted(gic);
 	gic->nr_cpus = nr_vcpus;
 	gic->cpus = alloc(nr_vcpus, sizeof(*gic->cpus));
 	for (size_t i = 0; i < nr_vcpus; i++) {
@@ -286,6 +296,7 @@ static const char *diff_vgic(const struct vgic_v3_state *a, const struct vgic_v3
 	}
 	DIFF(iidr);
 	DIFF(nr_cpus);
+	DIFF_BYTES(unrouted, sizeof(a->unrouted));
 	DIFF(nr_active);
 	for (size_t i = 0; i < a->nr_active; i++) {
 		DIFF(active[i].intid);

@@ -511,6 +511,23 @@ static void active_many(ProtobufCMessage *msg, unsigned int i)
 	gic->n_active = 1025;
 }
 
+static void unrouted_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VgicV3Entry *gic = v3(msg);
+
+	gic->n_unrouted = 32;
+	gic->unrouted = realloc(gic->unrouted, 32 * sizeof(*gic->unrouted));
+	memset(gic->unrouted, 0, 32 * sizeof(*gic->unrouted));
+}
+
+/* An INTID that this GIC has not. */
+static void unrouted_beyond(ProtobufCMessage *msg, unsigned int i)
+{
+	unrouted_many(msg, i);
+	v3(msg)->n_unrouted = 31;
+	v3(msg)->unrouted[30] = 1u << 31;
+}
+
 static void vgic_vcpus_many(ProtobufCMessage *msg, unsigned int i)
 {
 	KvmVgic__VgicV3Entry *gic = v3(msg);
@@ -578,6 +595,10 @@ static const struct change changes[] = {
 	{ "reg_name_unprintable", FORGE_VGIC, reg_name_unprintable,
 	  "kvm-vgic-1.img: vCPU 0: ICC_CTLR_EL1 (0xc664) expected, another name (0xc664) found" },
 	{ "active_many", FORGE_VGIC, active_many, "kvm-vgic-1.img: 1025 active SPIs, at most 1024 expected" },
+	{ "unrouted_many", FORGE_VGIC, unrouted_many,
+	  "kvm-vgic-1.img: 32 words of unrouted SPIs, at most 31 expected" },
+	{ "unrouted_beyond", FORGE_VGIC, unrouted_beyond,
+	  "kvm-vgic-1.img: unrouted: intid 1023, 32 to 95 expected" },
 	{ "vgic_vcpus_many", FORGE_VGIC, vgic_vcpus_many, "kvm-vgic-1.img: 513 vCPUs, at most 512 expected" },
 	{ "backings_many", FORGE_VM, backings_many,
 	  "kvm-vm.img: VM 1: 4097 backings, at most 4096 expected" },

@@ -161,9 +161,9 @@ RULE(vcpu_idx, CHECK_ONLY, "kvm-vcpu-1.img: vCPU 1: idx 5, its place is 1", VCPU
 RULE(vcpu_idx_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: idx 0, its place is 1", VCPU1->idx = 0)
 RULE(vcpu_id_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: id 4 is vCPU 0's too", VCPU1->id = VCPU0->id)
 /* Bit 31 is always set in the register, and no part of the affinity. */
-RULE(vcpu_mpidr_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x0 is vCPU 0's too", VCPU1->mpidr = 0,
-     memset(VCPU1->regs[0].value, 0, 8))
-RULE(vcpu_mpidr_other, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x80000100, its register says 0x80000001",
+RULE(vcpu_mpidr_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x1 is vCPU 0's too", VCPU1->mpidr = 1,
+     memcpy(VCPU1->regs[0].value, &VCPU1->mpidr, 8))
+RULE(vcpu_mpidr_other, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x80000100, its register says 0x80000002",
      VCPU1->mpidr = 0x80000100)
 RULE(timer_irq_sgi, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 15, ptimer_irq 30: two of 16 to 31 expected",
      VCPU1->vtimer_irq = 15)
@@ -323,6 +323,16 @@ RULE(active_beyond, BOTH, "kvm-vgic-1.img: active: intid 96, 32 to 95 expected",
 RULE(active_nowhere, BOTH, "kvm-vgic-1.img: active: intid 95: vcpu_idx 2, there are 2 vCPUs",
      GIC->active[1].vcpu_idx = 2)
 RULE(active_twice, BOTH, "kvm-vgic-1.img: active: intid 32: twice", GIC->active[1].intid = 32)
+
+RULE(unrouted_private, CHECK_ONLY, "kvm-vgic-1.img: unrouted: intid 31, 32 to 95 expected",
+     GIC->unrouted[0] = 1u << 31)
+RULE(unrouted_beyond, BOTH, "kvm-vgic-1.img: unrouted: intid 96, 32 to 95 expected", GIC->unrouted[3] = 1)
+RULE(unrouted_but_the_same, BOTH, "kvm-vgic-1.img: unrouted: intid 33: vCPU 0 has affinity 0",
+     VCPU0->mpidr = 0x80000000, memcpy(VCPU0->regs[0].value, &VCPU0->mpidr, 8))
+RULE(unrouted_and_routed, BOTH, "kvm-vgic-1.img: unrouted: intid 34: GICD_IROUTER is not 0",
+     GIC->unrouted[1] |= 1u << 2)
+RULE(unrouted_and_active_elsewhere, BOTH, "kvm-vgic-1.img: unrouted: intid 33: active elsewhere",
+     GIC->active[0].intid = 33)
 
 /* CRIU's files */
 RULE(file_kind, BOTH, "kvm-vm.img: VM 1: file 0x10003: kind 4 is not known", vm->files[3].kind = 4)

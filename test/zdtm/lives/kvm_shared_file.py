@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Guest memory in files: a restore starts from the file of the dump's moment, or not at all."""
 
+import atexit
 import contextlib
 import os
 import re
@@ -67,6 +68,8 @@ class Lives(lives.Lives):
         # On a disk, and where shared memory is.
         self.disk = tempfile.mkdtemp(prefix=name + '.', dir='/var/tmp')
         self.shm_dir = tempfile.mkdtemp(prefix=name + '.', dir='/dev/shm')
+        for folder in (self.disk, self.shm_dir):
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         self.ram = os.path.join(self.disk, 'ram')
         self.rom = os.path.join(self.disk, 'rom')
         self.shm = os.path.join(self.shm_dir, 'shm')
@@ -138,8 +141,3 @@ class Lives(lives.Lives):
 
     def lives(self):
         return super().lives() + [self.changed_elsewhere, self.changed_files]
-
-    def end(self):
-        super().end()
-        shutil.rmtree(self.disk)
-        shutil.rmtree(self.shm_dir)
