@@ -69,9 +69,9 @@ static bool in_our_mount_namespace(pid_t pid)
 }
 
 /*
- * Whether @path still leads to the file that is mapped. After a rename over it, or
- * with the name gone and another one left, a restore would find another file or
- * none. As CRIU does, the path is taken from the root of the task's mount namespace.
+ * Whether @path leads to the file that is mapped. With that name gone and another one
+ * left, a restore would find another file or none. As CRIU does, the path is taken
+ * from the root of the task's mount namespace.
  */
 static bool leads_to(pid_t pid, const char *path, const struct stat *mapped)
 {
@@ -99,8 +99,8 @@ static int identify(pid_t pid, const char *link, char path[PATH_MAX], struct sta
 	path[len] = 0;
 	if (leads_to(pid, path, st))
 		return 1;
-	pr_err("pid %d: %s: guest memory in a file that was renamed, replaced or unlinked under one of its "
-	       "names: not supported by this version: give it the name back, or unlink all its names\n",
+	pr_err("pid %d: %s: guest memory in a file that has lost this name and has another: not supported by "
+	       "this version: unlink all its names, or start the VM with a file that keeps its name\n",
 	       pid, path);
 	return -ENOTSUP;
 }

@@ -73,6 +73,9 @@ class Lives(lives.Lives):
         self.ram = os.path.join(self.disk, 'ram')
         self.rom = os.path.join(self.disk, 'rom')
         self.shm = os.path.join(self.shm_dir, 'shm')
+        # Memslot, file, bytes.
+        self.warned = [('0', self.ram, '65536'), ('1', self.shm, '32768'), ('1', self.shm, '32768'),
+                       ('2', self.rom, '65536')]
         self.options = [f'--ram={self.ram}', f'--shm={self.shm}', f'--rom={self.rom}']
         return super().start(name)
 
@@ -80,9 +83,7 @@ class Lives(lives.Lives):
         result = super().dump_ok(images, *options)
         warned = re.findall(r'Warn .*kvm_vgic: vm 1: memslot (\d) \(gpa \w+\): (\S+): (\d+) bytes of guest memory',
                             result.log)
-        expected = [('0', self.ram, '65536'), ('1', self.shm, '32768'), ('1', self.shm, '32768'),
-                    ('2', self.rom, '65536')]
-        result.require(warned == expected, f'the warnings are {warned}')
+        result.require(warned == self.warned, f'the warnings are {warned}')
         return result
 
     def restore_refused(self, images, path, why):
@@ -111,6 +112,23 @@ class Lives(lives.Lives):
                 self.restore_refused(images, path, 'is not a regular file')
         self.restore_ok(images)
         self.goes_on()
+
+    def name_lost(self):
+        """With another name than the one it was mapped by the dump is refused; with none CRIU carries the file."""
+        images = self.images()
+        unharmed = Unharmed(self.vm)
+        before = unharmed.before[self.vm.pid]
+        os.link(self.shm, self.shm + '.other')
+        os.unlink(self.shm)
+        before['maps'] = before['maps'].replace(self.shm, self.shm + ' (deleted)')
+        result = self.dump(images)
+        result.require(result.status != 0, 'the dump succeeded')
+        why = f'{self.shm} (deleted): guest memory in a file that has lost this name'
+        result.require(any(why in x for x in result.errors), 'the log does not name the file')
+        unharmed.check(images)
+        os.unlink(self.shm + '.other')
+        self.warned = [x for x in self.warned if x[1] != self.shm]
+        self.dump_and_restore()
 
     def changed_elsewhere(self):
         """What the guest does not see may change."""
@@ -141,3 +159,6 @@ class Lives(lives.Lives):
 
     def lives(self):
         return super().lives() + [self.changed_elsewhere, self.changed_files]
+
+    def more(self):
+        self.name_lost()
