@@ -28,6 +28,7 @@
 #include "image/image.h"
 #include "log.h"
 #include "plan.h"
+#include "probe/backing.h"
 #include "probe/discover.h"
 #include "probe/kernel.h"
 #include "probe/proc.h"
@@ -185,8 +186,9 @@ static int swap_in(struct dumped_vm *d, struct remote *remote)
 }
 
 /*
- * Reads all of the VM, then takes kvm_run out of CRIU's sight. Images are written with
- * no session open: slow storage must not hold the task where the end of criu ends it.
+ * Reads all of the VM, then takes kvm_run out of CRIU's sight. Files are read and images
+ * written with no session open: slow storage must not hold the task where the end of criu
+ * ends it.
  */
 static int dump_vm(struct dumped_vm *d)
 {
@@ -194,6 +196,8 @@ static int dump_vm(struct dumped_vm *d)
 
 	if (!ret)
 		ret = with_remote(d, read_vm);
+	if (!ret)
+		ret = backing_capture(d->pid, d->vm, interrupted);
 	if (!ret)
 		ret = write_images(d);
 	if (!ret)
@@ -447,7 +451,8 @@ static int create_once(const struct vm_state *vm)
 		pr_err("vm %u: pid %d holds its fds, pid %d owned it\n", vm->id, getpid(), vm->vpid);
 		return -EINVAL;
 	}
-	ret = fault_injected("create") ?: vm_create(vm);
+	/* Files first: they are what a user has most likely changed. */
+	ret = backing_check(vm) ?: fault_injected("create") ?: vm_create(vm);
 	restore.created = !ret;
 	return ret;
 }

@@ -143,6 +143,36 @@ static int check_active(const struct vm_state *vm)
 	return 0;
 }
 
+static uint64_t route_value(const struct vgic_v3_state *gic, uint32_t intid)
+{
+	for (size_t r = 0; r < vgic_v3_nr_dist_regs; r++)
+		if (vgic_v3_dist_regs[r].bits == 64)
+			return gic->dist[r].v[intid - VGIC_NR_PRIVATE];
+	return 0;
+}
+
+/* After the registers and the active ones. */
+static int check_unrouted(const struct vm_state *vm)
+{
+	const struct vgic_v3_state *gic = vm->vgic;
+
+	for (uint32_t intid = 0; intid < VGIC_MAX_IRQS; intid++) {
+		if (!vgic_v3_is_unrouted(gic, intid))
+			continue;
+		if (intid < VGIC_NR_PRIVATE || intid >= gic->nr_irqs)
+			return refuse_vgic(vm, "unrouted: intid %u, %u to %u expected", intid,
+					   VGIC_NR_PRIVATE, gic->nr_irqs - 1);
+		if (!vgic_v3_route(vm->vcpus[0].mpidr))
+			return refuse_vgic(vm, "unrouted: intid %u: vCPU 0 has affinity 0", intid);
+		if (route_value(gic, intid))
+			return refuse_vgic(vm, "unrouted: intid %u: GICD_IROUTER is not 0", intid);
+		for (size_t i = 0; i < gic->nr_active; i++)
+			if (gic->active[i].intid == intid)
+				return refuse_vgic(vm, "unrouted: intid %u: active elsewhere", intid);
+	}
+	return 0;
+}
+
 int check_vgic(const struct vm_state *vm)
 {
 	const struct vgic_v3_state *gic = vm->vgic;
@@ -164,5 +194,7 @@ int check_vgic(const struct vm_state *vm)
 	ret = check_regions(vm);
 	if (!ret)
 		ret = check_vgic_regs(vm);
-	return ret ? ret : check_active(vm);
+	if (!ret)
+		ret = check_active(vm);
+	return ret ? ret : check_unrouted(vm);
 }

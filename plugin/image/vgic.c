@@ -68,6 +68,16 @@ static void pack_active(KvmVgic__VgicActiveEntry **list, const struct vgic_v3_st
 	}
 }
 
+/* Words of the bitmap that the file has: from INTID 32 up to the last one with a bit. */
+static size_t nr_unrouted_words(const struct vgic_v3_state *gic)
+{
+	size_t last = VGIC_MAX_IRQS / 32 - 1;
+
+	while (last && !gic->unrouted[last])
+		last--;
+	return last;
+}
+
 void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic)
 {
 	size_t nr_cpu_regs = gic->nr_cpus * (vgic_v3_nr_redist_regs + vgic_v3_nr_cpuif_regs);
@@ -84,6 +94,8 @@ void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic)
 	v3.n_regions = gic->nr_regions;
 	v3.n_cpus = gic->nr_cpus;
 	v3.n_active = gic->nr_active;
+	v3.n_unrouted = nr_unrouted_words(gic);
+	v3.unrouted = (uint32_t *)&gic->unrouted[1];
 	if (ENTRY_LIST(out, gic->nr_regions, v3.regions) && ENTRY_LIST(out, vgic_v3_nr_dist_regs, v3.dist) &&
 	    ENTRY_LIST(out, gic->nr_cpus, v3.cpus) && ENTRY_LIST(out, gic->nr_active, v3.active) &&
 	    ENTRY_LIST(out, nr_cpu_regs, cpu_regs)) {
@@ -263,6 +275,21 @@ static int unpack_active(const struct frame_in *in, const KvmVgic__VgicV3Entry *
 	return 0;
 }
 
+static int unpack_unrouted(const struct frame_in *in, const KvmVgic__VgicV3Entry *entry,
+			   struct vgic_v3_state *gic)
+{
+	size_t max = VGIC_MAX_IRQS / 32 - 1;
+
+	if (entry->n_unrouted > max) {
+		pr_err("%s: %zu words of unrouted SPIs, at most %zu expected\n", in->file, entry->n_unrouted,
+		       max);
+		return -EINVAL;
+	}
+	if (entry->n_unrouted)
+		memcpy(&gic->unrouted[1], entry->unrouted, entry->n_unrouted * sizeof(*entry->unrouted));
+	return 0;
+}
+
 static int unpack_v3(const struct frame_in *in, const KvmVgic__VgicV3Entry *entry, struct vgic_v3_state *gic)
 {
 	const struct table dist = {
@@ -287,6 +314,8 @@ static int unpack_v3(const struct frame_in *in, const KvmVgic__VgicV3Entry *entr
 		ret = unpack_cpus(in, entry, gic);
 	if (!ret)
 		ret = unpack_active(in, entry, gic);
+	if (!ret)
+		ret = unpack_unrouted(in, entry, gic);
 	return ret;
 }
 

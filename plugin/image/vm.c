@@ -23,6 +23,22 @@ static void pack_slots(KvmVgic__MemslotEntry **list, const struct vm_state *vm)
 	}
 }
 
+static void pack_backings(KvmVgic__BackingEntry **list, const struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_backings; i++) {
+		kvm_vgic__backing_entry__init(list[i]);
+		list[i]->path = vm->backings[i].path;
+		list[i]->file_size = vm->backings[i].file_size;
+		list[i]->offset = vm->backings[i].offset;
+		list[i]->size = vm->backings[i].size;
+		list[i]->slot = vm->backings[i].slot;
+		list[i]->gpa = vm->backings[i].gpa;
+		list[i]->hash = vm->backings[i].hash;
+		list[i]->inode = vm->backings[i].inode;
+		list[i]->mtime = vm->backings[i].mtime;
+	}
+}
+
 static void pack_files(KvmVgic__KvmFileEntry **list, const struct vm_state *vm)
 {
 	for (size_t i = 0; i < vm->nr_files; i++) {
@@ -51,17 +67,21 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	entry.fd = vm->fd;
 	entry.park_base = vm->park_base;
 	entry.n_slots = vm->nr_slots;
+	entry.n_backings = vm->nr_backings;
 	entry.n_files = vm->nr_files;
 	entry.vcpu_seal = seals->vcpu;
 	entry.vcpu_events_seal = seals->vcpu_events;
 	entry.vgic_seal = seals->vgic;
 	entry.thread_seal = seals->thread;
-	if (ENTRY_LIST(out, vm->nr_slots, entry.slots) && ENTRY_LIST(out, vm->nr_files, entry.files)) {
+	if (ENTRY_LIST(out, vm->nr_slots, entry.slots) && ENTRY_LIST(out, vm->nr_backings, entry.backings) &&
+	    ENTRY_LIST(out, vm->nr_files, entry.files)) {
 		pack_slots(entry.slots, vm);
+		pack_backings(entry.backings, vm);
 		pack_files(entry.files, vm);
 		frame_add(out, &entry.base);
 	}
 	free(entry.slots);
+	free(entry.backings);
 	free(entry.files);
 }
 
@@ -86,6 +106,41 @@ static int unpack_slots(const struct frame_in *in, const KvmVgic__VmEntry *entry
 			.size = entry->slots[i]->size,
 			.hva = entry->slots[i]->hva,
 		};
+	return 0;
+}
+
+static int unpack_backings(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm)
+{
+	int ret;
+
+	if (entry->n_backings > VM_MAX_BACKINGS) {
+		pr_err("%s: VM %u: %zu backings, at most %u expected\n", in->file, vm->id, entry->n_backings,
+		       VM_MAX_BACKINGS);
+		return -EINVAL;
+	}
+	ret = entry_alloc(in, &vm->backings, entry->n_backings, sizeof(*vm->backings));
+	if (ret)
+		return ret;
+	vm->nr_backings = entry->n_backings;
+	for (size_t i = 0; i < vm->nr_backings; i++) {
+		const KvmVgic__BackingEntry *from = entry->backings[i];
+
+		vm->backings[i] = (struct backing){
+			.path = strdup(from->path),
+			.file_size = from->file_size,
+			.offset = from->offset,
+			.size = from->size,
+			.slot = from->slot,
+			.gpa = from->gpa,
+			.hash = from->hash,
+			.inode = from->inode,
+			.mtime = from->mtime,
+		};
+		if (!vm->backings[i].path) {
+			pr_err("%s: VM %u: no memory for a path\n", in->file, vm->id);
+			return -ENOMEM;
+		}
+	}
 	return 0;
 }
 
@@ -139,5 +194,7 @@ int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct v
 		.thread = entry->thread_seal,
 	};
 	ret = unpack_slots(in, entry, vm);
+	if (!ret)
+		ret = unpack_backings(in, entry, vm);
 	return ret ? ret : unpack_files(in, entry, vm);
 }

@@ -369,6 +369,16 @@ static int fill_slots(struct discovery *d)
 	return 0;
 }
 
+static void fill_unrouted(struct vgic_v3_state *gic, const struct kvm_rec *rec)
+{
+	for (unsigned int n = 0; n < KVM_REC_WORDS; n++) {
+		unsigned int word = rec->unrouted.first / 32 + n;
+
+		if (word < VGIC_MAX_IRQS / 32)
+			gic->unrouted[word] = rec->unrouted.word[n];
+	}
+}
+
 static int fill_vgic(struct discovery *d)
 {
 	struct vgic_v3_state *gic = d->vm->vgic = calloc(1, sizeof(*gic));
@@ -387,6 +397,9 @@ static int fill_vgic(struct discovery *d)
 				.intid = d->recs[i].active.intid,
 				.vcpu_idx = d->recs[i].active.vcpu_idx,
 			};
+	for (size_t i = 0; i < d->nr_recs; i++)
+		if (d->recs[i].type == KVM_REC_UNROUTED && d->recs[i].fd == d->vm_rec->fd)
+			fill_unrouted(gic, &d->recs[i]);
 	return 0;
 }
 

@@ -78,6 +78,7 @@ struct vgic_irq {
 	struct kvm_vcpu *target_vcpu;
 	__u32 intid;
 	_Bool active;
+	__u32 mpidr;
 };
 struct vgic_dist {
 	_Bool in_kernel;

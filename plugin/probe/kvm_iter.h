@@ -4,12 +4,16 @@
 #define KVM_VGIC_KVM_ITER_H
 
 enum kvm_rec_type {
-	KVM_REC_VM = 1, /* of a VM fd */
-	KVM_REC_SLOT,	/* of a VM fd, after its KVM_REC_VM */
-	KVM_REC_ACTIVE, /* likewise: an SPI active on a vCPU that its IROUTER does not name */
-	KVM_REC_VCPU,	/* of a vCPU fd */
-	KVM_REC_DEVICE, /* of a device fd */
+	KVM_REC_VM = 1,	  /* of a VM fd */
+	KVM_REC_SLOT,	  /* of a VM fd, after its KVM_REC_VM */
+	KVM_REC_ACTIVE,	  /* likewise: an SPI active on a vCPU that its IROUTER does not name */
+	KVM_REC_UNROUTED, /* likewise: of SPIs, those whose IROUTER was never written */
+	KVM_REC_VCPU,	  /* of a vCPU fd */
+	KVM_REC_DEVICE,	  /* of a device fd */
 };
+
+/* SPIs in a KVM_REC_UNROUTED, in words of 32: one record per SPI would not fit into a pass. */
+#define KVM_REC_WORDS 8
 
 /* State that has no getter and is not carried: a bit each in kvm_rec.vm.has. */
 enum kvm_has {
@@ -46,6 +50,10 @@ struct kvm_rec {
 		struct {
 			unsigned int intid, vcpu_idx;
 		} active;
+		struct {
+			unsigned int first; /* INTID of bit 0 of word 0 */
+			unsigned int word[KVM_REC_WORDS];
+		} unrouted;
 		struct {
 			unsigned long long guest_debug, steal_base;
 			unsigned int idx, id;

@@ -235,6 +235,9 @@ int vgic_v3_capture_regs(struct vm_state *vm, struct remote *remote)
 	if (!gic->cpus)
 		return -ENOMEM;
 	gic->nr_cpus = vm->nr_vcpus;
+	/* Never routed and routed to MPIDR 0 are the same where the first vCPU has that one. */
+	if (!vgic_v3_route(vm->vcpus[0].mpidr))
+		memset(gic->unrouted, 0, sizeof(gic->unrouted));
 	ret = capture_table(vm, remote, "GIC distributor", -1, vgic_v3_dist_regs, vgic_v3_nr_dist_regs,
 			    &gic->dist);
 	for (size_t i = 0; !ret && i < gic->nr_cpus; i++) {
@@ -349,6 +352,15 @@ int vgic_v3_apply_config(struct vm_state *vm, struct remote *remote)
 	return ret;
 }
 
+/*
+ * Whether word @i of @reg is not to be written: the GICD_IROUTER of an SPI that was never
+ * routed. A fresh GIC sends it to the first vCPU too; any value written would name another.
+ */
+static bool stays_unrouted(const struct vgic_v3_state *gic, const struct vgic_reg *reg, uint32_t i)
+{
+	return reg->bits == 64 && vgic_v3_is_unrouted(gic, VGIC_NR_PRIVATE + i);
+}
+
 static const uint64_t all_ones = UINT64_MAX;
 
 /* Calls to write every word of @table, in its order. */
@@ -362,7 +374,8 @@ static void add_apply(struct batch *b, const struct vm_state *vm, const struct v
 		if (reg->policy == VGIC_CHECK)
 			continue;
 		for (uint32_t i = 0; i < words; i++)
-			if (reg->policy != VGIC_NONZERO || values[r].v[i])
+			if ((reg->policy != VGIC_NONZERO || values[r].v[i]) &&
+			    !stays_unrouted(vm->vgic, reg, i))
 				set_word(b, vm->vgic->fd, reg, mpidr, i,
 					 reg->policy == VGIC_CLEAR ? &all_ones : &values[r].v[i]);
 	}
@@ -401,12 +414,6 @@ static struct vgic_values *dist_values(const struct vgic_v3_state *gic, const ch
 	return NULL;
 }
 
-/* GICD_IROUTER of the vCPU of @mpidr: Aff2.Aff1.Aff0, what KVM keeps of it. */
-static uint64_t route_to(uint64_t mpidr)
-{
-	return mpidr & 0xffffff;
-}
-
 /*
  * An SPI whose affinity was changed while it is active stays with the vCPU that
  * acknowledged it, and only that one can deactivate it. KVM chooses the holder when
@@ -428,7 +435,7 @@ int vgic_v3_apply_dist(struct vm_state *vm, struct remote *remote)
 	if (!ret) {
 		for (size_t i = 0; i < gic->nr_active; i++)
 			router->v[gic->active[i].intid - VGIC_NR_PRIVATE] =
-				route_to(vm->vcpus[gic->active[i].vcpu_idx].mpidr);
+				vgic_v3_route(vm->vcpus[gic->active[i].vcpu_idx].mpidr);
 		add_apply(&b, vm, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, mpidr, gic->dist);
 		for (size_t i = 0; i < gic->nr_active; i++) {
 			uint32_t spi = gic->active[i].intid - VGIC_NR_PRIVATE;

@@ -85,7 +85,23 @@ struct vgic_v3_state {
 	size_t nr_cpus;
 	struct vgic_active *active;
 	size_t nr_active;
+	/*
+	 * A bit for each SPI that goes to the first vCPU because its GICD_IROUTER was never
+	 * written, by INTID. Only where that is not what the 0 it reads as names.
+	 */
+	uint32_t unrouted[VGIC_MAX_IRQS / 32];
 };
+
+static inline bool vgic_v3_is_unrouted(const struct vgic_v3_state *gic, uint32_t intid)
+{
+	return gic->unrouted[intid / 32] >> intid % 32 & 1;
+}
+
+/* GICD_IROUTER of the vCPU of @mpidr: Aff2.Aff1.Aff0, what KVM keeps of it. */
+static inline uint64_t vgic_v3_route(uint64_t mpidr)
+{
+	return mpidr & 0xffffff;
+}
 
 struct vm_state;
 struct remote;

@@ -18,8 +18,11 @@ void vm_state_free(struct vm_state *vm)
 		free(vm->vcpus[i].regs);
 		free(vm->vcpus[i].run);
 	}
+	for (size_t i = 0; i < vm->nr_backings; i++)
+		free(vm->backings[i].path);
 	free(vm->vcpus);
 	free(vm->slots);
+	free(vm->backings);
 	free(vm->files);
 	thread_free(vm->threads, vm->nr_threads);
 	vgic_v3_free(vm->vgic);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "state/backing.h"
 #include "state/thread.h"
 #include "state/vcpu.h"
 #include "state/vgic_v3.h"
@@ -52,6 +53,8 @@ struct vm_state {
 
 	struct memslot *slots;
 	size_t nr_slots;
+	struct backing *backings;
+	size_t nr_backings;
 	struct vcpu_state *vcpus; /* in creation order: vcpus[i].idx == i */
 	size_t nr_vcpus;
 	struct vgic_v3_state *vgic;

@@ -52,6 +52,7 @@ struct fake_irq {
 	bool group, enabled, pending, level, active;
 	uint8_t config, priority; /* config: as ICFGR has it, 2 for edge */
 	uint64_t router;
+	bool routed; /* router was written: until then vCPU 0 is meant, whatever its MPIDR */
 	int owner; /* vCPU of a private one, -1 */
 	int queue; /* vCPU on whose list it is, -1: none, and nobody will be told of it */
 };

@@ -32,6 +32,8 @@ static int target_of(struct fake_kvm *kvm, const struct fake_irq *irq)
 {
 	if (irq->owner >= 0)
 		return irq->owner;
+	if (!irq->routed)
+		return 0;
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		if ((fake_reg_u64(&kvm->vcpus[i], ARM64_MPIDR_EL1) & 0xffffff) == irq->router)
 			return i;
@@ -186,10 +188,12 @@ static int access_dist(struct fake_kvm *kvm, uint32_t offset, uint32_t *word, bo
 
 	if (offset >= GICD_IROUTER) {
 		irq = irq_at(kvm, -1, (offset - GICD_IROUTER) / 8);
-		if (irq && set)
+		if (irq && set) {
 			irq->router = *word;
-		else
+			irq->routed = true;
+		} else {
 			*word = irq ? irq->router : 0;
+		}
 	} else if (reg) {
 		access_irqs(kvm, reg, -1, (offset - reg->offset) * 8 / reg->bits, word, set);
 	} else if (offset == GICD_CTLR) {

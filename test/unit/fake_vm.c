@@ -184,12 +184,16 @@ static void fill_spis(struct fake_kvm *kvm)
 		irq->priority = 3 * n;
 		irq->config = n % 2 ? 2 : 0;
 		irq->router = mpidrs[n % kvm->nr_vcpus] & mask;
+		irq->routed = true;
 	}
 	kvm->gic.spi[SPI_LEVEL].level = true;
 	kvm->gic.spi[SPI_EDGE].pending = true;
 	kvm->gic.spi[SPI_BOTH].pending = kvm->gic.spi[SPI_BOTH].active = true;
 	kvm->gic.spi[SPI_OFF].pending = true;
 	kvm->gic.spi[SPI_OFF].enabled = false;
+	kvm->gic.spi[FAKE_SPI_UNROUTED].pending = true;
+	kvm->gic.spi[FAKE_SPI_UNROUTED].router = 0;
+	kvm->gic.spi[FAKE_SPI_UNROUTED].routed = false;
 	kvm->gic.spi[FAKE_SPI_ROUTED_AWAY].active = true;
 	kvm->gic.spi[FAKE_SPI_ROUTED_AWAY].router = mpidrs[0] & mask;
 	kvm->gic.spi[FAKE_SPI_ROUTED_AWAY].queue = kvm->nr_vcpus - 1;
@@ -279,6 +283,13 @@ static void discover_active(const struct fake_kvm *kvm, struct vgic_v3_state *gi
 		(struct vgic_active){ .intid = FAKE_SPI_ROUTED_AWAY, .vcpu_idx = irq->queue };
 }
 
+static void discover_unrouted(const struct fake_kvm *kvm, struct vgic_v3_state *gic)
+{
+	for (uint32_t n = VGIC_NR_PRIVATE; n < kvm->gic.nr_irqs && n < VGIC_MAX_IRQS; n++)
+		if (!kvm->gic.spi[n].routed)
+			gic->unrouted[n / 32] |= 1u << n % 32;
+}
+
 struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 {
 	struct vm_state *vm = alloc(1, sizeof(*vm));
@@ -300,6 +311,7 @@ struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 	vm->vgic = alloc(1, sizeof(*vm->vgic));
 	vm->vgic->fd = FAKE_VGIC_FD;
 	discover_active(kvm, vm->vgic);
+	discover_unrouted(kvm, vm->vgic);
 	return vm;
 }
 

@@ -14,6 +14,7 @@
 /* MMIO that the guest of fake_running() does on vCPU 0 (a read) and 1 (a write). */
 #define FAKE_READ_PHYS 0x9000010u
 #define FAKE_WRITE_PHYS 0x9000020u
+#define FAKE_SPI_UNROUTED 37	/* pending, and never routed: vCPU 0's, whose MPIDR is not 0 */
 #define FAKE_SPI_ROUTED_AWAY 36 /* active on the last vCPU, routed to vCPU 0 since */
 
 struct fake_shape {

@@ -80,7 +80,7 @@ static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
 	vcpu->idx = i;
 	vcpu->id = 2 * (nr_vcpus - i);
 	vcpu->fd = 10 + i;
-	vcpu->mpidr = 0x80000000 | i % 16 | i / 16 << 8;
+	vcpu->mpidr = 0x80000000 | (i + 1) % 16 | (i + 1) / 16 << 8;
 	vcpu->vtimer_irq = 27;
 	vcpu->ptimer_irq = 30;
 	vcpu->mp_state = mp_states[i % 3];
@@ -111,6 +111,15 @@ static struct vgic_values *fill_table(const struct vgic_reg *table, size_t nr_re
 	return values;
 }
 
+/* Two SPIs that nobody has routed. */
+static void fill_unrouted(struct vgic_v3_state *gic)
+{
+	for (size_t r = 0; r < vgic_v3_nr_dist_regs; r++)
+		if (!strcmp(vgic_v3_dist_regs[r].name, "GICD_IROUTER"))
+			gic->dist[r].v[33 - VGIC_NR_PRIVATE] = gic->dist[r].v[62 - VGIC_NR_PRIVATE] = 0;
+	gic->unrouted[1] = 1u << (33 - VGIC_NR_PRIVATE) | 1u << (62 - VGIC_NR_PRIVATE);
+}
+
 static struct vgic_v3_state *make_vgic(size_t nr_vcpus, uint32_t nr_irqs)
 {
 	struct vgic_v3_state *gic = alloc(1, sizeof(*gic));
@@ -124,6 +133,7 @@ static struct vgic_v3_state *make_vgic(size_t nr_vcpus, uint32_t nr_irqs)
 	gic->regions[1] = (struct vgic_region){ .base = 0x4000000000, .count = 512 };
 	gic->iidr = 0x4b00243b;
 	gic->dist = fill_table(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, nr_irqs, true);
+	fill_unrouted(gic);
 	gic->nr_cpus = nr_vcpus;
 	gic->cpus = alloc(nr_vcpus, sizeof(*gic->cpus));
 	for (size_t i = 0; i < nr_vcpus; i++) {
@@ -168,6 +178,18 @@ static void fill_slots(struct vm_state *vm)
 	vm->slots[2] = (struct memslot){ 7, 0, 0x48000000, PAGE, 0xffff20000000 };
 }
 
+/* One slot in two files, and some of another. */
+static void fill_backings(struct vm_state *vm)
+{
+	vm->nr_backings = 3;
+	vm->backings = alloc(vm->nr_backings, sizeof(*vm->backings));
+	vm->backings[0] = (struct backing){ strdup("/dev/shm/guest 1"), 0x9000000, 0x1000000, 0x4000000, 1,
+					    0x40000000, 0x0123456789abcdef, 77, 1700000000 };
+	vm->backings[1] = (struct backing){ strdup("/var/lib/guest \xc3\xa4"), 0x4000000, 0, 0x4000000, 1,
+					    0x44000000, 0xfedcba9876543210, 1ULL << 40, -1 };
+	vm->backings[2] = (struct backing){ strdup("/rom"), 0x101, 0, 0x101, 0, PAGE, 3, 4, 5 };
+}
+
 static void fill_files(struct vm_state *vm)
 {
 	uint32_t id = vm->id * 0x10000;
@@ -198,6 +220,7 @@ struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
 	vm->fd = 5;
 	vm->park_base = 1000;
 	fill_slots(vm);
+	fill_backings(vm);
 	vm->nr_vcpus = nr_vcpus;
 	vm->vcpus = alloc(nr_vcpus, sizeof(*vm->vcpus));
 	for (size_t i = 0; i < nr_vcpus; i++)
@@ -297,6 +320,7 @@ static const char *diff_vgic(const struct vgic_v3_state *a, const struct vgic_v3
 	}
 	DIFF(iidr);
 	DIFF(nr_cpus);
+	DIFF_BYTES(unrouted, sizeof(a->unrouted));
 	DIFF(nr_active);
 	for (size_t i = 0; i < a->nr_active; i++) {
 		DIFF(active[i].intid);
@@ -331,6 +355,18 @@ static const char *diff_lists(const struct vm_state *a, const struct vm_state *b
 		DIFF(slots[i].gpa);
 		DIFF(slots[i].size);
 		DIFF(slots[i].hva);
+	}
+	DIFF(nr_backings);
+	for (size_t i = 0; i < a->nr_backings; i++) {
+		DIFF_BYTES(backings[i].path, strlen(a->backings[i].path) + 1);
+		DIFF(backings[i].file_size);
+		DIFF(backings[i].offset);
+		DIFF(backings[i].size);
+		DIFF(backings[i].slot);
+		DIFF(backings[i].gpa);
+		DIFF(backings[i].hash);
+		DIFF(backings[i].inode);
+		DIFF(backings[i].mtime);
 	}
 	DIFF(nr_files);
 	for (size_t i = 0; i < a->nr_files; i++) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Images: what is written is read, and nothing else is. */
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -128,12 +129,19 @@ static void several_vms_come_back(void **state)
 	assert_round_trip(vms, 3);
 }
 
-/* Another form of what is legal: no memory, no mappings, no active SPI, one legacy region, 64 KiB pages. */
+static void drop_backings(struct vm_state *vm)
+{
+	while (vm->nr_backings)
+		free(vm->backings[--vm->nr_backings].path);
+}
+
+/* Another form of what is legal: no memory, no files, no mappings, no active SPI, one legacy region, 64 KiB pages. */
 static void a_vm_with_little_comes_back(void **state)
 {
 	struct vm_state *vm = fixture_vm(2, 64);
 
 	vm->nr_slots = 0;
+	drop_backings(vm);
 	vm->vgic->nr_active = 0;
 	vm->vgic->legacy_redist = true;
 	vm->vgic->nr_regions = 1;
@@ -156,6 +164,23 @@ static void *resize(void *array, size_t n, size_t size)
 	return array;
 }
 
+static void backings_to_the_limits(struct vm_state *vm)
+{
+	char path[PATH_MAX];
+
+	drop_backings(vm);
+	vm->backings = resize(vm->backings, VM_MAX_BACKINGS, sizeof(*vm->backings));
+	for (size_t i = 0; i < VM_MAX_BACKINGS; i++)
+		vm->backings[i] = (struct backing){ strdup("/"), INT64_MAX, INT64_MAX - 4095, 4095,
+						    vm->slots[i].slot, vm->slots[i].gpa, UINT64_MAX,
+						    UINT64_MAX, INT64_MIN };
+	vm->nr_backings = VM_MAX_BACKINGS;
+	memset(path, '/', sizeof(path) - 1);
+	path[sizeof(path) - 1] = 0;
+	free(vm->backings[0].path);
+	vm->backings[0].path = strdup(path);
+}
+
 static void to_the_limits(struct vm_state *vm)
 {
 	struct vcpu_state *vcpu = &vm->vcpus[1];
@@ -166,6 +191,7 @@ static void to_the_limits(struct vm_state *vm)
 		vm->slots[i] = (struct memslot){ i, 0, i << 12, 4096, i << 13 };
 	vm->slots[0] = (struct memslot){ UINT16_MAX, 0, (1ULL << 52) - 4096, 4096, -4096ULL };
 
+	backings_to_the_limits(vm);
 	vm->files = resize(vm->files, VM_MAX_FILES, sizeof(*vm->files));
 	for (size_t i = vm->nr_files; i < VM_MAX_FILES; i++)
 		vm->files[i] = (struct kvm_file){ .id = i };
@@ -211,6 +237,7 @@ static void the_smallest_values_come_back(void **state)
 {
 	struct vm_state *vm = fixture_vm(1, 64);
 
+	drop_backings(vm);
 	vm->vpid = 1;
 	vm->fd = 0;
 	vm->park_base = 11;

@@ -521,6 +521,23 @@ static void active_many(ProtobufCMessage *msg, unsigned int i)
 	gic->n_active = 1025;
 }
 
+static void unrouted_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VgicV3Entry *gic = v3(msg);
+
+	gic->n_unrouted = 32;
+	gic->unrouted = realloc(gic->unrouted, 32 * sizeof(*gic->unrouted));
+	memset(gic->unrouted, 0, 32 * sizeof(*gic->unrouted));
+}
+
+/* An INTID that this GIC has not. */
+static void unrouted_beyond(ProtobufCMessage *msg, unsigned int i)
+{
+	unrouted_many(msg, i);
+	v3(msg)->n_unrouted = 31;
+	v3(msg)->unrouted[30] = 1u << 31;
+}
+
 static void vgic_vcpus_many(ProtobufCMessage *msg, unsigned int i)
 {
 	KvmVgic__VgicV3Entry *gic = v3(msg);
@@ -531,6 +548,14 @@ static void vgic_vcpus_many(ProtobufCMessage *msg, unsigned int i)
 		frame_free(&gic->cpus[1]->cpuif[--gic->cpus[1]->n_cpuif]->base);
 	gic->cpus = repeat_last(gic->cpus, gic->n_cpus, 513);
 	gic->n_cpus = 513;
+}
+
+static void backings_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VmEntry *vm = (KvmVgic__VmEntry *)msg;
+
+	vm->backings = repeat_last(vm->backings, vm->n_backings, 4097);
+	vm->n_backings = 4097;
 }
 
 static void seal_of_vcpus(ProtobufCMessage *msg, unsigned int i)
@@ -606,7 +631,13 @@ static const struct change changes[] = {
 	{ "reg_name_unprintable", FORGE_VGIC, reg_name_unprintable,
 	  "kvm-vgic-1.img: vCPU 0: ICC_CTLR_EL1 (0xc664) expected, another name (0xc664) found" },
 	{ "active_many", FORGE_VGIC, active_many, "kvm-vgic-1.img: 1025 active SPIs, at most 1024 expected" },
+	{ "unrouted_many", FORGE_VGIC, unrouted_many,
+	  "kvm-vgic-1.img: 32 words of unrouted SPIs, at most 31 expected" },
+	{ "unrouted_beyond", FORGE_VGIC, unrouted_beyond,
+	  "kvm-vgic-1.img: unrouted: intid 1023, 32 to 95 expected" },
 	{ "vgic_vcpus_many", FORGE_VGIC, vgic_vcpus_many, "kvm-vgic-1.img: 513 vCPUs, at most 512 expected" },
+	{ "backings_many", FORGE_VM, backings_many,
+	  "kvm-vm.img: VM 1: 4097 backings, at most 4096 expected" },
 	{ "seal_of_vcpus", FORGE_VM, seal_of_vcpus,
 	  "kvm-vcpu-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
 	{ "seal_of_events", FORGE_VM, seal_of_events,

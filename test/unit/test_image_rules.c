@@ -113,6 +113,47 @@ RULE(slots_many, READ_ONLY, "kvm-vm.img: VM 1: 32769 memslots, at most 32768 exp
 RULE(slots_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 32769 memslots, at most 32768 expected",
      vm->nr_slots = 32769)
 
+/* Files under memslots */
+#define BACKING (&vm->backings[1])
+#define NO_PATH "kvm-vm.img: VM 1: backing 1: no absolute path, or one with control characters"
+static char *longest_path(size_t length)
+{
+	char *path = calloc(1, length + 1);
+
+	if (!path)
+		abort();
+	return memset(path, '/', length);
+}
+RULE(backing_path_relative, BOTH, NO_PATH, BACKING->path[0] = '.')
+RULE(backing_path_empty, BOTH, NO_PATH, BACKING->path[0] = 0)
+RULE(backing_path_newline, BOTH, NO_PATH, BACKING->path[4] = '\n')
+RULE(backing_path_delete, BOTH, NO_PATH, BACKING->path[4] = 0x7f)
+RULE(backing_path_long, BOTH, NO_PATH, free(BACKING->path), BACKING->path = longest_path(4096))
+RULE(backing_empty, BOTH,
+     "kvm-vm.img: VM 1: backing 1: offset 0x0, size 0x0: not in a file of 0x4000000 bytes", BACKING->size = 0)
+RULE(backing_unaligned, BOTH,
+     "kvm-vm.img: VM 1: backing 1: offset 0x800, size 0x1000: not in a file of 0x4000000 bytes",
+     BACKING->offset = 0x800, BACKING->size = 0x1000)
+RULE(backing_beyond_file, BOTH,
+     "kvm-vm.img: VM 1: backing 1: offset 0x1000, size 0x4000000: not in a file of 0x4000000 bytes",
+     BACKING->offset = 0x1000)
+RULE(backing_file_huge, BOTH,
+     "kvm-vm.img: VM 1: backing 1: offset 0x0, size 0x4000000: not in a file of 0x8000000000000000 bytes",
+     BACKING->file_size = 1ULL << 63)
+RULE(backing_overflow, BOTH,
+     "kvm-vm.img: VM 1: backing 1: offset 0x1000, size 0xfffffffffffff000: not in a file of 0x4000000 bytes",
+     BACKING->offset = 0x1000, BACKING->size = -4096ULL)
+RULE(backing_of_no_slot, BOTH, "kvm-vm.img: VM 1: backing 1: gpa 0x44000000, size 0x4000000: not in memslot 5",
+     BACKING->slot = 5)
+RULE(backing_before_slot, BOTH, "kvm-vm.img: VM 1: backing 1: gpa 0x3ffff000, size 0x4000000: not in memslot 1",
+     BACKING->gpa = 0x3ffff000)
+RULE(backing_across_slot, BOTH, "kvm-vm.img: VM 1: backing 1: gpa 0x44001000, size 0x4000000: not in memslot 1",
+     BACKING->gpa = 0x44001000)
+RULE(backing_after_slot, BOTH, "kvm-vm.img: VM 1: backing 1: gpa 0x48000000, size 0x4000000: not in memslot 1",
+     BACKING->gpa = 0x48000000)
+RULE(backings_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 4097 backings, at most 4096 expected",
+     vm->nr_backings = 4097)
+
 /* vCPUs */
 RULE(vcpus_none, BOTH, "kvm-vcpu-1.img: 0 vCPUs, 1 to 512 expected", vm->nr_vcpus = 0)
 RULE(vcpus_many_at_dump, CHECK_ONLY, "kvm-vcpu-1.img: 513 vCPUs, 1 to 512 expected", vm->nr_vcpus = 513)
@@ -120,9 +161,9 @@ RULE(vcpu_idx, CHECK_ONLY, "kvm-vcpu-1.img: vCPU 1: idx 5, its place is 1", VCPU
 RULE(vcpu_idx_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: idx 0, its place is 1", VCPU1->idx = 0)
 RULE(vcpu_id_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: id 4 is vCPU 0's too", VCPU1->id = VCPU0->id)
 /* Bit 31 is always set in the register, and no part of the affinity. */
-RULE(vcpu_mpidr_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x0 is vCPU 0's too", VCPU1->mpidr = 0,
-     memset(VCPU1->regs[0].value, 0, 8))
-RULE(vcpu_mpidr_other, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x80000100, its register says 0x80000001",
+RULE(vcpu_mpidr_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x1 is vCPU 0's too", VCPU1->mpidr = 1,
+     memcpy(VCPU1->regs[0].value, &VCPU1->mpidr, 8))
+RULE(vcpu_mpidr_other, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x80000100, its register says 0x80000002",
      VCPU1->mpidr = 0x80000100)
 RULE(timer_irq_sgi, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 15, ptimer_irq 30: two of 16 to 31 expected",
      VCPU1->vtimer_irq = 15)
@@ -296,6 +337,16 @@ RULE(active_nowhere, BOTH, "kvm-vgic-1.img: active: intid 95: vcpu_idx 2, there 
      GIC->active[1].vcpu_idx = 2)
 RULE(active_twice, BOTH, "kvm-vgic-1.img: active: intid 32: twice", GIC->active[1].intid = 32)
 
+RULE(unrouted_private, CHECK_ONLY, "kvm-vgic-1.img: unrouted: intid 31, 32 to 95 expected",
+     GIC->unrouted[0] = 1u << 31)
+RULE(unrouted_beyond, BOTH, "kvm-vgic-1.img: unrouted: intid 96, 32 to 95 expected", GIC->unrouted[3] = 1)
+RULE(unrouted_but_the_same, BOTH, "kvm-vgic-1.img: unrouted: intid 33: vCPU 0 has affinity 0",
+     VCPU0->mpidr = 0x80000000, memcpy(VCPU0->regs[0].value, &VCPU0->mpidr, 8))
+RULE(unrouted_and_routed, BOTH, "kvm-vgic-1.img: unrouted: intid 34: GICD_IROUTER is not 0",
+     GIC->unrouted[1] |= 1u << 2)
+RULE(unrouted_and_active_elsewhere, BOTH, "kvm-vgic-1.img: unrouted: intid 33: active elsewhere",
+     GIC->active[0].intid = 33)
+
 /* CRIU's files */
 RULE(file_kind, BOTH, "kvm-vm.img: VM 1: file 0x10003: kind 4 is not known", vm->files[3].kind = 4)
 RULE(file_index, BOTH, "kvm-vm.img: VM 1: file 0x10003: index 1, less than 1 expected", vm->files[3].index = 1)
@@ -336,6 +387,7 @@ static void assert_refusal(int ret, const char *says)
 /* What a rule shortens is still the fixture's to free. */
 static void free_broken(struct vm_state *vm, size_t nr_vcpus, size_t nr_cpus)
 {
+	vm->nr_backings = 3;
 	vm->nr_vcpus = nr_vcpus;
 	if (vm->vgic)
 		vm->vgic->nr_cpus = nr_cpus;

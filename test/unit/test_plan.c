@@ -161,6 +161,20 @@ static void a_vm_without_slots_and_mappings_comes_back(void **state)
 	assert_comes_back(source);
 }
 
+/* A value of 0 then names the vCPU that the SPI goes to, and a route for a moment does no harm. */
+static void an_unrouted_spi_is_none_where_the_first_vcpu_has_mpidr_0(void **state)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){ .nr_vcpus = 1, .nr_irqs = 64 });
+	struct trip trip;
+
+	fake_set_reg_u64(&source->vcpus[0], ARM64_MPIDR_EL1, 0x80000000);
+	trip = dump_of(source);
+	assert_int_equal(trip.vm->vgic->unrouted[FAKE_SPI_UNROUTED / 32], 0);
+	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip.copy->gic.spi[FAKE_SPI_UNROUTED].queue, 0);
+	finish(&trip);
+}
+
 /* Each restore of it has the route of an active SPI to change for a moment. */
 static void a_dump_can_be_restored_twice(void **state)
 {
@@ -313,6 +327,7 @@ int main(void)
 		cmocka_unit_test(as_many_redistributor_regions_as_an_image_holds_come_back),
 		cmocka_unit_test(a_gic_without_addresses_comes_back),
 		cmocka_unit_test(a_vm_without_slots_and_mappings_comes_back),
+		cmocka_unit_test(an_unrouted_spi_is_none_where_the_first_vcpu_has_mpidr_0),
 		cmocka_unit_test(a_dump_can_be_restored_twice),
 		cmocka_unit_test(guest_time_goes_on_from_the_largest_value_read),
 		cmocka_unit_test(a_physical_counter_of_its_own_goes_on),

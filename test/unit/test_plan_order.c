@@ -212,6 +212,14 @@ static void an_spi_stays_with_the_vcpu_that_handles_it(void **state)
 	check_order(restored, routed, "vcpu ?: KVM_RUN");
 }
 
+/* 0x6128 is its GICD_IROUTER, which reads 0: the MPIDR of vCPU 1. */
+static void an_spi_that_was_never_routed_stays_with_the_first_vcpu(void **state)
+{
+	assert_int_equal(fake_count(dumped, "gic: GET GICD_IROUTER 0x6128*"), 1);
+	assert_int_equal(fake_count(restored, "gic: SET GICD_IROUTER 0x6128*"), 0);
+	assert_int_equal(fake_count(restored, "gic: SET GICD_IROUTER 0x6130*"), 1);
+}
+
 static void guest_time_is_written_once_and_never_back(void **state)
 {
 	/* vCPU 1 read the most. */
@@ -425,6 +433,7 @@ int main(void)
 		cmocka_unit_test(each_vcpu_is_read_under_its_own_affinity),
 		cmocka_unit_test(the_gic_behaves_as_the_guest_knows_it),
 		cmocka_unit_test(an_spi_stays_with_the_vcpu_that_handles_it),
+		cmocka_unit_test(an_spi_that_was_never_routed_stays_with_the_first_vcpu),
 		cmocka_unit_test(guest_time_is_written_once_and_never_back),
 		cmocka_unit_test(the_physical_timer_stays_fast),
 		cmocka_unit_test(no_vcpu_runs_that_owes_nothing),

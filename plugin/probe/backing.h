@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Guest memory that is in files, and so not in CRIU's image. */
+#ifndef KVM_VGIC_PROBE_BACKING_H
+#define KVM_VGIC_PROBE_BACKING_H
+
+#include <sys/types.h>
+
+#include "state/vm.h"
+
+/*
+ * Fills @vm->backings from the mappings of @pid, stopped, whose memslots are known,
+ * and warns of each. Reads all those files: @give_up is asked meanwhile whether to go on,
+ * as backing_hash() does. 0 or a negative errno, logged.
+ */
+int backing_capture(pid_t pid, struct vm_state *vm, int (*give_up)(void));
+
+#endif
