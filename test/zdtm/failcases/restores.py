@@ -28,7 +28,7 @@ STEPS = [
     'timer interrupts', 'GIC addresses', 'GIC distributor', 'GIC redistributors', 'GIC CPU interfaces',
     'guest counters', 'pending exits', 'vCPU events', 'power states', 'kvm_run pages', 'fds kept aside',
 ]
-FILES = ['kvm-vm.img', 'kvm-vcpu-1.img', 'kvm-vcpu-events-1.img', 'kvm-vgic-1.img']
+FILES = ['kvm-vm.img', 'kvm-vcpu-1.img', 'kvm-vcpu-events-1.img', 'kvm-vgic-1.img', 'kvm-thread-1.img']
 
 
 class Dumped:
@@ -118,9 +118,19 @@ def check_entries(d, result, entered):
     result.require(not wrong, f'the guest was entered by threads {sorted(wrong)}, with {replays(result)} replays')
 
 
+def ran(d):
+    """What a task of a tree has counted, in a file that is in no image; of a VM alone, the guest's entries tell."""
+    path = os.path.join(d.vm.dir, 'ran')
+    if not os.path.exists(path):
+        return None
+    with open(path, 'rb') as f:
+        return int.from_bytes(f.read(8), 'little')
+
+
 def restore_fails(what, env, says):
     """No task is left, and nothing has run."""
     d = dumped(what)
+    counted = ran(d)
     bpf, before = bpf_ids(), processes()
     with GuestEntries() as entries:
         result = criu('restore', d.images, '-d', env=env)
@@ -130,6 +140,7 @@ def restore_fails(what, env, says):
     result.require(not left, f'tasks left: {sorted(left)}')
     result.require(re.search(says, result.log), f'the log does not say "{says}"')
     check_entries(d, result, entered)
+    result.require(ran(d) == counted, f'a task of the tree has run: it counted {ran(d)}, after {counted}')
     check_nothing_left(d.images, bpf)
 
 
@@ -140,6 +151,11 @@ def step_fails(what, step):
 
 def creation_fails(what):
     restore_fails(what, {'KVM_VGIC_FAULT': 'create'}, 'fault injected: create')
+
+
+def threads_fail(what):
+    """After the plan: the registers of the VMM's threads."""
+    restore_fails(what, {'KVM_VGIC_FAULT': 'threads'}, 'fault injected: threads')
 
 
 def criu_fails(what):
@@ -173,8 +189,10 @@ def steps_are_known():
 
 def works_at_last(what):
     d = dumped(what)
+    counted = ran(d)
     criu_ok('restore', d.images, '-d')
     d.vm.wait_moved(d.vm.stats())
+    require(counted is None or ran(d) > counted, 'a task of the tree that runs is not seen to')
     finish(d.vm)
     discard(kept.pop(what).vm)
 
@@ -372,6 +390,7 @@ def failures_of(what, prefix):
     yield prefix + 'create', 'main', creation_fails, (what,)
     for step in STEPS:
         yield prefix + step.replace(' ', '-'), 'main', step_fails, (what, step)
+    yield prefix + 'threads', 'main', threads_fail, (what,)
     yield prefix + 'in-criu', 'main', criu_fails, (what,)
 
 

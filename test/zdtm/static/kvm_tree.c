@@ -4,8 +4,10 @@
  * and resumes the tasks of a tree one after the other, and the VM's is but one of them.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +26,33 @@ TEST_OPTION(children, int, "how many children the root has (3)", 0);
 static int vm_child;
 TEST_OPTION(vm_child, int, "which of them has the VM, from 1 on; 0 is the root (0)", 0);
 
+/*
+ * In a file, which is in no image: what is counted there has run. A restore that
+ * fails must not have let even the first task of the tree go on for a moment.
+ */
+#define RAN_FILE "ran"
+static volatile uint64_t *ran;
+
+static int map_ran(void)
+{
+	int fd = open(RAN_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	void *p;
+
+	if (fd < 0 || ftruncate(fd, sizeof(*ran)))
+		return -1;
+	p = mmap(NULL, sizeof(*ran), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ran = p;
+	return p == MAP_FAILED ? -1 : close(fd);
+}
+
+/* One process that has no VM counts as long as it runs; the others wait. */
+static void wait_for_end(bool counts)
+{
+	while (counts && test_go())
+		++*ran;
+	test_waitsig();
+}
+
 static int run_vm(struct odd_vm *vm)
 {
 	if (!odd_setup(vm))
@@ -41,7 +70,7 @@ static bool end_vm(struct odd_vm *vm)
 }
 
 /* Tells @ready when it is complete; its status says whether all was well. */
-static void child(bool has_vm, int ready)
+static void child(bool has_vm, bool counts, int ready)
 {
 	static struct odd_vm vm;
 	bool good;
@@ -50,7 +79,7 @@ static void child(bool has_vm, int ready)
 	if ((has_vm && run_vm(&vm)) || write(ready, "", 1) != 1)
 		_exit(1);
 	close(ready);
-	test_waitsig();
+	wait_for_end(counts);
 	good = !has_vm || end_vm(&vm);
 	_exit(good ? 0 : 1);
 }
@@ -66,7 +95,7 @@ static int start_children(pid_t *pids)
 		pids[i] = test_fork();
 		if (!pids[i]) {
 			close(pair[0]);
-			child(i + 1 == vm_child, pair[1]);
+			child(i + 1 == vm_child, !vm_child && !i, pair[1]);
 		}
 		if (pids[i] < 0)
 			return -1;
@@ -101,6 +130,10 @@ int main(int argc, char **argv)
 		pr_err("0 to %d children, and the VM in one of them\n", MAX_CHILDREN);
 		return 1;
 	}
+	if (map_ran()) {
+		pr_perror("%s", RAN_FILE);
+		return 1;
+	}
 	/* Before the VM is made: they must not inherit its fds. */
 	if (start_children(pids)) {
 		pr_perror("set-up of the children");
@@ -110,7 +143,7 @@ int main(int argc, char **argv)
 		return 1;
 
 	test_daemon();
-	test_waitsig();
+	wait_for_end(vm_child);
 
 	good = vm_child || end_vm(&vm);
 	if (!end_children(pids) || !good) {
