@@ -30,6 +30,18 @@ int vcpu_set_reg(struct vcpu *vcpu, uint64_t id, uint64_t value)
 	return ioctl(vcpu->fd, KVM_SET_ONE_REG, &reg);
 }
 
+static int set_timer_irq(struct vcpu *vcpu)
+{
+	uint32_t intid = VM_INTID_VTIMER;
+	struct kvm_device_attr attr = {
+		.group = KVM_ARM_VCPU_TIMER_CTRL,
+		.attr = KVM_ARM_VCPU_TIMER_IRQ_VTIMER,
+		.addr = (uintptr_t)&intid,
+	};
+
+	return ioctl(vcpu->fd, KVM_SET_DEVICE_ATTR, &attr);
+}
+
 static int vcpu_init(struct vcpu *vcpu)
 {
 	struct kvm_vcpu_init init = { 0 };
@@ -39,7 +51,7 @@ static int vcpu_init(struct vcpu *vcpu)
 	init.features[0] = 1u << KVM_ARM_VCPU_PSCI_0_2;
 	if (vcpu->index)
 		init.features[0] |= 1u << KVM_ARM_VCPU_POWER_OFF;
-	if (ioctl(vcpu->fd, KVM_ARM_VCPU_INIT, &init))
+	if (ioctl(vcpu->fd, KVM_ARM_VCPU_INIT, &init) || set_timer_irq(vcpu))
 		return -1;
 	if (vcpu->index == 0 && (vcpu_set_reg(vcpu, REG_CORE(regs.pc), VM_CODE_BASE) ||
 				 vcpu_set_reg(vcpu, REG_CORE(regs.regs[0]), 0)))
