@@ -37,6 +37,9 @@ void timer_irq(struct cpu *c)
 		report(FOUND_DOUBLED, SUBJ_TIMER, read_sysreg(cntv_ctl_el0), c->armed);
 	else if (now < c->deadline)
 		report(FOUND_OUT_OF_ORDER, SUBJ_TIMER, now, c->deadline);
+	/* A restore takes so long that each deadline is over, right or wrong. */
+	else if (read_sysreg(cntv_cval_el0) != c->deadline)
+		report(FOUND_CORRUPT, SUBJ_TIMER, read_sysreg(cntv_cval_el0), c->deadline);
 	c->armed = 0;
 	c->stats->ticks_taken++;
 	write_sysreg(0, cntv_ctl_el0);
