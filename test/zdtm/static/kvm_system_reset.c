@@ -22,6 +22,9 @@ const char *test_author = "The kvm-vgic authors";
 
 /* Each vCPU starts at an instruction of these. */
 asm(".pushsection .rodata\n"
+    ".balign 4\n"
+    ".globl access_code, access_code_end\n"
+    ".hidden access_code, access_code_end\n"
     "access_code:\n"
     "	ldr	x5, [x3]\n"
     "	str	x5, [x3]\n"
