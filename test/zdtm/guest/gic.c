@@ -28,10 +28,15 @@
 #define ICC_BPR1    S3_0_C12_C12_3
 #define ICC_CTLR    S3_0_C12_C12_4
 #define ICC_SRE	    S3_0_C12_C12_5
-#define ICC_IGRPEN0 S3_0_C12_C12_6
 #define ICC_IGRPEN1 S3_0_C12_C12_7
 
 #define SGI1R_OTHERS (1ull << 40)
+
+/*
+ * For what stays active for ever. When more is active than a CPU has list registers, KVM 7.x
+ * deactivates by a guest's EOI the active interrupt of the highest priority: not these, then.
+ */
+#define LOWEST 0xf8
 
 static u64 word_of(u64 reg, u64 spi)
 {
@@ -57,6 +62,7 @@ void gic_init_dist(void)
 	for (i = 32; i < VM_NR_IRQS; i += 32)
 		mmio_write32(VM_GICD_BASE + GICD_IGROUPR + i / 8, ~group0(i));
 	mmio_write64(VM_GICD_BASE + GICD_IROUTER + 8 * VM_SPI_ACTIVE, affinity_of(0));
+	mmio_write8(VM_GICD_BASE + GICD_IPRIORITYR + VM_SPI_ACTIVE, LOWEST);
 	mmio_write32(word_of(GICD_ISPENDR, VM_SPI_PENDING), bit_of(VM_SPI_PENDING));
 	mmio_write32(word_of(GICD_ISACTIVER, VM_SPI_ACTIVE), bit_of(VM_SPI_ACTIVE));
 }
@@ -121,6 +127,7 @@ static void init_redistributor(struct cpu *c)
 	mmio_write32(c->gicr + GICR_IGROUPR0, ~bit_of(15));
 	for (i = 0; i < 32; i++)
 		mmio_write8(c->gicr + GICR_IPRIORITYR + i, 0x80 + ((i + c->index) % 4) * 0x10);
+	mmio_write8(c->gicr + GICR_IPRIORITYR + VM_PPI_ACTIVE, LOWEST);
 	mmio_write32(c->gicr + GICR_ICENABLER0, 0xff00);
 	mmio_write32(c->gicr + GICR_ISENABLER0, bit_of(VM_INTID_VTIMER) | 0xff);
 	mmio_write32(c->gicr + GICR_ISPENDR0, bit_of(VM_PPI_PENDING));
@@ -136,7 +143,6 @@ void gic_init_cpu(struct cpu *c)
 	write_sysreg(c->eoimode << 1, ICC_CTLR);
 	write_sysreg(4 + c->index % 3, ICC_BPR0);
 	write_sysreg(3 + c->index % 4, ICC_BPR1);
-	write_sysreg(1, ICC_IGRPEN0);
 	write_sysreg(1, ICC_IGRPEN1);
 	isb();
 	dsb();

@@ -51,7 +51,6 @@ static void memory_check(struct cpu *c)
 	f(S3_0_C12_C12_3)	/* ICC_BPR1 */				\
 	f(S3_0_C12_C12_4)	/* ICC_CTLR */				\
 	f(S3_0_C12_C12_5)	/* ICC_SRE */				\
-	f(S3_0_C12_C12_6)	/* ICC_IGRPEN0 */			\
 	f(S3_0_C12_C12_7)	/* ICC_IGRPEN1 */
 
 static u64 sysreg_snapshot(u64 *first)
