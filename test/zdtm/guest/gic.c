@@ -26,6 +26,7 @@
 #define ICC_SGI1R   S3_0_C12_C11_5
 #define ICC_BPR0    S3_0_C12_C8_3
 #define ICC_BPR1    S3_0_C12_C12_3
+#define ICC_AP1R0   S3_0_C12_C9_0
 #define ICC_CTLR    S3_0_C12_C12_4
 #define ICC_SRE	    S3_0_C12_C12_5
 #define ICC_IGRPEN1 S3_0_C12_C12_7
@@ -143,6 +144,8 @@ void gic_init_cpu(struct cpu *c)
 	write_sysreg(c->eoimode << 1, ICC_CTLR);
 	write_sysreg(4 + c->index % 3, ICC_BPR0);
 	write_sysreg(3 + c->index % 4, ICC_BPR1);
+	/* The lowest priority is running for ever: whatever else there is comes before it. */
+	write_sysreg(1u << LOWEST / 8, ICC_AP1R0);
 	write_sysreg(1, ICC_IGRPEN1);
 	isb();
 	dsb();
