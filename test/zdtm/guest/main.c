@@ -213,7 +213,7 @@ static void run(struct cpu *c)
 		if (c->index == 0)
 			end_nap();
 		/* A vCPU 0 that waits for what a fault has lost could not end a nap: an SPI would be lost first. */
-		else if (c == last && params->inject == INJECT_NONE && rnd(c, 64) == 0)
+		else if (c == last && params->inject == INJECT_NONE && rnd(c, 16) == 0)
 			nap(c);
 	}
 }
