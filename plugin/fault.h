@@ -1,23 +1,40 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Failures on request, as CRIU's own --fault: for tests of what a failing dump or
- * restore leaves behind. KVM_VGIC_FAULT names the point that fails.
+ * Faults on request, as CRIU's own --fault. For tests only; each use is logged.
+ * KVM_VGIC_FAULT names the point that fails: what a failing dump or restore leaves behind.
+ * KVM_VGIC_SKIP names what a restore leaves out, unnoticed: whether the tests see it. That is a
+ * step of plan_restore, a register of the tables in state/vgic_v3.c, or one of
+ * CNTV_CTL_EL0, CNTV_CVAL_EL0 and "kvm_run bytes".
  */
 #ifndef KVM_VGIC_FAULT_H
 #define KVM_VGIC_FAULT_H
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "log.h"
 
+static inline bool fault_names(const char *variable, const char *what)
+{
+	const char *fault = getenv(variable);
+
+	return fault && !strcmp(fault, what);
+}
+
 static inline int fault_injected(const char *point)
 {
-	const char *fault = getenv("KVM_VGIC_FAULT");
-
-	if (!fault || strcmp(fault, point))
+	if (!fault_names("KVM_VGIC_FAULT", point))
 		return 0;
 	pr_warn("fault injected: %s\n", point);
 	return -EIO;
+}
+
+static inline bool fault_leaves_out(const char *what)
+{
+	if (!fault_names("KVM_VGIC_SKIP", what))
+		return false;
+	pr_warn("KVM_VGIC_SKIP is set: the restored VM is damaged: left out: %s\n", what);
+	return true;
 }
 
 #endif

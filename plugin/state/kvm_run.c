@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "fault.h"
 #include "log.h"
 #include "remote/remote.h"
 #include "state/kvm_run.h"
@@ -459,7 +460,7 @@ static int apply_page(struct vm_state *vm, struct remote *remote, struct vcpu_st
 
 int kvm_run_apply(struct vm_state *vm, struct remote *remote)
 {
-	int ret = for_each_page(vm, remote, apply_page);
+	int ret = fault_leaves_out("kvm_run bytes") ? 0 : for_each_page(vm, remote, apply_page);
 
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
 		ret = map_vcpu(vm, remote, &vm->vcpus[i]);

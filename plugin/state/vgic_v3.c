@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "fault.h"
 #include "log.h"
 #include "remote/remote.h"
 #include "state/vm.h"
@@ -371,7 +372,7 @@ static void add_apply(struct batch *b, const struct vm_state *vm, const struct v
 		const struct vgic_reg *reg = &table[r];
 		uint32_t words = reg->policy == VGIC_CLEAR ? reg->count : values[r].nr;
 
-		if (reg->policy == VGIC_CHECK)
+		if (reg->policy == VGIC_CHECK || fault_leaves_out(reg->name))
 			continue;
 		for (uint32_t i = 0; i < words; i++)
 			if ((reg->policy != VGIC_NONZERO || values[r].v[i]) &&

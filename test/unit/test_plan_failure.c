@@ -311,6 +311,48 @@ static void another_fault_is_none_of_the_plan(void **state)
 	forget(&a);
 }
 
+/* Parts of a restore left out on request */
+
+/* A restore without @what makes no call like @absent, and all others. */
+static void leave_out(const char *what, const char *absent)
+{
+	struct attempt a = before(&restore);
+	size_t expected = calls_of(&restore, plan_nr_restore);
+
+	assert_int_equal(fake_count(a.kvm, absent), 0);
+	setenv("KVM_VGIC_SKIP", what, 1);
+	assert_int_equal(plan_run(plan_restore, plan_nr_restore, a.vm, &a.kvm->remote), 0);
+	unsetenv("KVM_VGIC_SKIP");
+	assert_int_equal(fake_count(a.kvm, absent), 0);
+	assert_true(a.kvm->nr_calls < expected);
+	assert_int_equal(log_errors(), 0);
+	forget(&a);
+}
+
+static void what_is_named_is_left_out(void **state)
+{
+	leave_out("GICD_IROUTER", "gic: SET GICD_IROUTER 0x6[123]?8 *");
+	leave_out("GICR_ISPENDR0", "vcpu ?: SET GICR_ISPENDR0*");
+	leave_out("LEVEL_INFO", "*: SET LEVEL_INFO*");
+	leave_out("ICC_AP1R0_EL1", "vcpu ?: SET ICC_AP1R0*");
+	leave_out("CNTV_CVAL_EL0", "vcpu ?: KVM_SET_ONE_REG 0x603000000013df02*");
+	leave_out("guest counters", "vcpu ?: KVM_SET_ONE_REG 0x603000000013df1a*");
+	leave_out("pending exits", "vcpu ?: KVM_RUN");
+	leave_out("kvm_run bytes", "vcpu ?: write page*");
+}
+
+static void a_dump_leaves_nothing_out(void **state)
+{
+	size_t expected = calls_of(&dump, plan_nr_dump);
+	struct attempt a = before(&dump);
+
+	setenv("KVM_VGIC_SKIP", "power states", 1);
+	assert_int_equal(plan_run(plan_dump, plan_nr_dump, a.vm, &a.kvm->remote), 0);
+	unsetenv("KVM_VGIC_SKIP");
+	assert_int_equal(a.kvm->nr_calls, expected);
+	forget(&a);
+}
+
 #define FOR_BOTH(test)                                                                                       \
 	{ .name = "dump: " #test, .test_func = test, .initial_state = (void *)&dump },                       \
 	{                                                                                                    \
@@ -326,6 +368,8 @@ int main(void)
 		FOR_BOTH(each_step_fails_on_request),
 		FOR_BOTH(each_step_has_a_name_of_its_own_and_a_reason),
 		cmocka_unit_test(another_fault_is_none_of_the_plan),
+		cmocka_unit_test(what_is_named_is_left_out),
+		cmocka_unit_test(a_dump_leaves_nothing_out),
 		cmocka_unit_test(no_active_priority_is_lost_to_an_error),
 		cmocka_unit_test(no_redistributor_region_is_lost_to_an_error),
 		cmocka_unit_test(a_register_that_must_be_there_is_not_taken_for_an_optional_one),

@@ -181,12 +181,12 @@ class Criu:
         self.pcs = {}
         self.images = None
 
-    def run(self, action, *options):
+    def run(self, action, *options, env=None):
         log = os.path.join(self.images, action + '.log')
         command = ['criu', action, '-D', self.images, '-o', log, '-v4', *options]
         start = time.monotonic()
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT) as process:
+                              stderr=subprocess.STDOUT, env=dict(os.environ, **(env or {}))) as process:
             while self.watch and process.poll() is None:
                 self.look()
                 time.sleep(0.02)
@@ -209,9 +209,9 @@ class Criu:
         self.dump_times.append(self.run('dump', '-t', str(self.vm.pid), *options))
         self.read_dump_log()
 
-    def restore(self):
+    def restore(self, env=None):
         pidfile = os.path.join(self.images, 'restored.pid')
-        self.restore_times.append(self.run('restore', '-d', '--pidfile', pidfile))
+        self.restore_times.append(self.run('restore', '-d', '--pidfile', pidfile, env=env))
 
     def forget_images(self):
         shutil.rmtree(self.images)

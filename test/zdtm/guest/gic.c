@@ -8,24 +8,52 @@
 
 #define GICR_TYPER	0x0008
 #define GICR_WAKER	0x0014
+#define GICR_PROPBASER	0x0070
+#define GICR_PENDBASER	0x0078
 #define GICR_IGROUPR0	0x10080
 #define GICR_ISENABLER0 0x10100
+#define GICR_ICENABLER0 0x10180
 #define GICR_ISPENDR0	0x10200
 #define GICR_ISACTIVER0 0x10300
 #define GICR_IPRIORITYR 0x10400
 #define GICR_ICFGR0	0x10c00
 
+#define ICC_IAR1    S3_0_C12_C12_0
 #define ICC_PMR	    S3_0_C4_C6_0
 #define ICC_RPR	    S3_0_C12_C11_3
 #define ICC_EOIR1   S3_0_C12_C12_1
 #define ICC_DIR	    S3_0_C12_C11_1
 #define ICC_SGI1R   S3_0_C12_C11_5
+#define ICC_BPR0    S3_0_C12_C8_3
 #define ICC_BPR1    S3_0_C12_C12_3
+#define ICC_AP1R0   S3_0_C12_C9_0
 #define ICC_CTLR    S3_0_C12_C12_4
 #define ICC_SRE	    S3_0_C12_C12_5
 #define ICC_IGRPEN1 S3_0_C12_C12_7
 
 #define SGI1R_OTHERS (1ull << 40)
+
+/*
+ * For what stays active for ever. When more is active than a CPU has list registers, KVM 7.x
+ * deactivates by a guest's EOI the active interrupt of the highest priority: not these, then.
+ */
+#define LOWEST 0xf8
+
+static u64 word_of(u64 reg, u64 spi)
+{
+	return VM_GICD_BASE + reg + spi / 32 * 4;
+}
+
+static u32 bit_of(u64 intid)
+{
+	return 1u << intid % 32;
+}
+
+/* Of 32 SPIs from @first on. A fresh GIC of KVM's has all in group 1: one is not. */
+static u32 group0(u64 first)
+{
+	return first == VM_SPI_GROUP0 / 32 * 32 ? bit_of(VM_SPI_GROUP0) : 0;
+}
 
 void gic_init_dist(void)
 {
@@ -33,9 +61,11 @@ void gic_init_dist(void)
 
 	mmio_write32(VM_GICD_BASE + GICD_CTLR, 0x12); /* ARE, group 1 */
 	for (i = 32; i < VM_NR_IRQS; i += 32)
-		mmio_write32(VM_GICD_BASE + GICD_IGROUPR + i / 8, ~0u);
-	/* A latch that nothing takes: it must be there for ever. */
-	mmio_write32(VM_GICD_BASE + GICD_ISPENDR + VM_INTID_PARKED / 32 * 4, 1u << VM_INTID_PARKED % 32);
+		mmio_write32(VM_GICD_BASE + GICD_IGROUPR + i / 8, ~group0(i));
+	mmio_write64(VM_GICD_BASE + GICD_IROUTER + 8 * VM_SPI_ACTIVE, affinity_of(0));
+	mmio_write8(VM_GICD_BASE + GICD_IPRIORITYR + VM_SPI_ACTIVE, LOWEST);
+	mmio_write32(word_of(GICD_ISPENDR, VM_SPI_PENDING), bit_of(VM_SPI_PENDING));
+	mmio_write32(word_of(GICD_ISACTIVER, VM_SPI_ACTIVE), bit_of(VM_SPI_ACTIVE));
 }
 
 /* Redistributors stand in creation order, not in the order of ids. */
@@ -69,8 +99,12 @@ static u64 gic_snapshot(struct cpu *c, u32 *first)
 	for (i = 0; i < VM_NR_SOURCES; i++)
 		*v++ = mmio_read8(VM_GICD_BASE + GICD_IPRIORITYR + params->source_intid[i]);
 	*v++ = mmio_read32(VM_GICD_BASE + GICD_CTLR) & 0x7fffffff;
-	*v++ = mmio_read32(VM_GICD_BASE + GICD_ISPENDR + VM_INTID_PARKED / 32 * 4) &
-	       1u << VM_INTID_PARKED % 32;
+	*v++ = mmio_read32(word_of(GICD_ISPENDR, VM_SPI_PENDING)) & bit_of(VM_SPI_PENDING);
+	*v++ = mmio_read32(word_of(GICD_ISACTIVER, VM_SPI_ACTIVE)) & bit_of(VM_SPI_ACTIVE);
+	*v++ = mmio_read32(c->gicr + GICR_PROPBASER);
+	*v++ = mmio_read32(c->gicr + GICR_PENDBASER);
+	*v++ = mmio_read32(c->gicr + GICR_ISPENDR0) & bit_of(VM_PPI_PENDING);
+	*v++ = mmio_read32(c->gicr + GICR_ISACTIVER0) & bit_of(VM_PPI_ACTIVE);
 	*v++ = mmio_read32(c->gicr + GICR_IGROUPR0);
 	*v++ = mmio_read32(c->gicr + GICR_ISENABLER0);
 	*v++ = mmio_read32(c->gicr + GICR_ICFGR0);
@@ -80,7 +114,8 @@ static u64 gic_snapshot(struct cpu *c, u32 *first)
 	return v - first;
 }
 
-void gic_init_cpu(struct cpu *c)
+/* All but SGIs 0 to 7 is unused: it differs from a fresh GIC, whose SGIs are enabled and of group 1. */
+static void init_redistributor(struct cpu *c)
 {
 	u64 i;
 
@@ -88,15 +123,29 @@ void gic_init_cpu(struct cpu *c)
 	mmio_write32(c->gicr + GICR_WAKER, 0);
 	while (mmio_read32(c->gicr + GICR_WAKER) & 4)
 		;
-	mmio_write32(c->gicr + GICR_IGROUPR0, ~0u);
+	mmio_write64(c->gicr + GICR_PROPBASER, VM_CODE_BASE + VM_CODE_SIZE / 4);
+	mmio_write64(c->gicr + GICR_PENDBASER, VM_CODE_BASE + VM_CODE_SIZE / 4 * 3 + (c->index << 16));
+	mmio_write32(c->gicr + GICR_IGROUPR0, ~bit_of(15));
 	for (i = 0; i < 32; i++)
 		mmio_write8(c->gicr + GICR_IPRIORITYR + i, 0x80 + ((i + c->index) % 4) * 0x10);
-	mmio_write32(c->gicr + GICR_ISENABLER0, 1u << VM_INTID_VTIMER | 0xff);
+	mmio_write8(c->gicr + GICR_IPRIORITYR + VM_PPI_ACTIVE, LOWEST);
+	mmio_write32(c->gicr + GICR_ICENABLER0, 0xff00);
+	mmio_write32(c->gicr + GICR_ISENABLER0, bit_of(VM_INTID_VTIMER) | 0xff);
+	mmio_write32(c->gicr + GICR_ISPENDR0, bit_of(VM_PPI_PENDING));
+	mmio_write32(c->gicr + GICR_ISACTIVER0, bit_of(VM_PPI_ACTIVE));
+}
+
+void gic_init_cpu(struct cpu *c)
+{
+	init_redistributor(c);
 	write_sysreg(read_sysreg(ICC_SRE) | 1, ICC_SRE);
 	isb();
 	write_sysreg(0xf0, ICC_PMR);
 	write_sysreg(c->eoimode << 1, ICC_CTLR);
+	write_sysreg(4 + c->index % 3, ICC_BPR0);
 	write_sysreg(3 + c->index % 4, ICC_BPR1);
+	/* The lowest priority is running for ever: whatever else there is comes before it. */
+	write_sysreg(1u << LOWEST / 8, ICC_AP1R0);
 	write_sysreg(1, ICC_IGRPEN1);
 	isb();
 	dsb();
@@ -147,8 +196,22 @@ void gic_send_sgi_others(u64 sgi)
 	isb();
 }
 
+/* From here to gic_eoi() the interrupt is active, and its priority the running one. */
+u64 gic_acknowledge(struct cpu *c)
+{
+	u64 intid = read_sysreg(ICC_IAR1);
+
+	dsb();
+	c->running = read_sysreg(ICC_RPR);
+	return intid;
+}
+
 void gic_eoi(struct cpu *c, u64 intid)
 {
+	u64 running = read_sysreg(ICC_RPR);
+
+	if (running != c->running)
+		report(FOUND_CORRUPT, SUBJ_GIC, running, c->running);
 	dsb();
 	write_sysreg(intid, ICC_EOIR1);
 	isb();

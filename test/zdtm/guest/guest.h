@@ -17,7 +17,7 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 
 #define NR_SAVED_SYSREGS	32
-#define NR_SAVED_GIC		32
+#define NR_SAVED_GIC		36
 
 struct cpu {
 	u64 index;
@@ -35,6 +35,11 @@ struct cpu {
 	volatile u64 nap_until;
 	volatile u64 armed;	/* a deadline is programmed and not yet taken */
 	volatile u64 deadline;
+	u64 running;		/* priority of the interrupt that is being handled */
+	u64 patience;		/* see patience_of() */
+	u64 patience_at;
+	u64 injected;		/* the fault that was asked for has been made */
+	u64 armed_at;		/* by patience_of() */
 	u64 timer_reported;
 	u64 sysreg[NR_SAVED_SYSREGS];
 	u32 gic[NR_SAVED_GIC];
@@ -119,12 +124,14 @@ extern struct cpu cpus[VM_MAX_VCPUS];
 u64 rnd(struct cpu *c, u64 n);
 void report(enum finding kind, enum subject what, u64 got, u64 want);
 void spend(u64 usec);
+u64 patience_of(struct cpu *c);
 
 /* gic.c */
 #define GICD_CTLR	0x0000
 #define GICD_IGROUPR	0x0080
 #define GICD_ISENABLER	0x0100
 #define GICD_ISPENDR	0x0200
+#define GICD_ISACTIVER	0x0300
 #define GICD_IPRIORITYR	0x0400
 #define GICD_ICFGR	0x0c00
 #define GICD_IROUTER	0x6000
@@ -134,6 +141,7 @@ void gic_check(struct cpu *c);
 u64 gic_diagnosis(struct cpu *c);
 void gic_send_sgi(u64 sgi, u64 to);
 void gic_send_sgi_others(u64 sgi);
+u64 gic_acknowledge(struct cpu *c);
 void gic_eoi(struct cpu *c, u64 intid);
 
 /* timer.c */

@@ -25,25 +25,38 @@ static void post(struct cpu *c, u64 to)
 {
 	struct mailbox *m = &mail[c->index][to];
 
-	m->when = counter();
+	m->when = patience_of(c);
 	m->sent++;
 	c->stats->sgi_sent++;
 }
 
 static void send_one(struct cpu *c, u64 to)
 {
-	u64 inject = c->stats->sgi_sent == 30 ? params->inject : INJECT_NONE;
-
 	if (!is_free(c, to))
 		return;
 	post(c, to);
-	if (inject != INJECT_LOST_SGI)
-		gic_send_sgi(c->index, to);
-	if (inject != INJECT_DOUBLE_SGI)
+	gic_send_sgi(c->index, to);
+}
+
+/* It is the last one that this vCPU sends: the next would merge with a doubled one. */
+static void send_wrong(struct cpu *c, u64 to)
+{
+	c->injected = 1;
+	while (!is_free(c, to))
+		;
+	post(c, to);
+	if (params->inject == INJECT_LOST_SGI)
 		return;
+	gic_send_sgi(c->index, to);
 	while (!is_free(c, to))
 		;
 	gic_send_sgi(c->index, to);
+}
+
+static int wrong_is_due(struct cpu *c)
+{
+	return (params->inject == INJECT_LOST_SGI || params->inject == INJECT_DOUBLE_SGI) &&
+	       c->stats->sgi_sent >= 30;
 }
 
 static void send_others(struct cpu *c)
@@ -61,7 +74,11 @@ static void send_others(struct cpu *c)
 
 void sgi_send_some(struct cpu *c)
 {
-	if (rnd(c, 8) == 0)
+	if (c->injected)
+		return;
+	if (wrong_is_due(c))
+		send_wrong(c, rnd(c, params->nr_vcpus));
+	else if (rnd(c, 8) == 0)
 		send_others(c);
 	else
 		send_one(c, rnd(c, params->nr_vcpus));
@@ -88,7 +105,7 @@ void sgi_check(struct cpu *c)
 	u64 i;
 
 	for (i = 0; i < params->nr_vcpus; i++, m++) {
-		if (m->sent == m->taken || m->reported == m->sent || counter() < m->when + params->limit)
+		if (m->sent == m->taken || m->reported == m->sent || patience_of(c) < m->when + params->limit)
 			continue;
 		m->reported = m->sent;
 		report(FOUND_LOST, SUBJ_SGI, gic_diagnosis(&cpus[i]), m->sent);

@@ -24,15 +24,22 @@ static void set_route(u64 n, u64 to)
 	mmio_write64(VM_GICD_BASE + GICD_IROUTER + 8 * params->source_intid[n], affinity_of(to));
 }
 
+/* Always written: in a fresh GIC of KVM's all SPIs are edge-triggered (VGIC_CONFIG_EDGE is 0). */
+static void set_trigger(u64 intid, u64 level)
+{
+	u64 word = VM_GICD_BASE + GICD_ICFGR + intid / 16 * 4;
+	u32 edge = 2u << intid % 16 * 2;
+
+	mmio_write32(word, level ? mmio_read32(word) & ~edge : mmio_read32(word) | edge);
+}
+
 void spi_init(void)
 {
-	u64 n, intid, cfg;
+	u64 n, intid;
 
 	for (n = 0; n < VM_NR_SOURCES; n++) {
 		intid = params->source_intid[n];
-		cfg = VM_GICD_BASE + GICD_ICFGR + intid / 16 * 4;
-		if (!params->source_level[n])
-			mmio_write32(cfg, mmio_read32(cfg) | 2u << intid % 16 * 2);
+		set_trigger(intid, params->source_level[n]);
 		mmio_write8(VM_GICD_BASE + GICD_IPRIORITYR + intid, 0x40 + n * 0x10);
 		set_route(n, 0);
 		mmio_write32(VM_GICD_BASE + GICD_ISENABLER + intid / 32 * 4, 1u << intid % 32);

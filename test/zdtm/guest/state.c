@@ -47,6 +47,8 @@ static void memory_check(struct cpu *c)
 	f(csselr_el1) f(mpidr_el1) f(midr_el1) f(cntkctl_el1)		\
 	f(cntfrq_el0) f(afsr0_el1) f(afsr1_el1) f(far_el1) f(esr_el1)	\
 	f(S3_0_C4_C6_0)		/* ICC_PMR */				\
+	f(S3_0_C12_C8_3)	/* ICC_BPR0 */				\
+	f(S3_0_C12_C9_0)	/* ICC_AP1R0 */				\
 	f(S3_0_C12_C12_3)	/* ICC_BPR1 */				\
 	f(S3_0_C12_C12_4)	/* ICC_CTLR */				\
 	f(S3_0_C12_C12_5)	/* ICC_SRE */				\

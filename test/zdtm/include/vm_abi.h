@@ -58,8 +58,15 @@
 #define SRC_CLEAR	0x08	/* write: take a level line down */
 #define SRC_DONE	0x10	/* write: deactivated, the next one may come */
 
-#define VM_INTID_VTIMER	27
-#define VM_INTID_PARKED	70	/* pending and disabled for ever */
+/* Not KVM's default: it must be told at a restore too. */
+#define VM_INTID_VTIMER	21
+
+/* Interrupts that stay as they are for ever: disabled, and pending or active. */
+#define VM_PPI_PENDING	22
+#define VM_PPI_ACTIVE	23
+#define VM_SPI_PENDING	70
+#define VM_SPI_ACTIVE	71
+#define VM_SPI_GROUP0	72
 
 #define GUEST_VERSION	1
 

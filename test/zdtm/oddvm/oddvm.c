@@ -12,7 +12,6 @@
 #include "oddvm.h"
 
 #define STEP		4096	/* guest loops between two MMIO writes */
-#define CORE(name)	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(name))
 #define VBAR_EL1	ARM64_SYS_REG(3, 0, 12, 0, 0)
 #define VECTORS		0x800
 
@@ -122,6 +121,13 @@ int odd_set_reg(struct odd_vm *vm, unsigned int i, uint64_t id, uint64_t value)
 	return ioctl(vm->vcpu[i].fd, KVM_SET_ONE_REG, &reg);
 }
 
+int odd_get_reg(struct odd_vm *vm, unsigned int i, uint64_t id, uint64_t *value)
+{
+	struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)value };
+
+	return ioctl(vm->vcpu[i].fd, KVM_GET_ONE_REG, &reg);
+}
+
 static int set_guest(struct odd_vm *vm, unsigned int i)
 {
 	if (is_aarch32(vm))
@@ -130,11 +136,11 @@ static int set_guest(struct odd_vm *vm, unsigned int i)
 		memcpy(vm->ram, odd_guest, odd_guest_end - odd_guest);
 	if (!is_aarch32(vm) && odd_set_reg(vm, i, VBAR_EL1, ODD_RAM_BASE + VECTORS))
 		return -1;
-	return odd_set_reg(vm, i, CORE(regs.pc), ODD_RAM_BASE) ||
-	       odd_set_reg(vm, i, CORE(regs.regs[0]), ODD_RAM_BASE + ODD_RAM_COUNTER + 8 * i) ||
-	       odd_set_reg(vm, i, CORE(regs.regs[1]), 0) ||
-	       odd_set_reg(vm, i, CORE(regs.regs[3]), ODD_DEV_BASE + 8 * i) ||
-	       odd_set_reg(vm, i, CORE(regs.regs[4]), ODD_RAM_BASE + ODD_RAM_FAULTS + 8 * i);
+	return odd_set_reg(vm, i, ODD_CORE(regs.pc), ODD_RAM_BASE) ||
+	       odd_set_reg(vm, i, ODD_CORE(regs.regs[0]), ODD_RAM_BASE + ODD_RAM_COUNTER + 8 * i) ||
+	       odd_set_reg(vm, i, ODD_CORE(regs.regs[1]), 0) ||
+	       odd_set_reg(vm, i, ODD_CORE(regs.regs[3]), ODD_DEV_BASE + 8 * i) ||
+	       odd_set_reg(vm, i, ODD_CORE(regs.regs[4]), ODD_RAM_BASE + ODD_RAM_FAULTS + 8 * i);
 }
 
 int odd_init_vcpu(struct odd_vm *vm, unsigned int i)

@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ODD_NR_VCPUS	2
+#define ODD_NR_VCPUS	2	/* of odd_setup(), odd_goes_on() and odd_stop() */
+#define ODD_MAX_VCPUS	4	/* what a test can make by itself */
 
 /* Where counters are, for a look from outside. The guest's are in its RAM, a u64 per vCPU. */
 #define ODD_STATS_ADDR	0x5a0000000000
@@ -21,7 +22,10 @@
 #define ODD_RAM_SIZE	0x10000
 #define ODD_RAM_COUNTER	0x2000
 #define ODD_RAM_FAULTS	0x3000		/* synchronous exceptions taken, a u64 per vCPU */
+#define ODD_RAM_CODE	0x4000		/* of a test's own */
 #define ODD_MAGIC	0x6d762d64646f2d76	/* "v-odd-vm" */
+
+#define ODD_CORE(name)	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(name))
 
 /* Guest physical addresses. */
 #define ODD_RAM_BASE	0x40000000
@@ -51,7 +55,7 @@ struct odd_vm {
 	int kvm_fd, vm_fd, gic_fd;
 	size_t run_size;
 	uint32_t features;		/* of its vCPUs, beside PSCI */
-	struct odd_vcpu vcpu[ODD_NR_VCPUS];
+	struct odd_vcpu vcpu[ODD_MAX_VCPUS];
 	struct odd_stats *stats;
 	char *ram;
 };
@@ -67,6 +71,7 @@ int odd_init_gic(struct odd_vm *vm);
 int odd_start(struct odd_vm *vm, unsigned int i);
 int odd_set_attr(int fd, uint32_t group, uint64_t attr, void *value);
 int odd_set_reg(struct odd_vm *vm, unsigned int i, uint64_t id, uint64_t value);
+int odd_get_reg(struct odd_vm *vm, unsigned int i, uint64_t id, uint64_t *value);
 /* All of the above in their order: a whole VM, whose vCPUs run and go on. */
 int odd_setup(struct odd_vm *vm);
 

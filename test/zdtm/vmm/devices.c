@@ -202,6 +202,8 @@ static void send(struct vmm *vmm, struct source *s)
 	s->pause = 1 + rand() % 6;
 	if (inject_here(vmm, s, INJECT_DOUBLE_EDGE, INJECT_DOUBLE_LEVEL)) {
 		raise_line(vmm, s);
+		/* No more of this source: the next would merge with it. */
+		s->pause = -1;
 		return;
 	}
 	s->sent++;

@@ -38,7 +38,7 @@ static void set_clock_back(struct vcpu *vcpu)
 	if (vcpu_get_reg(vcpu, KVM_REG_ARM_TIMER_CNT, &now) || now < 2 * second)
 		return;
 	vcpu->injected = true;
-	vcpu_set_reg(vcpu, KVM_REG_ARM_TIMER_CNT, now - second / 4);
+	vcpu_set_reg(vcpu, KVM_REG_ARM_TIMER_CNT, now - second);
 }
 
 /* Called in the vCPU's own thread between two KVM_RUN. */
