@@ -259,4 +259,4 @@ class Lives(lives.Lives):
         require(is_alive(vm.pid), 'the VM did not survive the refusal')
 
     def lives(self):
-        return [self.measure, self.gentle, self.measure_ptrace, self.killed, self.dump_and_restore]
+        return [self.measure, self.gentle, self.measure_ptrace, self.killed, *super().lives()]
