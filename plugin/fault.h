@@ -2,6 +2,7 @@
 /*
  * Faults on request, as CRIU's own --fault. For tests only; each use is logged.
  * KVM_VGIC_FAULT names the point that fails: what a failing dump or restore leaves behind.
+ * KVM_VGIC_KILL names the one where criu is killed: the same.
  * KVM_VGIC_SKIP names what a restore leaves out, unnoticed: whether the tests see it. That is a
  * step of plan_restore, a register of the tables in state/vgic_v3.c, or one of
  * CNTV_CTL_EL0, CNTV_CVAL_EL0 and "kvm_run bytes".
@@ -9,6 +10,7 @@
 #ifndef KVM_VGIC_FAULT_H
 #define KVM_VGIC_FAULT_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -23,6 +25,8 @@ static inline bool fault_names(const char *variable, const char *what)
 
 static inline int fault_injected(const char *point)
 {
+	if (fault_names("KVM_VGIC_KILL", point))
+		raise(SIGKILL);
 	if (!fault_names("KVM_VGIC_FAULT", point))
 		return 0;
 	pr_warn("fault injected: %s\n", point);

@@ -23,6 +23,7 @@ const size_t plan_nr_dump = sizeof(plan_dump) / sizeof(plan_dump[0]);
 
 /* Memory is in place, all tasks are stopped, no vCPU has run. The objects exist, from vm_create(). */
 const struct plan_step plan_restore[] = {
+	{ "no vCPU runs", kvm_run_forbid, "before KVM_ARM_VCPU_INIT: criu may be killed, and the tasks run on" },
 	{ "memslots", vm_apply_memslots, "guest memory before anything that may read it" },
 	{ "vCPU initialisation", vcpu_apply_init, "api.rst 4.82: before every other ioctl on a vCPU" },
 	{ "ID and firmware registers", vcpu_apply_id_regs, "api.rst 4.68: they decide which others exist" },

@@ -5,6 +5,7 @@
 #include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "log.h"
 #include "probe/proc.h"
@@ -50,6 +51,24 @@ static const struct thread_regset *find_set(const struct thread_state *thread, u
 	return NULL;
 }
 
+/* Without data ZA is off, and written back so it stays off. */
+static bool has_za(const struct thread_regset *za)
+{
+	return za && za->size > sizeof(struct user_sve_header);
+}
+
+/*
+ * PTRACE_GETREGSET says of the vector sets how large they can be, their header how large they
+ * are: ZA of a thread that has it off is a header alone, and with bytes behind it would be on.
+ */
+static size_t actual_size(uint32_t note, const uint8_t *room, size_t size)
+{
+	const struct user_sve_header *head = (const void *)room;
+	bool is_vector = note == NT_ARM_SVE || note == NT_ARM_SSVE || note == NT_ARM_ZA;
+
+	return is_vector && size > sizeof(*head) && head->size >= sizeof(*head) && head->size < size ? head->size : size;
+}
+
 /*
  * Whether what was read is state, and not the kernel's word that there is none: to
  * write that back would enter streaming mode, or turn ZA on.
@@ -62,9 +81,9 @@ static bool is_live(const struct thread_state *thread, const struct thread_regse
 	case NT_ARM_SSVE:
 		return (head->flags & SVE_PT_REGS_MASK) == SVE_PT_REGS_SVE;
 	case NT_ARM_ZA:
-		return set->size > sizeof(*head);
+		return true; /* off, it is the vector length alone: see apply_length() */
 	case NT_ARM_ZT_:
-		return find_set(thread, NT_ARM_ZA);
+		return has_za(find_set(thread, NT_ARM_ZA));
 	case NT_ARM_TLS:
 		return set->size > 8; /* TPIDR_EL0 alone is CRIU's; the second is TPIDR2_EL0 */
 	}
@@ -75,13 +94,17 @@ static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, ui
 {
 	struct thread_regset *set = &thread->sets[thread->nr_sets];
 	size_t size = THREAD_SET_MAX;
-	int ret = trace_get_regset(tid, note, room, &size);
+	int ret;
+
+	memset(room, 0, THREAD_SET_MAX); /* TLS is said to have TPIDR2_EL0 where it has none */
+	ret = trace_get_regset(tid, note, room, &size);
 
 	/* What this CPU or kernel has not: EINVAL; what the thread does not use: ENODATA. */
 	if (ret == -EINVAL || ret == -ENODATA || ret == -ENODEV)
 		return 0;
 	if (ret)
 		return failed(tid, "read", note, ret);
+	size = actual_size(note, room, size);
 	*set = (struct thread_regset){ .note = note, .size = size, .data = room };
 	if (!is_live(thread, set))
 		return 0;
@@ -122,10 +145,20 @@ int threads_capture(pid_t pid, struct vm_state *vm)
 	return ret;
 }
 
+/* ZA that is off, before all else: to set another streaming vector length drops SVE registers. */
+static int apply_length(pid_t tid, const struct thread_state *thread)
+{
+	const struct thread_regset *za = find_set(thread, NT_ARM_ZA);
+	int ret = za && !has_za(za) ? trace_set_regset(tid, NT_ARM_ZA, za->data, za->size) : 0;
+
+	return ret ? failed(tid, "write", NT_ARM_ZA, ret) : 0;
+}
+
 static int apply_thread(pid_t pid, pid_t tid, struct vm_state *vm)
 {
 	pid_t vtid = proc_vpid(pid, tid);
 	size_t i = 0;
+	int ret;
 
 	if (vtid < 0)
 		return vtid;
@@ -135,10 +168,15 @@ static int apply_thread(pid_t pid, pid_t tid, struct vm_state *vm)
 		pr_err("thread %d: not one of those that were dumped\n", tid);
 		return -EINVAL;
 	}
+	ret = apply_length(tid, &vm->threads[i]);
+	if (ret)
+		return ret;
 	for (size_t s = 0; s < vm->threads[i].nr_sets; s++) {
 		const struct thread_regset *set = &vm->threads[i].sets[s];
-		int ret = trace_set_regset(tid, set->note, set->data, set->size);
 
+		if (set->note == NT_ARM_ZA && !has_za(set))
+			continue;
+		ret = trace_set_regset(tid, set->note, set->data, set->size);
 		if (ret)
 			return failed(tid, "write", set->note, ret);
 	}

@@ -94,9 +94,9 @@ static int for_each_page(struct vm_state *vm, struct remote *remote,
 
 /*
  * @use on the pages of all vCPUs, with nothing but writes between the first and the last: should
- * criu be killed there, the VM is not left half one thing and half the other. All of them, whatever fails.
+ * criu be killed there, the VM is not left half one thing and half the other. With @go_on all of them, whatever fails.
  */
-static int for_all_pages(struct vm_state *vm, struct remote *remote,
+static int for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on,
 			 int (*use)(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
 				    uint64_t page))
 {
@@ -105,15 +105,15 @@ static int for_all_pages(struct vm_state *vm, struct remote *remote,
 
 	if (!pages)
 		return -ENOMEM;
-	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
 		err = map_page(vm, remote, &vm->vcpus[i], &pages[i]);
 		ret = ret ?: err;
 	}
-	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
 		err = pages[i] ? use(vm, remote, &vm->vcpus[i], pages[i]) : 0;
 		ret = ret ?: err;
 	}
-	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
 		err = pages[i] ? unmap_page(vm, remote, &vm->vcpus[i], pages[i]) : 0;
 		ret = ret ?: err;
 	}
@@ -272,11 +272,11 @@ static int put_copies(struct vm_state *vm, struct remote *remote, struct vcpu_st
 
 int kvm_run_swap_out(struct vm_state *vm, struct remote *remote)
 {
-	int ret = for_all_pages(vm, remote, forbid_run);
+	int ret = for_all_pages(vm, remote, true, forbid_run);
 
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
 		ret = put_copies(vm, remote, &vm->vcpus[i]);
-	return ret ?: for_all_pages(vm, remote, forbid_completion);
+	return ret ?: for_all_pages(vm, remote, true, forbid_completion);
 }
 
 /* The vCPU's mapping in each of its places, of the task or of the copy that CRIU restored. */
@@ -343,12 +343,12 @@ int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 	int ret, err;
 
 	/* All of it, whatever fails: each vCPU put back is one that runs. */
-	ret = for_all_pages(vm, remote, forbid_run);
+	ret = for_all_pages(vm, remote, true, forbid_run);
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		err = map_vcpu(vm, remote, &vm->vcpus[i]);
 		ret = ret ?: err;
 	}
-	err = for_all_pages(vm, remote, allow_run);
+	err = for_all_pages(vm, remote, true, allow_run);
 	ret = ret ?: err;
 	/* Last: one that fails, as mlock2() does when the limit was lowered, costs no vCPU its page. */
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
@@ -404,6 +404,33 @@ static bool same_exit(const struct kvm_run *saved, const struct kvm_run *now)
 	return !saved->mmio.is_write || !memcmp(now->mmio.data, saved->mmio.data, saved->mmio.len);
 }
 
+/* The head of a new vCPU's page: until the VM is whole it forbids to run, but for the replay. */
+static int write_fresh(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page,
+		       bool forbidden)
+{
+	struct kvm_run head = { .immediate_exit = forbidden };
+	int ret;
+
+	if (forbidden)
+		memcpy(head.padding1, mark, sizeof(mark));
+	ret = remote->ops->write(remote, page, &head, offsetof(struct kvm_run, exit_reason));
+	return ret ? access_failed(vm, vcpu, "write", ret) : 0;
+}
+
+static int forbid_fresh(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+{
+	return write_fresh(vm, remote, vcpu, page, true);
+}
+
+/*
+ * criu may be killed in a restore too: the tasks run on then, and the VMM sees the copy that
+ * CRIU has restored. No vCPU may run before the VM is whole and its pages are back.
+ */
+int kvm_run_forbid(struct vm_state *vm, struct remote *remote)
+{
+	return for_each_page(vm, remote, forbid_fresh);
+}
+
 static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
 	const uint64_t *pstate = vcpu_reg_u64(vcpu, ARM64_CORE_PSTATE);
@@ -416,7 +443,11 @@ static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_s
 	ret = set_debug(vm, remote, vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
 			PSTATE_MASKED(*pstate));
 	if (!ret)
+		ret = write_fresh(vm, remote, vcpu, page, false);
+	if (!ret)
 		ret = run_once(vm, remote, vcpu);
+	if (!ret)
+		ret = write_fresh(vm, remote, vcpu, page, true);
 	if (!ret)
 		ret = set_debug(vm, remote, vcpu, 0, *pstate);
 	if (ret)
@@ -451,10 +482,17 @@ int kvm_run_replay(struct vm_state *vm, struct remote *remote)
 	return ret;
 }
 
+/* With what forbids to run: the VMM does not see the page before it is mapped. */
 static int apply_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
-	int ret = remote->ops->write(remote, page, vcpu->run, vcpu->run_size);
+	int ret = remote->ops->write(remote, page + sizeof(struct kvm_run), vcpu->run + sizeof(struct kvm_run),
+				     vcpu->run_size - sizeof(struct kvm_run));
+	struct kvm_run run = *run_of(vcpu);
 
+	run.immediate_exit = 1;
+	memcpy(run.padding1, mark, sizeof(mark));
+	if (!ret)
+		ret = remote->ops->write(remote, page, &run, sizeof(run));
 	return ret ? access_failed(vm, vcpu, "write", ret) : 0;
 }
 
@@ -466,5 +504,5 @@ int kvm_run_apply(struct vm_state *vm, struct remote *remote)
 		ret = map_vcpu(vm, remote, &vm->vcpus[i]);
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
 		ret = set_map_flags(vm, remote, &vm->vcpus[i]);
-	return ret;
+	return ret ?: for_all_pages(vm, remote, false, allow_run);
 }

@@ -20,6 +20,12 @@ int kvm_run_swap_out(struct vm_state *vm, struct remote *remote);
 int kvm_run_swap_in(struct vm_state *vm, struct remote *remote);
 
 /*
+ * Restore, first: no vCPU may run before kvm_run_apply() has ended, but for the replay. criu may be
+ * killed in between, and all tasks run on then.
+ */
+int kvm_run_forbid(struct vm_state *vm, struct remote *remote);
+
+/*
  * Restore, after all other state of the VM: the first KVM_RUN of any vCPU locks ID
  * registers and filters of the VM. A vCPU with a pending exit takes it once more.
  */

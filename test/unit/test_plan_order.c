@@ -112,8 +112,9 @@ static const struct rule restore_rules[] = {
 	{ "no_vcpu_runs_before_the_gic_is_complete", "*: SET *", "vcpu ?: KVM_RUN" },
 	{ "an_exit_of_a_stopped_vcpu_can_be_replayed", "vcpu ?: KVM_RUN", "vcpu ?: KVM_SET_MP_STATE*" },
 	{ "an_serror_does_not_take_the_place_of_an_exit", "vcpu ?: KVM_RUN", "vcpu ?: KVM_SET_VCPU_EVENTS*" },
-	{ "the_vmm_finds_kvm_run_as_it_left_it", "vcpu ?: KVM_*", "vcpu ?: write page*" },
-	{ "the_vmm_never_sees_a_page_half_written", "vcpu ?: write page*", "vcpu ?: mmap * fixed *" },
+	{ "no_vcpu_runs_should_criu_be_killed", "# no vCPU runs", "vcpu ?: KVM_ARM_VCPU_INIT*" },
+	{ "the_vmm_finds_kvm_run_as_it_left_it", "vcpu ?: KVM_*", "vcpu ?: write page +0x*" },
+	{ "the_vmm_never_sees_a_page_half_written", "vcpu ?: write page +0x*", "vcpu ?: mmap * fixed *" },
 	{ "the_fds_are_there_as_long_as_they_are_used", "[gvt][icma]*: [!c]*", "task: close*" },
 };
 
@@ -298,7 +299,9 @@ static void an_instruction_is_repeated_alone_and_unseen(void **state)
 		"vcpu 0: KVM_SET_GUEST_DEBUG = 0x3",
 		"vcpu 0: " SET_REG "00042 = 0x600003c5",
 		"vcpu 0: " SET_REG "38012 = *",
+		"vcpu 0: write page +0",
 		"vcpu 0: KVM_RUN",
+		"vcpu 0: write page +0",
 		"vcpu 0: KVM_SET_GUEST_DEBUG = 0",
 		"vcpu 0: " SET_REG "00042 = 0x60000005",
 		"vcpu 0: " SET_REG "38012 = *",

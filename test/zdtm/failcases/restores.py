@@ -24,7 +24,7 @@ VMS = {
 
 # Of plan_restore in plugin/plan.c; restore-steps-are-known compares them with what a restore says it does.
 STEPS = [
-    'memslots', 'vCPU initialisation', 'ID and firmware registers', 'register list', 'vCPU registers',
+    'no vCPU runs', 'memslots', 'vCPU initialisation', 'ID and firmware registers', 'register list', 'vCPU registers',
     'timer interrupts', 'GIC addresses', 'GIC distributor', 'GIC redistributors', 'GIC CPU interfaces',
     'guest counters', 'pending exits', 'vCPU events', 'power states', 'kvm_run pages', 'fds kept aside',
 ]
@@ -156,6 +156,21 @@ def creation_fails(what):
 def threads_fail(what):
     """After the plan: the registers of the VMM's threads."""
     restore_fails(what, {'KVM_VGIC_FAULT': 'threads'}, 'fault injected: threads')
+
+
+def killed(step):
+    """criu is gone, and the tasks run on: no vCPU does, before all of the VM is there."""
+    d = dumped()
+    before = processes()
+    with GuestEntries() as entries:
+        result = criu('restore', d.images, '-d', env={'KVM_VGIC_KILL': step})
+        time.sleep(0.5)
+        entered = entries.threads()
+    for pid in processes() - before:
+        os.kill(pid, signal.SIGKILL)
+    result.require(result.status == -signal.SIGKILL, f'criu ended with {result.status}')
+    check_entries(d, result, entered)
+    require(not left_of(before), f'tasks left: {sorted(left_of(before))}')
 
 
 def criu_fails(what):
@@ -400,6 +415,8 @@ def cases():
     yield 'control-trace-shows-a-restore', 'main', trace_shows_a_restore, ()
     yield 'restore-is-a-new-vm', 'main', is_a_new_vm, ()
     yield from failures_of('one', 'restore-fails-')
+    for step in STEPS[:-1]:
+        yield 'restore-killed-at-' + step.replace(' ', '-'), 'main', killed, (step,)
     yield 'restore-late-hook-not-called', 'main', late_hook_is_not_called, ()
     for name in FILES:
         yield f'image-changed-{name}', 'main', one_byte, (name,)

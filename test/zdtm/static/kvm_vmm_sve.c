@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #include "zdtmtst.h"
 #include "hold.h"
@@ -107,6 +108,37 @@ static void *work(void *arg)
 	return NULL;
 }
 
+#ifndef PR_SME_SET_VL
+#define PR_SME_SET_VL 63
+#define PR_SME_GET_VL 64
+#endif
+
+/* SVCR: whether the thread is in streaming mode, and has ZA on. */
+static uint64_t svcr(void)
+{
+	uint64_t value;
+
+	asm volatile("mrs %0, S3_3_C4_C2_2" : "=r"(value));
+	return value;
+}
+
+/* A streaming vector length of its own, and no SME in use: neither is on afterwards. */
+static void *do_not_stream(void *arg)
+{
+	int len = prctl(PR_SME_SET_VL, SHORT_VL);
+
+	while (!stop) {
+		struct timespec nap = { .tv_nsec = 1000000 };
+
+		nanosleep(&nap, NULL);
+		if (svcr())
+			odd_found(&vm, "SME was turned on: SVCR", svcr());
+		if (prctl(PR_SME_GET_VL) != len)
+			odd_found(&vm, "another streaming vector length", prctl(PR_SME_GET_VL));
+	}
+	return NULL;
+}
+
 /* zdtm's own wait would leave the first thread in a call, where vectors are dead. */
 static void *wait_for_end(void *arg)
 {
@@ -124,7 +156,8 @@ int main(int argc, char **argv)
 		{ .name = "streaming thread", .streaming = true },
 	};
 	unsigned int nr = ARRAY_SIZE(workers), i;
-	pthread_t threads[ARRAY_SIZE(workers)], end;
+	pthread_t threads[ARRAY_SIZE(workers)], end, quiet;
+	bool has_sme;
 
 	test_init(argc, argv);
 
@@ -132,7 +165,8 @@ int main(int argc, char **argv)
 		skip("this host has no SVE");
 		return 1;
 	}
-	if (!(getauxval(AT_HWCAP2) & HWCAP2_SME))
+	has_sme = getauxval(AT_HWCAP2) & HWCAP2_SME;
+	if (!has_sme)
 		nr--;
 	test_msg("SME: %s\n", nr == ARRAY_SIZE(workers) ? "yes" : "not on this host");
 	workers[0].vl = workers[1].vl = vl;
@@ -144,6 +178,9 @@ int main(int argc, char **argv)
 		if (pthread_create(&threads[i], NULL, work, &workers[i]))
 			return 1;
 
+	if (has_sme && pthread_create(&quiet, NULL, do_not_stream, NULL))
+		return 1;
+
 	test_daemon();
 	if (pthread_create(&end, NULL, wait_for_end, NULL))
 		return 1;
@@ -152,6 +189,8 @@ int main(int argc, char **argv)
 	for (i = 1; i < nr; i++)
 		pthread_join(threads[i], NULL);
 	pthread_join(end, NULL);
+	if (has_sme)
+		pthread_join(quiet, NULL);
 	if (!odd_goes_on(&vm) || !odd_stop(&vm)) {
 		errno = 0;
 		fail("%s", vm.stats->error);
