@@ -92,6 +92,37 @@ static void assert_stops_saying(struct trip *trip, const char *step, const char 
 	finish(trip);
 }
 
+/* criu may be killed anywhere, and the VMM's threads go on: to KVM_RUN. */
+static void assert_no_vcpu_runs(const struct trip *trip)
+{
+	for (size_t i = 0; i < trip->copy->nr_vcpus; i++)
+		assert_true(fake_run(trip->copy, i) < 0);
+}
+
+static void no_vcpu_runs_before_the_vm_is_whole(void **state)
+{
+	for (size_t n = 1; strcmp(plan_restore[n - 1].name, "kvm_run pages"); n++) {
+		struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
+		size_t failed;
+
+		assert_int_equal(fake_steps(plan_restore, n, trip.vm, trip.copy, &failed), 0);
+		assert_no_vcpu_runs(&trip);
+		finish(&trip);
+	}
+}
+
+static void no_vcpu_runs_before_its_page_is_mapped(void **state)
+{
+	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
+
+	trip.copy->fail_like = "vcpu 3: mmap * fixed *";
+	trip.copy->fail_times = 1;
+	trip.copy->fail_errno = ENOMEM;
+	assert_int_equal(restore(&trip), -ENOMEM);
+	assert_no_vcpu_runs(&trip);
+	finish(&trip);
+}
+
 /* Round trips */
 
 static void a_vm_comes_back_whole(void **state)
@@ -320,6 +351,8 @@ static void a_host_with_another_gic_is_not_written_to(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_vcpu_runs_before_the_vm_is_whole),
+		cmocka_unit_test(no_vcpu_runs_before_its_page_is_mapped),
 		cmocka_unit_test(a_vm_comes_back_whole),
 		cmocka_unit_test(the_largest_gic_comes_back),
 		cmocka_unit_test(active_priorities_come_back_as_far_as_there_are_any),
