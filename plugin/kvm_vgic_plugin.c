@@ -507,7 +507,8 @@ static int restore_vm(struct vm_state *vm, pid_t pid)
 
 	use_parked(vm);
 	keep_ptimer(vm);
-	ret = task_remote_open(pid, &remote);
+	/* Now and when all is done: should criu be killed meanwhile, a VM that is whole has whole threads. */
+	ret = threads_apply(pid, vm) ?: task_remote_open(pid, &remote);
 	if (ret)
 		return ret;
 	ret = plan_run(plan_restore, plan_nr_restore, vm, remote);

@@ -269,3 +269,19 @@ pid_t proc_vpid(pid_t pid, pid_t tid)
 		return ret;
 	return scan.vpid > 0 ? scan.vpid : -ESRCH;
 }
+
+static int scan_seccomp(struct proc_scan *scan, const char *line)
+{
+	if (strncmp(line, "Seccomp:\t0", 10))
+		return 0;
+	scan->has_seccomp = false;
+	return 1;
+}
+
+bool proc_has_seccomp(pid_t pid)
+{
+	struct proc_scan scan = { .has_seccomp = true };
+
+	for_each_line(pid, "status", &scan, scan_seccomp);
+	return scan.has_seccomp;
+}

@@ -3,6 +3,7 @@
 #ifndef KVM_VGIC_PROBE_PROC_H
 #define KVM_VGIC_PROBE_PROC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -38,6 +39,7 @@ struct proc_scan {
 	struct proc_map *map_now; /* whose lines of smaps are being read */
 	int max_fd;		  /* of all open ones, KVM's or not */
 	int vpid;		  /* pid in the innermost namespace */
+	bool has_seccomp;
 };
 
 /*
@@ -54,5 +56,8 @@ void proc_scan_free(struct proc_scan *scan);
 
 /* The id of thread @tid of @pid in its innermost pid namespace: what it has again after a restore. Or as above. */
 pid_t proc_vpid(pid_t pid, pid_t tid);
+
+/* Whether @pid has a seccomp filter; also where that cannot be told. */
+bool proc_has_seccomp(pid_t pid);
 
 #endif

@@ -9,8 +9,8 @@
  * the memory that was ours, and goes on to rt_sigreturn, with sp at a frame that holds
  * what it was before: it runs on.
  *
- * x21: its pid, x22: its tid, in its own pid namespace. x23, x24: the memory that is ours; x23 is 0
- * while the one call is the mmap() of it.
+ * x21: its pid, x22: its tid, in its own pid namespace. x23, x24: the memory that is ours, and its
+ * size, 0 to leave it there; x23 is 0 while the one call is the mmap() of it.
  */
 #define SIGURG		23
 #define NR_tgkill	131
@@ -36,13 +36,14 @@
 	mov	x8, #NR_tgkill
 	svc	#0
 	label	one_call_stop			/* the PC at the tracer's stop */
+	cbz	x24, 2f
 	cbnz	x23, 1f
 	mov	x23, x20
 1:	mov	x0, x23
 	mov	x1, x24
 	mov	x8, #NR_munmap
 	svc	#0
-	mov	x8, #NR_rt_sigreturn
+2:	mov	x8, #NR_rt_sigreturn
 	svc	#0
 	label	one_call_end
 

@@ -30,8 +30,7 @@
 #include "state/thread.h"
 
 #define SCRATCH_SIZE (256u << 10)
-#define STOP_TIMEOUT_MS 1000
-/* The longest a batch may take. KVM's ioctls take milliseconds; an emulated host, a hundred times that. */
+/* The longest that the task may take to stop, and a batch to end. KVM's ioctls take milliseconds; an emulated host, a hundred times that. */
 #define EXEC_TIMEOUT_MS 30000
 
 /* The words of one_call, and of batch_code, as POKEDATA writes them. */
@@ -58,6 +57,7 @@ struct task_remote {
 
 	uint64_t code, scratch; /* remote addresses; 0: not mapped */
 	uint64_t mapped;	/* bytes from code, that are to go should criu be killed */
+	bool filtered;		/* its seccomp filter holds again then, and may know no munmap() */
 	uint8_t *mirror;	/* local copy of the scratch area */
 };
 
@@ -83,7 +83,7 @@ static int interrupt_task(struct task_remote *task)
 	do {
 		if (ptrace(PTRACE_INTERRUPT, task->pid, 0, 0) || ptrace(PTRACE_CONT, task->pid, 0, 0))
 			return sys_err();
-		ret = trace_wait_stop(task->pid, &status, STOP_TIMEOUT_MS);
+		ret = trace_wait_stop(task->pid, &status, EXEC_TIMEOUT_MS);
 		if (ret)
 			return ret;
 		if (!trace_is_event_stop(status) && WSTOPSIG(status) == SIGSTOP)
@@ -212,7 +212,7 @@ static int run(struct task_remote *task, struct user_regs_struct *regs)
 	regs->sp = task->frame;
 	regs->regs[21] = regs->regs[22] = task->vpid;
 	regs->regs[23] = task->code;
-	regs->regs[24] = task->mapped;
+	regs->regs[24] = task->filtered ? 0 : task->mapped;
 	regs->regs[25] = task->entry + code_offset(one_call, one_call_tail);
 	ret = trace_set_regs(task->pid, regs);
 	if (!ret)
@@ -554,6 +554,7 @@ static int take(struct task_remote *task)
 	if (ret < 0)
 		return ret;
 	task->vpid = ret;
+	task->filtered = proc_has_seccomp(task->pid);
 	ret = save_sve(task);
 	return ret ?: abort_rseq(task);
 }

@@ -122,7 +122,10 @@ static int open_regular(const char *path, struct stat *st)
 	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, st))
 		return -errno;
-	return fd;
+	if (S_ISREG(st->st_mode))
+		return fd;
+	close(fd); /* another one since */
+	return -EINVAL;
 }
 
 static int check_content(const struct vm_state *vm, const struct backing *b, int fd, const struct stat *st)

@@ -12,13 +12,15 @@
 #define NOTE_SSVE 0x40b
 #define NOTE_ZA 0x40c
 #define NOTE_ZT 0x40d
+#define NOTE_FPMR 0x40e
+#define NOTE_POE 0x40f
 
 /*
  * Each vector set carries the thread's vector length as well. SVE before SSVE, which
  * enters streaming mode; ZA before ZT0, which is part of it (arch/arm64/sme.rst).
  */
 const uint32_t thread_notes[] = {
-	NOTE_TLS, NOTE_TAGGED_ADDR_CTRL, NOTE_PAC_ENABLED_KEYS, NOTE_SVE, NOTE_SSVE, NOTE_ZA, NOTE_ZT,
+	NOTE_TLS, NOTE_TAGGED_ADDR_CTRL, NOTE_PAC_ENABLED_KEYS, NOTE_SVE, NOTE_SSVE, NOTE_ZA, NOTE_ZT, NOTE_FPMR, NOTE_POE,
 };
 const size_t thread_nr_notes = sizeof(thread_notes) / sizeof(thread_notes[0]);
 

@@ -105,6 +105,25 @@ static void a_page_that_was_left_is_known(void **state)
 	vm_state_free(vm);
 }
 
+/* And what a criu that was killed in a restore leaves behind. */
+static void a_page_that_was_left_by_a_restore_is_known(void **state)
+{
+	struct fake_kvm *source = fake_running(shape), *copy;
+	struct vm_state *vm = fake_dump(source), *found;
+
+	copy = fake_created(source, vm);
+	assert_int_equal(plan_run(plan_restore, plan_nr_restore - 2, vm, &copy->remote), 0);
+	found = fake_discovered(copy);
+	assert_int_equal(vcpu_capture_regs(found, &copy->remote), 0);
+	log_reset();
+	assert_int_equal(kvm_run_capture(found, &copy->remote), -EBUSY);
+	assert_non_null(strstr(log_error(), "kvm_run forbids to run: a criu that was killed has left it so"));
+	vm_state_free(found);
+	vm_state_free(vm);
+	fake_free(source);
+	fake_free(copy);
+}
+
 static void a_vmm_left_with_copies_gets_eintr_and_loses_nothing(void **state)
 {
 	struct swap *swap = *state;
@@ -465,6 +484,7 @@ int main(void)
 		SWAP(no_vcpu_may_run_before_its_page_is_gone),
 		SWAP(no_vcpu_may_run_before_all_pages_are_back),
 		SWAP(a_page_that_was_left_is_known),
+		cmocka_unit_test(a_page_that_was_left_by_a_restore_is_known),
 		SWAP(a_vmm_left_with_copies_gets_eintr_and_loses_nothing),
 		SWAP(criu_dumps_what_the_vmm_saw),
 		SWAP(a_dump_that_is_undone_leaves_no_trace),
