@@ -54,7 +54,10 @@ int proc_scan(pid_t pid, struct proc_scan *scan);
 int proc_scan_map_flags(pid_t pid, struct proc_scan *scan);
 void proc_scan_free(struct proc_scan *scan);
 
-/* The id of thread @tid of @pid in its innermost pid namespace: what it has again after a restore. Or as above. */
+/*
+ * The id of thread @tid of @pid in its innermost pid namespace, which it has again after a
+ * restore. Or a negative errno, as above.
+ */
 pid_t proc_vpid(pid_t pid, pid_t tid);
 
 /* Whether @pid has a seccomp filter; also where that cannot be told. */

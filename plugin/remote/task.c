@@ -30,8 +30,13 @@
 #include "state/thread.h"
 
 #define SCRATCH_SIZE (256u << 10)
-/* The longest that the task may take to stop, and a batch to end. KVM's ioctls take milliseconds; an emulated host, a hundred times that. */
+/*
+ * The longest that the task may take to stop, and a batch to end. KVM's ioctls take
+ * milliseconds; an emulated host, a hundred times that.
+ */
 #define EXEC_TIMEOUT_MS 30000
+
+#define PSTATE_BTYPE 0xc00
 
 /* The words of one_call, and of batch_code, as POKEDATA writes them. */
 #define CODE_WORDS 16
@@ -164,7 +169,7 @@ static int save_sve(struct task_remote *task)
 	return 0;
 }
 
-/* All but SIGURG, which ends what is run in the task. After its registers: the way back restores the mask too. */
+/* All but SIGURG, which ends what is run. After its registers: the way back restores the mask too. */
 static int block_signals(struct task_remote *task)
 {
 	uint64_t all = ~(1ull << (SIGURG - 1));
@@ -210,6 +215,7 @@ static int run(struct task_remote *task, struct user_regs_struct *regs)
 	int status, ret;
 
 	regs->sp = task->frame;
+	regs->pstate &= ~PSTATE_BTYPE; /* no branch has led here: guarded text (BTI) would refuse it */
 	regs->regs[21] = regs->regs[22] = task->vpid;
 	regs->regs[23] = task->code;
 	regs->regs[24] = task->filtered ? 0 : task->mapped;

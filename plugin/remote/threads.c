@@ -19,7 +19,8 @@
 #define NT_ARM_ZT_ 0x40d /* not in bookworm's elf.h */
 
 /* Calls @use for each thread of @pid, until it answers other than 0. */
-static int for_each_thread(pid_t pid, struct vm_state *vm, int (*use)(pid_t pid, pid_t tid, struct vm_state *vm))
+static int for_each_thread(pid_t pid, struct vm_state *vm,
+			   int (*use)(pid_t pid, pid_t tid, struct vm_state *vm))
 {
 	char path[32];
 	struct dirent *de;
@@ -66,7 +67,9 @@ static size_t actual_size(uint32_t note, const uint8_t *room, size_t size)
 	const struct user_sve_header *head = (const void *)room;
 	bool is_vector = note == NT_ARM_SVE || note == NT_ARM_SSVE || note == NT_ARM_ZA;
 
-	return is_vector && size > sizeof(*head) && head->size >= sizeof(*head) && head->size < size ? head->size : size;
+	if (!is_vector || size < sizeof(*head) || head->size < sizeof(*head) || head->size > size)
+		return size;
+	return head->size;
 }
 
 /*

@@ -94,7 +94,8 @@ static int for_each_page(struct vm_state *vm, struct remote *remote,
 
 /*
  * @use on the pages of all vCPUs, with nothing but writes between the first and the last: should
- * criu be killed there, the VM is not left half one thing and half the other. With @go_on all of them, whatever fails.
+ * criu be killed there, the VM is not left half one thing and half the other. With @go_on
+ * all of them, whatever fails.
  */
 static int for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on,
 			 int (*use)(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
@@ -225,8 +226,8 @@ static int allow_run(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 	return write_head(vm, remote, vcpu, page, false, run_of(vcpu)->exit_reason);
 }
 
-static int64_t one_call(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const char *what, long nr,
-			const uint64_t arg[6])
+static int64_t one_call(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
+			const char *what, long nr, const uint64_t arg[6])
 {
 	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
 	int64_t ret;
@@ -241,7 +242,8 @@ static int64_t one_call(struct vm_state *vm, struct remote *remote, struct vcpu_
 }
 
 /* An anonymous mapping with the bytes of the page, filled before it takes the place of @map. */
-static int put_copy(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const struct vcpu_map *map)
+static int put_copy(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
+		    const struct vcpu_map *map)
 {
 	int64_t copy = one_call(vm, remote, vcpu, "mmap", SYS_mmap,
 				(uint64_t[]){ 0, map->size, map->prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0 });

@@ -20,7 +20,8 @@
  * enters streaming mode; ZA before ZT0, which is part of it (arch/arm64/sme.rst).
  */
 const uint32_t thread_notes[] = {
-	NOTE_TLS, NOTE_TAGGED_ADDR_CTRL, NOTE_PAC_ENABLED_KEYS, NOTE_SVE, NOTE_SSVE, NOTE_ZA, NOTE_ZT, NOTE_FPMR, NOTE_POE,
+	NOTE_TLS, NOTE_TAGGED_ADDR_CTRL, NOTE_PAC_ENABLED_KEYS, NOTE_SVE, NOTE_SSVE, NOTE_ZA, NOTE_ZT,
+	NOTE_FPMR, NOTE_POE,
 };
 const size_t thread_nr_notes = sizeof(thread_notes) / sizeof(thread_notes[0]);
 
