@@ -91,6 +91,19 @@ static int to_criu(int ret)
 
 /* ---- dump ---- */
 
+/*
+ * Outside of CRIU's limit for stopping tasks (--timeout, 10 s), in which this hook is called: on a slow
+ * host the kernel takes long to verify the probe, and nothing is stopped yet.
+ */
+static int load_probe(void)
+{
+	unsigned int left = alarm(0);
+	int ret = kernel_probe_load();
+
+	alarm(left);
+	return ret;
+}
+
 /* Also called by pre-dump, which goes on to mappings that CRIU cannot parse. */
 static int pause_devices(int pid)
 {
@@ -118,7 +131,7 @@ static int pause_devices(int pid)
 		pr_err("pid %d: pre-dump of a VMM is not possible: dump it\n", pid);
 		return -EINVAL;
 	}
-	return to_criu(ret < 0 ? ret : kernel_probe_load());
+	return to_criu(ret < 0 ? ret : load_probe());
 }
 
 /* The VMs of all dumped processes so far, as image functions take them. */

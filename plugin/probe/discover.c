@@ -371,12 +371,8 @@ static int fill_slots(struct discovery *d)
 
 static void fill_unrouted(struct vgic_v3_state *gic, const struct kvm_rec *rec)
 {
-	for (unsigned int n = 0; n < KVM_REC_WORDS; n++) {
-		unsigned int word = rec->unrouted.first / 32 + n;
-
-		if (word < VGIC_MAX_IRQS / 32)
-			gic->unrouted[word] = rec->unrouted.word[n];
-	}
+	if (rec->unrouted.first / 32 < VGIC_MAX_IRQS / 32)
+		gic->unrouted[rec->unrouted.first / 32] = rec->unrouted.bits;
 }
 
 static int fill_vgic(struct discovery *d)

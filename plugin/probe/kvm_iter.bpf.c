@@ -126,37 +126,24 @@ static int emit_active(__u32 i, struct walk *w)
  * KVM sends an SPI of a fresh GIC to the first vCPU, whatever that one's MPIDR is
  * (kvm_vgic_dist_init()). GICD_IROUTER reads 0 then, as if it was routed to MPIDR 0.
  */
-static int check_unrouted(__u32 i, struct walk *w)
+static int note_unrouted(__u32 i, struct walk *w)
 {
-	struct vgic_irq *irq = (void *)w->at + i * bpf_core_type_size(struct vgic_irq);
+	struct kvm_rec rec = { .type = KVM_REC_UNROUTED, .fd = w->fd, .kvm = w->kvm };
 	struct kvm_vcpu *target;
+	struct vgic_irq *irq;
 
 	if (i >= w->aux)
 		return 1;
+	irq = (void *)w->at + i * bpf_core_type_size(struct vgic_irq);
 	target = BPF_CORE_READ(irq, target_vcpu);
 	if (target && !BPF_CORE_READ(target, vcpu_idx) && !BPF_CORE_READ(irq, mpidr))
 		w->result |= 1u << (i % 32);
-	return 0;
-}
-
-static int emit_unrouted(__u32 i, struct walk *w)
-{
-	struct kvm_rec rec = { .type = KVM_REC_UNROUTED, .fd = w->fd, .kvm = w->kvm };
-	__u32 first = i * KVM_REC_WORDS * 32;
-
-	if (first >= w->aux)
-		return 1;
-	rec.unrouted.first = 32 + first;
-	for (int n = 0; n < KVM_REC_WORDS; n++, first += 32) {
-		struct walk word = { .at = w->at + first * bpf_core_type_size(struct vgic_irq) };
-
-		if (first >= w->aux)
-			break;
-		word.aux = w->aux - first;
-		bpf_loop(32, check_unrouted, &word, 0);
-		rec.unrouted.word[n] = word.result;
+	if (i % 32 == 31 && w->result) {
+		rec.unrouted.first = 32 + i - 31;
+		rec.unrouted.bits = w->result;
+		emit(w->seq, &rec);
+		w->result = 0;
 	}
-	emit(w->seq, &rec);
 	return 0;
 }
 
@@ -237,7 +224,8 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.vgic.spis);
 	w.aux = w.at ? BPF_CORE_READ(kvm, arch.vgic.nr_spis) : 0;
 	bpf_loop(MAX_SPIS, emit_active, &w, 0);
-	bpf_loop(MAX_SPIS / 32 / KVM_REC_WORDS, emit_unrouted, &w, 0);
+	w.result = 0;
+	bpf_loop(MAX_SPIS, note_unrouted, &w, 0);
 }
 
 static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)

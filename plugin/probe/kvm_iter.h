@@ -12,9 +12,6 @@ enum kvm_rec_type {
 	KVM_REC_DEVICE,	  /* of a device fd */
 };
 
-/* SPIs in a KVM_REC_UNROUTED, in words of 32: one record per SPI would not fit into a pass. */
-#define KVM_REC_WORDS 8
-
 /* State that has no getter and is not carried: a bit each in kvm_rec.vm.has. */
 enum kvm_has {
 	KVM_HAS_IRQFD,
@@ -51,8 +48,8 @@ struct kvm_rec {
 			unsigned int intid, vcpu_idx;
 		} active;
 		struct {
-			unsigned int first; /* INTID of bit 0 of word 0 */
-			unsigned int word[KVM_REC_WORDS];
+			/* 32 SPIs: one record for each would not fit into a pass. */
+			unsigned int first, bits;
 		} unrouted;
 		struct {
 			unsigned long long guest_debug, steal_base;
