@@ -199,8 +199,8 @@ class Criu:
         """Once all is frozen each look is the same: the last one before the end is the dumped state."""
         try:
             self.seen = Stats(self.vm.pid)
-        except (OSError, struct.error):
-            pass
+        except (OSError, struct.error, Failure):
+            pass            # not there, or not filled yet: CRIU restores it at this moment
 
     def dump(self, *options):
         self.count += 1
