@@ -71,11 +71,6 @@ static struct task_remote *to_task(struct remote *remote)
 	return (struct task_remote *)remote;
 }
 
-static int sys_err(void)
-{
-	return errno ? -errno : -EIO;
-}
-
 /*
  * Takes the task to a PTRACE_EVENT_STOP, where it executes nothing of its own.
  * A SIGSTOP that CRIU has sent to a task that was stopped arrives on the way: it

@@ -9,11 +9,6 @@
 #include "log.h"
 #include "remote/trace.h"
 
-static int sys_err(void)
-{
-	return errno ? -errno : -EIO;
-}
-
 int trace_get_regset(pid_t tid, unsigned int note, void *buf, size_t *size)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = *size };

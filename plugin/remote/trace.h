@@ -3,11 +3,18 @@
 #ifndef KVM_VGIC_REMOTE_TRACE_H
 #define KVM_VGIC_REMOTE_TRACE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/user.h>
+
+/* errno of the call before, negative; never 0. */
+static inline int sys_err(void)
+{
+	return errno ? -errno : -EIO;
+}
 
 int trace_get_regs(pid_t tid, struct user_regs_struct *regs);
 int trace_set_regs(pid_t tid, const struct user_regs_struct *regs);

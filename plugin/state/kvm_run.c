@@ -31,32 +31,33 @@ static struct kvm_run *run_of(const struct vcpu_state *vcpu)
 	return (struct kvm_run *)vcpu->run;
 }
 
-/* Maps @vcpu's page anywhere in the task, and leaves the address in *@addr. */
-static int map_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t *addr)
+/* One call in the task, for @vcpu: what it returns, which is logged under @step where it is an error. */
+static int64_t one_call(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const char *step,
+			const char *what, long nr, const uint64_t arg[6])
 {
-	struct batch b = BATCH(remote, vm->id, "kvm_run page");
-	int ret;
+	struct batch b = BATCH(remote, vm->id, step);
+	int64_t ret;
 
 	b.vcpu = vcpu->idx;
-	batch_syscall(&b, "mmap", SYS_mmap, 0, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd,
-		      0);
+	batch_syscall(&b, what, nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	ret = batch_run(&b);
 	if (!ret)
-		*addr = b.calls[0].result;
+		ret = b.calls[0].result;
 	batch_fini(&b);
 	return ret;
 }
 
+/* Maps @vcpu's page anywhere in the task: its address there, or a negative errno. */
+static int64_t map_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
+{
+	return one_call(vm, remote, vcpu, "kvm_run page", "mmap", SYS_mmap,
+			(uint64_t[]){ 0, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0 });
+}
+
 static int unmap_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t addr)
 {
-	struct batch b = BATCH(remote, vm->id, "kvm_run page");
-	int ret;
-
-	b.vcpu = vcpu->idx;
-	batch_syscall(&b, "munmap", SYS_munmap, addr, vcpu->run_size, 0, 0, 0, 0);
-	ret = batch_run(&b);
-	batch_fini(&b);
-	return ret;
+	return one_call(vm, remote, vcpu, "kvm_run page", "munmap", SYS_munmap,
+			(uint64_t[]){ addr, vcpu->run_size, 0, 0, 0, 0 });
 }
 
 static int access_failed(const struct vm_state *vm, const struct vcpu_state *vcpu, const char *what, int err)
@@ -71,11 +72,11 @@ static int with_page(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 		     int (*use)(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
 				uint64_t page))
 {
-	uint64_t page;
-	int ret = map_page(vm, remote, vcpu, &page), err;
+	int64_t page = map_page(vm, remote, vcpu);
+	int ret, err;
 
-	if (ret)
-		return ret;
+	if (page < 0)
+		return page;
 	ret = use(vm, remote, vcpu, page);
 	err = unmap_page(vm, remote, vcpu, page);
 	return ret ?: err;
@@ -101,21 +102,22 @@ static int for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on,
 			 int (*use)(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
 				    uint64_t page))
 {
-	uint64_t *pages = calloc(vm->nr_vcpus, sizeof(*pages));
+	int64_t *pages = calloc(vm->nr_vcpus, sizeof(*pages));
 	int ret = 0, err;
 
 	if (!pages)
 		return -ENOMEM;
 	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
-		err = map_page(vm, remote, &vm->vcpus[i], &pages[i]);
+		pages[i] = map_page(vm, remote, &vm->vcpus[i]);
+		err = pages[i] < 0 ? pages[i] : 0;
 		ret = ret ?: err;
 	}
 	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
-		err = pages[i] ? use(vm, remote, &vm->vcpus[i], pages[i]) : 0;
+		err = pages[i] > 0 ? use(vm, remote, &vm->vcpus[i], pages[i]) : 0;
 		ret = ret ?: err;
 	}
 	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
-		err = pages[i] ? unmap_page(vm, remote, &vm->vcpus[i], pages[i]) : 0;
+		err = pages[i] > 0 ? unmap_page(vm, remote, &vm->vcpus[i], pages[i]) : 0;
 		ret = ret ?: err;
 	}
 	free(pages);
@@ -226,26 +228,11 @@ static int allow_run(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 	return write_head(vm, remote, vcpu, page, false, run_of(vcpu)->exit_reason);
 }
 
-static int64_t one_call(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
-			const char *what, long nr, const uint64_t arg[6])
-{
-	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
-	int64_t ret;
-
-	b.vcpu = vcpu->idx;
-	batch_syscall(&b, what, nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
-	ret = batch_run(&b);
-	if (!ret)
-		ret = b.calls[0].result;
-	batch_fini(&b);
-	return ret;
-}
-
 /* An anonymous mapping with the bytes of the page, filled before it takes the place of @map. */
 static int put_copy(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
 		    const struct vcpu_map *map)
 {
-	int64_t copy = one_call(vm, remote, vcpu, "mmap", SYS_mmap,
+	int64_t copy = one_call(vm, remote, vcpu, "copy of kvm_run", "mmap", SYS_mmap,
 				(uint64_t[]){ 0, map->size, map->prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0 });
 	int64_t ret;
 
@@ -255,11 +242,12 @@ static int put_copy(struct vm_state *vm, struct remote *remote, struct vcpu_stat
 	if (ret)
 		access_failed(vm, vcpu, "copy", ret);
 	else
-		ret = one_call(vm, remote, vcpu, "mremap", SYS_mremap,
+		ret = one_call(vm, remote, vcpu, "copy of kvm_run", "mremap", SYS_mremap,
 			       (uint64_t[]){ copy, map->size, map->size, MREMAP_MAYMOVE | MREMAP_FIXED,
 					     map->start, 0 });
 	if (ret < 0)
-		one_call(vm, remote, vcpu, "munmap", SYS_munmap, (uint64_t[]){ copy, map->size, 0, 0, 0, 0 });
+		one_call(vm, remote, vcpu, "copy of kvm_run", "munmap", SYS_munmap,
+			 (uint64_t[]){ copy, map->size, 0, 0, 0, 0 });
 	return ret < 0 ? ret : 0;
 }
 

@@ -296,12 +296,10 @@ bool odd_stop(struct odd_vm *vm)
 	return !vm->stats->error[0];
 }
 
-int odd_setup(struct odd_vm *vm)
+int odd_complete(struct odd_vm *vm)
 {
 	unsigned int i;
 
-	if (odd_create(vm) || odd_add_memory(vm, 0))
-		return -1;
 	for (i = 0; i < ODD_NR_VCPUS; i++)
 		if (odd_create_vcpu(vm, i) || odd_init_vcpu(vm, i))
 			return -1;
@@ -312,4 +310,9 @@ int odd_setup(struct odd_vm *vm)
 		if (odd_start(vm, i))
 			return -1;
 	return odd_goes_on(vm) ? 0 : -1;
+}
+
+int odd_setup(struct odd_vm *vm)
+{
+	return odd_create(vm) || odd_add_memory(vm, 0) ? -1 : odd_complete(vm);
 }

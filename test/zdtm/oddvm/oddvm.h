@@ -72,7 +72,9 @@ int odd_start(struct odd_vm *vm, unsigned int i);
 int odd_set_attr(int fd, uint32_t group, uint64_t attr, void *value);
 int odd_set_reg(struct odd_vm *vm, unsigned int i, uint64_t id, uint64_t value);
 int odd_get_reg(struct odd_vm *vm, unsigned int i, uint64_t id, uint64_t *value);
-/* All of the above in their order: a whole VM, whose vCPUs run and go on. */
+/* What a VM with memory lacks: vCPUs, a GIC, and that they run and go on. */
+int odd_complete(struct odd_vm *vm);
+/* All of the above in their order: a whole VM. */
 int odd_setup(struct odd_vm *vm);
 
 /* Notes the first thing that went wrong, for odd_goes_on() and for a look from outside. */
@@ -82,6 +84,8 @@ void odd_found(struct odd_vm *vm, const char *what, uint64_t detail);
 bool odd_goes_on(struct odd_vm *vm);
 /* Ends the vCPUs' threads. Whether all was well up to the end. */
 bool odd_stop(struct odd_vm *vm);
+/* Both, as the verdict of a test: what its main() returns. */
+int odd_verdict(struct odd_vm *vm);
 
 /* Over a UNIX socket. */
 int odd_send_fd(int to, int fd);

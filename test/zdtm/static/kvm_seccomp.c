@@ -71,11 +71,5 @@ int main(int argc, char **argv)
 		fail("the filter is gone");
 		return 1;
 	}
-	if (!odd_goes_on(&vm) || !odd_stop(&vm)) {
-		errno = 0;
-		fail("%s", vm.stats->error);
-		return 1;
-	}
-	pass();
-	return 0;
+	return odd_verdict(&vm);
 }

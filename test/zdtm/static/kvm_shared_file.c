@@ -97,20 +97,9 @@ static int rom_slot(struct odd_vm *vm)
 
 static int set_up(struct odd_vm *vm)
 {
-	unsigned int i;
-
 	if (odd_create(vm) || ram_in_file(vm) || odd_add_memory(vm, 0) || shm_slot(vm) || rom_slot(vm))
 		return -1;
-	for (i = 0; i < ODD_NR_VCPUS; i++)
-		if (odd_create_vcpu(vm, i) || odd_init_vcpu(vm, i))
-			return -1;
-	if (odd_create_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
-	    odd_init_gic(vm))
-		return -1;
-	for (i = 0; i < ODD_NR_VCPUS; i++)
-		if (odd_start(vm, i))
-			return -1;
-	return odd_goes_on(vm) ? 0 : -1;
+	return odd_complete(vm);
 }
 
 static bool memory_is_right(void)

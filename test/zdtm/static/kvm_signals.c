@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Whoever ends criu in the middle of a dump does not end the VM: lives/kvm_signals.py. */
-#include <errno.h>
 #include <signal.h>
 
 #include "zdtmtst.h"
@@ -32,11 +31,5 @@ int main(int argc, char **argv)
 	test_daemon();
 	test_waitsig();
 
-	if (!odd_goes_on(&vm) || !odd_stop(&vm)) {
-		errno = 0;
-		fail("%s", vm.stats->error);
-		return 1;
-	}
-	pass();
-	return 0;
+	return odd_verdict(&vm);
 }

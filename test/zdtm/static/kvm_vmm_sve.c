@@ -191,11 +191,5 @@ int main(int argc, char **argv)
 	pthread_join(end, NULL);
 	if (has_sme)
 		pthread_join(quiet, NULL);
-	if (!odd_goes_on(&vm) || !odd_stop(&vm)) {
-		errno = 0;
-		fail("%s", vm.stats->error);
-		return 1;
-	}
-	pass();
-	return 0;
+	return odd_verdict(&vm);
 }
