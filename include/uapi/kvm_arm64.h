@@ -71,6 +71,11 @@ struct arm64_guest_debug {
 	X(KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, 5)         \
 	X(KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, 6)         \
 	X(KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, 7)          \
+	X(KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES, 3)     \
+	X(KVM_VGIC_ITS_ADDR_TYPE, 4)                   \
+	X(KVM_DEV_ARM_VGIC_GRP_ITS_REGS, 8)            \
+	X(KVM_DEV_ARM_ITS_SAVE_TABLES, 1)              \
+	X(KVM_DEV_ARM_ITS_RESTORE_TABLES, 2)           \
 	X(KVM_ARM_VCPU_TIMER_CTRL, 1)                  \
 	X(KVM_ARM_VCPU_TIMER_IRQ_VTIMER, 0)            \
 	X(KVM_ARM_VCPU_TIMER_IRQ_PTIMER, 1)

@@ -17,7 +17,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "fault.h"
 #include "log.h"
 #include "remote/remote.h"
 #include "state/vm.h"
@@ -77,152 +76,41 @@ const struct vgic_reg vgic_v3_cpuif_regs[] = {
 };
 const size_t vgic_v3_nr_cpuif_regs = sizeof(vgic_v3_cpuif_regs) / sizeof(vgic_v3_cpuif_regs[0]);
 
-uint32_t vgic_reg_words(const struct vgic_reg *reg, uint32_t nr_irqs)
-{
-	uint32_t spis = nr_irqs - VGIC_NR_PRIVATE;
-
-	if (!reg->bits)
-		return reg->count;
-	return reg->bits == 64 ? spis : spis * reg->bits / 32;
-}
-
-/* MPIDR_EL1's affinity as attributes have it: Aff3.Aff2.Aff1.Aff0 in bits 63:32. */
-static uint64_t attr_mpidr(uint64_t mpidr)
-{
-	return (mpidr & 0xffffff) << 32 | (mpidr & 0xff00000000) << 24;
-}
-
-/* The attribute of word @i of @reg for the vCPU of @mpidr, which is any for the distributor. */
-static uint64_t reg_attr(const struct vgic_reg *reg, uint64_t mpidr, uint32_t i)
-{
-	switch (reg->frame) {
-	case VGIC_LEVEL:
-		return attr_mpidr(mpidr) | (reg->bits ? VGIC_NR_PRIVATE + 32 * i : 0);
-	case VGIC_CPUIF:
-		return attr_mpidr(mpidr) | reg->offset;
-	case VGIC_REDIST:
-		return attr_mpidr(mpidr) | (reg->offset + 4 * i);
-	case VGIC_DIST:
-		break;
-	}
-	if (!reg->bits)
-		return reg->offset + 4 * i;
-	if (reg->bits == 64)
-		return reg->offset + 8 * (VGIC_NR_PRIVATE + i);
-	return reg->offset + VGIC_NR_PRIVATE * reg->bits / 8 + 4 * i;
-}
-
-static uint32_t attr_group(const struct vgic_reg *reg)
-{
-	static const uint32_t group[] = {
-		[VGIC_DIST] = KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
-		[VGIC_REDIST] = KVM_DEV_ARM_VGIC_GRP_REDIST_REGS,
-		[VGIC_CPUIF] = KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
-		[VGIC_LEVEL] = KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO,
-	};
-
-	return group[reg->frame];
-}
-
-/* Bytes that KVM moves per word of @reg. */
-static uint32_t attr_size(const struct vgic_reg *reg)
-{
-	return reg->frame == VGIC_CPUIF ? 8 : 4;
-}
-
-static void get_word(struct batch *b, int fd, const struct vgic_reg *reg, uint64_t mpidr, uint32_t i,
-		     uint64_t *v)
-{
-	batch_get_attr(b, fd, attr_group(reg), reg_attr(reg, mpidr, i), v, attr_size(reg), reg->name)
-		->may_fail = reg->policy == VGIC_OPTIONAL ? EINVAL : 0;
-}
-
-static void set_word(struct batch *b, int fd, const struct vgic_reg *reg, uint64_t mpidr, uint32_t i,
-		     const uint64_t *v)
-{
-	batch_set_attr(b, fd, attr_group(reg), reg_attr(reg, mpidr, i), v, attr_size(reg), reg->name);
-}
-
-static struct vgic_values *alloc_values(size_t nr_regs)
-{
-	return calloc(nr_regs, sizeof(struct vgic_values));
-}
-
-static void free_values(struct vgic_values *values, size_t nr_regs)
-{
-	for (size_t i = 0; values && i < nr_regs; i++)
-		free(values[i].v);
-	free(values);
-}
-
 void vgic_v3_free(struct vgic_v3_state *gic)
 {
 	if (!gic)
 		return;
 	for (size_t i = 0; i < gic->nr_cpus; i++) {
-		free_values(gic->cpus[i].redist, vgic_v3_nr_redist_regs);
-		free_values(gic->cpus[i].cpuif, vgic_v3_nr_cpuif_regs);
+		vgic_values_free(gic->cpus[i].redist, vgic_v3_nr_redist_regs);
+		vgic_values_free(gic->cpus[i].cpuif, vgic_v3_nr_cpuif_regs);
 	}
-	free_values(gic->dist, vgic_v3_nr_dist_regs);
+	vgic_values_free(gic->dist, vgic_v3_nr_dist_regs);
 	free(gic->cpus);
 	free(gic->regions);
 	free(gic->active);
 	free(gic);
 }
 
-/* Calls to read every word of @table into @values, which it allocates. */
-static int add_capture(struct batch *b, const struct vm_state *vm, const struct vgic_reg *table,
-		       size_t nr_regs, uint64_t mpidr, struct vgic_values *values)
+/* The part of vCPU @i; of the distributor and whatever else names no vCPU: -1. */
+static struct vgic_part part_of(const struct vm_state *vm, int32_t i)
 {
-	for (size_t r = 0; r < nr_regs; r++) {
-		const struct vgic_reg *reg = &table[r];
-
-		if (reg->policy == VGIC_CLEAR)
-			continue;
-		values[r].nr = vgic_reg_words(reg, vm->vgic->nr_irqs);
-		values[r].v = calloc(values[r].nr, sizeof(uint64_t));
-		if (!values[r].v)
-			return -ENOMEM;
-		for (uint32_t i = 0; i < values[r].nr; i++)
-			get_word(b, vm->vgic->fd, reg, mpidr, i, &values[r].v[i]);
-	}
-	return 0;
-}
-
-/* An optional register that this GIC has not: its call failed, with -EINVAL. */
-static void drop_absent(struct batch *b, const struct vgic_reg *table, size_t nr_regs,
-			struct vgic_values *values)
-{
-	for (size_t r = 0; r < nr_regs; r++) {
-		const struct remote_call *call = NULL;
-
-		if (table[r].policy != VGIC_OPTIONAL)
-			continue;
-		for (size_t i = 0; i < b->nr && !call; i++)
-			if (b->calls[i].inner == values[r].v)
-				call = &b->calls[i];
-		if (call && call->result) {
-			free(values[r].v);
-			values[r] = (struct vgic_values){ 0 };
-		}
-	}
+	return (struct vgic_part){
+		.fd = vm->vgic->fd,
+		.nr_irqs = vm->vgic->nr_irqs,
+		.mpidr = vm->vcpus[i < 0 ? 0 : i].mpidr,
+		.unrouted = vm->vgic->unrouted,
+	};
 }
 
 static int capture_table(struct vm_state *vm, struct remote *remote, const char *step, int32_t vcpu,
 			 const struct vgic_reg *table, size_t nr_regs, struct vgic_values **values)
 {
+	const struct vgic_part part = part_of(vm, vcpu);
 	struct batch b = BATCH(remote, vm->id, step);
 	int ret;
 
-	*values = alloc_values(nr_regs);
-	if (!*values)
-		return -ENOMEM;
 	b.vcpu = vcpu;
-	ret = add_capture(&b, vm, table, nr_regs, vm->vcpus[vcpu < 0 ? 0 : vcpu].mpidr, *values);
-	if (!ret)
-		ret = batch_run(&b);
-	if (!ret)
-		drop_absent(&b, table, nr_regs, *values);
+	ret = vgic_regs_capture(&b, &part, table, nr_regs, values);
 	batch_fini(&b);
 	return ret;
 }
@@ -354,68 +242,6 @@ int vgic_v3_apply_config(struct vm_state *vm, struct remote *remote)
 }
 
 /*
- * Whether word @i of @reg is not to be written: the GICD_IROUTER of an SPI that was never
- * routed. A fresh GIC sends it to the first vCPU too; any value written would name another.
- */
-static bool stays_unrouted(const struct vgic_v3_state *gic, const struct vgic_reg *reg, uint32_t i)
-{
-	return reg->bits == 64 && vgic_v3_is_unrouted(gic, VGIC_NR_PRIVATE + i);
-}
-
-static const uint64_t all_ones = UINT64_MAX;
-
-/* Calls to write every word of @table, in its order. */
-static void add_apply(struct batch *b, const struct vm_state *vm, const struct vgic_reg *table,
-		      size_t nr_regs, uint64_t mpidr, const struct vgic_values *values)
-{
-	for (size_t r = 0; r < nr_regs; r++) {
-		const struct vgic_reg *reg = &table[r];
-		uint32_t words = reg->policy == VGIC_CLEAR ? reg->count : values[r].nr;
-
-		if (reg->policy == VGIC_CHECK || fault_leaves_out(reg->name))
-			continue;
-		for (uint32_t i = 0; i < words; i++)
-			if ((reg->policy != VGIC_NONZERO || values[r].v[i]) &&
-			    !stays_unrouted(vm->vgic, reg, i))
-				set_word(b, vm->vgic->fd, reg, mpidr, i,
-					 reg->policy == VGIC_CLEAR ? &all_ones : &values[r].v[i]);
-	}
-}
-
-/* Read-only registers tell what the new GIC is: it must be what the guest has seen. */
-static int check_table(struct vm_state *vm, struct remote *remote, const struct vgic_reg *table,
-		       size_t nr_regs, uint64_t mpidr, const struct vgic_values *values)
-{
-	for (size_t r = 0; r < nr_regs; r++) {
-		struct batch b = BATCH(remote, vm->id, "GIC identity");
-		uint64_t found = 0;
-		int ret;
-
-		if (table[r].policy != VGIC_CHECK)
-			continue;
-		get_word(&b, vm->vgic->fd, &table[r], mpidr, 0, &found);
-		ret = batch_run(&b);
-		batch_fini(&b);
-		if (ret)
-			return ret;
-		if (found != values[r].v[0]) {
-			pr_err("vm %u: %s is %#" PRIx64 " on this host, %#" PRIx64 " in the image\n", vm->id,
-			       table[r].name, found, values[r].v[0]);
-			return -EINVAL;
-		}
-	}
-	return 0;
-}
-
-static struct vgic_values *dist_values(const struct vgic_v3_state *gic, const char *name)
-{
-	for (size_t r = 0; r < vgic_v3_nr_dist_regs; r++)
-		if (!strcmp(vgic_v3_dist_regs[r].name, name))
-			return &gic->dist[r];
-	return NULL;
-}
-
-/*
  * An SPI whose affinity was changed while it is active stays with the vCPU that
  * acknowledged it, and only that one can deactivate it. KVM chooses the holder when
  * ISACTIVER is written, from IROUTER: it is first routed to the holder, and to
@@ -424,25 +250,26 @@ static struct vgic_values *dist_values(const struct vgic_v3_state *gic, const ch
 int vgic_v3_apply_dist(struct vm_state *vm, struct remote *remote)
 {
 	struct vgic_v3_state *gic = vm->vgic;
-	struct vgic_values *router = dist_values(gic, "GICD_IROUTER");
+	const struct vgic_part part = part_of(vm, -1);
+	const struct vgic_values *router =
+		vgic_values_of(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist, "GICD_IROUTER");
 	struct batch b = BATCH(remote, vm->id, "GIC distributor");
-	uint64_t *saved = malloc(router->nr * sizeof(*saved)), mpidr = vm->vcpus[0].mpidr;
+	uint64_t *saved = malloc(router->nr * sizeof(*saved));
 	int ret;
 
 	if (!saved)
 		return -ENOMEM;
 	memcpy(saved, router->v, router->nr * sizeof(*saved));
-	ret = check_table(vm, remote, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, mpidr, gic->dist);
+	ret = vgic_regs_check(&b, &part, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist);
 	if (!ret) {
 		for (size_t i = 0; i < gic->nr_active; i++)
 			router->v[gic->active[i].intid - VGIC_NR_PRIVATE] =
 				vgic_v3_route(vm->vcpus[gic->active[i].vcpu_idx].mpidr);
-		add_apply(&b, vm, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, mpidr, gic->dist);
+		vgic_regs_add_apply(&b, &part, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist);
 		for (size_t i = 0; i < gic->nr_active; i++) {
 			uint32_t spi = gic->active[i].intid - VGIC_NR_PRIVATE;
 
-			set_word(&b, gic->fd, &vgic_v3_dist_regs[router - gic->dist], mpidr, spi,
-				 &saved[spi]);
+			vgic_reg_add_set(&b, &part, &vgic_v3_dist_regs[router - gic->dist], spi, &saved[spi]);
 		}
 		ret = batch_run(&b);
 		memcpy(router->v, saved, router->nr * sizeof(*saved));
@@ -458,9 +285,11 @@ int vgic_v3_apply_redist(struct vm_state *vm, struct remote *remote)
 	int ret;
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		const struct vgic_part part = part_of(vm, i);
+
 		b.vcpu = i;
-		add_apply(&b, vm, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, vm->vcpus[i].mpidr,
-			  vm->vgic->cpus[i].redist);
+		vgic_regs_add_apply(&b, &part, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
+				    vm->vgic->cpus[i].redist);
 	}
 	ret = batch_run(&b);
 	batch_fini(&b);
@@ -473,9 +302,11 @@ int vgic_v3_apply_cpuif(struct vm_state *vm, struct remote *remote)
 	int ret;
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		const struct vgic_part part = part_of(vm, i);
+
 		b.vcpu = i;
-		add_apply(&b, vm, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, vm->vcpus[i].mpidr,
-			  vm->vgic->cpus[i].cpuif);
+		vgic_regs_add_apply(&b, &part, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
+				    vm->vgic->cpus[i].cpuif);
 	}
 	ret = batch_run(&b);
 	batch_fini(&b);

@@ -7,53 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VGIC_NR_PRIVATE 32
+#include "state/vgic_reg.h"
+
 #define VGIC_MIN_IRQS 64
 #define VGIC_MAX_IRQS 1024
 #define VGIC_MAX_REGIONS 64
 #define VGIC_ADDR_UNSET UINT64_MAX
 
-enum vgic_frame {
-	VGIC_DIST,   /* KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 32-bit, one per VM */
-	VGIC_REDIST, /* KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, 32-bit, one per vCPU */
-	VGIC_CPUIF,  /* KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, 64-bit, one per vCPU */
-	VGIC_LEVEL,  /* KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, 32-bit, line levels of 32 INTIDs */
-};
-
-/* What a table entry asks for at save and at restore. */
-enum vgic_policy {
-	VGIC_SAVE,     /* read at save, written at restore */
-	VGIC_OPTIONAL, /* the same, where this GIC has it: -EINVAL at save means it has not */
-	VGIC_NONZERO,  /* the same, but for 0, which a fresh one has and KVM would not keep as written */
-	VGIC_CHECK,    /* read-only: at restore the new GIC must have the same value */
-	VGIC_CLEAR,    /* not saved: all ones are written, to clear what a fresh GIC starts with */
-};
-
-/*
- * A register, or an array of them. The order of a table is the order of restore.
- * bits: width of one INTID's field for arrays over INTIDs (32-bit words from INTID
- * 32 up); 0 for a plain register; 64 for GICD_IROUTER, of which KVM moves the low word.
- */
-struct vgic_reg {
-	const char *name;
-	enum vgic_frame frame;
-	uint32_t offset; /* bytes from the frame's base; the sysreg encoding for VGIC_CPUIF */
-	uint32_t bits;
-	uint32_t count; /* of a plain register: consecutive words */
-	enum vgic_policy policy;
-};
-
 extern const struct vgic_reg vgic_v3_dist_regs[], vgic_v3_redist_regs[], vgic_v3_cpuif_regs[];
 extern const size_t vgic_v3_nr_dist_regs, vgic_v3_nr_redist_regs, vgic_v3_nr_cpuif_regs;
-
-/* Words of @reg that a GIC of @nr_irqs INTIDs has. */
-uint32_t vgic_reg_words(const struct vgic_reg *reg, uint32_t nr_irqs);
-
-/* The values of one table entry: vgic_reg_words() of them, or none where an optional one is absent. */
-struct vgic_values {
-	uint32_t nr;
-	uint64_t *v;
-};
 
 struct vgic_region {
 	uint64_t base;

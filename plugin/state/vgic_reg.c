@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The attributes that a table of registers stands for, read and written in its order. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "fault.h"
+#include "log.h"
+#include "remote/remote.h"
+#include "state/vgic_reg.h"
+#include "uapi/kvm_arm64.h"
+
+uint32_t vgic_reg_words(const struct vgic_reg *reg, uint32_t nr_irqs)
+{
+	uint32_t spis = nr_irqs - VGIC_NR_PRIVATE;
+
+	if (!reg->bits)
+		return reg->count;
+	return reg->bits == 64 ? spis : spis * reg->bits / 32;
+}
+
+/* MPIDR_EL1's affinity as attributes have it: Aff3.Aff2.Aff1.Aff0 in bits 63:32. */
+static uint64_t attr_mpidr(uint64_t mpidr)
+{
+	return (mpidr & 0xffffff) << 32 | (mpidr & 0xff00000000) << 24;
+}
+
+/* The attribute of word @i of @reg. */
+static uint64_t reg_attr(const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i)
+{
+	switch (reg->frame) {
+	case VGIC_LEVEL:
+		return attr_mpidr(part->mpidr) | (reg->bits ? VGIC_NR_PRIVATE + 32 * i : 0);
+	case VGIC_CPUIF:
+		return attr_mpidr(part->mpidr) | reg->offset;
+	case VGIC_REDIST:
+		return attr_mpidr(part->mpidr) | (reg->offset + 4 * i);
+	case VGIC_ITS:
+		return reg->offset + 8 * i;
+	case VGIC_DIST:
+		break;
+	}
+	if (!reg->bits)
+		return reg->offset + 4 * i;
+	if (reg->bits == 64)
+		return reg->offset + 8 * (VGIC_NR_PRIVATE + i);
+	return reg->offset + VGIC_NR_PRIVATE * reg->bits / 8 + 4 * i;
+}
+
+static uint32_t attr_group(const struct vgic_reg *reg)
+{
+	static const uint32_t group[] = {
+		[VGIC_DIST] = KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
+		[VGIC_REDIST] = KVM_DEV_ARM_VGIC_GRP_REDIST_REGS,
+		[VGIC_CPUIF] = KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
+		[VGIC_LEVEL] = KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO,
+		[VGIC_ITS] = KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
+	};
+
+	return group[reg->frame];
+}
+
+/* Bytes that KVM moves per word of @reg. */
+static uint32_t attr_size(const struct vgic_reg *reg)
+{
+	return reg->frame == VGIC_CPUIF || reg->frame == VGIC_ITS ? 8 : 4;
+}
+
+static void add_get(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
+		    uint64_t *v)
+{
+	batch_get_attr(b, part->fd, attr_group(reg), reg_attr(part, reg, i), v, attr_size(reg), reg->name)
+		->may_fail = reg->policy == VGIC_OPTIONAL ? EINVAL : 0;
+}
+
+void vgic_reg_add_set(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
+		      const uint64_t *v)
+{
+	batch_set_attr(b, part->fd, attr_group(reg), reg_attr(part, reg, i), v, attr_size(reg), reg->name);
+}
+
+void vgic_values_free(struct vgic_values *values, size_t nr_regs)
+{
+	for (size_t i = 0; values && i < nr_regs; i++)
+		free(values[i].v);
+	free(values);
+}
+
+const struct vgic_values *vgic_values_of(const struct vgic_reg *table, size_t nr_regs,
+					 const struct vgic_values *values, const char *name)
+{
+	for (size_t r = 0; r < nr_regs; r++)
+		if (!strcmp(table[r].name, name))
+			return &values[r];
+	return NULL;
+}
+
+/* Calls to read every word of @table into @values, which it allocates. */
+static int add_capture(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
+		       size_t nr_regs, struct vgic_values *values)
+{
+	for (size_t r = 0; r < nr_regs; r++) {
+		const struct vgic_reg *reg = &table[r];
+
+		if (reg->policy == VGIC_CLEAR)
+			continue;
+		values[r].nr = vgic_reg_words(reg, part->nr_irqs);
+		values[r].v = calloc(values[r].nr, sizeof(uint64_t));
+		if (!values[r].v)
+			return -ENOMEM;
+		for (uint32_t i = 0; i < values[r].nr; i++)
+			add_get(b, part, reg, i, &values[r].v[i]);
+	}
+	return 0;
+}
+
+/* An optional register that this GIC has not: its call failed, with -EINVAL. */
+static void drop_absent(struct batch *b, const struct vgic_reg *table, size_t nr_regs,
+			struct vgic_values *values)
+{
+	for (size_t r = 0; r < nr_regs; r++) {
+		const struct remote_call *call = NULL;
+
+		if (table[r].policy != VGIC_OPTIONAL)
+			continue;
+		for (size_t i = 0; i < b->nr && !call; i++)
+			if (b->calls[i].inner == values[r].v)
+				call = &b->calls[i];
+		if (call && call->result) {
+			free(values[r].v);
+			values[r] = (struct vgic_values){ 0 };
+		}
+	}
+}
+
+int vgic_regs_capture(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
+		      size_t nr_regs, struct vgic_values **values)
+{
+	int ret;
+
+	*values = calloc(nr_regs, sizeof(**values));
+	if (!*values)
+		return -ENOMEM;
+	ret = add_capture(b, part, table, nr_regs, *values);
+	if (!ret)
+		ret = batch_run(b);
+	if (!ret)
+		drop_absent(b, table, nr_regs, *values);
+	batch_reset(b);
+	return ret;
+}
+
+/*
+ * Whether word @i of @reg is not to be written: the GICD_IROUTER of an SPI that was never
+ * routed. A fresh GIC sends it to the first vCPU too; any value written would name another.
+ */
+static bool stays_unrouted(const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i)
+{
+	uint32_t intid = VGIC_NR_PRIVATE + i;
+
+	return reg->bits == 64 && part->unrouted && part->unrouted[intid / 32] >> intid % 32 & 1;
+}
+
+static const uint64_t all_ones = UINT64_MAX;
+
+void vgic_regs_add_apply(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
+			 size_t nr_regs, const struct vgic_values *values)
+{
+	for (size_t r = 0; r < nr_regs; r++) {
+		const struct vgic_reg *reg = &table[r];
+		uint32_t words = reg->policy == VGIC_CLEAR ? reg->count : values[r].nr;
+
+		if (reg->policy == VGIC_CHECK || fault_leaves_out(reg->name))
+			continue;
+		for (uint32_t i = 0; i < words; i++)
+			if ((reg->policy != VGIC_NONZERO || values[r].v[i]) && !stays_unrouted(part, reg, i))
+				vgic_reg_add_set(b, part, reg, i,
+						 reg->policy == VGIC_CLEAR ? &all_ones : &values[r].v[i]);
+	}
+}
+
+/* Read-only registers tell what the new GIC is: it must be what the guest has seen. */
+int vgic_regs_check(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
+		    size_t nr_regs, const struct vgic_values *values)
+{
+	for (size_t r = 0; r < nr_regs; r++) {
+		uint64_t found = 0;
+		int ret;
+
+		if (table[r].policy != VGIC_CHECK)
+			continue;
+		add_get(b, part, &table[r], 0, &found);
+		ret = batch_run(b);
+		batch_reset(b);
+		if (ret)
+			return ret;
+		if (found != values[r].v[0]) {
+			pr_err("vm %u: %s is %#" PRIx64 " on this host, %#" PRIx64 " in the image\n", b->vm,
+			       table[r].name, found, values[r].v[0]);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
