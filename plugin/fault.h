@@ -3,9 +3,10 @@
  * Faults on request, as CRIU's own --fault. For tests only; each use is logged.
  * KVM_VGIC_FAULT names the point that fails: what a failing dump or restore leaves behind.
  * KVM_VGIC_KILL names the one where criu is killed: the same.
- * KVM_VGIC_SKIP names what a restore leaves out, unnoticed: whether the tests see it. That is a
- * step of plan_restore, a register of the tables in state/vgic_v3.c, or one of
- * CNTV_CTL_EL0, CNTV_CVAL_EL0 and "kvm_run bytes".
+ * KVM_VGIC_SKIP names what is left out, unnoticed: whether the tests see it. That is a step of the two
+ * sequences, a register of the tables in state/vgic_v3.c and state/its.c, or one of CNTV_CTL_EL0,
+ * CNTV_CVAL_EL0 and "kvm_run bytes".
+ * KVM_VGIC_LATE names a step of plan_restore that is run after "ITS control" instead of in its place.
  */
 #ifndef KVM_VGIC_FAULT_H
 #define KVM_VGIC_FAULT_H
@@ -38,6 +39,14 @@ static inline bool fault_leaves_out(const char *what)
 	if (!fault_names("KVM_VGIC_SKIP", what))
 		return false;
 	pr_warn("KVM_VGIC_SKIP is set: the restored VM is damaged: left out: %s\n", what);
+	return true;
+}
+
+static inline bool fault_moves(const char *step)
+{
+	if (!fault_names("KVM_VGIC_LATE", step))
+		return false;
+	pr_warn("KVM_VGIC_LATE is set: the restored VM is damaged: late: %s\n", step);
 	return true;
 }
 

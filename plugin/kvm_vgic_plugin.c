@@ -64,6 +64,7 @@ struct dumped_vm {
 	struct image_seals seals;
 	pid_t pid;
 	bool swapped;
+	bool dumped; /* its images are good, as far as CRIU has come */
 };
 
 static struct {
@@ -198,6 +199,11 @@ static int swap_in(struct dumped_vm *d, struct remote *remote)
 	return kvm_run_swap_in(d->vm, remote);
 }
 
+static int put_lpis_back(struct dumped_vm *d, struct remote *remote)
+{
+	return lpi_put_back(d->vm, remote, d->dumped);
+}
+
 /*
  * Reads all of the VM, then takes kvm_run out of CRIU's sight. Files are read and images
  * written with no session open: slow storage must not hold the task where the end of criu
@@ -266,7 +272,8 @@ static int checkpoint_devices(int pid)
 	}
 	if (add_inventory_plugin(PLUGIN_NAME))
 		return -ENOMEM;
-	pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots saved\n", vm->id, pid, vm->nr_vcpus, vm->nr_slots);
+	pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots, %zu ITSes saved\n", vm->id, pid, vm->nr_vcpus,
+		vm->nr_slots, vm->nr_itses);
 	return 0;
 }
 
@@ -274,6 +281,24 @@ static int checkpoint_devices(int pid)
 static bool same_file(int fd, pid_t pid, int task_fd)
 {
 	return !syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, fd, task_fd);
+}
+
+static int find_vcpu(const struct dumped_vm *d, int fd, struct kvm_file *file)
+{
+	file->kind = KVM_FILE_VCPU;
+	for (file->index = 0; file->index < d->vm->nr_vcpus; file->index++)
+		if (same_file(fd, d->pid, d->vm->vcpus[file->index].fd))
+			return 1;
+	return 0;
+}
+
+static int find_its(const struct dumped_vm *d, int fd, struct kvm_file *file)
+{
+	file->kind = KVM_FILE_ITS;
+	for (file->index = 0; file->index < d->vm->nr_itses; file->index++)
+		if (same_file(fd, d->pid, d->vm->itses[file->index].fd))
+			return 1;
+	return 0;
 }
 
 /* The object of @d behind @fd: 1 and *@file, or 0. */
@@ -288,12 +313,8 @@ static int find_file(const struct dumped_vm *d, int fd, struct kvm_file *file)
 		file->kind = KVM_FILE_VM;
 	else if (same_file(fd, d->pid, vm->vgic->fd))
 		file->kind = KVM_FILE_VGIC;
-	else {
-		file->kind = KVM_FILE_VCPU;
-		while (file->index < vm->nr_vcpus && !same_file(fd, d->pid, vm->vcpus[file->index].fd))
-			file->index++;
-		return file->index < vm->nr_vcpus;
-	}
+	else
+		return find_vcpu(d, fd, file) || find_its(d, fd, file);
 	return 1;
 }
 
@@ -334,6 +355,9 @@ static void undo_dump(struct dumped_vm *d)
 {
 	int ret = 0;
 
+	/* First: no vCPU may find what was saved of its interrupts. */
+	if (d->vm->lpi)
+		with_remote(d, put_lpis_back);
 	if (d->swapped)
 		ret = with_remote(d, swap_in);
 	if (ret)
@@ -362,6 +386,7 @@ static void end_by_signal(int sig, int ret)
 static void end_dump(int ret)
 {
 	for (size_t i = 0; i < dump.nr; i++) {
+		dump.vms[i].dumped = !ret;
 		undo_dump(&dump.vms[i]);
 		vm_state_free(dump.vms[i].vm);
 	}
@@ -499,6 +524,8 @@ static void use_parked(struct vm_state *vm)
 	vm->vgic->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		vm->vcpus[i].fd = vm_parked_fd(vm, KVM_FILE_VCPU, i);
+	for (size_t i = 0; i < vm->nr_itses; i++)
+		vm->itses[i].fd = vm_parked_fd(vm, KVM_FILE_ITS, i);
 }
 
 /* A host booted anew counts from zero: the guest's physical counter must not go back. */
@@ -563,8 +590,8 @@ static int resume_devices_late(int pid)
 		if (ret)
 			return stop_restore(vm, pid, ret);
 		restore.nr_done++;
-		pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots restored\n", vm->id, pid, vm->nr_vcpus,
-			vm->nr_slots);
+		pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots, %zu ITSes restored\n", vm->id, pid,
+			vm->nr_vcpus, vm->nr_slots, vm->nr_itses);
 	}
 	return ret;
 }

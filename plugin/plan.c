@@ -12,6 +12,12 @@ const struct plan_step plan_dump[] = {
 	{ "vCPU affinities", vcpu_capture_mpidr, "arm-vgic-v3.rst: attributes name a vCPU by its MPIDR" },
 	{ "GIC addresses", vgic_v3_capture_config, "the number of interrupts sizes the registers" },
 	{ "GIC registers", vgic_v3_capture_regs, "arm-vgic-v3.rst: with all vCPUs stopped, in any order" },
+	{ "ITS registers", its_capture_regs, "arm-vgic-its.rst: with all vCPUs stopped" },
+	{ "LPI pending tables kept", lpi_keep_pending, "they are overwritten next, and the VM may go on" },
+	{ "ITS tables saved", its_save_tables, "arm-vgic-its.rst: into guest memory, which CRIU dumps later" },
+	{ "LPI pending tables saved", lpi_save_pending, "arm-vgic-v3.rst: likewise" },
+	{ "ITS tables", its_capture_tables, "from guest memory, when KVM has written all of it" },
+	{ "LPI tables", lpi_capture, "likewise" },
 	{ "vCPU registers", vcpu_capture_regs,
 	  "before power states: reading a register commits a PSCI reset that is pending" },
 	{ "timer interrupts", vcpu_capture_timers, "devices/vcpu.rst 2" },
@@ -25,6 +31,9 @@ const size_t plan_nr_dump = sizeof(plan_dump) / sizeof(plan_dump[0]);
 const struct plan_step plan_restore[] = {
 	{ "no vCPU runs", kvm_run_forbid, "before KVM_ARM_VCPU_INIT: criu may be killed, and the tasks run on" },
 	{ "memslots", vm_apply_memslots, "guest memory before anything that may read it" },
+	{ "ITS tables compared", its_check_tables,
+	  "before KVM is given any state, and before it clears what it has read of them" },
+	{ "LPI tables compared", lpi_check, "likewise" },
 	{ "vCPU initialisation", vcpu_apply_init, "api.rst 4.82: before every other ioctl on a vCPU" },
 	{ "ID and firmware registers", vcpu_apply_id_regs, "api.rst 4.68: they decide which others exist" },
 	{ "register list", vcpu_check_reg_list, "nothing is written to a host that lacks a register" },
@@ -37,7 +46,12 @@ const struct plan_step plan_restore[] = {
 	  "holds GICD_CTLR: nothing pending is queued while it is disabled" },
 	{ "GIC redistributors", vgic_v3_apply_redist,
 	  "arm-vgic-v3.rst: attributes need the restored MPIDRs" },
+	{ "LPIs enabled", vgic_v3_enable_lpis,
+	  "with all PROPBASERs and PENDBASERs; before the ITS tables, which clear what is pending there" },
 	{ "GIC CPU interfaces", vgic_v3_apply_cpuif, "after the interrupts they are to signal" },
+	{ "ITS registers", its_apply_regs, "arm-vgic-its.rst: after the redistributors; address, CBASER, then others" },
+	{ "ITS tables", its_restore_tables, "arm-vgic-its.rst: after all registers but GITS_CTLR" },
+	{ "ITS control", its_apply_ctlr, "arm-vgic-its.rst: last; it executes the commands that are queued" },
 	{ "guest counters", vcpu_apply_counters, "once per VM: the offset belongs to it, not to a vCPU" },
 	/* The barrier: from here on a vCPU may run, and its first KVM_RUN fixes ID registers for the VM. */
 	{ "pending exits", kvm_run_replay,
@@ -49,14 +63,33 @@ const struct plan_step plan_restore[] = {
 };
 const size_t plan_nr_restore = sizeof(plan_restore) / sizeof(plan_restore[0]);
 
+/* The step that a test has moved behind @i, for KVM_VGIC_LATE; or NULL. */
+static const struct plan_step *moved_behind(const struct plan_step *steps, size_t i)
+{
+	if (steps != plan_restore || strcmp(steps[i].name, "ITS control"))
+		return NULL;
+	while (i--)
+		if (fault_moves(steps[i].name))
+			return &steps[i];
+	return NULL;
+}
+
+static int run_step(const struct plan_step *step, struct vm_state *vm, struct remote *remote)
+{
+	return fault_injected(step->name) ?: step->run(vm, remote);
+}
+
 int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, struct remote *remote)
 {
 	for (size_t i = 0; i < nr; i++) {
+		const struct plan_step *moved = moved_behind(steps, i);
 		int ret;
 
-		if (steps == plan_restore && fault_leaves_out(steps[i].name))
+		if (fault_leaves_out(steps[i].name) || (steps == plan_restore && fault_moves(steps[i].name)))
 			continue;
-		ret = fault_injected(steps[i].name) ?: steps[i].run(vm, remote);
+		ret = run_step(&steps[i], vm, remote);
+		if (!ret && moved)
+			ret = run_step(moved, vm, remote);
 		if (ret) {
 			pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, i + 1, nr,
 			       steps[i].name, strerror(-ret), -ret);

@@ -6,7 +6,7 @@
 
 #include "image/check.h"
 
-#define PARK_MAX (INT32_MAX - 2 - VM_MAX_VCPUS) /* so that the fd numbers above it are ints */
+#define PARK_MAX (INT32_MAX - 2 - VM_MAX_VCPUS - VM_MAX_ITSES) /* so that the fd numbers above it are ints */
 
 int claims_alloc(struct claims *claims, size_t max)
 {
@@ -150,10 +150,12 @@ static int check_slots(const struct vm_state *vm)
 
 static int check_file(const struct vm_state *vm, const struct kvm_file *file)
 {
-	uint32_t limit = file->kind == KVM_FILE_VCPU ? vm->nr_vcpus : 1;
+	uint32_t limit = file->kind == KVM_FILE_VCPU ? vm->nr_vcpus :
+			 file->kind == KVM_FILE_ITS  ? vm->nr_itses :
+						       1;
 
 	if (file->kind != KVM_FILE_SYSTEM && file->kind != KVM_FILE_VM && file->kind != KVM_FILE_VCPU &&
-	    file->kind != KVM_FILE_VGIC)
+	    file->kind != KVM_FILE_VGIC && file->kind != KVM_FILE_ITS)
 		return refuse_vm(vm, "file 0x%x: kind %d is not known", file->id, (int)file->kind);
 	if (file->index >= limit)
 		return refuse_vm(vm, "file 0x%x: index %u, less than %u expected", file->id, file->index,
@@ -179,6 +181,9 @@ static int check_files_complete(const struct vm_state *vm)
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		if (!has_file(vm, KVM_FILE_VCPU, i))
 			return refuse_vm(vm, "no file is vCPU %zu", i);
+	for (size_t i = 0; i < vm->nr_itses; i++)
+		if (!has_file(vm, KVM_FILE_ITS, i))
+			return refuse_vm(vm, "no file is ITS %zu", i);
 	return 0;
 }
 
@@ -207,6 +212,8 @@ int check_vm(const struct vm_state *vm, bool complete)
 	if (!ret)
 		ret = check_vgic(vm);
 	if (!ret)
+		ret = check_itses(vm);
+	if (!ret)
 		ret = check_threads(vm);
 	return ret ? ret : check_files(vm, complete);
 }
@@ -218,14 +225,17 @@ enum { OBJECT_VM, OBJECT_VGIC, OBJECT_VCPU };
 
 static size_t nr_objects(const struct vm_state *vm)
 {
-	return OBJECT_VCPU + vm->nr_vcpus;
+	return OBJECT_VCPU + vm->nr_vcpus + vm->nr_itses;
 }
 
 static int32_t object_fd(const struct vm_state *vm, size_t object)
 {
 	if (object == OBJECT_VM)
 		return vm->fd;
-	return object == OBJECT_VGIC ? vm->vgic->fd : vm->vcpus[object - OBJECT_VCPU].fd;
+	if (object == OBJECT_VGIC)
+		return vm->vgic->fd;
+	object -= OBJECT_VCPU;
+	return object < vm->nr_vcpus ? vm->vcpus[object].fd : vm->itses[object - vm->nr_vcpus].fd;
 }
 
 static const char *object_name(const struct vm_state *vm, size_t object, char buf[80])
@@ -234,8 +244,10 @@ static const char *object_name(const struct vm_state *vm, size_t object, char bu
 		snprintf(buf, 80, IMAGE_VM ": VM %u", vm->id);
 	else if (object == OBJECT_VGIC)
 		snprintf(buf, 80, IMAGE_VGIC, vm->id);
-	else
+	else if (object < OBJECT_VCPU + vm->nr_vcpus)
 		snprintf(buf, 80, IMAGE_VCPU ": vCPU %zu", vm->id, object - OBJECT_VCPU);
+	else
+		snprintf(buf, 80, IMAGE_ITS ": ITS %zu", vm->id, object - OBJECT_VCPU - vm->nr_vcpus);
 	return buf;
 }
 

@@ -14,6 +14,7 @@ int check_vm(const struct vm_state *vm, bool complete);
 int check_backings(const struct vm_state *vm);
 int check_vcpus(const struct vm_state *vm);
 int check_vgic(const struct vm_state *vm);
+int check_itses(const struct vm_state *vm);
 int check_threads(const struct vm_state *vm);
 /* What several VMs share: numbers, and with the same owner its fds and its memory. */
 int check_shared(const struct vm_state *const *vms, size_t n);
@@ -30,6 +31,8 @@ int check_shared(const struct vm_state *const *vms, size_t n);
 	refuse(IMAGE_VCPU_EVENTS ": vCPU %zu: " fmt, (vm)->id, (size_t)(i), ##__VA_ARGS__)
 #define refuse_thread(vm, thread, fmt, ...)                                                                  \
 	refuse(IMAGE_THREAD ": thread %d: " fmt, (vm)->id, (thread)->vtid, ##__VA_ARGS__)
+#define refuse_its(vm, its, fmt, ...)                                                                        \
+	refuse(IMAGE_ITS ": ITS %zu: " fmt, (vm)->id, (size_t)((its) - (vm)->itses), ##__VA_ARGS__)
 #define refuse_vgic(vm, fmt, ...) refuse(IMAGE_VGIC ": " fmt, (vm)->id, ##__VA_ARGS__)
 
 /*

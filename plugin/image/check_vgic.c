@@ -87,7 +87,7 @@ static int check_region_clashes(const struct vm_state *vm)
 	struct claims frames;
 	int ret;
 
-	ret = claims_alloc(&frames, gic->nr_regions + 1);
+	ret = claims_alloc(&frames, gic->nr_regions + 1 + vm->nr_itses);
 	if (ret)
 		return ret;
 	if (gic->dist_base != VGIC_ADDR_UNSET)
@@ -99,6 +99,10 @@ static int check_region_clashes(const struct vm_state *vm)
 		claims_add(&frames, &(struct claim){ .first = base,
 						     .last = base + region_size(gic, &gic->regions[i]) - 1 });
 	}
+	for (size_t i = 0; i < vm->nr_itses; i++)
+		if (vm->itses[i].base != VGIC_ADDR_UNSET)
+			claims_add(&frames, &(struct claim){ .first = vm->itses[i].base,
+							     .last = vm->itses[i].base + ITS_FRAME_SIZE - 1 });
 	c = claims_clash(&frames);
 	if (c)
 		ret = refuse_vgic(vm, "the frames at 0x%" PRIx64 " and 0x%" PRIx64 " overlap", c[-1].first,

@@ -7,6 +7,7 @@
 #define KVM_VGIC_IMAGE_ENTRY_H
 
 #include "image/frame.h"
+#include "its.pb-c.h"
 #include "thread.pb-c.h"
 #include "vcpu.pb-c.h"
 #include "vcpu_events.pb-c.h"
@@ -27,6 +28,18 @@ int vcpu_events_unpack(const struct frame_in *in, const KvmVgic__VcpuEventsEntry
 
 void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic);
 int vgic_unpack(const struct frame_in *in, const KvmVgic__VgicEntry *entry, struct vgic_v3_state **gic);
+
+/* All of @vm's ITSes, in several entries, and the LPIs. */
+void its_pack(struct frame_out *out, const struct vm_state *vm);
+/* Adds one of them to @vm. */
+int its_unpack(const struct frame_in *in, const KvmVgic__ItsEntry *entry, struct vm_state *vm);
+
+/* Registers of a table: pack gives the number of messages in @list, which has room for @nr_regs. */
+size_t vgic_pack_values(KvmVgic__VgicRegValues **list, const struct vgic_reg *table, size_t nr_regs,
+			const struct vgic_values *values);
+/* Of @n messages; @whose is for messages. */
+int vgic_unpack_values(const struct frame_in *in, const char *whose, const struct vgic_reg *table,
+		       size_t nr_regs, KvmVgic__VgicRegValues **list, size_t n, struct vgic_values **values);
 
 void thread_pack(struct frame_out *out, const struct thread_state *thread);
 int thread_unpack(const struct frame_in *in, const KvmVgic__ThreadEntry *entry, struct thread_state *thread);

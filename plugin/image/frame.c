@@ -20,6 +20,7 @@
 
 #include "image/frame.h"
 #include "image.pb-c.h"
+#include "its.pb-c.h"
 #include "log.h"
 #include "thread.pb-c.h"
 #include "vcpu.pb-c.h"
@@ -35,7 +36,7 @@
 /* As CRIU's, the magics are the coordinates of towns: these are all near Arm's. */
 const struct frame_kind frame_vm = {
 	.magic = 0x52120007, /* Cambridge */
-	.major = 1,
+	.major = 2,
 	.payload = &kvm_vgic__vm_entry__descriptor,
 };
 
@@ -55,6 +56,12 @@ const struct frame_kind frame_vgic = {
 	.magic = 0x52030109, /* Ipswich */
 	.major = 1,
 	.payload = &kvm_vgic__vgic_entry__descriptor,
+};
+
+const struct frame_kind frame_its = {
+	.magic = 0x52150043, /* Bury St Edmunds */
+	.major = 1,
+	.payload = &kvm_vgic__its_entry__descriptor,
 };
 
 const struct frame_kind frame_thread = {

@@ -17,6 +17,7 @@
 #define IMAGE_VCPU "kvm-vcpu-%u.img"
 #define IMAGE_VCPU_EVENTS "kvm-vcpu-events-%u.img"
 #define IMAGE_VGIC "kvm-vgic-%u.img"
+#define IMAGE_ITS "kvm-its-%u.img"
 #define IMAGE_THREAD "kvm-thread-%u.img"
 
 #define FRAME_NAME_MAX 48
@@ -31,7 +32,8 @@ struct frame_kind {
 	const ProtobufCMessageDescriptor *payload;
 };
 
-extern const struct frame_kind frame_vm, frame_vcpu, frame_vcpu_events, frame_vgic, frame_thread;
+extern const struct frame_kind frame_vm, frame_vcpu, frame_vcpu_events, frame_vgic, frame_its,
+	frame_thread;
 
 /* A file being written: in memory until frame_finish(). The first error sticks. */
 struct frame_out {

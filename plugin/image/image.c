@@ -84,6 +84,12 @@ int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const stru
 	if (ret)
 		return ret;
 
+	begin(&out, IMAGE_ITS, vm->id, &frame_its, dump);
+	its_pack(&out, vm);
+	ret = frame_finish(&out, dirfd, &seals->its);
+	if (ret)
+		return ret;
+
 	begin(&out, IMAGE_THREAD, vm->id, &frame_thread, dump);
 	for (size_t i = 0; i < vm->nr_threads; i++)
 		thread_pack(&out, &vm->threads[i]);
@@ -239,6 +245,20 @@ static int read_vgic(struct frame_in *in, struct vm_state *vm)
 	return ret;
 }
 
+static int read_itses(struct frame_in *in, struct vm_state *vm)
+{
+	ProtobufCMessage *msg;
+	int ret;
+
+	while ((ret = frame_next(in, &msg)) > 0) {
+		ret = its_unpack(in, (KvmVgic__ItsEntry *)msg, vm);
+		frame_free(msg);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
 static int read_thread(const struct frame_in *in, const KvmVgic__ThreadEntry *entry, struct vm_state *vm)
 {
 	struct thread_state *more;
@@ -283,6 +303,7 @@ static int read_parts(int dirfd, const struct image_dump_id *dump, struct vm_sta
 		{ IMAGE_VCPU, &frame_vcpu, seals->vcpu, read_vcpus },
 		{ IMAGE_VCPU_EVENTS, &frame_vcpu_events, seals->vcpu_events, read_vcpu_events },
 		{ IMAGE_VGIC, &frame_vgic, seals->vgic, read_vgic },
+		{ IMAGE_ITS, &frame_its, seals->its, read_itses },
 		{ IMAGE_THREAD, &frame_thread, seals->thread, read_threads },
 	};
 	int ret = 0;

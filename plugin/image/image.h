@@ -23,7 +23,7 @@ struct image_dump_id {
 
 /* Checksums of the files of one VM; kvm-vm.img holds them. */
 struct image_seals {
-	uint64_t vcpu, vcpu_events, vgic, thread;
+	uint64_t vcpu, vcpu_events, vgic, its, thread;
 };
 
 int image_new_dump_id(struct image_dump_id *dump);

@@ -6,30 +6,6 @@
 #include "image/entry.h"
 #include "log.h"
 
-/* What the file holds of a table: not what is only cleared, nor an optional register without a value. */
-static bool is_stored(const struct vgic_reg *reg, const struct vgic_values *values)
-{
-	return reg->policy != VGIC_CLEAR && (reg->policy != VGIC_OPTIONAL || values->nr);
-}
-
-static size_t pack_values(KvmVgic__VgicRegValues **list, const struct vgic_reg *table, size_t nr_regs,
-			  const struct vgic_values *values)
-{
-	size_t n = 0;
-
-	for (size_t r = 0; r < nr_regs; r++) {
-		if (!is_stored(&table[r], &values[r]))
-			continue;
-		kvm_vgic__vgic_reg_values__init(list[n]);
-		list[n]->name = (char *)table[r].name;
-		list[n]->offset = table[r].offset;
-		list[n]->n_value = values[r].nr;
-		list[n]->value = values[r].v;
-		n++;
-	}
-	return n;
-}
-
 /* The register tables of all vCPUs, in one block of pointers and messages. */
 static void pack_cpus(KvmVgic__VgicV3CpuEntry **list, KvmVgic__VgicRegValues **regs,
 		      const struct vgic_v3_state *gic)
@@ -39,11 +15,11 @@ static void pack_cpus(KvmVgic__VgicV3CpuEntry **list, KvmVgic__VgicRegValues **r
 
 		kvm_vgic__vgic_v3_cpu_entry__init(cpu);
 		cpu->redist = regs;
-		cpu->n_redist = pack_values(cpu->redist, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
+		cpu->n_redist = vgic_pack_values(cpu->redist, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
 					    gic->cpus[i].redist);
 		regs += vgic_v3_nr_redist_regs;
 		cpu->cpuif = regs;
-		cpu->n_cpuif = pack_values(cpu->cpuif, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
+		cpu->n_cpuif = vgic_pack_values(cpu->cpuif, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
 					   gic->cpus[i].cpuif);
 		regs += vgic_v3_nr_cpuif_regs;
 	}
@@ -100,7 +76,7 @@ void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic)
 	    ENTRY_LIST(out, gic->nr_cpus, v3.cpus) && ENTRY_LIST(out, gic->nr_active, v3.active) &&
 	    ENTRY_LIST(out, nr_cpu_regs, cpu_regs)) {
 		pack_regions(v3.regions, gic);
-		v3.n_dist = pack_values(v3.dist, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist);
+		v3.n_dist = vgic_pack_values(v3.dist, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist);
 		pack_cpus(v3.cpus, cpu_regs, gic);
 		pack_active(v3.active, gic);
 		frame_add(out, &entry.base);
@@ -112,104 +88,17 @@ void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic)
 	free(cpu_regs);
 }
 
-/* A table as the file has it, with whose it is for messages. */
-struct table {
-	const struct frame_in *in;
-	const char *whose;
-	const struct vgic_reg *regs;
-	size_t nr_regs;
-	KvmVgic__VgicRegValues **list;
-	size_t n;
-};
-
-static int copy_values(const struct table *t, const KvmVgic__VgicRegValues *from, struct vgic_values *to)
-{
-	int ret = entry_alloc(t->in, &to->v, from->n_value, sizeof(*to->v));
-
-	if (ret)
-		return ret;
-	to->nr = from->n_value;
-	if (to->nr)
-		memcpy(to->v, from->value, to->nr * sizeof(*to->v));
-	return 0;
-}
-
-static bool is_reg(const KvmVgic__VgicRegValues *values, const struct vgic_reg *reg)
-{
-	return !strcmp(values->name, reg->name) && values->offset == reg->offset;
-}
-
-/* For the log: what a file calls a register can be anything. */
-static const char *reg_name(const KvmVgic__VgicRegValues *values)
-{
-	static const char known[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
-	size_t len = strspn(values->name, known);
-
-	return len && len < 32 && !values->name[len] ? values->name : "another name";
-}
-
-static int refuse_reg(const struct table *t, const struct vgic_reg *expected,
-		      const KvmVgic__VgicRegValues *found)
-{
-	if (!found)
-		pr_err("%s: %s: %s (0x%x) expected, nothing found\n", t->in->file, t->whose, expected->name,
-		       expected->offset);
-	else if (!expected)
-		pr_err("%s: %s: %s (0x%x) is not a register known here, or out of order\n", t->in->file,
-		       t->whose, reg_name(found), found->offset);
-	else
-		pr_err("%s: %s: %s (0x%x) expected, %s (0x%x) found\n", t->in->file, t->whose, expected->name,
-		       expected->offset, reg_name(found), found->offset);
-	return -EINVAL;
-}
-
-/* The file has the registers of the table, in its order; whatever else it names would be lost state. */
-static int unpack_values(const struct table *t, struct vgic_values **values)
-{
-	size_t n = 0;
-	int ret;
-
-	ret = entry_alloc(t->in, values, t->nr_regs, sizeof(**values));
-	for (size_t r = 0; r < t->nr_regs && !ret; r++) {
-		const struct vgic_reg *reg = &t->regs[r];
-
-		if (reg->policy == VGIC_CLEAR)
-			continue;
-		if (n < t->n && is_reg(t->list[n], reg))
-			ret = copy_values(t, t->list[n++], &(*values)[r]);
-		else if (reg->policy != VGIC_OPTIONAL)
-			ret = refuse_reg(t, reg, n < t->n ? t->list[n] : NULL);
-	}
-	if (!ret && n < t->n)
-		ret = refuse_reg(t, NULL, t->list[n]);
-	return ret;
-}
-
 static int unpack_cpu(const struct frame_in *in, size_t i, const KvmVgic__VgicV3CpuEntry *entry,
 		      struct vgic_v3_cpu *cpu)
 {
 	char whose[32];
-	const struct table redist = {
-		.in = in,
-		.whose = whose,
-		.regs = vgic_v3_redist_regs,
-		.nr_regs = vgic_v3_nr_redist_regs,
-		.list = entry->redist,
-		.n = entry->n_redist,
-	};
-	const struct table cpuif = {
-		.in = in,
-		.whose = whose,
-		.regs = vgic_v3_cpuif_regs,
-		.nr_regs = vgic_v3_nr_cpuif_regs,
-		.list = entry->cpuif,
-		.n = entry->n_cpuif,
-	};
 	int ret;
 
 	snprintf(whose, sizeof(whose), "vCPU %zu", i);
-	ret = unpack_values(&redist, &cpu->redist);
-	return ret ? ret : unpack_values(&cpuif, &cpu->cpuif);
+	ret = vgic_unpack_values(in, whose, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, entry->redist,
+				 entry->n_redist, &cpu->redist);
+	return ret ?: vgic_unpack_values(in, whose, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, entry->cpuif,
+					 entry->n_cpuif, &cpu->cpuif);
 }
 
 static int unpack_cpus(const struct frame_in *in, const KvmVgic__VgicV3Entry *entry,
@@ -292,14 +181,6 @@ static int unpack_unrouted(const struct frame_in *in, const KvmVgic__VgicV3Entry
 
 static int unpack_v3(const struct frame_in *in, const KvmVgic__VgicV3Entry *entry, struct vgic_v3_state *gic)
 {
-	const struct table dist = {
-		.in = in,
-		.whose = "distributor",
-		.regs = vgic_v3_dist_regs,
-		.nr_regs = vgic_v3_nr_dist_regs,
-		.list = entry->dist,
-		.n = entry->n_dist,
-	};
 	int ret;
 
 	gic->fd = entry->fd;
@@ -309,7 +190,8 @@ static int unpack_v3(const struct frame_in *in, const KvmVgic__VgicV3Entry *entr
 	gic->iidr = entry->iidr;
 	ret = unpack_regions(in, entry, gic);
 	if (!ret)
-		ret = unpack_values(&dist, &gic->dist);
+		ret = vgic_unpack_values(in, "distributor", vgic_v3_dist_regs, vgic_v3_nr_dist_regs,
+					 entry->dist, entry->n_dist, &gic->dist);
 	if (!ret)
 		ret = unpack_cpus(in, entry, gic);
 	if (!ret)

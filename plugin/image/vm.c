@@ -8,7 +8,8 @@
 _Static_assert((int)KVM_FILE_SYSTEM == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_SYSTEM &&
 		       (int)KVM_FILE_VM == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VM &&
 		       (int)KVM_FILE_VCPU == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VCPU &&
-		       (int)KVM_FILE_VGIC == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VGIC,
+		       (int)KVM_FILE_VGIC == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VGIC &&
+		       (int)KVM_FILE_ITS == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_ITS,
 	       "vm.proto has the kinds of state/vm.h");
 
 static void pack_slots(KvmVgic__MemslotEntry **list, const struct vm_state *vm)
@@ -72,6 +73,7 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	entry.vcpu_seal = seals->vcpu;
 	entry.vcpu_events_seal = seals->vcpu_events;
 	entry.vgic_seal = seals->vgic;
+	entry.its_seal = seals->its;
 	entry.thread_seal = seals->thread;
 	if (ENTRY_LIST(out, vm->nr_slots, entry.slots) && ENTRY_LIST(out, vm->nr_backings, entry.backings) &&
 	    ENTRY_LIST(out, vm->nr_files, entry.files)) {
@@ -191,6 +193,7 @@ int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct v
 		.vcpu = entry->vcpu_seal,
 		.vcpu_events = entry->vcpu_events_seal,
 		.vgic = entry->vgic_seal,
+		.its = entry->its_seal,
 		.thread = entry->thread_seal,
 	};
 	ret = unpack_slots(in, entry, vm);

@@ -19,7 +19,6 @@
 static const struct {
 	const char *name, *what, *advice;
 } refused_fds[] = {
-	{ "anon_inode:kvm-arm-vgic-its", "an ITS", "run the VM without one (QEMU: -M virt,its=off)" },
 	{ "anon_inode:kvm-arm-vgic-v2", "a GICv2", "give the VM a GICv3" },
 	{ "anon_inode:kvm-arm-vgic-v5", "a GICv5", "give the VM a GICv3" },
 	{ "anon_inode:kvm-vm-stats", "a statistics fd", "have the VMM close it" },
@@ -139,6 +138,7 @@ static int match_fds(struct discovery *d)
 		[PROC_FD_VM] = KVM_REC_VM,
 		[PROC_FD_VCPU] = KVM_REC_VCPU,
 		[PROC_FD_VGIC_V3] = KVM_REC_DEVICE,
+		[PROC_FD_ITS] = KVM_REC_ITS,
 	};
 	unsigned long long kvm = 0;
 
@@ -200,6 +200,26 @@ static size_t count_fds(const struct discovery *d, enum proc_fd_kind kind)
 	return n;
 }
 
+/* Whether @rec is of an ITS, and the first of those of the same one: fds may be duplicated. */
+static bool is_first_of_its(const struct discovery *d, const struct kvm_rec *rec)
+{
+	if (rec->type != KVM_REC_ITS)
+		return false;
+	for (const struct kvm_rec *before = d->recs; before < rec; before++)
+		if (before->type == KVM_REC_ITS && before->its.object == rec->its.object)
+			return false;
+	return true;
+}
+
+static size_t count_itses(const struct discovery *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->nr_recs; i++)
+		n += is_first_of_its(d, &d->recs[i]);
+	return n;
+}
+
 static int check_vm(const struct discovery *d)
 {
 	const struct kvm_rec *rec = d->vm_rec;
@@ -218,9 +238,11 @@ static int check_vm(const struct discovery *d)
 			      "give the VM a GICv3");
 	if (!count_fds(d, PROC_FD_VGIC_V3))
 		return refuse(d->pid, "a GICv3 whose device fd was closed", "have the VMM keep it open");
-	if (rec->vm.nr_devices != 1)
+	if (rec->vm.nr_devices != 1 + count_itses(d))
 		return refuse(d->pid, "a device beside the GIC, with its fd closed",
-			      "have the VMM not create it");
+			      "have the VMM keep it open, or not create it");
+	if (count_itses(d) > VM_MAX_ITSES)
+		return refuse(d->pid, "more than 32 ITSes", "give the VM fewer");
 	if (!rec->vm.vgic_initialized)
 		return refuse(d->pid, "a GICv3 that was not initialised",
 			      "dump it when the VM has been set up");
@@ -399,6 +421,45 @@ static int fill_vgic(struct discovery *d)
 	return 0;
 }
 
+/*
+ * KVM_DEV_ARM_ITS_SAVE_TABLES of Linux 6.12 follows the collection of an interrupt, which is NULL after a MAPC
+ * with V=0 of the guest's: the host's kernel would not survive it in good health. Later ones save such an
+ * interrupt as none.
+ */
+static int check_its(const struct discovery *d, const struct kvm_rec *rec)
+{
+	if (!rec->its.orphans && !rec->its.unread)
+		return 0;
+	if (kernel_saves_orphans())
+		return 0;
+	pr_err("pid %d: fd %u: an ITS with %s: " REFUSAL " on this kernel, which would crash on saving it: let the "
+	       "guest map the collection again (MAPC), or unmap the devices\n",
+	       d->pid, rec->fd,
+	       rec->its.orphans ? "interrupts of a collection that the guest has unmapped"
+				: "more interrupts than can be looked at");
+	return -ENOTSUP;
+}
+
+static int fill_itses(struct discovery *d)
+{
+	struct vm_state *vm = d->vm;
+
+	vm->itses = calloc(count_itses(d) + 1, sizeof(*vm->itses));
+	if (!vm->itses)
+		return -ENOMEM;
+	for (size_t i = 0; i < d->nr_recs; i++) {
+		int ret;
+
+		if (!is_first_of_its(d, &d->recs[i]))
+			continue;
+		ret = check_its(d, &d->recs[i]);
+		if (ret)
+			return ret;
+		vm->itses[vm->nr_itses++].fd = d->recs[i].fd;
+	}
+	return 0;
+}
+
 static int fill_boot_id(struct vm_state *vm)
 {
 	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
@@ -449,6 +510,8 @@ static int fill_vm(struct discovery *d)
 		ret = fill_slots(d);
 	if (!ret)
 		ret = fill_vgic(d);
+	if (!ret)
+		ret = fill_itses(d);
 	return ret;
 }
 

@@ -16,7 +16,13 @@
  * that one has moved. So they are known per kernel series, and discover.c's
  * table holds for these.
  */
-static const char *const known_series[] = { "6.12.", "7.2." };
+static const struct series {
+	const char *release;
+	bool saves_orphans; /* ITS interrupts without a collection */
+} known_series[] = {
+	{ "6.12.", false },
+	{ "7.2.", true },
+};
 
 static struct kvm_iter *skel;
 static int load_result = 1; /* not tried yet */
@@ -32,15 +38,30 @@ static int to_log(enum libbpf_print_level level, const char *format, va_list arg
 	return 0;
 }
 
-static int check_series(void)
+static const struct series *running_series(struct utsname *uts)
+{
+	if (uname(uts))
+		return NULL;
+	for (size_t i = 0; i < sizeof(known_series) / sizeof(known_series[0]); i++)
+		if (!strncmp(uts->release, known_series[i].release, strlen(known_series[i].release)))
+			return &known_series[i];
+	return NULL;
+}
+
+bool kernel_saves_orphans(void)
 {
 	struct utsname uts;
+	const struct series *series = running_series(&uts);
 
-	if (uname(&uts))
-		return -errno;
-	for (size_t i = 0; i < sizeof(known_series) / sizeof(known_series[0]); i++)
-		if (!strncmp(uts.release, known_series[i], strlen(known_series[i])))
-			return 0;
+	return series && series->saves_orphans;
+}
+
+static int check_series(void)
+{
+	struct utsname uts = { 0 };
+
+	if (running_series(&uts))
+		return 0;
 	pr_err("kernel %s: its KVM structures are not known to this plugin, only those of Linux 6.12 and "
 	       "7.2\n",
 	       uts.release);

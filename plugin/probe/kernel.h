@@ -3,6 +3,7 @@
 #ifndef KVM_VGIC_PROBE_KERNEL_H
 #define KVM_VGIC_PROBE_KERNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -16,6 +17,9 @@
  */
 int kernel_probe_load(void);
 void kernel_probe_unload(void);
+
+/* Whether KVM_DEV_ARM_ITS_SAVE_TABLES of this kernel copes with interrupts that have no collection any more. */
+bool kernel_saves_orphans(void);
 
 /* The records of @pid, in *@recs, to be freed by the caller. 0 or a negative errno, logged. */
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr);

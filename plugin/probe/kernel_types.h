@@ -175,8 +175,22 @@ struct kvm_vcpu {
 	unsigned long guest_debug;
 	struct kvm_vcpu_arch arch;
 };
+struct its_collection;
+/* Of vgic-its.c. The host's own ITS driver has types of these two names too, without the fields named here. */
+struct its_device {
+	struct list_head dev_list;
+	struct list_head itt_head;
+};
+struct its_ite {
+	struct list_head ite_list;
+	struct its_collection *collection;
+};
+struct vgic_its {
+	struct list_head device_list;
+};
 struct kvm_device {
 	struct kvm *kvm;
+	void *private;
 };
 
 #pragma clang attribute pop

@@ -16,6 +16,7 @@
 #define MAX_DEVICES 64
 #define MAX_SPIS 1024
 #define MAX_ROUTES 4096
+#define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
 #define KVM_IRQ_ROUTING_IRQCHIP 1
 
 char _license[] SEC("license") = "GPL";
@@ -251,6 +252,59 @@ static void emit_device(struct bpf_iter__task_file *ctx, struct kvm_device *dev)
 	emit(ctx->meta->seq, &rec);
 }
 
+struct its_walk {
+	unsigned long long devices, device; /* list heads: all devices; the interrupts of this one */
+	unsigned long long at;		    /* the node that is left next: of either list */
+	unsigned int orphans;
+	unsigned int done;
+};
+
+/* One step in the lists: to the next interrupt of a device, or to the next device. One loop: two cost the verifier dear. */
+static int step_its(__u32 i, struct its_walk *w)
+{
+	unsigned long long next = (unsigned long long)BPF_CORE_READ((struct list_head *)w->at, next);
+	struct its_device *dev;
+	struct its_ite *ite;
+
+	if (!next) {
+		w->done = 1;
+		return 1;
+	}
+	if (w->device && next == w->device + bpf_core_field_offset(struct its_device, itt_head)) {
+		w->at = w->device + bpf_core_field_offset(struct its_device, dev_list);
+		w->device = 0;
+		return 0;
+	}
+	if (w->device) {
+		ite = (void *)next - bpf_core_field_offset(struct its_ite, ite_list);
+		w->orphans += !BPF_CORE_READ(ite, collection);
+		w->at = next;
+		return 0;
+	}
+	if (next == w->devices) {
+		w->done = 1;
+		return 1;
+	}
+	dev = (void *)next - bpf_core_field_offset(struct its_device, dev_list);
+	w->device = (unsigned long long)dev;
+	w->at = w->device + bpf_core_field_offset(struct its_device, itt_head);
+	return 0;
+}
+
+static void emit_its(struct bpf_iter__task_file *ctx, struct kvm_device *dev)
+{
+	struct kvm_rec rec = { .type = KVM_REC_ITS, .fd = ctx->fd };
+	struct its_walk w = { 0 };
+
+	rec.kvm = (unsigned long long)BPF_CORE_READ(dev, kvm);
+	rec.its.object = (unsigned long long)BPF_CORE_READ(dev, private);
+	w.at = w.devices = rec.its.object + bpf_core_field_offset(struct vgic_its, device_list);
+	bpf_loop(MAX_ITS_STEPS, step_its, &w, 0);
+	rec.its.orphans = w.orphans;
+	rec.its.unread = !w.done;
+	emit(ctx->meta->seq, &rec);
+}
+
 SEC("iter/task_file")
 int kvm_files(struct bpf_iter__task_file *ctx)
 {
@@ -269,5 +323,7 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 		emit_vcpu(ctx, object);
 	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3"))
 		emit_device(ctx, object);
+	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-its"), "kvm-arm-vgic-its"))
+		emit_its(ctx, object);
 	return 0;
 }

@@ -9,7 +9,8 @@ enum kvm_rec_type {
 	KVM_REC_ACTIVE,	  /* likewise: an SPI active on a vCPU that its IROUTER does not name */
 	KVM_REC_UNROUTED, /* likewise: of SPIs, those whose IROUTER was never written */
 	KVM_REC_VCPU,	  /* of a vCPU fd */
-	KVM_REC_DEVICE,	  /* of a device fd */
+	KVM_REC_DEVICE,	  /* of the fd of a GICv3 */
+	KVM_REC_ITS,	  /* of the fd of an ITS */
 };
 
 /* State that has no getter and is not carried: a bit each in kvm_rec.vm.has. */
@@ -56,6 +57,11 @@ struct kvm_rec {
 			unsigned int idx, id;
 			unsigned int mmio_needed, iflags, sigset_active;
 		} vcpu;
+		struct {
+			unsigned long long object; /* address of struct vgic_its: tells ITSes apart */
+			unsigned int orphans;	   /* interrupts whose collection the guest has unmapped */
+			unsigned int unread;	   /* there are more interrupts than were looked at */
+		} its;
 	};
 };
 

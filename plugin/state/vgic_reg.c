@@ -169,7 +169,7 @@ void vgic_regs_add_apply(struct batch *b, const struct vgic_part *part, const st
 		const struct vgic_reg *reg = &table[r];
 		uint32_t words = reg->policy == VGIC_CLEAR ? reg->count : values[r].nr;
 
-		if (reg->policy == VGIC_CHECK || fault_leaves_out(reg->name))
+		if (reg->policy == VGIC_CHECK || reg->policy == VGIC_APART || fault_leaves_out(reg->name))
 			continue;
 		for (uint32_t i = 0; i < words; i++)
 			if ((reg->policy != VGIC_NONZERO || values[r].v[i]) && !stays_unrouted(part, reg, i))

@@ -22,6 +22,7 @@ enum vgic_policy {
 	VGIC_OPTIONAL, /* the same, where this GIC has it: -EINVAL at save means it has not */
 	VGIC_NONZERO,  /* the same, but for 0, which a fresh one has and KVM would not keep as written */
 	VGIC_CHECK,    /* read-only: at restore the new GIC must have the same value */
+	VGIC_APART,    /* read at save, written by a step of its own */
 	VGIC_CLEAR,    /* not saved: all ones are written, to clear what a fresh GIC starts with */
 };
 
@@ -67,7 +68,7 @@ int vgic_regs_capture(struct batch *b, const struct vgic_part *part, const struc
 /* Adds the calls to @b that write every word of @table, in its order. @values must live until they ran. */
 void vgic_regs_add_apply(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
 			 size_t nr_regs, const struct vgic_values *values);
-/* A call to write word @i of @reg alone. */
+/* A call to write word @i of @reg, whatever its policy. */
 void vgic_reg_add_set(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
 		      const uint64_t *v);
 /*

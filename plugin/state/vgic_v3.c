@@ -5,7 +5,8 @@
  * The tables below are both the list of what is saved and, read from the top,
  * the order of restore. The rules behind the order:
  *  - GICD_IIDR before all else: it selects the behaviour of the rest (arm-vgic-v3.rst).
- *  - PROPBASER and PENDBASER before GICR_CTLR: writes to them are ignored once LPIs are enabled.
+ *  - PROPBASER and PENDBASER before GICR_CTLR, which has a step of its own after the redistributors:
+ *    writes to them are ignored once LPIs are enabled.
  *  - Group, enable, route and trigger before level, level before latch, pending before active:
  *    what is written later is queued to the vCPU that the former have chosen, and stays there.
  *  - GICD_CTLR before what is pending, in the redistributors too: KVM queues nothing while the
@@ -52,7 +53,7 @@ const size_t vgic_v3_nr_dist_regs = sizeof(vgic_v3_dist_regs) / sizeof(vgic_v3_d
 const struct vgic_reg vgic_v3_redist_regs[] = {
 	REDIST("GICR_PROPBASER", 0x00070, 2, VGIC_NONZERO),
 	REDIST("GICR_PENDBASER", 0x00078, 2, VGIC_NONZERO),
-	REDIST("GICR_CTLR", 0x00000, 1, VGIC_SAVE),
+	REDIST("GICR_CTLR", 0x00000, 1, VGIC_APART),
 	REDIST("GICR_ICENABLER0", 0x10180, 1, VGIC_CLEAR),
 	REDIST("GICR_IGROUPR0", 0x10080, 1, VGIC_SAVE),
 	REDIST("GICR_ISENABLER0", 0x10100, 1, VGIC_SAVE),
@@ -290,6 +291,29 @@ int vgic_v3_apply_redist(struct vm_state *vm, struct remote *remote)
 		b.vcpu = i;
 		vgic_regs_add_apply(&b, &part, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
 				    vm->vgic->cpus[i].redist);
+	}
+	ret = batch_run(&b);
+	batch_fini(&b);
+	return ret;
+}
+
+/*
+ * GICR_CTLR.EnableLPIs. KVM reads the pending table when LPIs are enabled, into the LPIs that are mapped by
+ * then: none, before KVM_DEV_ARM_ITS_RESTORE_TABLES. That reads it too, and clears what it has read:
+ * enabled later, LPIs would lose what was pending.
+ */
+int vgic_v3_enable_lpis(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "LPIs enabled");
+	int ret;
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		const struct vgic_part part = part_of(vm, i);
+		const struct vgic_values *ctlr = vgic_values_of(
+			vgic_v3_redist_regs, vgic_v3_nr_redist_regs, vm->vgic->cpus[i].redist, "GICR_CTLR");
+
+		b.vcpu = i;
+		vgic_reg_add_set(&b, &part, &vgic_v3_redist_regs[ctlr - vm->vgic->cpus[i].redist], 0, ctlr->v);
 	}
 	ret = batch_run(&b);
 	batch_fini(&b);

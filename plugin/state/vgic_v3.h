@@ -73,6 +73,7 @@ int vgic_v3_capture_config(struct vm_state *vm, struct remote *remote);
 int vgic_v3_capture_regs(struct vm_state *vm, struct remote *remote);
 int vgic_v3_apply_config(struct vm_state *vm, struct remote *remote);
 int vgic_v3_apply_redist(struct vm_state *vm, struct remote *remote);
+int vgic_v3_enable_lpis(struct vm_state *vm, struct remote *remote);
 int vgic_v3_apply_dist(struct vm_state *vm, struct remote *remote);
 int vgic_v3_apply_cpuif(struct vm_state *vm, struct remote *remote);
 

@@ -26,12 +26,14 @@ void vm_state_free(struct vm_state *vm)
 	free(vm->files);
 	thread_free(vm->threads, vm->nr_threads);
 	vgic_v3_free(vm->vgic);
+	its_free(vm->itses, vm->nr_itses);
+	lpi_free(vm->lpi);
 	free(vm);
 }
 
 uint32_t vm_nr_parked(const struct vm_state *vm)
 {
-	return 2 + vm->nr_vcpus;
+	return 2 + vm->nr_vcpus + vm->nr_itses;
 }
 
 int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index)
@@ -43,6 +45,8 @@ int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t in
 		return vm->park_base + 1;
 	case KVM_FILE_VCPU:
 		return vm->park_base + 2 + index;
+	case KVM_FILE_ITS:
+		return vm->park_base + 2 + vm->nr_vcpus + index;
 	case KVM_FILE_SYSTEM:
 		break;
 	}
@@ -112,6 +116,20 @@ static int create_vcpus(const struct vm_state *vm, int vm_fd)
 	return 0;
 }
 
+/* Before any state: creating an ITS gives GICR_PROPBASER its reset value. */
+static int create_itses(const struct vm_state *vm, int vm_fd)
+{
+	for (size_t i = 0; i < vm->nr_itses; i++) {
+		struct kvm_create_device dev = { .type = KVM_DEV_TYPE_ARM_VGIC_ITS };
+		int ret = ioctl(vm_fd, KVM_CREATE_DEVICE, &dev) ? create_failed(vm, "KVM_CREATE_DEVICE, ITS") :
+								  park(vm, dev.fd, KVM_FILE_ITS, i);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
 int vm_create(const struct vm_state *vm)
 {
 	int vm_fd = vm_parked_fd(vm, KVM_FILE_VM, 0), ret;
@@ -121,6 +139,8 @@ int vm_create(const struct vm_state *vm)
 		ret = create_vgic(vm, vm_fd);
 	if (!ret)
 		ret = create_vcpus(vm, vm_fd);
+	if (!ret)
+		ret = create_itses(vm, vm_fd);
 	return ret;
 }
 

@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #include "state/backing.h"
+#include "state/its.h"
+#include "state/lpi.h"
 #include "state/thread.h"
 #include "state/vcpu.h"
 #include "state/vgic_v3.h"
@@ -27,6 +29,7 @@ enum kvm_file_kind {
 	KVM_FILE_VM,
 	KVM_FILE_VCPU, /* index: vcpu_idx */
 	KVM_FILE_VGIC,
+	KVM_FILE_ITS, /* index: of vm_state.itses */
 };
 
 /* A file description of the process that CRIU handed to DUMP_EXT_FILE under its own id. */
@@ -58,6 +61,9 @@ struct vm_state {
 	struct vcpu_state *vcpus; /* in creation order: vcpus[i].idx == i */
 	size_t nr_vcpus;
 	struct vgic_v3_state *vgic;
+	struct its_state *itses;
+	size_t nr_itses;
+	struct lpi_state *lpi; /* NULL without an ITS */
 
 	struct kvm_file *files;
 	size_t nr_files;
@@ -68,13 +74,13 @@ struct vm_state {
 struct remote;
 
 /*
- * Creates the VM, its GIC and its vCPUs in this process, at fd numbers
+ * Creates the VM, its GIC, its vCPUs and its ITSes in this process, at fd numbers
  * vm_parked_*(). They hold no state yet: no vCPU of them can run. 0 or a negative
  * errno, logged.
  */
 int vm_create(const struct vm_state *vm);
 
-/* Where vm_create() leaves its fds, in the order VM, GIC, vCPUs; vm_nr_parked() of them from vm->park_base.
+/* Where vm_create() leaves its fds, in the order VM, GIC, vCPUs, ITSes; vm_nr_parked() of them from vm->park_base.
  */
 int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index);
 uint32_t vm_nr_parked(const struct vm_state *vm);

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Guest memory by guest physical address. */
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "remote/remote.h"
+#include "state/guest_memory.h"
+#include "state/vm.h"
+
+static bool is_in(const struct memslot *slot, uint64_t gpa)
+{
+	return gpa >= slot->gpa && gpa - slot->gpa < slot->size;
+}
+
+static const struct memslot *find_slot(struct guest_memory *mem, uint64_t gpa)
+{
+	if (mem->slot && is_in(mem->slot, gpa))
+		return mem->slot;
+	for (size_t i = 0; i < mem->vm->nr_slots; i++)
+		if (is_in(&mem->vm->slots[i], gpa))
+			return mem->slot = &mem->vm->slots[i];
+	return NULL;
+}
+
+bool guest_has(struct guest_memory *mem, uint64_t gpa)
+{
+	return find_slot(mem, gpa);
+}
+
+static int load_page(struct guest_memory *mem, uint64_t page)
+{
+	const struct memslot *slot;
+
+	if (mem->has_page && mem->page == page)
+		return 0;
+	mem->has_page = false;
+	slot = find_slot(mem, page);
+	if (!slot)
+		return -EFAULT;
+	if (mem->nr_pages == GUEST_MAX_PAGES)
+		return -E2BIG;
+	mem->nr_pages++;
+	if (mem->remote->ops->read(mem->remote, slot->hva + (page - slot->gpa), mem->buf, GUEST_PAGE))
+		return -EFAULT;
+	mem->page = page;
+	mem->has_page = true;
+	return 0;
+}
+
+/* Bytes from @gpa to the end of its page, @size at most. */
+static size_t part_in_page(uint64_t gpa, size_t size)
+{
+	size_t rest = GUEST_PAGE - gpa % GUEST_PAGE;
+
+	return size < rest ? size : rest;
+}
+
+int guest_read(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size)
+{
+	uint8_t *to = buf;
+
+	while (size) {
+		size_t part = part_in_page(gpa, size);
+		int ret = load_page(mem, gpa & ~(uint64_t)(GUEST_PAGE - 1));
+
+		if (ret)
+			return ret;
+		memcpy(to, &mem->buf[gpa % GUEST_PAGE], part);
+		to += part;
+		gpa += part;
+		size -= part;
+	}
+	return 0;
+}
+
+int guest_read_u64(struct guest_memory *mem, uint64_t gpa, uint64_t *value)
+{
+	int ret = guest_read(mem, gpa, value, sizeof(*value));
+
+	*value = le64toh(*value);
+	return ret;
+}
+
+int guest_write(struct guest_memory *mem, uint64_t gpa, const void *buf, size_t size)
+{
+	const uint8_t *from = buf;
+
+	mem->has_page = false;
+	while (size) {
+		const struct memslot *slot = find_slot(mem, gpa);
+		size_t part = part_in_page(gpa, size);
+
+		if (!slot ||
+		    mem->remote->ops->write(mem->remote, slot->hva + (gpa - slot->gpa), from, part))
+			return -EFAULT;
+		from += part;
+		gpa += part;
+		size -= part;
+	}
+	return 0;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Guest memory by guest physical address, through the memslots and the stopped VMM's memory. What is
+ * read there, the guest has written: nothing in it is to be believed.
+ */
+#ifndef KVM_VGIC_STATE_GUEST_MEMORY_H
+#define KVM_VGIC_STATE_GUEST_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct memslot;
+struct vm_state;
+struct remote;
+
+#define GUEST_PAGE 4096u /* bytes of one read; a memslot begins and ends with a page */
+/* 256 MiB: tables that a guest has made endless end somewhere. */
+#define GUEST_MAX_PAGES 65536u
+
+struct guest_memory {
+	const struct vm_state *vm;
+	struct remote *remote;
+	const struct memslot *slot; /* the last one found */
+	uint64_t page;		    /* what @buf holds is at this address */
+	bool has_page;
+	uint32_t nr_pages; /* read so far */
+	uint8_t buf[GUEST_PAGE];
+};
+
+#define GUEST_MEMORY(vm_, remote_)                                                                           \
+	{                                                                                                    \
+		.vm = (vm_), .remote = (remote_)                                                             \
+	}
+
+/* Whether a memslot is there: what KVM asks of an address before it stores an entry for it. */
+bool guest_has(struct guest_memory *mem, uint64_t gpa);
+/*
+ * 0, -EFAULT where no memslot is or its memory cannot be read, -E2BIG after GUEST_MAX_PAGES. What
+ * precedes the failing page is in @buf.
+ */
+int guest_read(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size);
+/* The little-endian word that all tables of an ITS consist of. */
+int guest_read_u64(struct guest_memory *mem, uint64_t gpa, uint64_t *value);
+/* 0 or -EFAULT. */
+int guest_write(struct guest_memory *mem, uint64_t gpa, const void *buf, size_t size);
+
+#endif

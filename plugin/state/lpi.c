@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The tables of LPIs in guest memory (Documentation/virt/kvm/devices/arm-vgic-v3.rst,
+ * KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES; the architecture's GICR_PROPBASER and GICR_PENDBASER).
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "remote/remote.h"
+#include "state/guest_memory.h"
+#include "state/its_table.h"
+#include "state/kvm_error.h"
+#include "state/lpi.h"
+#include "state/vm.h"
+
+#define PENDING_FIRST (LPI_MIN / 8u) /* the pending table begins with INTID 0, the other one with 8192 */
+#define PENDING_SIZE (LPI_NR / 8u)
+#define INTID_BITS 16u /* INTERRUPT_ID_BITS_ITS */
+
+static void free_tables(struct lpi_table *tables, size_t n)
+{
+	for (size_t i = 0; tables && i < n; i++)
+		free(tables[i].bytes);
+	free(tables);
+}
+
+void lpi_free(struct lpi_state *lpi)
+{
+	if (!lpi)
+		return;
+	free(lpi->config.bytes);
+	free_tables(lpi->pending, lpi->nr_pending);
+	free_tables(lpi->kept, lpi->nr_pending);
+	free(lpi);
+}
+
+/* A 64-bit register that KVM moves in halves. */
+static uint64_t redist_u64(const struct vm_state *vm, size_t vcpu, const char *name)
+{
+	const struct vgic_values *values = vgic_values_of(vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
+							  vm->vgic->cpus[vcpu].redist, name);
+
+	return values->v[0] | values->v[1] << 32;
+}
+
+static uint64_t config_addr(const struct vm_state *vm)
+{
+	return redist_u64(vm, 0, "GICR_PROPBASER") & 0x000ffffffffff000;
+}
+
+static uint64_t pending_addr(const struct vm_state *vm, size_t vcpu)
+{
+	return (redist_u64(vm, vcpu, "GICR_PENDBASER") & 0x000fffffffff0000) + PENDING_FIRST;
+}
+
+/* Bytes of the configuration table: GICR_PROPBASER.IDbits is the bits of an INTID, less one. */
+static uint32_t config_size(const struct vm_state *vm)
+{
+	uint32_t bits = (redist_u64(vm, 0, "GICR_PROPBASER") & 0x1f) + 1;
+
+	if (bits > INTID_BITS)
+		bits = INTID_BITS;
+	return 1u << bits > LPI_MIN ? (1u << bits) - LPI_MIN : 0;
+}
+
+/* What there is of @size bytes at @gpa, whole. */
+static int read_table(struct guest_memory *mem, uint64_t gpa, uint32_t size, struct lpi_table *table)
+{
+	table->bytes = malloc(size ?: 1);
+	if (!table->bytes)
+		return -ENOMEM;
+	while (table->size < size) {
+		uint32_t part = GUEST_PAGE - (gpa + table->size) % GUEST_PAGE;
+
+		if (part > size - table->size)
+			part = size - table->size;
+		if (guest_read(mem, gpa + table->size, &table->bytes[table->size], part))
+			break;
+		table->size += part;
+	}
+	return 0;
+}
+
+static void trim(struct lpi_table *table)
+{
+	while (table->size && !table->bytes[table->size - 1])
+		table->size--;
+}
+
+/* The pending tables of all redistributors, whole. */
+static int read_pending(struct vm_state *vm, struct remote *remote, struct lpi_table **tables)
+{
+	struct guest_memory mem = GUEST_MEMORY(vm, remote);
+	int ret = 0;
+
+	*tables = calloc(vm->nr_vcpus, sizeof(**tables));
+	if (!*tables)
+		return -ENOMEM;
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
+		ret = read_table(&mem, pending_addr(vm, i), PENDING_SIZE, &(*tables)[i]);
+	return ret;
+}
+
+static int read_tables(struct vm_state *vm, struct remote *remote, struct lpi_table *config,
+		       struct lpi_table **pending)
+{
+	struct guest_memory mem = GUEST_MEMORY(vm, remote);
+	int ret = read_table(&mem, config_addr(vm), config_size(vm), config);
+
+	if (!ret)
+		ret = read_pending(vm, remote, pending);
+	if (ret)
+		return ret;
+	trim(config);
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		trim(&(*pending)[i]);
+	return 0;
+}
+
+int lpi_keep_pending(struct vm_state *vm, struct remote *remote)
+{
+	if (!vm->nr_itses)
+		return 0;
+	vm->lpi = calloc(1, sizeof(*vm->lpi));
+	if (!vm->lpi)
+		return -ENOMEM;
+	vm->lpi->nr_pending = vm->nr_vcpus;
+	return read_pending(vm, remote, &vm->lpi->kept);
+}
+
+static const struct kvm_error save_errors[] = {
+	{ ENXIO, "the GIC is not initialised" },
+	{ EFAULT, "an LPI is mapped to a vCPU whose pending table (GICR_PENDBASER) is not in guest memory" },
+	{ EBUSY, "a vCPU runs" },
+	{ 0 },
+};
+
+int lpi_save_pending(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "LPI pending tables saved");
+	int ret;
+
+	if (!vm->nr_itses)
+		return 0;
+	batch_set_attr(&b, vm->vgic->fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES,
+		       NULL, 0, "KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES");
+	ret = batch_run(&b);
+	batch_fini(&b);
+	kvm_error_explain(vm->id, "the GIC", save_errors, ret);
+	return ret;
+}
+
+int lpi_capture(struct vm_state *vm, struct remote *remote)
+{
+	return vm->nr_itses ? read_tables(vm, remote, &vm->lpi->config, &vm->lpi->pending) : 0;
+}
+
+/* Whether some of the table at @gpa is in a file that CRIU's images only name. */
+static bool is_in_file(const struct vm_state *vm, uint64_t gpa)
+{
+	for (size_t i = 0; i < vm->nr_backings; i++)
+		if (gpa + PENDING_SIZE > vm->backings[i].gpa &&
+		    gpa < vm->backings[i].gpa + vm->backings[i].size)
+			return true;
+	return false;
+}
+
+int lpi_put_back(struct vm_state *vm, struct remote *remote, bool dumped)
+{
+	struct guest_memory mem = GUEST_MEMORY(vm, remote);
+	struct lpi_table *now = NULL;
+	int ret;
+
+	if (!vm->lpi || !vm->lpi->kept)
+		return 0;
+	ret = read_pending(vm, remote, &now);
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++) {
+		const struct lpi_table *kept = &vm->lpi->kept[i];
+
+		if (dumped && is_in_file(vm, pending_addr(vm, i)))
+			continue;
+		if (now[i].size == kept->size && memcmp(now[i].bytes, kept->bytes, kept->size))
+			ret = guest_write(&mem, pending_addr(vm, i), kept->bytes, kept->size);
+	}
+	free_tables(now, vm->nr_vcpus);
+	if (ret)
+		pr_err("vm %u: LPI pending tables were not put back: an LPI may be pending once more when the "
+		       "guest next maps it\n",
+		       vm->id);
+	return ret;
+}
+
+/* The first byte that differs, or -1. */
+static int64_t first_difference(const struct lpi_table *a, const struct lpi_table *b)
+{
+	for (uint32_t i = 0; i < a->size || i < b->size; i++)
+		if ((i < a->size ? a->bytes[i] : 0) != (i < b->size ? b->bytes[i] : 0))
+			return i;
+	return -1;
+}
+
+static unsigned int byte_at(const struct lpi_table *table, int64_t i)
+{
+	return i < table->size ? table->bytes[i] : 0;
+}
+
+static int check_config(const struct vm_state *vm, const struct lpi_table *found)
+{
+	int64_t at = first_difference(&vm->lpi->config, found);
+
+	if (at < 0)
+		return 0;
+	pr_err("vm %u: LPI configuration table, INTID %" PRId64 ": %#x in guest memory, %#x in the image\n",
+	       vm->id, LPI_MIN + at, byte_at(found, at), byte_at(&vm->lpi->config, at));
+	return -EINVAL;
+}
+
+static int check_pending(const struct vm_state *vm, size_t vcpu, const struct lpi_table *found)
+{
+	const struct lpi_table *saved = &vm->lpi->pending[vcpu];
+	int64_t at = first_difference(saved, found);
+	unsigned int differ, bit;
+
+	if (at < 0)
+		return 0;
+	differ = byte_at(saved, at) ^ byte_at(found, at);
+	bit = __builtin_ctz(differ);
+	pr_err("vm %u: LPI pending table of vcpu %zu, INTID %" PRId64 ": %u in guest memory, %u in the image\n",
+	       vm->id, vcpu, LPI_MIN + 8 * at + bit, byte_at(found, at) >> bit & 1,
+	       byte_at(saved, at) >> bit & 1);
+	return -EINVAL;
+}
+
+int lpi_check(struct vm_state *vm, struct remote *remote)
+{
+	struct lpi_table config = { 0 }, *pending = NULL;
+	int ret;
+
+	if (!vm->nr_itses)
+		return 0;
+	ret = read_tables(vm, remote, &config, &pending);
+	if (!ret)
+		ret = check_config(vm, &config);
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
+		ret = check_pending(vm, i, &pending[i]);
+	free(config.bytes);
+	free_tables(pending, vm->nr_vcpus);
+	return ret;
+}
