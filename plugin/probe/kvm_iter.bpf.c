@@ -259,13 +259,18 @@ struct its_walk {
 	unsigned int done;
 };
 
-/* One step in the lists: to the next interrupt of a device, or to the next device. One loop: two cost the verifier dear. */
+/*
+ * One step in the lists: to the next interrupt of a device, or to the next device. One loop, for
+ * one in another costs the verifier dear.
+ */
 static int step_its(__u32 i, struct its_walk *w)
 {
-	unsigned long long next = (unsigned long long)BPF_CORE_READ((struct list_head *)w->at, next);
+	struct list_head *node = (void *)w->at;
+	unsigned long long next;
 	struct its_device *dev;
 	struct its_ite *ite;
 
+	next = (unsigned long long)BPF_CORE_READ(node, next);
 	if (!next) {
 		w->done = 1;
 		return 1;
