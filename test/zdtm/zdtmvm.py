@@ -17,16 +17,18 @@ WORK = '/tmp/zdtm'
 STATS_ADDR = 0x5a0000000000
 GUEST_STATS_ADDR = 0x5a0000100000
 STATS_MAGIC = 0x736d6d762d6d766b
-STATS_SIZE = 1536
-GUEST_CPU_SIZE = 168
+STATS_SIZE = 1720
+GUEST_CPU_SIZE = 240
 MAX_VCPUS = 8
 NR_SOURCES = 4
 
 SUBJECTS = ['timer', 'sgi', 'edge', 'level', 'route', 'mmio read', 'mmio write', 'memory', 'gpr', 'fp',
-            'sysreg', 'gic', 'clock', 'interrupt', 'exception', 'vmm']
+            'sysreg', 'gic', 'clock', 'interrupt', 'exception', 'lpi', 'msi', 'lpi route', 'its', 'vmm']
 FINDINGS = ['lost', 'doubled', 'out of order', 'corrupt', 'unexpected']
 GUEST_FIELDS = ['loops', 'ticks_armed', 'ticks_taken', 'sgi_sent', 'sgi_taken', 'edge_taken', 'level_taken',
                 'rerouted', 'reads', 'writes', 'irq_reads', 'irq_writes', 'wfi', 'cntvct']
+GUEST_LPI_FIELDS = ['lpi_sent', 'lpi_taken', 'lpi_cleared', 'msi_taken', 'msi_cleared', 'lpis_enabled',
+                    'lpis_discarded', 'lpis_moved', 'collections_moved']
 MUST_MOVE = ['loops', 'ticks_taken', 'sgi_taken', 'reads', 'writes']
 CAUGHT = ['pending MMIO read', 'pending MMIO write', 'KVM_RUN interrupted', 'guest in WFI']
 
@@ -54,11 +56,14 @@ class Stats:
         del words[:len(SUBJECTS) * len(FINDINGS)]
         self.sources = [dict(zip(('intid', 'level', 'sent', 'done'), words[i * 4:i * 4 + 4]))
                         for i in range(NR_SOURCES)]
+        self.nr_itses, self.msi_sent, self.msi_refused = words[-3:]
         self.error = data[-256:].split(b'\0')[0].decode(errors='replace')
         self.cpus = []
         for i in range(self.nr_vcpus):
-            values = struct.unpack_from('<21Q', guest, i * GUEST_CPU_SIZE)
+            values = struct.unpack_from('<30Q', guest, i * GUEST_CPU_SIZE)
             self.cpus.append(dict(zip(GUEST_FIELDS, values), naps=values[19]))
+            if self.nr_itses:
+                self.cpus[i].update(zip(GUEST_LPI_FIELDS, values[21:]))
 
     def total(self, field):
         return sum(cpu[field] for cpu in self.cpus)
@@ -74,6 +79,8 @@ class Stats:
     def not_moved_since(self, old):
         still = [f'vcpu {i} {name}' for i in range(self.nr_vcpus) for name in MUST_MOVE
                  if self.cpus[i][name] == old.cpus[i][name]]
+        if self.nr_itses:       # not of each vCPU: an LPI goes where it was moved to
+            still += [name for name in ('lpi_taken', 'msi_taken') if self.total(name) == old.total(name)]
         return still + [f'SPI {s["intid"]}' for s, o in zip(self.sources, old.sources) if s['done'] == o['done']]
 
     def print(self):
@@ -81,6 +88,8 @@ class Stats:
             print(f'  vcpu {i}: ' + ', '.join(f'{name} {cpu[name]}' for name in cpu))
         for s in self.sources:
             print('  SPI {intid}: sent {sent}, done {done}'.format(**s))
+        if self.nr_itses:
+            print(f'  MSIs: sent {self.msi_sent}, and {self.msi_refused} of unmapped LPIs')
         for subject, row in zip(SUBJECTS, self.found):
             if any(row):
                 print(f'  {subject}: ' + ', '.join(f'{n} {name}' for n, name in zip(row, FINDINGS) if n))
@@ -254,6 +263,5 @@ def read_verdict(vm, output):
     last = output.strip().splitlines()[-1]
     if not last.endswith('PASS'):
         raise Failure(f'{vm.name}: {last}')
-    m = re.search('counters: (.*)', output)
-    words = m[1].split()
+    words = ' '.join(re.findall('counters: (.*)', output)).split()
     return {words[i]: (int(words[i + 1]), int(words[i + 2])) for i in range(0, len(words), 3)}

@@ -6,6 +6,7 @@
  */
 #include "guest.h"
 
+#define GICR_CTLR	0x0000
 #define GICR_TYPER	0x0008
 #define GICR_WAKER	0x0014
 #define GICR_PROPBASER	0x0070
@@ -32,6 +33,11 @@
 #define ICC_IGRPEN1 S3_0_C12_C12_7
 
 #define SGI1R_OTHERS (1ull << 40)
+
+#define ENABLE_LPIS	       1ull
+#define LPI_ID_BITS	       15ull /* one less than there are: INTIDs below 65536 */
+#define INNER_SHAREABLE_RAWAWB (1ull << 10 | 7ull << 7)
+#define PENDING_TABLE_ZERO     (1ull << 62)
 
 /*
  * For what stays active for ever. When more is active than a CPU has list registers, KVM 7.x
@@ -69,7 +75,7 @@ void gic_init_dist(void)
 }
 
 /* Redistributors stand in creation order, not in the order of ids. */
-static u64 find_redistributor(u64 index)
+u64 gic_redistributor(u64 index)
 {
 	u64 affinity = affinity_of(index);
 	u64 region, i, base;
@@ -111,7 +117,38 @@ static u64 gic_snapshot(struct cpu *c, u32 *first)
 	*v++ = mmio_read32(c->gicr + GICR_ICFGR0 + 4);
 	for (i = 0; i < 32; i += 4)
 		*v++ = mmio_read32(c->gicr + GICR_IPRIORITYR + i);
+	if (params->nr_itses) {
+		*v++ = mmio_read32(c->gicr + GICR_CTLR);
+		*v++ = mmio_read32(c->gicr + GICR_PROPBASER + 4);
+		*v++ = mmio_read32(c->gicr + GICR_PENDBASER + 4);
+	}
 	return v - first;
+}
+
+/* Without ITSes nothing looks at these tables; the registers are there all the same. */
+static void init_no_lpis(struct cpu *c)
+{
+	mmio_write64(c->gicr + GICR_PROPBASER, VM_CODE_BASE + VM_CODE_SIZE / 4);
+	mmio_write64(c->gicr + GICR_PENDBASER, VM_CODE_BASE + VM_CODE_SIZE / 4 * 3 + (c->index << 16));
+}
+
+/*
+ * For all vCPUs by vCPU 0: an LPI may be sent to one that has not started yet. Nothing of it can
+ * change any more once LPIs are enabled.
+ */
+void gic_init_lpis(void)
+{
+	u64 i, gicr;
+
+	for (i = 0; i < params->nr_vcpus; i++) {
+		gicr = gic_redistributor(i);
+		mmio_write64(gicr + GICR_PROPBASER, VM_LPI_PROP | LPI_ID_BITS | INNER_SHAREABLE_RAWAWB);
+		mmio_write64(gicr + GICR_PENDBASER, (VM_LPI_PEND + (i << 16)) | PENDING_TABLE_ZERO |
+							INNER_SHAREABLE_RAWAWB);
+		mmio_write32(gicr + GICR_CTLR, ENABLE_LPIS);
+		if (!(mmio_read32(gicr + GICR_CTLR) & ENABLE_LPIS))
+			report(FOUND_UNEXPECTED, SUBJ_GIC, i, ENABLE_LPIS);
+	}
 }
 
 /* All but SGIs 0 to 7 is unused: it differs from a fresh GIC, whose SGIs are enabled and of group 1. */
@@ -119,12 +156,12 @@ static void init_redistributor(struct cpu *c)
 {
 	u64 i;
 
-	c->gicr = find_redistributor(c->index);
+	c->gicr = gic_redistributor(c->index);
 	mmio_write32(c->gicr + GICR_WAKER, 0);
 	while (mmio_read32(c->gicr + GICR_WAKER) & 4)
 		;
-	mmio_write64(c->gicr + GICR_PROPBASER, VM_CODE_BASE + VM_CODE_SIZE / 4);
-	mmio_write64(c->gicr + GICR_PENDBASER, VM_CODE_BASE + VM_CODE_SIZE / 4 * 3 + (c->index << 16));
+	if (!params->nr_itses)
+		init_no_lpis(c);
 	mmio_write32(c->gicr + GICR_IGROUPR0, ~bit_of(15));
 	for (i = 0; i < 32; i++)
 		mmio_write8(c->gicr + GICR_IPRIORITYR + i, 0x80 + ((i + c->index) % 4) * 0x10);
@@ -215,7 +252,8 @@ void gic_eoi(struct cpu *c, u64 intid)
 	dsb();
 	write_sysreg(intid, ICC_EOIR1);
 	isb();
-	if (c->eoimode)
+	/* An LPI has no active state. */
+	if (c->eoimode && intid < VM_FIRST_LPI)
 		write_sysreg(intid, ICC_DIR);
 	isb();
 }

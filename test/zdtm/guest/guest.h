@@ -18,6 +18,8 @@ typedef uint64_t u64;
 
 #define NR_SAVED_SYSREGS	32
 #define NR_SAVED_GIC		36
+#define NR_COLLECTIONS		8
+#define NR_ITS_REGS		8
 
 struct cpu {
 	u64 index;
@@ -135,8 +137,10 @@ u64 patience_of(struct cpu *c);
 #define GICD_IPRIORITYR	0x0400
 #define GICD_ICFGR	0x0c00
 #define GICD_IROUTER	0x6000
+u64 gic_redistributor(u64 index);
 void gic_init_dist(void);
 void gic_init_cpu(struct cpu *c);
+void gic_init_lpis(void);
 void gic_check(struct cpu *c);
 u64 gic_diagnosis(struct cpu *c);
 void gic_send_sgi(u64 sgi, u64 to);
@@ -158,6 +162,51 @@ int sgi_all_taken(struct cpu *c);
 /* spi.c */
 void spi_init(void);
 int spi_irq(struct cpu *c, u64 intid);
+
+/* its.c: all but its_init() and its_lock() with the lock held */
+#define ITS_INT		0x03
+#define ITS_CLEAR	0x04
+#define ITS_INV		0x0c
+#define ITS_DISCARD	0x0f
+
+struct its_collection {
+	volatile u64 target;	/* index of a vCPU */
+	volatile u64 moved_at;	/* as lpi_record.moved_at */
+};
+
+struct its {
+	u64 index;
+	u64 base;
+	u64 tables;
+	u64 write_at;		/* where in the queue the next command goes */
+	u64 itt_next;
+	u64 daif;		/* of the vCPU that has the lock */
+	u32 lock;
+	struct its_collection collection[NR_COLLECTIONS];
+	u64 reg[NR_ITS_REGS];
+};
+
+extern struct its itses[VM_NR_ITSES];
+void its_init(struct its *its);
+void its_lock(struct its *its);
+void its_unlock(struct its *its);
+void its_run(struct its *its);
+void its_mapd(struct its *its, struct lpi_device *dev, u64 itt);
+void its_mapc(struct its *its, u64 icid);
+void its_mapti(struct its *its, struct lpi_device *dev, u64 event, u64 intid, u64 icid);
+void its_movi(struct its *its, struct lpi_device *dev, u64 event, u64 icid);
+void its_command(struct its *its, u64 command, struct lpi_device *dev, u64 event);
+u64 its_new_itt(struct its *its, struct lpi_device *dev);
+void its_begin_move(struct its *its, volatile u64 *moved_at);
+void its_end_move(struct its *its);
+void its_check(struct its *its);
+
+/* lpi.c */
+void lpi_init(void);
+void lpi_step(struct cpu *c);
+void lpi_check(struct cpu *c);
+int lpi_drained(struct cpu *c);
+int lpi_irq(struct cpu *c, u64 intid);
 
 /* mmio.c */
 void mmio_read_step(struct cpu *c);

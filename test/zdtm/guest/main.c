@@ -88,7 +88,7 @@ void guest_irq(void)
 		sgi_irq(c, intid);
 	else if (intid == VM_INTID_VTIMER)
 		timer_irq(c);
-	else if (spi_irq(c, intid))
+	else if (intid >= VM_FIRST_LPI ? lpi_irq(c, intid) : spi_irq(c, intid))
 		return; /* it ended the interrupt itself */
 	gic_eoi(c, intid);
 }
@@ -203,9 +203,11 @@ static void run(struct cpu *c)
 		if (params->inject == INJECT_EXCEPTION && c->stats->loops == 30)
 			asm volatile("udf #0");
 		sgi_send_some(c);
+		lpi_step(c);
 		one_phase(c);
 		sgi_check(c);
 		timer_check(c);
+		lpi_check(c);
 		state_check(c);
 		if (c->stats->loops % 32 == 31)
 			gic_check(c);
@@ -222,6 +224,11 @@ static void run(struct cpu *c)
 static void drain(struct cpu *c)
 {
 	wait_until_idle(c);
+	while (!lpi_drained(c) && !c->stats->found[FOUND_LOST]) {
+		lpi_check(c);
+		if (c->index == 0)
+			end_nap();
+	}
 	state_check(c);
 	gic_check(c);
 	dsb();
@@ -272,6 +279,7 @@ void guest_main(u64 index)
 	if (index == 0) {
 		gic_init_dist();
 		spi_init();
+		lpi_init();
 	}
 	gic_init_cpu(c);
 	state_init(c);

@@ -28,12 +28,31 @@
 #define VM_STATS_BASE	0x60000000	/* anonymous, MAP_PRIVATE */
 #define VM_STATS_SIZE	0x200000
 
+/*
+ * With ITSes only. The memory holds what the VMM and the guest both count of each LPI, and then what
+ * is the GIC's: LPI properties, pending tables (one per vCPU), and the tables of each ITS.
+ */
+#define VM_NR_ITSES	2
+#define VM_ITS_BASE	0x08c00000
+#define VM_ITS_SIZE	0x20000
+#define VM_LPI_BASE	0x70000000	/* anonymous, MAP_PRIVATE: struct lpi_record of each LPI */
+#define VM_LPI_SIZE	0x500000
+#define VM_LPI_AREA	(VM_LPI_BASE + 0x40000)	/* struct lpi_area */
+#define VM_LPI_PROP	(VM_LPI_BASE + 0x50000)
+#define VM_LPI_PEND	(VM_LPI_BASE + 0x80000)
+#define VM_ITS_TABLES	(VM_LPI_BASE + 0x100000)
+#define VM_ITS_TABLES_SIZE	0x200000
+#define VM_FIRST_LPI	8192		/* the architecture's */
+#define VM_NR_EVENTS	32		/* of a device, at most */
+#define VM_MAX_DEVICES	66
+#define VM_MAX_LPIS	(VM_MAX_DEVICES * VM_NR_EVENTS)
+
 /* Where the VMM maps its own counters and the guest's. */
 #define VMM_STATS_ADDR		0x5a0000000000
 #define VMM_STATS_SPAN		0x10000
 #define VMM_GUEST_STATS_ADDR	0x5a0000100000
 #define VMM_STATS_MAGIC		0x736d6d762d6d766b	/* "kvm-vmms" */
-#define VMM_STATS_VERSION	1
+#define VMM_STATS_VERSION	2
 
 /*
  * Registers of a vCPU's device page. A sequence register exists in each
@@ -101,6 +120,10 @@ enum subject {
 	SUBJ_CLOCK,
 	SUBJ_INTERRUPT,
 	SUBJ_EXCEPTION,
+	SUBJ_LPI,		/* sent by the guest: INT */
+	SUBJ_MSI,		/* an LPI too, sent by the VMM: KVM_SIGNAL_MSI */
+	SUBJ_LPI_ROUTE,
+	SUBJ_ITS,
 	SUBJ_VMM,		/* the VMM itself: its ioctls, exits and memory */
 	NR_SUBJECTS
 };
@@ -129,6 +152,17 @@ enum inject {
 	INJECT_CLOCK,
 	INJECT_EXCEPTION,
 	INJECT_SILENT,
+	INJECT_LOST_MSI,
+	INJECT_DOUBLE_MSI,
+	INJECT_LOST_LPI,
+	INJECT_DOUBLE_LPI,
+	INJECT_LPI_DISABLED,
+	INJECT_LPI_CLEARED,
+	INJECT_LPI_DISCARDED,
+	INJECT_LPI_ROUTE,
+	INJECT_LPI_UNEXPECTED,
+	INJECT_LPI_SILENT,
+	INJECT_ITS,
 	NR_INJECTS
 };
 
@@ -150,6 +184,55 @@ struct guest_params {
 	uint64_t limit;		/* counter ticks after which an event is lost */
 	uint64_t inject;
 	uint64_t drain;
+	uint64_t nr_itses;
+};
+
+/* What an ITS translates. @unmapped: it was mapped once, and is no more. */
+struct lpi_device {
+	uint64_t its;
+	uint64_t id;
+	uint64_t nr_events;
+	uint64_t event_step;	/* event n is n times that */
+	uint64_t unmapped;
+};
+
+/* Who may send, and what may be taken. */
+enum lpi_state {
+	LPI_ON,
+	LPI_DISABLED,		/* may be sent, must not be taken */
+	LPI_UNMAPPED,		/* a KVM_SIGNAL_MSI must be answered with 0 */
+};
+
+enum lpi_holder {
+	LPI_FREE,
+	LPI_HELD_BY_VMM,	/* while it sends */
+	LPI_HELD_BY_GUEST,	/* while it changes the LPI's state */
+};
+
+/*
+ * At VM_LPI_BASE: LPI n is event n % VM_NR_EVENTS of device n / VM_NR_EVENTS. The VMM sends the even
+ * ones, the guest the odd ones. It is idle, and may be sent, when sent == taken + cleared.
+ */
+struct lpi_record {
+	uint32_t holder;	/* compare and swap */
+	uint32_t state;
+	uint64_t sent;		/* the sender's, who counts first and then sends */
+	uint64_t sent_at;	/* lpi_area.moves when it was sent */
+	uint64_t taken;		/* the interrupt handler's */
+	uint64_t cleared;	/* this and the rest: that of the vCPU which tends the LPI */
+	uint64_t collection;
+	uint64_t moved_at;	/* lpi_area.moves at the end of its last move */
+	uint64_t patience;	/* of the sending vCPU, see patience_of() */
+};
+
+/* At VM_LPI_AREA. The VMM writes it but for the first two. */
+struct lpi_area {
+	uint64_t moves[VM_NR_ITSES];	/* begun and ended: odd while something is moved */
+	uint64_t ready;			/* the VMM may send */
+	uint64_t intid_step;		/* LPI n has INTID VM_FIRST_LPI + n times that */
+	uint64_t two_level[VM_NR_ITSES];	/* of which kind the device table is to be */
+	uint64_t nr_devices;
+	struct lpi_device device[VM_MAX_DEVICES];
 };
 
 /* At VM_STATS_BASE, one per vCPU, written by that vCPU only. */
@@ -171,6 +254,15 @@ struct guest_cpu_stats {
 	uint64_t found[NR_FINDINGS];
 	uint64_t naps;		/* CPU_OFF and CPU_ON again */
 	uint64_t finished;
+	uint64_t lpi_sent;	/* by INT, as all that is named lpi here */
+	uint64_t lpi_taken;
+	uint64_t lpi_cleared;
+	uint64_t msi_taken;
+	uint64_t msi_cleared;
+	uint64_t lpis_enabled;	/* pending and disabled before: these and the rest of both kinds */
+	uint64_t lpis_discarded;
+	uint64_t lpis_moved;
+	uint64_t collections_moved;
 };
 
 struct guest_stats {
@@ -207,6 +299,9 @@ struct vmm_stats {
 	uint64_t found[NR_SUBJECTS][NR_FINDINGS];
 	struct vmm_source_stats source[VM_NR_SOURCES];
 	struct vmm_vcpu_stats vcpu[VM_MAX_VCPUS];
+	uint64_t nr_itses;
+	uint64_t msi_sent;
+	uint64_t msi_refused;	/* by the ITS, as the LPI was unmapped */
 	char error[256];	/* the first finding, in words */
 };
 

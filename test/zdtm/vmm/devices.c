@@ -10,8 +10,6 @@
 
 #include "vmm.h"
 
-#define DEVICE_TICK_US 2000
-
 /* clang-format off */
 static const char *const subject_names[NR_SUBJECTS] = {
 	[SUBJ_TIMER] = "timer interrupt",
@@ -29,6 +27,10 @@ static const char *const subject_names[NR_SUBJECTS] = {
 	[SUBJ_CLOCK] = "counter",
 	[SUBJ_INTERRUPT] = "interrupt",
 	[SUBJ_EXCEPTION] = "exception",
+	[SUBJ_LPI] = "LPI by INT",
+	[SUBJ_MSI] = "LPI by MSI",
+	[SUBJ_LPI_ROUTE] = "route of an LPI",
+	[SUBJ_ITS] = "ITS register",
 	[SUBJ_VMM] = "unknown report",
 };
 /* clang-format on */
@@ -236,7 +238,7 @@ bool devices_idle(struct vmm *vmm)
 	for (i = 0; i < VM_NR_SOURCES; i++)
 		if (vmm->source[i].done != vmm->source[i].sent)
 			return false;
-	return true;
+	return lpi_idle(vmm);
 }
 
 void *device_thread(void *arg)
@@ -248,6 +250,7 @@ void *device_thread(void *arg)
 	while (!vmm->device_stop || (!devices_idle(vmm) && !vmm_found_any(vmm))) {
 		for (i = 0; i < VM_NR_SOURCES; i++)
 			source_tick(vmm, &vmm->source[i]);
+		lpi_tick(vmm);
 		nanosleep(&tick, NULL);
 	}
 	return NULL;

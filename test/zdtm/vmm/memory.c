@@ -33,6 +33,18 @@ static void *map(void *where, size_t size, int flags, int fd)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/* As most VMMs have it: KVM writes tables into it when it is told to. */
+static int create_lpi_memory(struct vmm *vmm)
+{
+	char *p = map(NULL, VM_LPI_SIZE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	if (!p)
+		return -1;
+	vmm->lpi = (void *)p;
+	vmm->lpi_area = (void *)(p + VM_LPI_AREA - VM_LPI_BASE);
+	return add_slot(vmm, 7, VM_LPI_BASE, VM_LPI_SIZE, p);
+}
+
 int memory_create(struct vmm *vmm)
 {
 	void *guest = (void *)VMM_GUEST_STATS_ADDR;
@@ -47,6 +59,8 @@ int memory_create(struct vmm *vmm)
 		return -1;
 	memcpy(vmm->code, guest_image, guest_image_end - guest_image);
 	vmm->params = (void *)vmm->mail;
+	if (vmm->config.nr_itses && create_lpi_memory(vmm))
+		return -1;
 	/* Slots out of order, with a hole in the numbers. */
 	return add_slot(vmm, 4, VM_STATS_BASE, VM_STATS_SIZE, guest) ||
 			       add_slot(vmm, 0, VM_CODE_BASE, VM_CODE_SIZE, vmm->code) ||
@@ -74,5 +88,6 @@ void memory_fill_params(struct vmm *vmm)
 	}
 	p->limit = vmm->config.limit_s * vmm->stats->cntfrq;
 	p->inject = vmm->config.inject;
+	p->nr_itses = vmm->config.nr_itses;
 	vmm->stats->wfi_pc = header->wfi_pc;
 }

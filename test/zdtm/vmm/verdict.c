@@ -9,12 +9,27 @@
 
 static struct guest_cpu_stats snapshot[VM_MAX_VCPUS];
 
+/* Of all vCPUs: an LPI goes where it was moved to. */
+static bool lpis_moved(struct vmm *vmm)
+{
+	uint64_t lpis = 0, msis = 0;
+	unsigned int i;
+
+	for (i = 0; i < vmm->config.nr_vcpus; i++) {
+		lpis += vmm->guest->cpu[i].lpi_taken - snapshot[i].lpi_taken;
+		msis += vmm->guest->cpu[i].msi_taken - snapshot[i].msi_taken;
+	}
+	return !vmm->config.nr_itses || (lpis && msis);
+}
+
 static bool all_moved(struct vmm *vmm)
 {
 	unsigned int i;
 
 	if (vmm_found_any(vmm))
 		return true;
+	if (!lpis_moved(vmm))
+		return false;
 	for (i = 0; i < vmm->config.nr_vcpus; i++) {
 		volatile struct guest_cpu_stats *now = &vmm->guest->cpu[i];
 
@@ -40,7 +55,7 @@ int verdict_progress(struct vmm *vmm)
 }
 
 /* None at all fails too: a kind that did not happen was not tested. */
-static int compare(struct vmm *vmm, enum subject what, const char *name, uint64_t sent, uint64_t taken)
+int verdict_compare(struct vmm *vmm, enum subject what, const char *name, uint64_t sent, uint64_t taken)
 {
 	enum finding kind = !sent ? FOUND_UNEXPECTED : sent > taken ? FOUND_LOST : FOUND_DOUBLED;
 
@@ -58,9 +73,9 @@ static int compare_vcpu(struct vmm *vmm, unsigned int i)
 	unsigned int kind;
 	int ret;
 
-	ret = compare(vmm, SUBJ_TIMER, "timer interrupts of a vCPU", guest->ticks_armed, guest->ticks_taken);
-	ret |= compare(vmm, SUBJ_MMIO_READ, "MMIO reads of a vCPU", guest->reads, host->reads);
-	ret |= compare(vmm, SUBJ_MMIO_WRITE, "MMIO writes of a vCPU", guest->writes, host->writes);
+	ret = verdict_compare(vmm, SUBJ_TIMER, "timer interrupts of a vCPU", guest->ticks_armed, guest->ticks_taken);
+	ret |= verdict_compare(vmm, SUBJ_MMIO_READ, "MMIO reads of a vCPU", guest->reads, host->reads);
+	ret |= verdict_compare(vmm, SUBJ_MMIO_WRITE, "MMIO writes of a vCPU", guest->writes, host->writes);
 	if (guest->irq_reads != host->src_reads || guest->irq_writes != host->src_writes) {
 		vmm_found(vmm, FOUND_UNEXPECTED, SUBJ_MMIO_READ, "vcpu %u: accesses in the handler differ",
 			  i);
@@ -91,8 +106,10 @@ int verdict_totals(struct vmm *vmm)
 	}
 	for (i = 0; i < VM_NR_SOURCES; i++)
 		sent[vmm->source[i].level] += vmm->stats->source[i].sent;
-	ret |= compare(vmm, SUBJ_SGI, "SGIs", sgi_sent, sgi_taken);
-	ret |= compare(vmm, SUBJ_EDGE, "edge SPIs", sent[0], edge);
-	ret |= compare(vmm, SUBJ_LEVEL, "level SPIs", sent[1], level);
+	ret |= verdict_compare(vmm, SUBJ_SGI, "SGIs", sgi_sent, sgi_taken);
+	ret |= verdict_compare(vmm, SUBJ_EDGE, "edge SPIs", sent[0], edge);
+	ret |= verdict_compare(vmm, SUBJ_LEVEL, "level SPIs", sent[1], level);
+	if (vmm->config.nr_itses)
+		ret |= lpi_verdict(vmm);
 	return ret;
 }

@@ -74,6 +74,7 @@ static int stats_create(struct vmm *vmm)
 	vmm->stats->nr_vcpus = vmm->config.nr_vcpus;
 	vmm->stats->nr_sources = VM_NR_SOURCES;
 	vmm->stats->cntfrq = freq;
+	vmm->stats->nr_itses = vmm->config.nr_itses;
 	return 0;
 }
 
@@ -121,6 +122,8 @@ int vmm_start(struct vmm *vmm, const struct vmm_config *config)
 			return step_failed(vmm, "KVM_CREATE_VCPU");
 	if (gic_init(vmm))
 		return step_failed(vmm, "set-up of the GICv3");
+	if (config->nr_itses && its_create(vmm))
+		return step_failed(vmm, "set-up of the ITSes");
 	devices_init(vmm);
 	memory_fill_params(vmm);
 	return start_threads(vmm) ? step_failed(vmm, "threads") : 0;

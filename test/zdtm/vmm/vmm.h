@@ -14,12 +14,15 @@
 #include "vm_abi.h"
 
 #define TRACE_ENTRIES	2048
+#define DEVICE_TICK_US	2000
 
 struct vmm_config {
 	unsigned int nr_vcpus;
 	bool redist_regions;		/* REDIST_REGION instead of the legacy REDIST */
 	unsigned int limit_s;		/* an event later than that is lost */
 	enum inject inject;
+	unsigned int nr_itses;		/* 0 or VM_NR_ITSES */
+	bool sparse;			/* how the ids of devices and events lie, see its.c */
 };
 
 /* What a VMM's tracing would note about an access. */
@@ -58,9 +61,18 @@ struct source {
 	bool injected;
 };
 
+/* What the VMM alone knows of the LPIs that it sends. */
+struct msis {
+	unsigned int ticks;		/* of the device thread, that LPIs could be sent in */
+	unsigned int next_look;
+	unsigned int ticks_sent[VM_MAX_LPIS];	/* ticks when it was sent, or enabled */
+	bool over;			/* no more: a fault was made of the last one */
+};
+
 struct vmm {
 	struct vmm_config config;
 	int kvm_fd, vm_fd, gic_fd, memfd;
+	int its_fd[VM_NR_ITSES];
 	size_t run_size;
 	struct vcpu *vcpu[VM_MAX_VCPUS];
 	struct source source[VM_NR_SOURCES];
@@ -73,6 +85,9 @@ struct vmm {
 	volatile struct guest_params *params;
 	volatile struct guest_stats *guest;
 	char *code, *mail;
+	volatile struct lpi_record *lpi;	/* of the guest's memory, and NULL without ITSes */
+	volatile struct lpi_area *lpi_area;
+	struct msis msis;
 };
 
 /* vmm.c: 0, or -1 with the reason in vmm_error() */
@@ -87,6 +102,11 @@ void vmm_found(struct vmm *vmm, enum finding kind, enum subject what, const char
 /* verdict.c */
 int verdict_progress(struct vmm *vmm);
 int verdict_totals(struct vmm *vmm);
+int verdict_compare(struct vmm *vmm, enum subject what, const char *name, uint64_t sent, uint64_t taken);
+
+/* test.c: the options of all tests with this VMM, and the life of such a test */
+int vmm_test_options(struct vmm_config *config);
+int vmm_test(const struct vmm_config *config);
 
 /* memory.c */
 int memory_create(struct vmm *vmm);
@@ -96,6 +116,14 @@ void memory_fill_params(struct vmm *vmm);
 int gic_create(struct vmm *vmm);
 int gic_init(struct vmm *vmm);
 int gic_set_line(struct vmm *vmm, unsigned int intid, int level);
+
+/* its.c */
+int its_create(struct vmm *vmm);
+
+/* lpi.c */
+void lpi_tick(struct vmm *vmm);
+bool lpi_idle(struct vmm *vmm);
+int lpi_verdict(struct vmm *vmm);
 
 /* vcpu.c */
 int vcpu_create(struct vmm *vmm, unsigned int index);
@@ -111,6 +139,7 @@ void *device_thread(void *arg);
 bool devices_idle(struct vmm *vmm);
 
 /* inject.c */
+int inject_by_name(const char *name);
 bool inject_now(struct vcpu *vcpu, enum inject which, uint64_t count);
 void inject_state(struct vcpu *vcpu);
 void inject_gpr(struct vcpu *vcpu);
