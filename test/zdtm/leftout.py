@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The test can fail: kvm_vgic_v3 with one step or register left out of each restore.
+"""The tests can fail: each with one step or register left out of each restore, or of each dump.
 
-KVM_VGIC_SKIP (plugin/fault.h) names what the plugin leaves out. A row is good when the VM finds
+KVM_VGIC_SKIP (plugin/fault.h) names what the plugin leaves out, KVM_VGIC_LATE what it does too late. A row is good when the VM finds
 something after a restore; the control, with nothing left out, must pass as many cycles as any row may take.
 """
 
+import collections
 import concurrent.futures
 import os
 import random
@@ -15,18 +16,44 @@ import time
 from zdtmvm import Criu, Failure, Vm
 
 NAME = 'kvm_vgic_v3'
+LPI = 'kvm_its_lpi'
 CHECKED_LOOPS = 40      # of each vCPU's: the guest reads the GIC back every 32
 
 # With --short these alone.
 SHORT = ['LEVEL_INFO', 'GICD_ISPENDR', 'GICR_ISPENDR0', 'GICD_ISACTIVER', 'GICR_ISACTIVER0', 'GICD_ISENABLER',
          'GICR_ISENABLER0', 'GICD_IROUTER', 'ICC_AP1R0_EL1', 'CNTV_CTL_EL0', 'CNTV_CVAL_EL0', 'timer interrupts',
          'guest counters', 'pending exits', 'kvm_run bytes']
-# Not here: GICR_CTLR and ICC_SRE_EL1 (without an ITS KVM has one value for each), GICR_ICFGR1 (read-only in
+# Not here: ICC_SRE_EL1 (KVM has one value for it), GITS_IIDR (there is one revision), GITS_CWRITER (an enabled
+# ITS has executed all commands, and KVM sets both to 0 with GITS_CBASER), GICR_ICFGR1 (read-only in
 # KVM), ICC_AP0R0_EL1 (the guest takes no group 0 interrupt), ICC_IGRPEN0_EL1 (a guest that enables group 0
 # goes no further on Linux 7.2 in QEMU 7.2: the vCPU stays at that instruction), vCPU events (it has no SError).
 ROWS = SHORT + ['GICD_CTLR', 'GICD_IGROUPR', 'GICD_ICFGR', 'GICD_IPRIORITYR', 'GICR_PROPBASER', 'GICR_PENDBASER',
                 'GICR_ICENABLER0', 'GICR_IGROUPR0', 'GICR_IPRIORITYR', 'ICC_CTLR_EL1', 'ICC_IGRPEN1_EL1',
                 'ICC_PMR_EL1', 'ICC_BPR0_EL1', 'ICC_BPR1_EL1', 'power states']
+
+
+# What kvm_its_lpi alone finds, by the command that is to leave it out.
+LPI_DUMP = ['ITS tables saved', 'LPI pending tables saved']
+LPI_RESTORE = ['ITS tables', 'GITS_CREADR', 'LPIs enabled']
+# Not here: ITS registers, GICR_PROPBASER, GICR_PENDBASER: KVM then refuses the restore.
+LPI_MORE = ['ITS control', 'GITS_CBASER', 'GITS_BASER']
+LPI_LATE = ['LPIs enabled']
+
+Row = collections.namedtuple('Row', 'test action variable what')
+
+
+def rows_of(short):
+    """Controls first: of them nothing is left out."""
+    skip = 'KVM_VGIC_SKIP'
+    rows = [Row(test, None, None, None) for test in (NAME, LPI)]
+    rows += [Row(NAME, 'restore', skip, what) for what in (SHORT if short else ROWS)]
+    rows += [Row(LPI, 'dump', skip, what) for what in LPI_DUMP]
+    rows += [Row(LPI, 'restore', skip, what) for what in LPI_RESTORE + ([] if short else LPI_MORE)]
+    return rows + [Row(LPI, 'restore', 'KVM_VGIC_LATE', what) for what in LPI_LATE]
+
+
+def name_of(row):
+    return f'{row.what}, in its place' if row.variable == 'KVM_VGIC_LATE' else row.what or 'nothing (control)'
 
 
 class Unusable(Exception):
@@ -47,20 +74,21 @@ def wait_checked(vm):
         time.sleep(0.02)
 
 
-def check_left_out(criu, what):
-    with open(os.path.join(criu.images, 'restore.log'), errors='replace') as f:
-        if f'left out: {what}\n' not in f.read():
-            raise Unusable(f'the plugin knows no {what}')
+def check_left_out(criu, row):
+    with open(os.path.join(criu.images, row.action + '.log'), errors='replace') as f:
+        if not re.search(f'(left out|late): {re.escape(row.what)}\n', f.read()):
+            raise Unusable(f'the plugin knows no {row.what}')
 
 
-def dump_and_restore(criu, what):
+def dump_and_restore(criu, row):
+    env = {row.variable: row.what} if row.what else None
     try:
-        criu.dump()
-        criu.restore(env={'KVM_VGIC_SKIP': what} if what else None)
+        criu.dump(env=env if row.action == 'dump' else None)
+        criu.restore(env=env if row.action == 'restore' else None)
     except Failure as e:
         raise Unusable(str(e)) from e
-    if what:
-        check_left_out(criu, what)
+    if row.what:
+        check_left_out(criu, row)
     criu.forget_images()
 
 
@@ -83,14 +111,14 @@ def end(vm):
     return None if last.endswith('PASS') else last
 
 
-def run_row(what, args):
-    """@what: None for the control."""
-    row = {'left_out': what or 'nothing (control)', 'test': NAME, 'cycles': 0, 'said': None, 'good': False}
+def run_row(spec, args):
+    what = spec.what
+    row = {'left_out': name_of(spec), 'test': spec.test, 'cycles': 0, 'said': None, 'good': False}
     vm = None
     try:
-        vm = Vm(NAME, ['--vcpus=2', '--limit=3' if what else '--limit=20'])
+        vm = Vm(spec.test, ['--vcpus=2', '--limit=3' if what else '--limit=20'])
         vm.wait_moved(vm.stats())
-        row['cycles'], row['said'] = run_cycles(vm, what, args.cycles, random.Random(f'{args.seed} {what}'))
+        row['cycles'], row['said'] = run_cycles(vm, spec, args.cycles, random.Random(f'{args.seed} {spec}'))
         if not what:
             row['said'] = row['said'] or end(vm)
         row['good'] = bool(row['said']) == bool(what)
@@ -119,11 +147,13 @@ def print_table(rows):
 
 def run_all(args):
     """The rows, in order. Two VMs at a time: while one waits the other is dumped."""
-    names = [None] + (args.only or (SHORT if args.short else ROWS))
+    specs = rows_of(args.short and not args.only)
+    if args.only:
+        specs = [spec for spec in specs if not spec.what or spec.what in args.only or spec.test in args.only]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(run_row, what, args) for what in names]
+        waiting = [pool.submit(run_row, spec, args) for spec in specs]
         for n, future in enumerate(concurrent.futures.as_completed(waiting), 1):
-            show(future.result(), n, len(names))
+            show(future.result(), n, len(specs))
         rows = [future.result() for future in waiting]
     print_table(rows)
     good = sum(row['good'] for row in rows)

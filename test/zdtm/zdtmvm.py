@@ -211,11 +211,11 @@ class Criu:
         except (OSError, struct.error, Failure):
             pass            # not there, or not filled yet: CRIU restores it at this moment
 
-    def dump(self, *options):
+    def dump(self, *options, env=None):
         self.count += 1
         self.images = os.path.join(self.vm.dir, f'images.{self.count}')
         os.mkdir(self.images)
-        self.dump_times.append(self.run('dump', '-t', str(self.vm.pid), *options))
+        self.dump_times.append(self.run('dump', '-t', str(self.vm.pid), *options, env=env))
         self.read_dump_log()
 
     def restore(self, env=None):
