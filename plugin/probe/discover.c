@@ -241,6 +241,9 @@ static int check_vm(const struct discovery *d)
 	if (rec->vm.nr_devices != 1 + count_itses(d))
 		return refuse(d->pid, "a device beside the GIC, with its fd closed",
 			      "have the VMM keep it open, or not create it");
+	if (count_itses(d) && d->scan.userfaultfd >= 0)
+		return refuse(d->pid, "an ITS, and a userfaultfd: KVM would wait for its handler, which stands still",
+			      "end the migration or snapshot that uses it");
 	if (count_itses(d) > VM_MAX_ITSES)
 		return refuse(d->pid, "more than 32 ITSes", "give the VM fewer");
 	if (!rec->vm.vgic_initialized)

@@ -74,6 +74,8 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 		scan->max_fd = fd;
 	if (readlinkat(dirfd, name, link, sizeof(link) - 1) < 0)
 		return errno == ENOENT ? 0 : -errno; /* closed meanwhile, by a task that still runs */
+	if (!strcmp(link, ANON "[userfaultfd]"))
+		scan->userfaultfd = fd;
 	kind = fd_kind(dirfd, name, link);
 	if (kind < 0)
 		return 0;
@@ -241,7 +243,7 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 {
 	int ret;
 
-	*scan = (struct proc_scan){ .max_fd = -1 };
+	*scan = (struct proc_scan){ .max_fd = -1, .userfaultfd = -1 };
 	ret = scan_fds(pid, scan);
 	if (!ret)
 		ret = for_each_line(pid, "maps", scan, scan_map);

@@ -41,6 +41,7 @@ struct proc_scan {
 	int max_fd;		  /* of all open ones, KVM's or not */
 	int vpid;		  /* pid in the innermost namespace */
 	bool has_seccomp;
+	int userfaultfd; /* one of them, or -1 */
 };
 
 /*
