@@ -143,8 +143,8 @@ void gic_init_lpis(void)
 	for (i = 0; i < params->nr_vcpus; i++) {
 		gicr = gic_redistributor(i);
 		mmio_write64(gicr + GICR_PROPBASER, VM_LPI_PROP | LPI_ID_BITS | INNER_SHAREABLE_RAWAWB);
-		mmio_write64(gicr + GICR_PENDBASER, (VM_LPI_PEND + (i << 16)) | PENDING_TABLE_ZERO |
-							INNER_SHAREABLE_RAWAWB);
+		mmio_write64(gicr + GICR_PENDBASER,
+			     (VM_LPI_PEND + (i << 16)) | PENDING_TABLE_ZERO | INNER_SHAREABLE_RAWAWB);
 		mmio_write32(gicr + GICR_CTLR, ENABLE_LPIS);
 		if (!(mmio_read32(gicr + GICR_CTLR) & ENABLE_LPIS))
 			report(FOUND_UNEXPECTED, SUBJ_GIC, i, ENABLE_LPIS);

@@ -15,16 +15,16 @@
 
 #define GICR_TYPER 0x0008
 
-#define VALID	      (1ull << 63)
-#define INDIRECT      (1ull << 62)
-#define RAWAWB	      (7ull << 59)
-#define SHAREABLE     (1ull << 10)
-#define PAGES_OF_64K  (2ull << 8)
+#define VALID		 (1ull << 63)
+#define INDIRECT	 (1ull << 62)
+#define RAWAWB		 (7ull << 59)
+#define SHAREABLE	 (1ull << 10)
+#define PAGES_OF_64K	 (2ull << 8)
 #define ADDRESS_AND_SIZE 0xffffffff00ffull
-#define TYPE(baser)   ((baser) >> 56 & 7)
-#define TYPE_DEVICES  1
+#define TYPE(baser)	 ((baser) >> 56 & 7)
+#define TYPE_DEVICES	 1
 #define TYPE_COLLECTIONS 4
-#define ENABLED	      1
+#define ENABLED		 1
 
 #define ITS_MOVI  0x01
 #define ITS_MAPD  0x08
@@ -32,15 +32,15 @@
 #define ITS_MAPTI 0x0a
 
 #define COMMAND_SIZE 32
-#define QUEUE_SIZE   0x1000	/* the smallest: it wraps around all the time */
-#define ENTRY_SIZE   8		/* of KVM's tables, all three kinds */
-#define PAGE_SIZE    0x10000	/* of KVM's tables, and what a level 1 entry stands for */
-#define NR_PAGES     8		/* of a flat device table for 16 bits of DeviceID, and of all of level 2 */
+#define QUEUE_SIZE   0x1000  /* the smallest: it wraps around all the time */
+#define ENTRY_SIZE   8	     /* of KVM's tables, all three kinds */
+#define PAGE_SIZE    0x10000 /* of KVM's tables, and what a level 1 entry stands for */
+#define NR_PAGES     8	     /* of a flat device table for 16 bits of DeviceID, and of all of level 2 */
 
 /* In the memory of one ITS. */
 #define QUEUE	    0x00000
 #define COLLECTIONS 0x10000
-#define DEVICES	    0x20000	/* the flat table, or level 2 */
+#define DEVICES	    0x20000 /* the flat table, or level 2 */
 #define LEVEL1	    0xa0000
 #define ITTS	    0x100000
 
@@ -127,9 +127,9 @@ void its_check(struct its *its)
 	u64 now[NR_ITS_REGS];
 	u64 i;
 
-	its_snapshot(its, now);
 	if (params->inject == INJECT_ITS)
-		now[3] = 0;
+		mmio_write32(its->base + GITS_CTLR, 0);
+	its_snapshot(its, now);
 	for (i = 0; i < NR_ITS_REGS; i++)
 		if (now[i] != its->reg[i])
 			report(FOUND_CORRUPT, SUBJ_ITS, i << 60 ^ now[i], its->reg[i]);
@@ -177,7 +177,7 @@ void its_run(struct its *its)
 }
 
 /* What it takes for the highest event. */
-static u64 event_bits(struct lpi_device *dev)
+static u64 event_bits(const struct lpi_device *dev)
 {
 	u64 highest = (dev->nr_events - 1) * dev->event_step;
 	u64 bits = 1;
@@ -188,7 +188,7 @@ static u64 event_bits(struct lpi_device *dev)
 }
 
 /* RAM starts as zeroes, and no ITT is given back. */
-u64 its_new_itt(struct its *its, struct lpi_device *dev)
+u64 its_new_itt(struct its *its, const struct lpi_device *dev)
 {
 	u64 itt = its->itt_next;
 	u64 size = ENTRY_SIZE << event_bits(dev);
@@ -198,7 +198,7 @@ u64 its_new_itt(struct its *its, struct lpi_device *dev)
 }
 
 /* @itt: 0 to unmap the device */
-void its_mapd(struct its *its, struct lpi_device *dev, u64 itt)
+void its_mapd(struct its *its, const struct lpi_device *dev, u64 itt)
 {
 	queue(its, ITS_MAPD | dev->id << 32, event_bits(dev) - 1, itt ? VALID | itt : 0);
 }
@@ -211,18 +211,18 @@ void its_mapc(struct its *its, u64 icid)
 	queue(its, ITS_MAPC, 0, VALID | (typer >> 8 & 0xffff) << 16 | icid);
 }
 
-void its_mapti(struct its *its, struct lpi_device *dev, u64 event, u64 intid, u64 icid)
+void its_mapti(struct its *its, const struct lpi_device *dev, u64 event, u64 intid, u64 icid)
 {
 	queue(its, ITS_MAPTI | dev->id << 32, intid << 32 | event, icid);
 }
 
-void its_movi(struct its *its, struct lpi_device *dev, u64 event, u64 icid)
+void its_movi(struct its *its, const struct lpi_device *dev, u64 event, u64 icid)
 {
 	queue(its, ITS_MOVI | dev->id << 32, event, icid);
 }
 
 /* INT, CLEAR, DISCARD, INV */
-void its_command(struct its *its, u64 command, struct lpi_device *dev, u64 event)
+void its_command(struct its *its, u64 command, const struct lpi_device *dev, u64 event)
 {
 	queue(its, command | dev->id << 32, event, 0);
 }

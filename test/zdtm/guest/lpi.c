@@ -7,18 +7,18 @@
  */
 #include "guest.h"
 
-#define area	((volatile struct lpi_area *)VM_LPI_AREA)
-#define records ((volatile struct lpi_record *)VM_LPI_BASE)
+#define area	   ((volatile struct lpi_area *)VM_LPI_AREA)
+#define records	   ((volatile struct lpi_record *)VM_LPI_BASE)
 #define priorities ((volatile u8 *)VM_LPI_PROP) /* and bit 0, which enables the LPI */
 
-#define NR_HANDS     4
-#define LPIS_A_STEP  4
+#define NR_HANDS      8
+#define LPIS_A_STEP   4
 #define CHECKS_A_STEP 16
-#define NONE	     (~0ull)
-#define NOT_OURS     65535 /* an INTID that is no record's */
+#define NONE	      (~0ull)
+#define NOT_OURS      65535 /* an INTID that is no record's */
 
 struct hand {
-	u64 lpi;		/* and one: 0 is none */
+	u64 lpi; /* and one: 0 is none */
 	u64 until;
 };
 
@@ -26,7 +26,7 @@ struct hand {
 static struct tender {
 	struct hand hand[NR_HANDS];
 	u64 next_check;
-	u64 last;		/* no more INT: a fault was made of the last one */
+	u64 last; /* no more INT: a fault was made of the last one */
 } tenders[VM_MAX_VCPUS];
 
 static volatile struct lpi_record *record(u64 lpi)
@@ -34,9 +34,15 @@ static volatile struct lpi_record *record(u64 lpi)
 	return &records[lpi];
 }
 
-static struct lpi_device *device_of(u64 lpi)
+/* Nothing of it changes after the start. */
+static const struct lpi_device *device(u64 n)
 {
-	return (struct lpi_device *)&area->device[lpi / VM_NR_EVENTS];
+	return (const struct lpi_device *)&area->device[n];
+}
+
+static const struct lpi_device *device_of(u64 lpi)
+{
+	return device(lpi / VM_NR_EVENTS);
 }
 
 static struct its *its_of(u64 lpi)
@@ -79,8 +85,8 @@ static int try_hold(u64 lpi)
 {
 	u32 free = LPI_FREE;
 
-	return __atomic_compare_exchange_n(&record(lpi)->holder, &free, LPI_HELD_BY_GUEST, 0, __ATOMIC_ACQUIRE,
-					   __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(&record(lpi)->holder, &free, LPI_HELD_BY_GUEST, 0,
+					   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
 static void release(u64 lpi)
@@ -147,7 +153,7 @@ static void map(struct cpu *c, u64 lpi)
 /* As a driver leaves it: the event is discarded, then the device unmapped. */
 static void unmap_device(struct its *its, u64 lpi)
 {
-	struct lpi_device *dev = device_of(lpi);
+	const struct lpi_device *dev = device_of(lpi);
 
 	its_command(its, ITS_DISCARD, dev, event_of(lpi));
 	its_mapd(its, dev, 0);
@@ -157,7 +163,7 @@ static void unmap_device(struct its *its, u64 lpi)
 
 static void init_device(struct cpu *c, u64 n)
 {
-	struct lpi_device *dev = (struct lpi_device *)&area->device[n];
+	const struct lpi_device *dev = device(n);
 	struct its *its = &itses[dev->its];
 	u64 i;
 
@@ -249,7 +255,7 @@ static void disable(struct cpu *c, u64 lpi)
 	}
 	record(lpi)->state = LPI_DISABLED;
 	if (by_vmm(lpi))
-		return;		/* it looks for those itself */
+		return; /* it looks for those itself */
 	send(c, lpi);
 	its_run(its_of(lpi));
 }
@@ -328,7 +334,7 @@ static void put_down(struct cpu *c, struct hand *h)
 	struct its *its = its_of(lpi);
 
 	if (!try_hold(lpi))
-		return;
+		return; /* the VMM sends it just now: next time, then */
 	its_lock(its);
 	if (record(lpi)->state == LPI_UNMAPPED)
 		remap(c, lpi);
@@ -482,7 +488,8 @@ int lpi_irq(struct cpu *c, u64 intid)
 {
 	u64 lpi = params->nr_itses ? (intid - VM_FIRST_LPI) / area->intid_step : 0;
 
-	if (!params->nr_itses || lpi >= area->nr_devices * VM_NR_EVENTS || !exists(lpi) || intid_of(lpi) != intid) {
+	if (!params->nr_itses || lpi >= area->nr_devices * VM_NR_EVENTS || !exists(lpi) ||
+	    intid_of(lpi) != intid) {
 		report(FOUND_UNEXPECTED, SUBJ_INTERRUPT, intid, 0);
 		return 0;
 	}

@@ -4,7 +4,8 @@
 #include "zdtmtst.h"
 #include "vmm.h"
 
-const char *test_doc = "A running KVM VM with two ITSes: LPIs from the guest and from the VMM, beside all else\n";
+const char *test_doc =
+	"A running KVM VM with two ITSes: LPIs from the guest and from the VMM, beside all else\n";
 const char *test_author = "The kvm-vgic authors";
 
 static char *shape = "dense";

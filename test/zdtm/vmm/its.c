@@ -23,7 +23,9 @@ static int create_one(struct vmm *vmm, unsigned int n)
 	if (ioctl(vmm->vm_fd, KVM_CREATE_DEVICE, &create))
 		return -1;
 	vmm->its_fd[n] = create.fd;
-	return ioctl(create.fd, KVM_SET_DEVICE_ATTR, &addr) || ioctl(create.fd, KVM_SET_DEVICE_ATTR, &init) ? -1 : 0;
+	if (ioctl(create.fd, KVM_SET_DEVICE_ATTR, &addr))
+		return -1;
+	return ioctl(create.fd, KVM_SET_DEVICE_ATTR, &init);
 }
 
 /*

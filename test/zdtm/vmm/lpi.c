@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The MSIs of the VMM's devices: every other LPI. It sends at random, and soon to each LPI that the guest has
- * disabled: those are to be pending when a dump comes. One that the ITS has no translation for must be refused.
+ * disabled: those are to be pending when a dump comes. One that the ITS has no translation for must be
+ * refused.
  */
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -10,7 +11,7 @@
 
 #define SENT_A_TICK   2
 #define LOOKED_A_TICK 64
-#define TRANSLATER    0x10040	/* GITS_TRANSLATER: where a device writes an MSI to */
+#define TRANSLATER    0x10040 /* GITS_TRANSLATER: where a device writes an MSI to */
 
 static volatile struct lpi_device *device_of(struct vmm *vmm, unsigned int lpi)
 {
@@ -58,12 +59,12 @@ static void signal_msi(struct vmm *vmm, unsigned int lpi, int want)
 	int got = ioctl(vmm->vm_fd, KVM_SIGNAL_MSI, &msi);
 
 	if (got < 0)
-		vmm_found(vmm, FOUND_UNEXPECTED, SUBJ_MSI, "KVM_SIGNAL_MSI of device %u event %u: %m", msi.devid,
-			  msi.data);
+		vmm_found(vmm, FOUND_UNEXPECTED, SUBJ_MSI, "KVM_SIGNAL_MSI of device %u event %u: %m",
+			  msi.devid, msi.data);
 	else if (got != want)
 		vmm_found(vmm, want ? FOUND_LOST : FOUND_UNEXPECTED, SUBJ_MSI,
-			  "KVM_SIGNAL_MSI of device %u event %u, which is %smapped, answers %d", msi.devid, msi.data,
-			  want ? "" : "un", got);
+			  "KVM_SIGNAL_MSI of device %u event %u, which is %smapped, answers %d", msi.devid,
+			  msi.data, want ? "" : "un", got);
 }
 
 static bool inject_here(struct vmm *vmm, unsigned int lpi)
@@ -119,7 +120,8 @@ static void check_lost(struct vmm *vmm, unsigned int lpi)
 	if (is_idle(vmm, lpi) || vmm->lpi[lpi].state != LPI_ON) {
 		*since = vmm->msis.ticks;
 	} else if (vmm->msis.ticks - *since > limit) {
-		vmm_found(vmm, FOUND_LOST, SUBJ_MSI, "LPI by MSI: number %llu of device %u event %u was sent and not taken",
+		vmm_found(vmm, FOUND_LOST, SUBJ_MSI,
+			  "LPI by MSI: number %llu of device %u event %u was sent and not taken",
 			  (unsigned long long)vmm->lpi[lpi].sent, (unsigned int)device_of(vmm, lpi)->id,
 			  (unsigned int)(lpi % VM_NR_EVENTS * device_of(vmm, lpi)->event_step));
 		*since = vmm->msis.ticks;
@@ -190,32 +192,41 @@ static int compare_each(struct vmm *vmm)
 	return ret;
 }
 
-int lpi_verdict(struct vmm *vmm)
+void lpi_count(const struct vmm *vmm, struct lpi_totals *t)
 {
-	uint64_t sent = 0, lpis = 0, msis = 0, cleared = 0, enabled = 0, discarded = 0, moved = 0, collections = 0;
 	unsigned int i;
-	int ret;
 
+	*t = (struct lpi_totals){ 0 };
 	for (i = 0; i < vmm->config.nr_vcpus; i++) {
 		volatile struct guest_cpu_stats *g = &vmm->guest->cpu[i];
 
-		sent += g->lpi_sent;
-		lpis += g->lpi_taken + g->lpi_cleared;
-		msis += g->msi_taken + g->msi_cleared;
-		cleared += g->lpi_cleared + g->msi_cleared;
-		enabled += g->lpis_enabled;
-		discarded += g->lpis_discarded;
-		moved += g->lpis_moved;
-		collections += g->collections_moved;
+		t->lpi_sent += g->lpi_sent;
+		t->lpi_taken += g->lpi_taken;
+		t->lpi_cleared += g->lpi_cleared;
+		t->msi_taken += g->msi_taken;
+		t->msi_cleared += g->msi_cleared;
+		t->enabled += g->lpis_enabled;
+		t->discarded += g->lpis_discarded;
+		t->moved += g->lpis_moved;
+		t->collections_moved += g->collections_moved;
 	}
+}
+
+int lpi_verdict(struct vmm *vmm)
+{
+	struct lpi_totals t;
+	int ret;
+
+	lpi_count(vmm, &t);
 	ret = compare_each(vmm);
-	ret |= verdict_compare(vmm, SUBJ_LPI, "LPIs by INT", sent, lpis);
-	ret |= verdict_compare(vmm, SUBJ_MSI, "LPIs by MSI", vmm->stats->msi_sent, msis);
-	ret |= happened(vmm, "enabled while pending", enabled);
-	ret |= happened(vmm, "cleared", cleared);
-	ret |= happened(vmm, "discarded", discarded);
-	ret |= happened(vmm, "moved", moved);
-	ret |= happened(vmm, "moved with their collection", collections);
+	ret |= verdict_compare(vmm, SUBJ_LPI, "LPIs by INT", t.lpi_sent, t.lpi_taken + t.lpi_cleared);
+	ret |= verdict_compare(vmm, SUBJ_MSI, "LPIs by MSI", vmm->stats->msi_sent,
+			       t.msi_taken + t.msi_cleared);
+	ret |= happened(vmm, "enabled while pending", t.enabled);
+	ret |= happened(vmm, "cleared", t.lpi_cleared + t.msi_cleared);
+	ret |= happened(vmm, "discarded", t.discarded);
+	ret |= happened(vmm, "moved", t.moved);
+	ret |= happened(vmm, "moved with their collection", t.collections_moved);
 	ret |= happened(vmm, "refused", vmm->stats->msi_refused);
 	return ret;
 }

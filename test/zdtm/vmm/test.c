@@ -62,26 +62,16 @@ static void print_counters(const struct vmm *vmm)
 /* The same of LPIs: those that were cleared were to be, and count as taken. */
 static void print_lpi_counters(const struct vmm *vmm)
 {
-	uint64_t sent = 0, taken = 0, msis = 0, enabled = 0, discarded = 0, moved = 0, collections = 0, cleared = 0;
-	unsigned int i;
+	struct lpi_totals t;
 
-	for (i = 0; i < vmm->config.nr_vcpus; i++) {
-		const struct guest_cpu_stats g = vmm->guest->cpu[i];
-
-		sent += g.lpi_sent;
-		taken += g.lpi_taken + g.lpi_cleared;
-		msis += g.msi_taken + g.msi_cleared;
-		cleared += g.lpi_cleared + g.msi_cleared;
-		enabled += g.lpis_enabled;
-		discarded += g.lpis_discarded;
-		moved += g.lpis_moved;
-		collections += g.collections_moved;
-	}
-	test_msg("LPI counters: lpi %" PRIu64 " %" PRIu64 " msi %" PRIu64 " %" PRIu64 "\n", sent, taken,
-		 vmm->stats->msi_sent, msis);
-	test_msg("LPIs: %" PRIu64 " enabled while pending, %" PRIu64 " cleared, %" PRIu64 " discarded, %" PRIu64
-		 " moved, %" PRIu64 " collections moved, %" PRIu64 " MSIs of unmapped ones refused\n",
-		 enabled, cleared, discarded, moved, collections, vmm->stats->msi_refused);
+	lpi_count(vmm, &t);
+	test_msg("LPI counters: lpi %" PRIu64 " %" PRIu64 " msi %" PRIu64 " %" PRIu64 "\n", t.lpi_sent,
+		 t.lpi_taken + t.lpi_cleared, vmm->stats->msi_sent, t.msi_taken + t.msi_cleared);
+	test_msg("LPIs: %" PRIu64 " enabled while pending, %" PRIu64 " cleared, %" PRIu64
+		 " discarded, %" PRIu64 " moved, %" PRIu64 " collections moved, %" PRIu64
+		 " MSIs of unmapped ones refused\n",
+		 t.enabled, t.lpi_cleared + t.msi_cleared, t.discarded, t.moved, t.collections_moved,
+		 vmm->stats->msi_refused);
 }
 
 /* From test_init() to the verdict: what main() returns. */

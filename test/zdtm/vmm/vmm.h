@@ -69,6 +69,13 @@ struct msis {
 	bool over;			/* no more: a fault was made of the last one */
 };
 
+/* Of all vCPUs, see guest_cpu_stats. */
+struct lpi_totals {
+	uint64_t lpi_sent, lpi_taken, lpi_cleared;
+	uint64_t msi_taken, msi_cleared;
+	uint64_t enabled, discarded, moved, collections_moved;
+};
+
 struct vmm {
 	struct vmm_config config;
 	int kvm_fd, vm_fd, gic_fd, memfd;
@@ -123,6 +130,7 @@ int its_create(struct vmm *vmm);
 /* lpi.c */
 void lpi_tick(struct vmm *vmm);
 bool lpi_idle(struct vmm *vmm);
+void lpi_count(const struct vmm *vmm, struct lpi_totals *t);
 int lpi_verdict(struct vmm *vmm);
 
 /* vcpu.c */
