@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The test can fail: kvm_vgic_v3 with one step or register left out of each restore.
+"""The test can fail: kvm_vgic_v3, and those with an ITS, with one step or register left out of each restore.
 
 KVM_VGIC_SKIP (plugin/fault.h) names what the plugin leaves out. A row is good when the VM finds
 something after a restore; the control, with nothing left out, must pass as many cycles as any row may take.
@@ -12,7 +12,8 @@ import re
 import shutil
 import time
 
-from zdtmvm import Criu, Failure, Vm
+from common import SmallVm, criu, criu_ok
+from zdtmvm import Criu, Failure, Vm, wait_gone
 
 NAME = 'kvm_vgic_v3'
 CHECKED_LOOPS = 40      # of each vCPU's: the guest reads the GIC back every 32
@@ -27,6 +28,16 @@ SHORT = ['LEVEL_INFO', 'GICD_ISPENDR', 'GICR_ISPENDR0', 'GICD_ISACTIVER', 'GICR_
 ROWS = SHORT + ['GICD_CTLR', 'GICD_IGROUPR', 'GICD_ICFGR', 'GICD_IPRIORITYR', 'GICR_PROPBASER', 'GICR_PENDBASER',
                 'GICR_ICENABLER0', 'GICR_IGROUPR0', 'GICR_IPRIORITYR', 'ICC_CTLR_EL1', 'ICC_IGRPEN1_EL1',
                 'ICC_PMR_EL1', 'ICC_BPR0_EL1', 'ICC_BPR1_EL1', 'power states']
+
+# What only a VM with an ITS has: the test that must find it, and where it is left out.
+ITS_ROWS = {
+    'GITS_CREADR': ('kvm_its_queue', 'restore'), 'GITS_CWRITER': ('kvm_its_queue', 'restore'),
+    'GITS_CBASER': ('kvm_its_queue', 'restore'), 'GITS_BASER': ('kvm_its_tables', 'restore'),
+    'LPIs enabled': ('kvm_its_tables', 'restore'), 'late: LPIs enabled': ('kvm_its_tables', 'restore'),
+    'ITS tables': ('kvm_its_tables', 'restore'), 'ITS control': ('kvm_its_tables', 'restore'),
+    'ITS tables saved': ('kvm_its_tables', 'dump'), 'LPI pending tables saved': ('kvm_its_tables', 'dump'),
+}
+ITS_SHORT = ['GITS_CREADR', 'late: LPIs enabled', 'ITS tables', 'LPI pending tables saved']
 
 
 class Unusable(Exception):
@@ -105,23 +116,64 @@ def run_row(what, args):
     return row
 
 
+def its_env(what):
+    late = what.startswith('late: ')
+    return {'KVM_VGIC_LATE': what[6:]} if late else {'KVM_VGIC_SKIP': what}
+
+
+def left_out_once(vm, what, action):
+    """What the VM says of it at its end."""
+    images = os.path.join(vm.dir, 'images')
+    os.mkdir(images)
+    vm.wait_moved(vm.stats())
+    env = its_env(what)
+    dump = criu_ok('dump', images, '-t', str(vm.pid), env=env if action == 'dump' else None)
+    wait_gone(vm.pid)
+    restore = criu('restore', images, '-d', env=env if action == 'restore' else None)
+    said = (dump if action == 'dump' else restore).log
+    if not re.search(f'(left out|late): {re.escape(what.removeprefix("late: "))}\n', said):
+        raise Unusable(f'the plugin knows no {what}')
+    if restore.status:
+        return 'the restore fails: ' + restore.errors[0]
+    return end(vm)
+
+
+def run_its_row(what):
+    name, action = ITS_ROWS[what]
+    row = {'left_out': what, 'test': name, 'cycles': 1, 'said': None, 'good': False}
+    vm = None
+    try:
+        vm = SmallVm(name, [])
+        row['said'] = left_out_once(vm, what, action)
+        row['good'] = bool(row['said'])
+    except (Failure, Unusable, OSError) as e:
+        row['said'] = f'UNUSABLE: {e}'
+    finally:
+        if vm:
+            vm.kill()
+            shutil.rmtree(vm.dir, ignore_errors=True)
+    row['said'] = row['said'] or 'NOT FOUND'
+    return row
+
+
 def show(row, done, total):
     print(f'  {done} of {total}: {row["left_out"]}: {row["said"]} ({row["cycles"]} cycles)', flush=True)
 
 
 def print_table(rows):
     width = max(len(row['left_out']) for row in rows)
-    print(f'{"":6} {"left out":{width}} | {"test":11} | cycles | what it said')
+    print(f'{"":6} {"left out":{width}} | {"test":14} | cycles | what it said')
     for row in rows:
-        print(f'{"ok" if row["good"] else "NOT OK":6} {row["left_out"]:{width}} | {row["test"]} | {row["cycles"]:6} | '
+        print(f'{"ok" if row["good"] else "NOT OK":6} {row["left_out"]:{width}} | {row["test"]:14} | {row["cycles"]:6} | '
               f'{row["said"]}')
 
 
 def run_all(args):
     """The rows, in order. Two VMs at a time: while one waits the other is dumped."""
-    names = [None] + (args.only or (SHORT if args.short else ROWS))
+    names = [None] + (args.only or (SHORT + ITS_SHORT if args.short else ROWS + list(ITS_ROWS)))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(run_row, what, args) for what in names]
+        waiting = [pool.submit(run_its_row, what) if what in ITS_ROWS else pool.submit(run_row, what, args)
+                   for what in names]
         for n, future in enumerate(concurrent.futures.as_completed(waiting), 1):
             show(future.result(), n, len(names))
         rows = [future.result() for future in waiting]
