@@ -22,9 +22,12 @@
 		.name = name_, .frame = VGIC_ITS, .offset = offset_, .count = count_, .policy = policy_      \
 	}
 
-/* "ITS Restore Sequence": CBASER, which resets CREADR and CWRITER; the others; the tables; CTLR. */
+/*
+ * "ITS Restore Sequence": CBASER, which resets CREADR and CWRITER; the others; the tables; CTLR. A CBASER of 0,
+ * never written, would be kept as 0x1800000000000000, as GICR_PROPBASER would.
+ */
 const struct vgic_reg its_regs[] = {
-	ITS("GITS_TYPER", 0x0008, 1, VGIC_CHECK),  ITS("GITS_CBASER", 0x0080, 1, VGIC_SAVE),
+	ITS("GITS_TYPER", 0x0008, 1, VGIC_CHECK),  ITS("GITS_CBASER", 0x0080, 1, VGIC_NONZERO),
 	ITS("GITS_IIDR", 0x0004, 1, VGIC_SAVE),	   ITS("GITS_BASER", 0x0100, 8, VGIC_SAVE),
 	ITS("GITS_CWRITER", 0x0088, 1, VGIC_SAVE), ITS("GITS_CREADR", 0x0090, 1, VGIC_SAVE),
 	ITS("GITS_CTLR", 0x0000, 1, VGIC_APART),

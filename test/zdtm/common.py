@@ -177,6 +177,26 @@ def bpf_ids():
     return ids
 
 
+def processes():
+    """All but the kernel's threads, by whatever name: a task of a restore bears criu's until late."""
+    found = set()
+    for link in glob.glob('/proc/[0-9]*/exe'):
+        try:
+            os.readlink(link)
+            found.add(int(link.split('/')[2]))
+        except OSError:
+            pass            # a thread of the kernel, a zombie, or gone
+    return found
+
+
+def left_of(before, seconds=10):
+    """What has come since @before and does not go."""
+    end = time.monotonic() + seconds
+    while processes() - before and time.monotonic() < end:
+        time.sleep(0.02)
+    return processes() - before
+
+
 def check_nothing_left(images, bpf_before):
     left = glob.glob(os.path.join(images, 'kvm-*.tmp'))
     require(not left, f'left behind: {left}')

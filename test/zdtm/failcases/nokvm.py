@@ -8,8 +8,7 @@ import subprocess
 import sys
 import time
 
-from common import Skip, bpf_ids, check_nothing_left, criu, criu_ok, require, work_dir
-from restores import left_of, processes
+from common import Skip, bpf_ids, check_nothing_left, criu, criu_ok, left_of, processes, require, work_dir
 
 THREADS = '''
 import sys, threading, time

@@ -8,7 +8,8 @@ import shutil
 import signal
 import time
 
-from common import SmallVm, bpf_ids, check_nothing_left, criu, criu_ok, discard, finish, read, require
+from common import (SmallVm, bpf_ids, check_nothing_left, criu, criu_ok, discard, finish, left_of, processes, read,
+                    require)
 from zdtmvm import Failure, Vm, wait_gone
 
 TRACE = '/sys/kernel/tracing/instances/kvm_vgic'
@@ -18,17 +19,23 @@ BUFFER_KB = 4096        # of the trace, per CPU: a guest is entered some thousan
 # What is dumped and restored here, and how it is started.
 VMS = {
     'one': lambda: Vm('kvm_vgic_v3', ['--vcpus=2']),
+    'its': lambda: SmallVm('kvm_its_tables', []),
     'tree-root': lambda: SmallVm('kvm_tree', ['--children=39']),
     'tree-child': lambda: SmallVm('kvm_tree', ['--children=39', '--vm_child=20']),
 }
 
 # Of plan_restore in plugin/plan.c; restore-steps-are-known compares them with what a restore says it does.
 STEPS = [
-    'no vCPU runs', 'memslots', 'vCPU initialisation', 'ID and firmware registers', 'register list', 'vCPU registers',
-    'timer interrupts', 'GIC addresses', 'GIC distributor', 'GIC redistributors', 'GIC CPU interfaces',
-    'guest counters', 'pending exits', 'vCPU events', 'power states', 'kvm_run pages', 'fds kept aside',
+    'no vCPU runs', 'memslots', 'ITS tables compared', 'LPI tables compared', 'vCPU initialisation',
+    'ID and firmware registers', 'register list', 'vCPU registers', 'timer interrupts', 'GIC addresses',
+    'GIC distributor', 'GIC redistributors', 'LPIs enabled', 'GIC CPU interfaces', 'ITS registers', 'ITS tables',
+    'ITS control', 'guest counters', 'pending exits', 'vCPU events', 'power states', 'kvm_run pages', 'fds kept aside',
 ]
-FILES = ['kvm-vm.img', 'kvm-vcpu-1.img', 'kvm-vcpu-events-1.img', 'kvm-vgic-1.img', 'kvm-thread-1.img']
+# Those that do nothing for a VM without an ITS.
+ITS_STEPS = [x for x in STEPS if re.search('ITS|LPI', x)]
+FILES = ['kvm-vm.img', 'kvm-vcpu-1.img', 'kvm-vcpu-events-1.img', 'kvm-vgic-1.img', 'kvm-its-1.img',
+         'kvm-thread-1.img']
+VM_OF_FILE = {'kvm-its-1.img': 'its'}   # the others: 'one'
 
 
 class Dumped:
@@ -59,26 +66,6 @@ def dumped(what='one'):
 def clean_up():
     while kept:
         discard(kept.popitem()[1].vm)
-
-
-def processes():
-    """All but the kernel's threads, by whatever name: a task of a restore bears criu's until late."""
-    found = set()
-    for link in glob.glob('/proc/[0-9]*/exe'):
-        try:
-            os.readlink(link)
-            found.add(int(link.split('/')[2]))
-        except OSError:
-            pass            # a thread of the kernel, a zombie, or gone
-    return found
-
-
-def left_of(before, seconds=10):
-    """What has come since @before and does not go."""
-    end = time.monotonic() + seconds
-    while processes() - before and time.monotonic() < end:
-        time.sleep(0.02)
-    return processes() - before
 
 
 class GuestEntries:
@@ -158,9 +145,9 @@ def threads_fail(what):
     restore_fails(what, {'KVM_VGIC_FAULT': 'threads'}, 'fault injected: threads')
 
 
-def killed(step):
+def killed(what, step):
     """criu is gone, and the tasks run on: no vCPU does, before all of the VM is there."""
-    d = dumped()
+    d = dumped(what)
     before = processes()
     with GuestEntries() as entries:
         result = criu('restore', d.images, '-d', env={'KVM_VGIC_KILL': step})
@@ -285,12 +272,13 @@ class Damaged:
 
     def __init__(self, name):
         self.name = name
-        self.dir = dumped().images + '.damaged'
+        self.images = dumped(VM_OF_FILE.get(name, 'one')).images
+        self.dir = self.images + '.damaged'
 
     def __enter__(self):
         shutil.rmtree(self.dir, ignore_errors=True)
         os.mkdir(self.dir)
-        for path in glob.glob(dumped().images + '/*.img'):
+        for path in glob.glob(self.images + '/*.img'):
             os.link(path, os.path.join(self.dir, os.path.basename(path)))
         self.path = os.path.join(self.dir, self.name)
         with open(self.path, 'rb') as f:
@@ -330,7 +318,7 @@ def all_touched(seen):
 
 
 def traced_restore(images):
-    trace = os.path.join(dumped().vm.dir, 'strace')
+    trace = os.path.join(os.path.dirname(images), 'strace')
     wrap = ['strace', '--seccomp-bpf', '-f', '-qq', '-o', trace, '-e', 'trace=openat,ioctl,clone,clone3,fork,vfork',
             '-e', 'raw=ioctl']
     result = criu('restore', images, '-d', wrap=wrap)
@@ -379,7 +367,8 @@ def missing(name):
 
 
 def of_another_dump(name):
-    with Damaged(name) as damaged, open(os.path.join(dumped().other, name), 'rb') as f:
+    other = dumped(VM_OF_FILE.get(name, 'one')).other
+    with Damaged(name) as damaged, open(os.path.join(other, name), 'rb') as f:
         damaged.write(f.read())
         # kvm-vm.img is what the others are compared with: it then refuses the first of them.
         check_refused(name if name != FILES[0] else FILES[1], damaged.dir, 'of another dump')
@@ -401,10 +390,14 @@ def keep_images(folder):
         discard(d.vm)
 
 
+def steps_fail(what, prefix, steps):
+    for step in steps:
+        yield prefix + step.replace(' ', '-'), 'main', step_fails, (what, step)
+
+
 def failures_of(what, prefix):
     yield prefix + 'create', 'main', creation_fails, (what,)
-    for step in STEPS:
-        yield prefix + step.replace(' ', '-'), 'main', step_fails, (what, step)
+    yield from steps_fail(what, prefix, [x for x in STEPS if x not in ITS_STEPS])
     yield prefix + 'threads', 'main', threads_fail, (what,)
     yield prefix + 'in-criu', 'main', criu_fails, (what,)
 
@@ -415,8 +408,10 @@ def cases():
     yield 'control-trace-shows-a-restore', 'main', trace_shows_a_restore, ()
     yield 'restore-is-a-new-vm', 'main', is_a_new_vm, ()
     yield from failures_of('one', 'restore-fails-')
+    yield from steps_fail('its', 'restore-fails-', ITS_STEPS)
     for step in STEPS[:-1]:
-        yield 'restore-killed-at-' + step.replace(' ', '-'), 'main', killed, (step,)
+        what = 'its' if step in ITS_STEPS else 'one'
+        yield 'restore-killed-at-' + step.replace(' ', '-'), 'main', killed, (what, step)
     yield 'restore-late-hook-not-called', 'main', late_hook_is_not_called, ()
     for name in FILES:
         yield f'image-changed-{name}', 'main', one_byte, (name,)
@@ -424,6 +419,7 @@ def cases():
         yield f'image-missing-{name}', 'main', missing, (name,)
         yield f'image-of-another-dump-{name}', 'main', of_another_dump, (name,)
     yield 'restore-after-failures', 'main', works_at_last, ('one',)
+    yield 'restore-with-an-its-after-failures', 'main', works_at_last, ('its',)
     for what in ('tree-root', 'tree-child'):
         yield from failures_of(what, f'restore-of-{what}-fails-')
         yield f'restore-of-{what}-after-failures', 'main', works_at_last, (what,)

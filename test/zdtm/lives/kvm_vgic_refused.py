@@ -8,14 +8,14 @@ from common import Unharmed
 
 
 class Lives(lives.Lives):
-    options = ['--what=its']
+    options = ['--what=vfio']
 
     def refused(self):
         images = self.images()
         unharmed = Unharmed(self.vm)
         result = self.dump(images)
         result.require(result.status != 0, 'the dump succeeded')
-        result.require(any('an ITS: not supported' in x for x in result.errors), 'no error names the ITS')
+        result.require(any('an assigned device: not supported' in x for x in result.errors), 'no error names the device')
         unharmed.check(images)
         shutil.rmtree(images)
 

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "zdtmtst.h"
+#include "its.h"
+#include "lpi.h"
 #include "oddities.h"
 
 #ifndef KVM_CAP_ARM_WRITABLE_IMP_ID_REGS
@@ -38,9 +40,36 @@ static int create_device(struct odd_vm *vm, uint32_t type, const char *what)
 	return ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &create) ? -1 : (int)create.fd;
 }
 
-static int its(struct odd_vm *vm)
+/* One more than the images have room for. */
+static int many_itses(struct odd_vm *vm)
 {
-	return create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS, "ITS") < 0 ? -1 : 0;
+	unsigned int i;
+
+	for (i = 0; i < 33; i++)
+		if (create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS, "ITS") < 0)
+			return -1;
+	return 0;
+}
+
+/* MAPC with V=0 of a collection that has an interrupt. */
+static int its_orphan(struct odd_vm *vm)
+{
+	static struct odd_its its;
+	unsigned int i;
+
+	if (its_add_memory(vm, NULL) || its_create(&its, vm, 0) || its_place(&its) ||
+	    lpi_set_tables(vm, ODD_NR_VCPUS))
+		return -1;
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		if (lpi_enable(vm, i, true))
+			return -1;
+	if (its_set_tables(&its, 4096, NULL, 0) || its_enable(&its, true))
+		return -1;
+	its_put(&its, its_mapc(0, 1));
+	its_put(&its, its_mapd(&its, 1, ITS_ITT(0), 1));
+	its_put(&its, its_mapti(1, 0, LPI_MIN, 0));
+	its_put(&its, its_unmapc(0));
+	return its_ring(&its);
 }
 
 static int its_closed(struct odd_vm *vm)
@@ -302,8 +331,9 @@ static int finish_vm(struct odd_vm *vm)
 
 static const struct oddity oddities[] = {
 	{ .name = "none" },
-	{ "its", .running = its },
 	{ "its-closed", .running = its_closed },
+	{ "its-orphan", .built = its_orphan },
+	{ "many-itses", .built = many_itses },
 	{ "vfio", .running = vfio },
 	{ "gicv2", .leave_out = ODD_GIC, .built = gicv2 },
 	{ "gicv2-uninit", .leave_out = ODD_GIC | ODD_VCPU_1 | ODD_NO_START, .built = gicv2_uninit, .after = finish_gic },

@@ -241,6 +241,7 @@ int odd_start(struct odd_vm *vm, unsigned int i)
 
 	if (sigaction(SIGUSR1, &action, NULL))
 		return -1;
+	vm->vcpu[i].stop = vm->vcpu[i].ended = false;	/* it may have been stopped before */
 	errno = pthread_create(&vm->vcpu[i].thread, NULL, vcpu_thread, &vm->vcpu[i]);
 	if (errno)
 		return -1;

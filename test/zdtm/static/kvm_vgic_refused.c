@@ -13,8 +13,8 @@
 const char *test_doc = "A running KVM VM with something in it that cannot be dumped\n";
 const char *test_author = "The kvm-vgic authors";
 
-static char *what = "its";
-TEST_OPTION(what, string, "what it has (its)", 0);
+static char *what = "vfio";
+TEST_OPTION(what, string, "what it has (vfio)", 0);
 
 static int enable(struct odd_vm *vm, const struct oddity *odd)
 {

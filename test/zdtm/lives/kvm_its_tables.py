@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A dump that leaves the VM running leaves its LPI pending tables as they were; tables in a file that keeps its name."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+import lives
+from common import finish, require
+from zdtmvm import is_alive
+
+RAM_ADDR = 0x5a0000800000           # oddvm/its.h
+PENDING, PENDING_END = 0x10000, 0x40000     # oddvm/lpi.h
+
+
+class Lives(lives.Lives):
+    def pending_tables(self):
+        with open(f'/proc/{self.vm.pid}/mem', 'rb', buffering=0) as mem:
+            mem.seek(RAM_ADDR + PENDING)
+            return mem.read(PENDING_END - PENDING)
+
+    def dump(self, images, *options, **more):
+        before = self.pending_tables()
+        result = super().dump(images, *options, **more)
+        if is_alive(self.vm.pid):
+            after = self.pending_tables()
+            changed = [i for i, pair in enumerate(zip(before, after)) if pair[0] != pair[1]]
+            result.require(not changed, f'bytes of the LPI pending tables that the dump has changed: {changed[:8]}')
+        return result
+
+    def in_file(self):
+        """The same in a file: a dump that fails, and one that ends the VM."""
+        first = self.vm
+        finish(first)
+        folder = tempfile.mkdtemp(prefix='kvm_its_tables.', dir='/var/tmp')
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        self.options = ['--ram=' + os.path.join(folder, 'ram')]
+        self.vm = self.start('kvm_its_tables')
+        shutil.rmtree(first.dir, ignore_errors=True)
+        require('/ram' in open(f'/proc/{self.vm.pid}/maps').read(), 'the tables are not in a file')
+        self.failing_dump()
+        self.dump_and_restore()
+
+    def more(self):
+        self.in_file()
