@@ -16,6 +16,7 @@
 #include "fixture.h"
 #include "forge.h"
 #include "image.pb-c.h"
+#include "its.pb-c.h"
 #include "testlog.h"
 #include "vcpu.pb-c.h"
 #include "thread.pb-c.h"
@@ -116,8 +117,8 @@ static void a_newer_major_version_is_refused_by_name(void **state)
 {
 	struct forge *forge = *state;
 
-	write_version(forge, FORGE_VM, 2, 3, NULL, 0);
-	assert_says(forge, "kvm-vm.img: format version 2.3, only 1.x is known to this plugin");
+	write_version(forge, FORGE_VM, 3, 3, NULL, 0);
+	assert_says(forge, "kvm-vm.img: format version 3.3, only 2.x is known to this plugin");
 	forge_reset(forge);
 	write_version(forge, FORGE_VCPU, 3, 0, NULL, 0);
 	assert_says(forge, "kvm-vcpu-1.img: format version 3.0, only 2.x is known to this plugin");
@@ -127,12 +128,19 @@ static void a_newer_major_version_is_refused_by_name(void **state)
 	forge_reset(forge);
 	write_version(forge, FORGE_VGIC, 2, 0, NULL, 0);
 	assert_says(forge, "kvm-vgic-1.img: format version 2.0, only 1.x is known to this plugin");
+	forge_reset(forge);
+	write_version(forge, FORGE_ITS, 2, 0, NULL, 0);
+	assert_says(forge, "kvm-its-1.img: format version 2.0, only 1.x is known to this plugin");
 }
 
-/* Without the flags of mappings, which a restore must not lose. */
+/* Without the flags of mappings, or the seal of the ITSes, which a restore must not lose. */
 static void an_older_major_version_is_refused_by_name(void **state)
 {
 	struct forge *forge = *state;
+
+	write_version(forge, FORGE_VM, 1, 0, NULL, 0);
+	assert_says(forge, "kvm-vm.img: format version 1.0, only 2.x is known to this plugin");
+	forge_reset(forge);
 
 	write_version(forge, FORGE_VCPU, 1, 0, NULL, 0);
 	assert_says(forge, "kvm-vcpu-1.img: format version 1.0, only 2.x is known to this plugin");
@@ -677,6 +685,7 @@ static void a_file_without_entries_is_refused(void **state)
 		[FORGE_VCPU] = "kvm-vcpu-events-1.img: 2 vCPUs, kvm-vcpu-1.img has 0",
 		[FORGE_VCPU_EVENTS] = "kvm-vcpu-events-1.img: 0 vCPUs, kvm-vcpu-1.img has 2",
 		[FORGE_VGIC] = "kvm-vgic-1.img: no GIC in it",
+		[FORGE_ITS] = "kvm-vm.img: VM 1: file 0x10006: index 0, less than 0 expected",
 		[FORGE_THREAD] = "kvm-thread-1.img: 0 threads, 1 to 32768 expected",
 	};
 	struct forge *forge = *state;
@@ -695,6 +704,7 @@ static void everything_twice_is_refused(void **state)
 		[FORGE_VCPU] = "kvm-vcpu-events-1.img: 2 vCPUs, kvm-vcpu-1.img has 4",
 		[FORGE_VCPU_EVENTS] = "kvm-vcpu-events-1.img: 4 vCPUs, kvm-vcpu-1.img has 2",
 		[FORGE_VGIC] = "kvm-vgic-1.img: more than one GIC",
+		[FORGE_ITS] = "kvm-its-1.img: entry 21: LPIs: twice",
 		[FORGE_THREAD] = "kvm-thread-1.img: thread 101: twice",
 	};
 	struct forge *forge = *state;
@@ -774,10 +784,12 @@ static void entries_decode_as_messages_of_their_kind(void **state)
 		[FORGE_VCPU] = &kvm_vgic__vcpu_image__descriptor,
 		[FORGE_VCPU_EVENTS] = &kvm_vgic__vcpu_events_image__descriptor,
 		[FORGE_VGIC] = &kvm_vgic__vgic_image__descriptor,
+		[FORGE_ITS] = &kvm_vgic__its_image__descriptor,
 		[FORGE_THREAD] = &kvm_vgic__thread_image__descriptor,
 	};
 	static const size_t nr_entries[] = {
-		[FORGE_VM] = 1, [FORGE_VCPU] = 2, [FORGE_VCPU_EVENTS] = 2, [FORGE_VGIC] = 1, [FORGE_THREAD] = 3,
+		[FORGE_VM] = 1, [FORGE_VCPU] = 2, [FORGE_VCPU_EVENTS] = 2, [FORGE_VGIC] = 1,
+		[FORGE_ITS] = FIXTURE_ITSES + 6 + 1, [FORGE_THREAD] = 3,
 	};
 	struct forge *forge = *state;
 

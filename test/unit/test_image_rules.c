@@ -81,8 +81,8 @@ RULE(boot_id_long_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: boot_id is no UUID", v
 RULE(ipa_bits_few, BOTH, "kvm-vm.img: VM 1: ipa_bits 31, 32 to 52 expected", vm->ipa_bits = 31)
 RULE(ipa_bits_many, BOTH, "kvm-vm.img: VM 1: ipa_bits 53, 32 to 52 expected", vm->ipa_bits = 53)
 RULE(park_base_negative, BOTH, "kvm-vm.img: VM 1: park_base -1 is no fd number", vm->park_base = -1)
-RULE(park_base_huge, BOTH, "kvm-vm.img: VM 1: park_base 2147483134 is no fd number",
-     vm->park_base = INT32_MAX - 2 - VM_MAX_VCPUS + 1)
+RULE(park_base_huge, BOTH, "kvm-vm.img: VM 1: park_base 2147483102 is no fd number",
+     vm->park_base = INT32_MAX - 2 - VM_MAX_VCPUS - VM_MAX_ITSES + 1)
 
 /* Memslots */
 RULE(slot_gpa_unaligned, BOTH, "kvm-vm.img: VM 1: memslot 1: not aligned to pages of 4096 bytes",
@@ -348,7 +348,7 @@ RULE(unrouted_and_active_elsewhere, BOTH, "kvm-vgic-1.img: unrouted: intid 33: a
      GIC->active[0].intid = 33)
 
 /* CRIU's files */
-RULE(file_kind, BOTH, "kvm-vm.img: VM 1: file 0x10003: kind 4 is not known", vm->files[3].kind = 4)
+RULE(file_kind, BOTH, "kvm-vm.img: VM 1: file 0x10003: kind 5 is not known", vm->files[3].kind = 5)
 RULE(file_index, BOTH, "kvm-vm.img: VM 1: file 0x10003: index 1, less than 1 expected", vm->files[3].index = 1)
 RULE(file_vcpu_index, BOTH, "kvm-vm.img: VM 1: file 0x10005: index 2, less than 2 expected",
      vm->files[5].index = 2)
@@ -453,6 +453,8 @@ static struct vm_state *move_away(struct vm_state *vm, int32_t vpid)
 	vm->vpid = vpid;
 	vm->fd += 100;
 	vm->vgic->fd += 100;
+	for (size_t i = 0; i < vm->nr_itses; i++)
+		vm->itses[i].fd += 100;
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		vm->vcpus[i].fd += 100;
 		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++)

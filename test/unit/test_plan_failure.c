@@ -209,9 +209,12 @@ static void a_vmm_that_answers_no_more_ends_the_plan(void **state)
 	const struct plan *plan = *state;
 
 	for (size_t i = 0; i < *plan->nr; i++) {
-		struct attempt a = before(plan);
+		struct attempt a;
 		size_t failed;
 
+		if (calls_of(plan, i) == calls_of(plan, i + 1))
+			continue; /* of ITSes, which this VM has not */
+		a = before(plan);
 		assert_int_equal(fake_steps(plan->steps, i, a.vm, a.kvm, &failed), 0);
 		a.kvm->dead = ETIMEDOUT;
 		assert_int_equal(plan->steps[i].run(a.vm, &a.kvm->remote), -ETIMEDOUT);
@@ -341,12 +344,24 @@ static void what_is_named_is_left_out(void **state)
 	leave_out("kvm_run bytes", "vcpu ?: write page +0x*");
 }
 
-static void a_dump_leaves_nothing_out(void **state)
+/* Steps only: registers of the tables are left out of a restore. */
+static void a_dump_leaves_out_the_step_that_is_named(void **state)
+{
+	struct attempt a = before(&dump);
+
+	setenv("KVM_VGIC_SKIP", "vCPU events", 1);
+	assert_int_equal(plan_run(plan_dump, plan_nr_dump, a.vm, &a.kvm->remote), 0);
+	unsetenv("KVM_VGIC_SKIP");
+	assert_int_equal(fake_count(a.kvm, "vcpu ?: KVM_GET_VCPU_EVENTS"), 0);
+	forget(&a);
+}
+
+static void a_dump_leaves_no_register_out(void **state)
 {
 	size_t expected = calls_of(&dump, plan_nr_dump);
 	struct attempt a = before(&dump);
 
-	setenv("KVM_VGIC_SKIP", "power states", 1);
+	setenv("KVM_VGIC_SKIP", "GICD_IROUTER", 1);
 	assert_int_equal(plan_run(plan_dump, plan_nr_dump, a.vm, &a.kvm->remote), 0);
 	unsetenv("KVM_VGIC_SKIP");
 	assert_int_equal(a.kvm->nr_calls, expected);
@@ -369,7 +384,8 @@ int main(void)
 		FOR_BOTH(each_step_has_a_name_of_its_own_and_a_reason),
 		cmocka_unit_test(another_fault_is_none_of_the_plan),
 		cmocka_unit_test(what_is_named_is_left_out),
-		cmocka_unit_test(a_dump_leaves_nothing_out),
+		cmocka_unit_test(a_dump_leaves_out_the_step_that_is_named),
+		cmocka_unit_test(a_dump_leaves_no_register_out),
 		cmocka_unit_test(no_active_priority_is_lost_to_an_error),
 		cmocka_unit_test(no_redistributor_region_is_lost_to_an_error),
 		cmocka_unit_test(a_register_that_must_be_there_is_not_taken_for_an_optional_one),
