@@ -171,6 +171,7 @@ static const char *diff_its(const struct fake_its *a, const struct fake_its *b)
 {
 	DIFF(base);
 	DIFF(typer);
+	DIFF(iidr);
 	DIFF(cbaser);
 	DIFF(cwriter);
 	DIFF(creadr);
@@ -241,6 +242,9 @@ const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
 	DIFF(nr_slots);
 	for (size_t i = 0; i < a->nr_slots; i++)
 		DIFF(slots[i]);
+	diff = diff_itses(a, b);
+	if (diff)
+		return diff;
 	for (size_t i = 0; i < a->nr_vcpus; i++) {
 		diff = diff_vcpu(&a->vcpus[i], &b->vcpus[i]);
 		if (diff) {
@@ -248,8 +252,6 @@ const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
 			return text;
 		}
 	}
-	diff = diff_itses(a, b);
-	if (!diff)
-		diff = diff_gic(&a->gic, &b->gic);
+	diff = diff_gic(&a->gic, &b->gic);
 	return diff ? diff : diff_task(a, b);
 }

@@ -465,7 +465,6 @@ static int set_reg(struct fake_its *its, uint32_t offset, uint64_t value)
 	case GITS_IIDR:
 		if (value >> 12 & 0xf)
 			return -EINVAL;
-		its->iidr_set = true;
 		return 0;
 	case GITS_CBASER:
 		set_cbaser(its, value);
@@ -487,7 +486,7 @@ static uint64_t get_reg(const struct fake_its *its, uint32_t offset)
 	case GITS_CTLR:
 		return its->enabled | (uint32_t)(its->creadr == its->cwriter) << 31;
 	case GITS_IIDR:
-		return 0x4b00043b;
+		return its->iidr;
 	case GITS_TYPER:
 		return its->typer;
 	case GITS_CBASER:
@@ -603,7 +602,7 @@ void fake_its_describe(uint32_t i, unsigned long req, const void *arg, char *lin
 /* As KVM_CREATE_DEVICE leaves it. */
 void fake_its_reset(struct fake_its *its)
 {
-	*its = (struct fake_its){ .base = VGIC_ADDR_UNSET, .typer = 0x1ef71 };
+	*its = (struct fake_its){ .base = VGIC_ADDR_UNSET, .typer = 0x1ef71, .iidr = 0x4b00043b };
 	set_baser(its, 0, 0);
 	set_baser(its, 1, 0);
 }

@@ -120,7 +120,8 @@ struct fake_collection {
 
 struct fake_its {
 	uint64_t base, typer, cbaser, cwriter, creadr, baser[2];
-	bool enabled, iidr_set;
+	uint32_t iidr;
+	bool enabled;
 	struct fake_collection collections[FAKE_COLLECTIONS]; /* in the order of the guest's MAPC */
 	size_t nr_collections;
 	struct fake_device devices[FAKE_DEVICES];

@@ -33,7 +33,7 @@ struct fake_shape {
  */
 #define FAKE_NR_ITSES 3
 #define FAKE_RAM 0x80000000u
-#define FAKE_RAM_SIZE 0x1d0000u
+#define FAKE_RAM_SIZE 0x1e0000u
 #define FAKE_RAM_HVA 0xffff40000000u
 #define FAKE_DEVICE_TABLE FAKE_RAM		 /* of ITS 0: 5 pages of 64 KiB */
 #define FAKE_COLLECTION_TABLE(its) (FAKE_RAM + ((its) ? 0x90000 : 0x50000))
@@ -43,7 +43,7 @@ struct fake_shape {
 #define FAKE_LPI_PENDING(vcpu) (FAKE_RAM + 0xb0000 + 0x10000 * (vcpu))
 #define FAKE_ITT(i) (FAKE_RAM + 0x130000 + 0x1000 * (i)) /* of the i-th device of all */
 #define FAKE_LARGE_ITT (FAKE_RAM + 0x140000)		 /* of 65536 events */
-#define FAKE_QUEUE(its) (FAKE_RAM + 0x1c0000 + 0x1000 * (its))
+#define FAKE_QUEUE(its) (FAKE_RAM + 0x1c0000 + 0x10000 * (its))
 /* DeviceIDs: of ITS 0 and of ITS 1, further apart than an entry can say. */
 #define FAKE_DEVICE_A 3u     /* events 0, 1, 5 */
 #define FAKE_DEVICE_B 16500u /* events 0 and 65535 */
