@@ -218,6 +218,8 @@ static void to_the_limits(struct vm_state *vm)
 		vm->vgic->regions[i] = (struct vgic_region){ (63 - i) << 40, 4095, 0 };
 }
 
+static int open_file(int dir, const char *file, size_t *size);
+
 static void *zeros(void *array, size_t n, size_t size)
 {
 	array = resize(array, n, size);
@@ -370,6 +372,87 @@ static void a_gic_without_addresses_comes_back(void **state)
 	vm->vgic->dist_base = VGIC_ADDR_UNSET;
 	vm->vgic->nr_regions = 0;
 	assert_round_trip(&vm, 1);
+}
+
+/* A usual VM's interrupts: 64 devices of 32 events on two ITSes, some of them pending. */
+static void many_mappings(struct vm_state *vm)
+{
+	for (size_t n = 0; n < 2; n++) {
+		struct its_tables *t = &vm->itses[n].tables;
+
+		free_devices(t);
+		t->nr_dtes = 32;
+		t->dtes = zeros(t->dtes, t->nr_dtes, sizeof(*t->dtes));
+		for (size_t d = 0; d < t->nr_dtes; d++) {
+			struct its_dte *dte = &t->dtes[d];
+
+			*dte = (struct its_dte){ 0x100 * d, d < 31 ? 0x100 : 0, 4, 0x123450000 + 0x1000 * d, 0, 0, 0 };
+			dte->nr_ites = 32;
+			dte->ites = zeros(NULL, 32, sizeof(*dte->ites));
+			for (size_t e = 0; e < 32; e++)
+				dte->ites[e] = (struct its_ite){ e, LPI_MIN + 1024 * n + 32 * d + e, e < 31, e % 8 };
+		}
+		t->nr_ctes = vm->nr_vcpus;
+		t->ctes = zeros(t->ctes, t->nr_ctes, sizeof(*t->ctes));
+		for (size_t i = 0; i < t->nr_ctes; i++)
+			t->ctes[i] = (struct its_cte){ vm->vcpus[i].id, i };
+	}
+	vm->lpi->config.size = 2048;
+	vm->lpi->config.bytes = resize(vm->lpi->config.bytes, 2048, 1);
+	memset(vm->lpi->config.bytes, 0xa1, 2048);
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		vm->lpi->pending[i].size = 256;
+		vm->lpi->pending[i].bytes = resize(vm->lpi->pending[i].bytes, 256, 1);
+		memset(vm->lpi->pending[i].bytes, 0x11, 256);
+	}
+}
+
+/* As many registers as the emulated host's vCPUs have, each as long as the most of them are. */
+static void usual_registers(struct vcpu_state *vcpu)
+{
+	vcpu->nr_regs = 260;
+	vcpu->regs = zeros(vcpu->regs, vcpu->nr_regs, sizeof(*vcpu->regs));
+	for (size_t r = 0; r < vcpu->nr_regs; r++) {
+		vcpu->regs[r].id = KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM64_SYSREG | r;
+		memset(vcpu->regs[r].value, r, 8);
+	}
+	vcpu->regs[0].id = ARM64_MPIDR_EL1;
+	memcpy(vcpu->regs[0].value, &vcpu->mpidr, 8);
+}
+
+/* Bytes of all files of @vm, which it frees. */
+static size_t size_of_images(struct vm_state *vm)
+{
+	struct vm_state **vms;
+	int dir = fixture_dir();
+	size_t all = 0, n, size;
+
+	assert_int_equal(fixture_write(dir, &fixture_dump, &vm, 1), 0);
+	for (size_t f = 0; f < NR_FILES; f++) {
+		close(open_file(dir, files[f], &size));
+		print_message("[          ] %zu vCPUs: %s: %zu bytes\n", vm->nr_vcpus, files[f], size);
+		all += size;
+	}
+	assert_int_equal(image_read_all(dir, &vms, &n), 0);
+	assert_null(fixture_diff(vm, vms[0]));
+	image_free_all(vms, n);
+	vm_state_free(vm);
+	fixture_close(dir);
+	return all;
+}
+
+static void two_thousand_mappings_are_small(void **state)
+{
+	struct vm_state *vm = fixture_vm(8, 256);
+
+	many_mappings(vm);
+	assert_in_range(size_of_images(vm), 30000, 64 << 10);
+	/* With registers in a real number, which are the larger part. */
+	vm = fixture_vm(2, 256);
+	many_mappings(vm);
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		usual_registers(&vm->vcpus[i]);
+	assert_in_range(size_of_images(vm), 30000, 64 << 10);
 }
 
 static int open_file(int dir, const char *file, size_t *size)
@@ -606,6 +689,7 @@ int main(void)
 		cmocka_unit_test(a_vm_without_its_comes_back),
 		cmocka_unit_test(the_most_itses_come_back),
 		cmocka_unit_test(the_largest_tables_come_back),
+		cmocka_unit_test(two_thousand_mappings_are_small),
 		cmocka_unit_test(the_largest_values_come_back),
 		cmocka_unit_test(the_smallest_values_come_back),
 		cmocka_unit_test(a_gic_without_addresses_comes_back),
