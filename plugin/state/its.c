@@ -199,8 +199,7 @@ int its_check_tables(struct vm_state *vm, struct remote *remote)
 static const struct kvm_error addr_errors[] = {
 	{ E2BIG, "its address is beyond the VM's IPA size" },
 	{ EINVAL, "its address is not aligned to 64 KiB" },
-	{ EEXIST, "something else is at its address" },
-	{ EBUSY, "it has an address already" },
+	{ EEXIST, "it has an address already" },
 	{ ENODEV, "this host's KVM has no ITS" },
 	{ 0 },
 };

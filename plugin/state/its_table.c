@@ -174,6 +174,9 @@ static int visit_l1e(struct walk *w, uint32_t index, uint64_t entry)
 		return NO_MEMORY;
 	l1e->index = index;
 	l1e->addr = FIELD(entry, 51, 16) << 16;
+	/* A table of 256 pages has more than a DeviceID of 32 bits can count. */
+	if (index > UINT32_MAX / PER_PAGE)
+		return broken(w, "level 1 device table, entry %u: beyond all DeviceIDs", index);
 	return scan(w, "device table", l1e->addr, TABLE_PAGE, index * PER_PAGE, visit_dte);
 }
 

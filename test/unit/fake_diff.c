@@ -115,6 +115,91 @@ static const char *diff_gic(const struct fake_gic *a, const struct fake_gic *b)
 	return diff_irqs(a->spi, b->spi, VGIC_NR_PRIVATE, a->nr_irqs);
 }
 
+static const char *diff_lpis(const struct fake_kvm *a, const struct fake_kvm *b)
+{
+	DIFF(nr_lpis);
+	for (size_t i = 0; i < a->nr_lpis; i++) {
+		const struct fake_lpi *left = &a->lpis[i];
+		const struct fake_lpi *right = fake_lpi((struct fake_kvm *)b, left->intid);
+		const char *field = !right ? "mapping" :
+				    left->target != right->target ? "target" :
+				    left->enabled != right->enabled ? "enabled" :
+				    left->priority != right->priority ? "priority" :
+				    left->pending != right->pending ? "pending" :
+				    left->queued != right->queued ? "queued" :
+								    NULL;
+
+		if (!field)
+			continue;
+		snprintf(where, sizeof(where), "%s of LPI %u", field, left->intid);
+		return where;
+	}
+	return NULL;
+}
+
+/* That of the same id: the order in which they were mapped is nobody's business. */
+static const struct fake_device *same_device(const struct fake_its *its, uint32_t id)
+{
+	for (size_t i = 0; i < its->nr_devices; i++)
+		if (its->devices[i].id == id)
+			return &its->devices[i];
+	return NULL;
+}
+
+static const char *diff_devices(const struct fake_its *its, const struct fake_its *other)
+{
+	if (its->nr_devices != other->nr_devices)
+		return "nr_devices";
+	for (size_t d = 0; d < its->nr_devices; d++) {
+		const struct fake_device *a = &its->devices[d], *b = same_device(other, a->id);
+
+		if (!b)
+			return "a device";
+		DIFF(bits);
+		DIFF(itt);
+		DIFF(nr_events);
+		for (size_t i = 0; i < a->nr_events; i++) {
+			DIFF(events[i].event);
+			DIFF(events[i].lpi);
+			DIFF(events[i].icid);
+		}
+	}
+	return NULL;
+}
+
+static const char *diff_its(const struct fake_its *a, const struct fake_its *b)
+{
+	DIFF(base);
+	DIFF(typer);
+	DIFF(iidr);
+	DIFF(cbaser);
+	DIFF(cwriter);
+	DIFF(creadr);
+	DIFF(baser);
+	DIFF(enabled);
+	DIFF(executed);
+	DIFF(nr_collections);
+	for (size_t i = 0; i < a->nr_collections; i++) {
+		DIFF(collections[i].icid);
+		DIFF(collections[i].target);
+	}
+	return diff_devices(a, b);
+}
+
+static const char *diff_itses(const struct fake_kvm *a, const struct fake_kvm *b)
+{
+	DIFF(nr_itses);
+	for (size_t i = 0; i < a->nr_itses; i++) {
+		const char *diff = diff_its(&a->its[i], &b->its[i]);
+
+		if (!diff)
+			continue;
+		snprintf(where, sizeof(where), "%s of ITS %zu", diff, i);
+		return where;
+	}
+	return diff_lpis(a, b);
+}
+
 static const struct fake_map *same_map(const struct fake_kvm *kvm, const struct fake_map *like)
 {
 	for (size_t i = 0; i < kvm->nr_maps; i++) {
@@ -157,6 +242,9 @@ const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
 	DIFF(nr_slots);
 	for (size_t i = 0; i < a->nr_slots; i++)
 		DIFF(slots[i]);
+	diff = diff_itses(a, b);
+	if (diff)
+		return diff;
 	for (size_t i = 0; i < a->nr_vcpus; i++) {
 		diff = diff_vcpu(&a->vcpus[i], &b->vcpus[i]);
 		if (diff) {

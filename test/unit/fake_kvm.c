@@ -118,6 +118,8 @@ static void describe(struct fake_kvm *kvm, long nr, const uint64_t *arg, char *l
 		fake_vcpu_describe(kvm, fd.index, arg[1], data, line);
 	else if (fd.kind == FAKE_VGIC)
 		fake_vgic_describe(kvm, arg[1], data, line);
+	else if (fd.kind == FAKE_ITS)
+		fake_its_describe(fd.index, arg[1], data, line);
 }
 
 static int64_t execute(struct fake_kvm *kvm, long nr, const uint64_t *arg)
@@ -134,6 +136,8 @@ static int64_t execute(struct fake_kvm *kvm, long nr, const uint64_t *arg)
 		return fake_vcpu_ioctl(kvm, fd.index, arg[1], data);
 	case FAKE_VGIC:
 		return fake_vgic_ioctl(kvm, arg[1], data);
+	case FAKE_ITS:
+		return fake_its_ioctl(kvm, fd.index, arg[1], data);
 	case FAKE_CLOSED:
 		break;
 	}
@@ -197,7 +201,8 @@ static int access_memory(struct fake_kvm *kvm, const char *what, uint64_t addr, 
 		snprintf(line, sizeof(line), "vcpu %d: %s page +%#" PRIx64, (*map)->vcpu, what,
 			 addr - (*map)->start + (*map)->offset);
 	else
-		snprintf(line, sizeof(line), "task: %s %#" PRIx64 ", %zu bytes", what, addr, size);
+		snprintf(line, sizeof(line), "%s: %s %#" PRIx64 ", %zu bytes",
+			 *map && (*map)->is_guest ? "guest" : "task", what, addr, size);
 	if (kvm->dead)
 		return -kvm->dead;
 	ret = note_call(kvm, line);
@@ -210,7 +215,9 @@ static int fake_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	struct fake_map *map;
 	int ret = access_memory(kvm, "read", addr, size, &map);
 
-	for (size_t i = 0; !ret && i < size; i++)
+	if (!ret && map->vcpu < 0)
+		memcpy(buf, fake_map_byte(kvm, map, addr), size);
+	for (size_t i = 0; !ret && map->vcpu >= 0 && i < size; i++)
 		((uint8_t *)buf)[i] = *fake_map_byte(kvm, map, addr + i);
 	return ret;
 }

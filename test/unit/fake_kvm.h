@@ -20,6 +20,12 @@
 #define FAKE_SLOTS 8
 #define FAKE_REGIONS 80
 #define FAKE_ICC_REGS 15
+#define FAKE_ITSES 4
+#define FAKE_DEVICES 8 /* of an ITS */
+#define FAKE_EVENTS 8  /* of a device */
+#define FAKE_COLLECTIONS 8
+#define FAKE_COMMANDS 128 /* of a queue of one page */
+#define FAKE_LPIS 64
 
 #define FAKE_X0 ARM64_CORE_U64(0)
 /* The register that exists only while the low field of the ID register says so. */
@@ -28,7 +34,7 @@
 #define FAKE_PSCI_VERSION (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW)
 #define FAKE_FEAT_BMAP (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW_FEAT_BMAP)
 
-enum fake_kind { FAKE_CLOSED, FAKE_VM, FAKE_VGIC, FAKE_VCPU };
+enum fake_kind { FAKE_CLOSED, FAKE_VM, FAKE_VGIC, FAKE_VCPU, FAKE_ITS };
 
 struct fake_fd {
 	enum fake_kind kind;
@@ -41,6 +47,7 @@ struct fake_map {
 	uint32_t flags; /* VCPU_MAP_* */
 	int vcpu;	/* whose pages; -1: anonymous */
 	uint8_t *bytes; /* of an anonymous one */
+	bool is_guest;	/* memory of the guest, under a memslot */
 };
 
 struct fake_reg {
@@ -93,6 +100,43 @@ struct fake_gic {
 	struct fake_irq spi[VGIC_MAX_IRQS]; /* by INTID */
 };
 
+struct fake_event {
+	uint32_t event, lpi;
+	uint16_t icid;
+};
+
+struct fake_device {
+	uint32_t id;
+	uint8_t bits; /* of an EventID */
+	uint64_t itt;
+	struct fake_event events[FAKE_EVENTS]; /* in ascending order */
+	size_t nr_events;
+};
+
+struct fake_collection {
+	uint16_t icid;
+	uint32_t target; /* vCPU id */
+};
+
+struct fake_its {
+	uint64_t base, typer, cbaser, cwriter, creadr, baser[2];
+	uint32_t iidr;
+	bool enabled;
+	struct fake_collection collections[FAKE_COLLECTIONS]; /* in the order of the guest's MAPC */
+	size_t nr_collections;
+	struct fake_device devices[FAKE_DEVICES];
+	size_t nr_devices;
+	uint8_t executed[FAKE_COMMANDS]; /* how often each command of the queue was */
+};
+
+struct fake_lpi {
+	uint32_t intid;
+	int target; /* vCPU, -1: none */
+	uint8_t priority;
+	bool enabled, pending;
+	bool queued; /* to that vCPU, who will be told of it */
+};
+
 struct fake_kvm {
 	struct remote remote;
 
@@ -104,6 +148,10 @@ struct fake_kvm {
 	size_t nr_slots;
 	uint8_t ring[FAKE_PAGE]; /* the second page of each vCPU's mapping */
 	struct fake_gic gic;
+	struct fake_its its[FAKE_ITSES];
+	size_t nr_itses;
+	struct fake_lpi lpis[FAKE_LPIS]; /* that are mapped */
+	size_t nr_lpis;
 	struct fake_fd fds[FAKE_FDS];
 	struct fake_map maps[FAKE_MAPS];
 	size_t nr_maps;
@@ -150,6 +198,13 @@ int fake_run(struct fake_kvm *kvm, uint32_t vcpu);
 /* Has the distributor look at @irq, as after a change of it that may make it pending. */
 void fake_queue(struct fake_kvm *kvm, struct fake_irq *irq);
 
+/* Guest memory: @size bytes at @gpa, or NULL where they are not all in one memslot. */
+uint8_t *fake_guest(struct fake_kvm *kvm, uint64_t gpa, size_t size);
+/* The LPI if it is mapped, or NULL. */
+struct fake_lpi *fake_lpi(struct fake_kvm *kvm, uint32_t intid);
+/* The commands between GITS_CREADR and GITS_CWRITER, if the ITS is enabled. */
+void fake_its_run_commands(struct fake_its *its);
+
 /* NULL, or what differs first: all that a guest or the VMM could find out. */
 const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b);
 
@@ -168,6 +223,14 @@ int64_t fake_vm_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);
 void fake_vcpu_describe(const struct fake_kvm *kvm, uint32_t i, unsigned long req, const void *arg,
 			char *line);
 void fake_vm_describe(unsigned long req, const void *arg, char *line);
+
+int64_t fake_its_ioctl(struct fake_kvm *kvm, uint32_t i, unsigned long req, void *arg);
+void fake_its_describe(uint32_t i, unsigned long req, const void *arg, char *line);
+void fake_its_reset(struct fake_its *its);
+void fake_lpi_enable(struct fake_kvm *kvm, int vcpu, uint32_t ctlr);
+int fake_lpi_save_pending(struct fake_kvm *kvm);
+/* Maps an LPI, as MAPTI does: with the configuration and the pending bit that are in the tables. */
+int fake_lpi_add(struct fake_kvm *kvm, uint32_t intid, int target);
 
 void fake_vgic_reset(struct fake_kvm *kvm);
 int64_t fake_vgic_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);

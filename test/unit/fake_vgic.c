@@ -216,6 +216,14 @@ static void access_baser(uint32_t *baser, uint32_t word, uint32_t *value, bool s
 		baser[0] |= 0x280;
 }
 
+/* KVM has one GICR_PROPBASER for all vCPUs. */
+static void access_propbaser(struct fake_kvm *kvm, int vcpu, uint32_t word, uint32_t *value, bool set)
+{
+	access_baser(kvm->vcpus[vcpu].propbaser, word, value, set);
+	for (size_t i = 0; set && kvm->nr_itses && i < kvm->nr_vcpus; i++)
+		memcpy(kvm->vcpus[i].propbaser, kvm->vcpus[vcpu].propbaser, sizeof(kvm->vcpus[i].propbaser));
+}
+
 static int access_redist(struct fake_kvm *kvm, int vcpu, uint32_t offset, uint32_t *word, bool set)
 {
 	struct fake_vcpu *v = &kvm->vcpus[vcpu];
@@ -223,12 +231,14 @@ static int access_redist(struct fake_kvm *kvm, int vcpu, uint32_t offset, uint32
 
 	if (reg)
 		access_irqs(kvm, reg, vcpu, (offset - SGI_FRAME - reg->offset) * 8 / reg->bits, word, set);
+	else if (offset == 0 && set && kvm->nr_itses)
+		fake_lpi_enable(kvm, vcpu, *word);
 	else if (offset == 0)
 		access_word(&v->gicr_ctlr, word, set);
 	else if (set && v->gicr_ctlr & 1)
 		return 0; /* ignored: LPIs are enabled */
 	else if (offset >= 0x70 && offset < 0x78)
-		access_baser(v->propbaser, (offset - 0x70) / 4, word, set);
+		access_propbaser(kvm, vcpu, (offset - 0x70) / 4, word, set);
 	else if (offset >= 0x78 && offset < 0x80)
 		access_baser(v->pendbaser, (offset - 0x78) / 4, word, set);
 	return 0;
@@ -314,8 +324,10 @@ static int get_addr(const struct fake_gic *gic, uint64_t type, uint64_t *value)
 }
 
 /* What cannot be asked for before INIT, nor set after it. */
-static int access_setup(struct fake_gic *gic, const struct kvm_device_attr *attr, void *value, bool set)
+static int access_setup(struct fake_kvm *kvm, const struct kvm_device_attr *attr, void *value, bool set)
 {
+	struct fake_gic *gic = &kvm->gic;
+
 	switch (attr->group) {
 	case KVM_DEV_ARM_VGIC_GRP_NR_IRQS:
 		if (set && gic->initialised)
@@ -327,6 +339,8 @@ static int access_setup(struct fake_gic *gic, const struct kvm_device_attr *attr
 			return -EBUSY;
 		return set ? set_addr(gic, attr->attr, *(uint64_t *)value) : get_addr(gic, attr->attr, value);
 	case KVM_DEV_ARM_VGIC_GRP_CTRL:
+		if (attr->attr == KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES && set)
+			return fake_lpi_save_pending(kvm);
 		if (attr->attr != KVM_DEV_ARM_VGIC_CTRL_INIT || !set)
 			return -ENXIO;
 		gic->initialised = true;
@@ -380,7 +394,7 @@ int64_t fake_vgic_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg)
 		return -ENOTTY;
 	if (attr->group == KVM_DEV_ARM_VGIC_GRP_ADDR || attr->group == KVM_DEV_ARM_VGIC_GRP_NR_IRQS ||
 	    attr->group == KVM_DEV_ARM_VGIC_GRP_CTRL)
-		return access_setup(&kvm->gic, attr, value, set);
+		return access_setup(kvm, attr, value, set);
 	return kvm->gic.initialised ? access_regs(kvm, attr, value, set) : -EBUSY;
 }
 
@@ -425,7 +439,10 @@ static void describe_attr(const struct kvm_device_attr *attr, char *text, size_t
 	else if (attr->group == KVM_DEV_ARM_VGIC_GRP_NR_IRQS)
 		snprintf(text, size, "NR_IRQS");
 	else if (attr->group == KVM_DEV_ARM_VGIC_GRP_CTRL)
-		snprintf(text, size, "CTRL %s", low ? "?" : "INIT");
+		snprintf(text, size, "CTRL %s",
+			 low == KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES ? "SAVE_PENDING_TABLES" :
+			 low					     ? "?" :
+								       "INIT");
 	else if (attr->group == KVM_DEV_ARM_VGIC_GRP_DIST_REGS)
 		snprintf(text, size, "GICD_%s %#x", dist_name(low), low);
 	else if (attr->group == KVM_DEV_ARM_VGIC_GRP_REDIST_REGS)

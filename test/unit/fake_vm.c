@@ -72,12 +72,14 @@ static void add_regs(struct fake_vcpu *vcpu, uint64_t seed)
 	}
 }
 
-static void add_fds(struct fake_kvm *kvm, int vm, int vgic, int vcpu)
+static void add_fds(struct fake_kvm *kvm, int vm, int vgic, int vcpu, int its)
 {
 	kvm->fds[vm].kind = FAKE_VM;
 	kvm->fds[vgic].kind = FAKE_VGIC;
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		kvm->fds[vcpu + i] = (struct fake_fd){ FAKE_VCPU, i };
+	for (size_t i = 0; i < kvm->nr_itses; i++)
+		kvm->fds[its + i] = (struct fake_fd){ FAKE_ITS, i };
 }
 
 /* The exit that each vCPU left with, and the instruction behind it. */
@@ -232,6 +234,104 @@ static void fill_gic(struct fake_kvm *kvm, struct fake_shape shape)
 		fake_queue(kvm, &gic->spi[n]);
 }
 
+static void add_device(struct fake_its *its, uint32_t id, uint8_t bits, uint64_t itt)
+{
+	its->devices[its->nr_devices++] = (struct fake_device){ .id = id, .bits = bits, .itt = itt };
+}
+
+/* Of the device added last, by the collection of that place: the guest has set its bits before MAPTI. */
+static void add_event(struct fake_kvm *kvm, size_t its, uint32_t event, uint32_t lpi, size_t collection,
+		      uint8_t config)
+{
+	const struct fake_collection *c = &kvm->its[its].collections[collection];
+	struct fake_device *device = &kvm->its[its].devices[kvm->its[its].nr_devices - 1];
+	int target = -1;
+
+	for (size_t i = 0; i < kvm->nr_vcpus; i++)
+		if (kvm->vcpus[i].id == c->target)
+			target = i;
+	*fake_guest(kvm, FAKE_LPI_CONFIG + lpi - LPI_MIN, 1) = config;
+	if (fake_lpi_add(kvm, lpi, target))
+		abort();
+	device->events[device->nr_events++] = (struct fake_event){ event, lpi, c->icid };
+}
+
+static void pend(struct fake_kvm *kvm, uint32_t intid)
+{
+	struct fake_lpi *lpi = fake_lpi(kvm, intid);
+
+	lpi->pending = true;
+	lpi->queued = lpi->enabled;
+}
+
+static void fill_flat_its(struct fake_kvm *kvm, struct fake_its *its)
+{
+	its->base = 0x9000000;
+	its->enabled = true;
+	its->baser[0] |= 1ULL << 63 | FAKE_DEVICE_TABLE | 4;
+	its->baser[1] |= 1ULL << 63 | FAKE_COLLECTION_TABLE(0);
+	its->cbaser = 1ULL << 63 | FAKE_QUEUE(0);
+	its->creadr = its->cwriter = 96;
+	memset(its->executed, 1, 96 / 32);
+	its->collections[its->nr_collections++] = (struct fake_collection){ 5, kvm->vcpus[0].id };
+	its->collections[its->nr_collections++] =
+		(struct fake_collection){ 1, kvm->vcpus[kvm->nr_vcpus - 1].id };
+	add_device(its, FAKE_DEVICE_A, 3, FAKE_ITT(0));
+	add_event(kvm, 0, 0, FAKE_LPI_PENDS, 0, 0xa1);
+	add_event(kvm, 0, 1, FAKE_LPI_IDLE, 1, 0xa5);
+	add_event(kvm, 0, 5, FAKE_LPI_MASKED, 1, 0xa8);
+	add_device(its, FAKE_DEVICE_B, 16, FAKE_LARGE_ITT);
+	add_event(kvm, 0, 0, 9000, 0, 0xb1);
+	add_event(kvm, 0, 65535, FAKE_LPI_LAST, 1, 0xb5);
+	add_device(its, FAKE_DEVICE_C, 2, FAKE_ITT(2));
+	add_event(kvm, 0, 2, 8210, 0, 0xb8);
+}
+
+static void fill_two_level_its(struct fake_kvm *kvm, struct fake_its *its)
+{
+	static const uint64_t l2[] = { 1ULL << 63 | FAKE_L2_TABLE(0), 1ULL << 63 | FAKE_L2_TABLE(1) };
+
+	its->base = 0xa000000;
+	its->baser[0] |= 3ULL << 62 | FAKE_L1_TABLE;
+	its->baser[1] |= 1ULL << 63 | FAKE_COLLECTION_TABLE(1);
+	its->cbaser = 1ULL << 63 | FAKE_QUEUE(1);
+	its->creadr = 64;
+	its->cwriter = 160;
+	memset(its->executed, 1, 64 / 32);
+	memcpy(fake_guest(kvm, FAKE_L1_TABLE, 8), &l2[0], 8);
+	memcpy(fake_guest(kvm, FAKE_L1_TABLE + 4 * 8, 8), &l2[1], 8);
+	its->collections[its->nr_collections++] = (struct fake_collection){ 0, kvm->vcpus[0].id };
+	its->collections[its->nr_collections++] = (struct fake_collection){ 7, 0xffffffff };
+	add_device(its, FAKE_DEVICE_E, 1, FAKE_ITT(4)); /* mapped first: the tables are in order all the same */
+	add_event(kvm, 1, 0, 8310, 0, 0xc1);
+	add_device(its, FAKE_DEVICE_D, 2, FAKE_ITT(3));
+	add_event(kvm, 1, 0, 8300, 0, 0xc1);
+	add_event(kvm, 1, 1, FAKE_LPI_UNMAPPED, 1, 0xc5);
+	add_event(kvm, 1, 2, 8302, 0, 0xc8);
+	add_event(kvm, 1, 3, 8303, 0, 0xc4);
+}
+
+/* A bit in the pending table of a vCPU that has not that LPI, as an earlier move of it may have left. */
+static void fill_itses(struct fake_kvm *kvm)
+{
+	static const uint32_t pending[] = { FAKE_LPI_PENDS, FAKE_LPI_MASKED, FAKE_LPI_LAST, 9000, 8300, 8303 };
+
+	kvm->slots[kvm->nr_slots++] = (struct memslot){ 2, 0, FAKE_RAM, FAKE_RAM_SIZE, FAKE_RAM_HVA };
+	fake_map_add(kvm, FAKE_RAM_HVA, FAKE_RAM_SIZE, PROT_READ | PROT_WRITE, -1, 0)->is_guest = true;
+	for (size_t i = 0; i < kvm->nr_vcpus; i++) {
+		kvm->vcpus[i].propbaser[0] = FAKE_LPI_CONFIG | 0x78f;
+		kvm->vcpus[i].propbaser[1] = 0;
+		kvm->vcpus[i].pendbaser[0] = FAKE_LPI_PENDING(i) | 0x780;
+	}
+	for (size_t i = 0; i < kvm->nr_itses; i++)
+		fake_its_reset(&kvm->its[i]);
+	fill_flat_its(kvm, &kvm->its[0]);
+	fill_two_level_its(kvm, &kvm->its[1]);
+	for (size_t i = 0; i < sizeof(pending) / sizeof(pending[0]); i++)
+		pend(kvm, pending[i]);
+	*fake_guest(kvm, FAKE_LPI_PENDING(kvm->nr_vcpus - 1) + 8400 / 8, 1) = 1 << 8400 % 8;
+}
+
 struct fake_kvm *fake_running(struct fake_shape shape)
 {
 	struct fake_kvm *kvm = fake_new(shape.nr_vcpus, shape.nr_irqs);
@@ -245,12 +345,15 @@ struct fake_kvm *fake_running(struct fake_shape shape)
 	kvm->slots[1] = (struct memslot){ 0, KVM_MEM_READONLY, 0, 0x200000, 0xffff00000000 };
 	for (size_t n = 0; n < FAKE_PAGE; n++)
 		kvm->ring[n] = mix(n);
-	add_fds(kvm, FAKE_VM_FD, FAKE_VGIC_FD, FAKE_VCPU_FD);
+	kvm->nr_itses = shape.itses ? FAKE_NR_ITSES : 0;
+	add_fds(kvm, FAKE_VM_FD, FAKE_VGIC_FD, FAKE_VCPU_FD, FAKE_ITS_FD);
 	for (size_t i = 0; i < kvm->nr_vcpus; i++) {
 		fill_vcpu(kvm, i);
 		map_vcpu(kvm, i);
 	}
 	fill_gic(kvm, shape);
+	if (shape.itses)
+		fill_itses(kvm);
 	return kvm;
 }
 
@@ -312,6 +415,10 @@ struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 	vm->vgic->fd = FAKE_VGIC_FD;
 	discover_active(kvm, vm->vgic);
 	discover_unrouted(kvm, vm->vgic);
+	vm->nr_itses = kvm->nr_itses;
+	vm->itses = alloc(kvm->nr_itses, sizeof(*vm->itses));
+	for (size_t i = 0; i < kvm->nr_itses; i++)
+		vm->itses[i].fd = FAKE_ITS_FD + i;
 	return vm;
 }
 
@@ -328,18 +435,37 @@ static void create_vcpu(struct fake_vcpu *vcpu, const struct fake_vcpu *running,
 	vcpu->timer_irq[1] = 29;
 }
 
+/* What was executed stays so: the guest will not have it undone. */
+static void create_itses(struct fake_kvm *kvm, const struct fake_kvm *running)
+{
+	kvm->nr_itses = running->nr_itses;
+	for (size_t i = 0; i < kvm->nr_itses; i++) {
+		fake_its_reset(&kvm->its[i]);
+		memcpy(kvm->its[i].executed, running->its[i].executed, sizeof(kvm->its[i].executed));
+	}
+}
+
+static void copy_map(struct fake_kvm *kvm, const struct fake_map *from)
+{
+	struct fake_map *map = fake_map_add(kvm, from->start, from->size, from->prot, -1, 0);
+
+	map->is_guest = from->is_guest;
+	if (map->is_guest)
+		memcpy(map->bytes, from->bytes, from->size);
+}
+
 struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *vm)
 {
 	struct fake_kvm *kvm = fake_new(running->nr_vcpus, 0);
 
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		create_vcpu(&kvm->vcpus[i], &running->vcpus[i], i);
-	add_fds(kvm, FAKE_VM_FD, FAKE_VGIC_FD, FAKE_VCPU_FD);
+	create_itses(kvm, running);
+	add_fds(kvm, FAKE_VM_FD, FAKE_VGIC_FD, FAKE_VCPU_FD, FAKE_ITS_FD);
 	add_fds(kvm, vm_parked_fd(vm, KVM_FILE_VM, 0), vm_parked_fd(vm, KVM_FILE_VGIC, 0),
-		vm_parked_fd(vm, KVM_FILE_VCPU, 0));
+		vm_parked_fd(vm, KVM_FILE_VCPU, 0), vm_parked_fd(vm, KVM_FILE_ITS, 0));
 	for (size_t m = 0; m < running->nr_maps; m++)
-		fake_map_add(kvm, running->maps[m].start, running->maps[m].size, running->maps[m].prot, -1,
-			     0);
+		copy_map(kvm, &running->maps[m]);
 
 	vm->fd = vm_parked_fd(vm, KVM_FILE_VM, 0);
 	vm->vgic->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
@@ -347,6 +473,8 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 		vm->vcpus[i].fd = vm_parked_fd(vm, KVM_FILE_VCPU, i);
 		vm->vcpus[i].mmio_needed = false; /* not in the image */
 	}
+	for (size_t i = 0; i < vm->nr_itses; i++)
+		vm->itses[i].fd = vm_parked_fd(vm, KVM_FILE_ITS, i);
 	return kvm;
 }
 

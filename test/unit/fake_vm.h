@@ -9,6 +9,7 @@
 #define FAKE_VM_FD 5
 #define FAKE_VGIC_FD 6
 #define FAKE_VCPU_FD 10
+#define FAKE_ITS_FD 24
 #define FAKE_PARK_BASE 64
 
 /* MMIO that the guest of fake_running() does on vCPU 0 (a read) and 1 (a write). */
@@ -22,7 +23,39 @@ struct fake_shape {
 	uint32_t nr_irqs;
 	bool legacy_redist;
 	uint32_t pri_bits; /* 5 to 7; 0: 7 */
+	bool itses;	   /* it has FAKE_NR_ITSES of them */
 };
+
+/*
+ * ITSes of a VM that has any: 0 is enabled, with a flat device table; 1 is not, has a two-level one and
+ * commands that were not processed; 2 has no address. Their tables, and those of LPIs, are in a memslot of
+ * their own, the last one.
+ */
+#define FAKE_NR_ITSES 3
+#define FAKE_RAM 0x80000000u
+#define FAKE_RAM_SIZE 0x1e0000u
+#define FAKE_RAM_HVA 0xffff40000000u
+#define FAKE_DEVICE_TABLE FAKE_RAM		 /* of ITS 0: 5 pages of 64 KiB */
+#define FAKE_COLLECTION_TABLE(its) (FAKE_RAM + ((its) ? 0x90000 : 0x50000))
+#define FAKE_L1_TABLE (FAKE_RAM + 0x60000) /* of ITS 1 */
+#define FAKE_L2_TABLE(i) (FAKE_RAM + ((i) ? 0x80000 : 0x70000)) /* of its level 1 entries 0 and 4 */
+#define FAKE_LPI_CONFIG (FAKE_RAM + 0xa0000)
+#define FAKE_LPI_PENDING(vcpu) (FAKE_RAM + 0xb0000 + 0x10000 * (vcpu))
+#define FAKE_ITT(i) (FAKE_RAM + 0x130000 + 0x1000 * (i)) /* of the i-th device of all */
+#define FAKE_LARGE_ITT (FAKE_RAM + 0x140000)		 /* of 65536 events */
+#define FAKE_QUEUE(its) (FAKE_RAM + 0x1c0000 + 0x10000 * (its))
+/* DeviceIDs: of ITS 0 and of ITS 1, further apart than an entry can say. */
+#define FAKE_DEVICE_A 3u     /* events 0, 1, 5 */
+#define FAKE_DEVICE_B 16500u /* events 0 and 65535 */
+#define FAKE_DEVICE_C 40000u
+#define FAKE_DEVICE_D 8u     /* of ITS 1: events 0 to 3 */
+#define FAKE_DEVICE_E 33000u
+/* LPIs, by what becomes of them. */
+#define FAKE_LPI_PENDS 8192u	/* pending and enabled, on the first vCPU */
+#define FAKE_LPI_IDLE 8193u	/* enabled */
+#define FAKE_LPI_MASKED 8200u	/* pending, not enabled */
+#define FAKE_LPI_LAST 65535u	/* pending, on the last vCPU */
+#define FAKE_LPI_UNMAPPED 8301u /* of a collection without a vCPU */
 
 /*
  * A VM that runs, as the dump finds it. Of its vCPUs, by index: 0 and 1 owe an MMIO read and a

@@ -147,6 +147,85 @@ static struct vgic_v3_state *make_vgic(size_t nr_vcpus, uint32_t nr_irqs)
 	return gic;
 }
 
+/* The bits of GITS_IIDR that name a revision of the tables stay 0. */
+static void fill_its_regs(struct its_state *its)
+{
+	its->regs = fill_table(its_regs, its_nr_regs, VGIC_MIN_IRQS, true);
+	for (size_t r = 0; r < its_nr_regs; r++)
+		for (uint32_t i = 0; i < its->regs[r].nr; i++)
+			its->regs[r].v[i] = next_value() & (strcmp(its_regs[r].name, "GITS_IIDR") ? UINT64_MAX : 0xfff);
+}
+
+static void add_dte(struct its_tables *t, uint32_t device_id, uint16_t next, uint8_t size, size_t nr_ites)
+{
+	struct its_dte *dte = &t->dtes[t->nr_dtes++];
+
+	dte->device_id = device_id;
+	dte->next = next;
+	dte->size = size;
+	dte->itt_addr = 0x41000000 + 0x10000ULL * device_id;
+	dte->nr_ites = nr_ites;
+	dte->ites = alloc(nr_ites, sizeof(*dte->ites));
+	for (size_t i = 0; i < nr_ites; i++)
+		dte->ites[i] = (struct its_ite){ .event_id = 3 * i,
+						 .pintid = LPI_MIN + 16 * device_id + i,
+						 .next = i + 1 < nr_ites ? 3 : 0,
+						 .icid = i % 2 ? 65535 : 5 };
+}
+
+static void fill_its_tables(struct its_tables *t, bool two_level)
+{
+	t->nr_ctes = 2;
+	t->ctes = alloc(t->nr_ctes, sizeof(*t->ctes));
+	t->ctes[0] = (struct its_cte){ .rdbase = 2, .icid = 5 };
+	t->ctes[1] = (struct its_cte){ .rdbase = 0xffffffff, .icid = 65535 };
+	t->nr_l1es = two_level ? 2 : 0;
+	t->l1es = alloc(t->nr_l1es, sizeof(*t->l1es));
+	if (two_level) {
+		t->l1es[0] = (struct its_l1e){ .index = 0, .addr = 0x42000000 };
+		t->l1es[1] = (struct its_l1e){ .index = 7, .addr = 0x43000000 };
+	}
+	t->dtes = alloc(3, sizeof(*t->dtes));
+	add_dte(t, two_level, 3, 4, 4);
+	add_dte(t, 3 + two_level, 16383, 1, 0);
+	add_dte(t, two_level ? 65535 : 20000, 0, 15, 2);
+}
+
+/* One with a flat table of devices, one of two levels, one without an address. */
+static void fill_itses(struct vm_state *vm)
+{
+	vm->nr_itses = FIXTURE_ITSES;
+	vm->itses = alloc(vm->nr_itses, sizeof(*vm->itses));
+	for (size_t i = 0; i < vm->nr_itses; i++) {
+		vm->itses[i].fd = 7 + i;
+		vm->itses[i].base = i < 2 ? 0x9000000 + 0x20000 * i : VGIC_ADDR_UNSET;
+		if (i == 2)
+			continue;
+		fill_its_regs(&vm->itses[i]);
+		fill_its_tables(&vm->itses[i].tables, i);
+	}
+}
+
+static struct lpi_table lpi_table(uint32_t size)
+{
+	struct lpi_table table = { .bytes = alloc(size, 1), .size = size };
+
+	for (uint32_t i = 0; i < size; i++)
+		table.bytes[i] = next_value() | 1;
+	return table;
+}
+
+/* The first vCPU has nothing pending. */
+static void fill_lpi(struct vm_state *vm)
+{
+	vm->lpi = alloc(1, sizeof(*vm->lpi));
+	vm->lpi->config = lpi_table(40);
+	vm->lpi->nr_pending = vm->nr_vcpus;
+	vm->lpi->pending = alloc(vm->nr_vcpus, sizeof(*vm->lpi->pending));
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		vm->lpi->pending[i] = lpi_table(i % 4);
+}
+
 /* The first has all sets, the second one, the third none. */
 static void fill_threads(struct vm_state *vm)
 {
@@ -194,7 +273,7 @@ static void fill_files(struct vm_state *vm)
 {
 	uint32_t id = vm->id * 0x10000;
 
-	vm->nr_files = vm->nr_vcpus + 4;
+	vm->nr_files = vm->nr_vcpus + vm->nr_itses + 4;
 	vm->files = alloc(vm->nr_files, sizeof(*vm->files));
 	vm->files[0] = (struct kvm_file){ id++, KVM_FILE_SYSTEM, 0 };
 	vm->files[1] = (struct kvm_file){ id++, KVM_FILE_VM, 0 };
@@ -202,6 +281,8 @@ static void fill_files(struct vm_state *vm)
 	vm->files[3] = (struct kvm_file){ id++, KVM_FILE_VM, 0 };
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		vm->files[4 + i] = (struct kvm_file){ id++, KVM_FILE_VCPU, i };
+	for (size_t i = 0; i < vm->nr_itses; i++)
+		vm->files[4 + vm->nr_vcpus + i] = (struct kvm_file){ id++, KVM_FILE_ITS, i };
 }
 
 struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
@@ -226,6 +307,8 @@ struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
 	for (size_t i = 0; i < nr_vcpus; i++)
 		fill_vcpu(&vm->vcpus[i], i, nr_vcpus);
 	vm->vgic = make_vgic(nr_vcpus, nr_irqs);
+	fill_itses(vm);
+	fill_lpi(vm);
 	fill_files(vm);
 	fill_threads(vm);
 	return vm;
@@ -329,6 +412,69 @@ static const char *diff_vgic(const struct vgic_v3_state *a, const struct vgic_v3
 	return diff_vgic_regs(a, b);
 }
 
+static const char *diff_dte(const struct its_dte *a, const struct its_dte *b)
+{
+	DIFF(device_id);
+	DIFF(next);
+	DIFF(size);
+	DIFF(itt_addr);
+	DIFF(nr_ites);
+	for (size_t i = 0; i < a->nr_ites; i++) {
+		DIFF(ites[i].event_id);
+		DIFF(ites[i].pintid);
+		DIFF(ites[i].next);
+		DIFF(ites[i].icid);
+	}
+	return NULL;
+}
+
+static const char *diff_its(const struct its_state *a, const struct its_state *b)
+{
+	const char *diff = NULL;
+
+	DIFF(fd);
+	DIFF(base);
+	if (!a->regs != !b->regs)
+		return "regs";
+	if (a->regs)
+		diff = diff_values(its_regs, its_nr_regs, a->regs, b->regs);
+	DIFF(tables.nr_ctes);
+	for (size_t i = 0; i < a->tables.nr_ctes; i++) {
+		DIFF(tables.ctes[i].rdbase);
+		DIFF(tables.ctes[i].icid);
+	}
+	DIFF(tables.nr_l1es);
+	for (size_t i = 0; i < a->tables.nr_l1es; i++) {
+		DIFF(tables.l1es[i].index);
+		DIFF(tables.l1es[i].addr);
+	}
+	DIFF(tables.nr_dtes);
+	for (size_t i = 0; i < a->tables.nr_dtes && !diff; i++)
+		diff = diff_dte(&a->tables.dtes[i], &b->tables.dtes[i]);
+	return diff;
+}
+
+static const char *diff_itses(const struct vm_state *a, const struct vm_state *b)
+{
+	const char *diff = NULL;
+
+	DIFF(nr_itses);
+	for (size_t i = 0; i < a->nr_itses && !diff; i++)
+		diff = diff_its(&a->itses[i], &b->itses[i]);
+	if (!a->lpi != !b->lpi)
+		return "lpi";
+	if (diff || !a->lpi)
+		return diff;
+	DIFF(lpi->config.size);
+	DIFF_BYTES(lpi->config.bytes, a->lpi->config.size);
+	DIFF(lpi->nr_pending);
+	for (size_t i = 0; i < a->lpi->nr_pending; i++) {
+		DIFF(lpi->pending[i].size);
+		DIFF_BYTES(lpi->pending[i].bytes, a->lpi->pending[i].size);
+	}
+	return NULL;
+}
+
 static const char *diff_threads(const struct vm_state *a, const struct vm_state *b)
 {
 	DIFF(nr_threads);
@@ -398,6 +544,8 @@ const char *fixture_diff(const struct vm_state *a, const struct vm_state *b)
 	diff = diff_lists(a, b);
 	if (!diff)
 		diff = diff_threads(a, b);
+	if (!diff)
+		diff = diff_itses(a, b);
 	return diff ? diff : diff_vgic(a->vgic, b->vgic);
 }
 

@@ -5,6 +5,8 @@
 
 #include "image/image.h"
 
+#define FIXTURE_ITSES 3 /* of each VM; the last has no address */
+
 /*
  * A valid VM, for vm_state_free(). Each array has room for one more. No memory
  * is no test: it aborts.

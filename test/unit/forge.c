@@ -13,6 +13,7 @@ static const struct {
 	[FORGE_VCPU] = { "kvm-vcpu-1.img", &frame_vcpu },
 	[FORGE_VCPU_EVENTS] = { "kvm-vcpu-events-1.img", &frame_vcpu_events },
 	[FORGE_VGIC] = { "kvm-vgic-1.img", &frame_vgic },
+	[FORGE_ITS] = { "kvm-its-1.img", &frame_its },
 	[FORGE_THREAD] = { "kvm-thread-1.img", &frame_thread },
 };
 
@@ -82,6 +83,7 @@ void forge_finish(struct forge *forge, enum forge_file file, struct frame_out *o
 		[FORGE_VCPU] = &seals->vcpu,
 		[FORGE_VCPU_EVENTS] = &seals->vcpu_events,
 		[FORGE_VGIC] = &seals->vgic,
+		[FORGE_ITS] = &seals->its,
 		[FORGE_THREAD] = &seals->thread,
 	};
 

@@ -20,7 +20,7 @@
 #include "testlog.h"
 
 static const char *const files[] = { "kvm-vm.img", "kvm-vcpu-1.img", "kvm-vcpu-events-1.img",
-				     "kvm-vgic-1.img", "kvm-thread-1.img" };
+				     "kvm-vgic-1.img", "kvm-its-1.img", "kvm-thread-1.img" };
 
 #define NR_FILES (sizeof(files) / sizeof(files[0]))
 
@@ -218,14 +218,128 @@ static void to_the_limits(struct vm_state *vm)
 		vm->vgic->regions[i] = (struct vgic_region){ (63 - i) << 40, 4095, 0 };
 }
 
+static int open_file(int dir, const char *file, size_t *size);
+
+static void *zeros(void *array, size_t n, size_t size)
+{
+	array = resize(array, n, size);
+	return memset(array, 0, n * size);
+}
+
+/* All EventIDs, as far as the bounds go: 2^20 in all. */
+static void devices_to_the_limits(struct its_tables *t)
+{
+	t->dtes = zeros(t->dtes, ITS_MAX_IDS + 1, sizeof(*t->dtes));
+	t->nr_dtes = ITS_MAX_IDS + 1;
+	for (size_t i = 0; i < t->nr_dtes; i++) {
+		struct its_dte *dte = &t->dtes[i];
+
+		*dte = (struct its_dte){ .device_id = i, .next = 16383, .size = 31, .itt_addr = 0xfffffffffff00 };
+		if (i >= ITS_MAX_ITES / ITS_MAX_IDS)
+			continue;
+		dte->nr_ites = ITS_MAX_IDS;
+		dte->ites = zeros(NULL, dte->nr_ites, sizeof(*dte->ites));
+		for (size_t e = 0; e < dte->nr_ites; e++)
+			dte->ites[e] = (struct its_ite){ e, UINT32_MAX, UINT16_MAX, UINT16_MAX };
+	}
+	t->dtes[ITS_MAX_IDS].device_id = UINT32_MAX;
+}
+
+static void free_devices(struct its_tables *t)
+{
+	for (size_t i = 0; i < t->nr_dtes; i++)
+		free(t->dtes[i].ites);
+}
+
+static void lpis_to_the_limits(struct lpi_state *lpi)
+{
+	lpi->config.bytes = resize(lpi->config.bytes, LPI_NR, 1);
+	memset(lpi->config.bytes, 0xff, LPI_NR);
+	lpi->config.size = LPI_NR;
+	for (size_t i = 0; i < lpi->nr_pending; i++) {
+		lpi->pending[i].bytes = resize(lpi->pending[i].bytes, LPI_NR / 8, 1);
+		memset(lpi->pending[i].bytes, 0xff, LPI_NR / 8);
+		lpi->pending[i].size = LPI_NR / 8;
+	}
+}
+
+/* After the VM's own: at the top of the address space. */
+static void itses_to_the_limits(struct vm_state *vm)
+{
+	struct its_tables *t = &vm->itses[0].tables;
+
+	for (size_t i = 0; i < vm->nr_itses; i++)
+		free_devices(&vm->itses[i].tables);
+	for (size_t i = 1; i < vm->nr_itses; i++)
+		vm->itses[i].tables.nr_dtes = 0;
+	vm->itses[0].base = (1ULL << 52) - 65536 - ITS_FRAME_SIZE;
+	vm->itses[1].base = (1ULL << 52) - 65536 - 2 * ITS_FRAME_SIZE;
+	for (size_t r = 0; r < its_nr_regs; r++)
+		memset(vm->itses[0].regs[r].v, strcmp(its_regs[r].name, "GITS_IIDR") ? 0xff : 0, 8);
+	t->ctes = zeros(t->ctes, ITS_MAX_IDS + 1, sizeof(*t->ctes));
+	t->nr_ctes = ITS_MAX_IDS + 1;
+	for (size_t i = 0; i < t->nr_ctes; i++)
+		t->ctes[i] = (struct its_cte){ 0xfffffffff, UINT16_MAX };
+	t->l1es = zeros(t->l1es, ITS_MAX_L1ES, sizeof(*t->l1es));
+	t->nr_l1es = ITS_MAX_L1ES;
+	for (size_t i = 0; i < t->nr_l1es; i++)
+		t->l1es[i] = (struct its_l1e){ UINT32_MAX - ITS_MAX_L1ES + 1 + i, 0xfffffffff0000 };
+	devices_to_the_limits(t);
+	lpis_to_the_limits(vm->lpi);
+}
+
+/* As many ITSes as there can be, those added without an address. */
+static void the_most_itses_come_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(1, 64);
+
+	vm->itses = resize(vm->itses, VM_MAX_ITSES, sizeof(*vm->itses));
+	vm->files = resize(vm->files, vm->nr_files + VM_MAX_ITSES, sizeof(*vm->files));
+	for (size_t i = vm->nr_itses; i < VM_MAX_ITSES; i++) {
+		vm->itses[i] = (struct its_state){ .fd = 100 + i, .base = VGIC_ADDR_UNSET };
+		vm->files[vm->nr_files++] = (struct kvm_file){ 100 + i, KVM_FILE_ITS, i };
+	}
+	vm->nr_itses = VM_MAX_ITSES;
+	assert_round_trip(&vm, 1);
+}
+
+static void drop_itses(struct vm_state *vm)
+{
+	vm->nr_files -= vm->nr_itses;
+	its_free(vm->itses, vm->nr_itses);
+	vm->itses = NULL;
+	vm->nr_itses = 0;
+	lpi_free(vm->lpi);
+	vm->lpi = NULL;
+}
+
+static void a_vm_without_its_comes_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 64);
+
+	drop_itses(vm);
+	assert_round_trip(&vm, 1);
+}
+
+static void the_largest_tables_come_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 96);
+
+	itses_to_the_limits(vm);
+	vm->ipa_bits = 52;
+	assert_round_trip(&vm, 1);
+}
+
 static void the_largest_values_come_back(void **state)
 {
 	struct vm_state *vm = fixture_vm(2, 96);
 
 	to_the_limits(vm);
 	vm->ipa_bits = 52;
-	vm->park_base = INT32_MAX - 2 - VM_MAX_VCPUS;
+	vm->park_base = INT32_MAX - 2 - VM_MAX_VCPUS - VM_MAX_ITSES;
 	vm->fd = vm->park_base - 1;
+	vm->itses[0].base = (1ULL << 52) - 65536 - ITS_FRAME_SIZE;
+	vm->itses[1].base = (1ULL << 52) - 65536 - 2 * ITS_FRAME_SIZE;
 	vm->vcpus[0].id = UINT32_MAX;
 	vm->vcpus[0].vtimer_irq = 31;
 	vm->vgic->dist_base = (1ULL << 52) - 65536;
@@ -258,6 +372,87 @@ static void a_gic_without_addresses_comes_back(void **state)
 	vm->vgic->dist_base = VGIC_ADDR_UNSET;
 	vm->vgic->nr_regions = 0;
 	assert_round_trip(&vm, 1);
+}
+
+/* A usual VM's interrupts: 64 devices of 32 events on two ITSes, some of them pending. */
+static void many_mappings(struct vm_state *vm)
+{
+	for (size_t n = 0; n < 2; n++) {
+		struct its_tables *t = &vm->itses[n].tables;
+
+		free_devices(t);
+		t->nr_dtes = 32;
+		t->dtes = zeros(t->dtes, t->nr_dtes, sizeof(*t->dtes));
+		for (size_t d = 0; d < t->nr_dtes; d++) {
+			struct its_dte *dte = &t->dtes[d];
+
+			*dte = (struct its_dte){ 0x100 * d, d < 31 ? 0x100 : 0, 4, 0x123450000 + 0x1000 * d, 0, 0, 0 };
+			dte->nr_ites = 32;
+			dte->ites = zeros(NULL, 32, sizeof(*dte->ites));
+			for (size_t e = 0; e < 32; e++)
+				dte->ites[e] = (struct its_ite){ e, LPI_MIN + 1024 * n + 32 * d + e, e < 31, e % 8 };
+		}
+		t->nr_ctes = vm->nr_vcpus;
+		t->ctes = zeros(t->ctes, t->nr_ctes, sizeof(*t->ctes));
+		for (size_t i = 0; i < t->nr_ctes; i++)
+			t->ctes[i] = (struct its_cte){ vm->vcpus[i].id, i };
+	}
+	vm->lpi->config.size = 2048;
+	vm->lpi->config.bytes = resize(vm->lpi->config.bytes, 2048, 1);
+	memset(vm->lpi->config.bytes, 0xa1, 2048);
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		vm->lpi->pending[i].size = 256;
+		vm->lpi->pending[i].bytes = resize(vm->lpi->pending[i].bytes, 256, 1);
+		memset(vm->lpi->pending[i].bytes, 0x11, 256);
+	}
+}
+
+/* As many registers as the emulated host's vCPUs have, each as long as the most of them are. */
+static void usual_registers(struct vcpu_state *vcpu)
+{
+	vcpu->nr_regs = 260;
+	vcpu->regs = zeros(vcpu->regs, vcpu->nr_regs, sizeof(*vcpu->regs));
+	for (size_t r = 0; r < vcpu->nr_regs; r++) {
+		vcpu->regs[r].id = KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM64_SYSREG | r;
+		memset(vcpu->regs[r].value, r, 8);
+	}
+	vcpu->regs[0].id = ARM64_MPIDR_EL1;
+	memcpy(vcpu->regs[0].value, &vcpu->mpidr, 8);
+}
+
+/* Bytes of all files of @vm, which it frees. */
+static size_t size_of_images(struct vm_state *vm)
+{
+	struct vm_state **vms;
+	int dir = fixture_dir();
+	size_t all = 0, n, size;
+
+	assert_int_equal(fixture_write(dir, &fixture_dump, &vm, 1), 0);
+	for (size_t f = 0; f < NR_FILES; f++) {
+		close(open_file(dir, files[f], &size));
+		print_message("[          ] %zu vCPUs: %s: %zu bytes\n", vm->nr_vcpus, files[f], size);
+		all += size;
+	}
+	assert_int_equal(image_read_all(dir, &vms, &n), 0);
+	assert_null(fixture_diff(vm, vms[0]));
+	image_free_all(vms, n);
+	vm_state_free(vm);
+	fixture_close(dir);
+	return all;
+}
+
+static void two_thousand_mappings_are_small(void **state)
+{
+	struct vm_state *vm = fixture_vm(8, 256);
+
+	many_mappings(vm);
+	assert_in_range(size_of_images(vm), 30000, 64 << 10);
+	/* With registers in a real number, which are the larger part. */
+	vm = fixture_vm(2, 256);
+	many_mappings(vm);
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		usual_registers(&vm->vcpus[i]);
+	assert_in_range(size_of_images(vm), 30000, 64 << 10);
 }
 
 static int open_file(int dir, const char *file, size_t *size)
@@ -491,6 +686,10 @@ int main(void)
 		cmocka_unit_test(the_largest_vm_comes_back),
 		cmocka_unit_test(several_vms_come_back),
 		cmocka_unit_test(a_vm_with_little_comes_back),
+		cmocka_unit_test(a_vm_without_its_comes_back),
+		cmocka_unit_test(the_most_itses_come_back),
+		cmocka_unit_test(the_largest_tables_come_back),
+		cmocka_unit_test(two_thousand_mappings_are_small),
 		cmocka_unit_test(the_largest_values_come_back),
 		cmocka_unit_test(the_smallest_values_come_back),
 		cmocka_unit_test(a_gic_without_addresses_comes_back),

@@ -16,6 +16,7 @@
 #include "fixture.h"
 #include "forge.h"
 #include "image.pb-c.h"
+#include "its.pb-c.h"
 #include "testlog.h"
 #include "vcpu.pb-c.h"
 #include "thread.pb-c.h"
@@ -116,8 +117,8 @@ static void a_newer_major_version_is_refused_by_name(void **state)
 {
 	struct forge *forge = *state;
 
-	write_version(forge, FORGE_VM, 2, 3, NULL, 0);
-	assert_says(forge, "kvm-vm.img: format version 2.3, only 1.x is known to this plugin");
+	write_version(forge, FORGE_VM, 3, 3, NULL, 0);
+	assert_says(forge, "kvm-vm.img: format version 3.3, only 2.x is known to this plugin");
 	forge_reset(forge);
 	write_version(forge, FORGE_VCPU, 3, 0, NULL, 0);
 	assert_says(forge, "kvm-vcpu-1.img: format version 3.0, only 2.x is known to this plugin");
@@ -127,12 +128,19 @@ static void a_newer_major_version_is_refused_by_name(void **state)
 	forge_reset(forge);
 	write_version(forge, FORGE_VGIC, 2, 0, NULL, 0);
 	assert_says(forge, "kvm-vgic-1.img: format version 2.0, only 1.x is known to this plugin");
+	forge_reset(forge);
+	write_version(forge, FORGE_ITS, 2, 0, NULL, 0);
+	assert_says(forge, "kvm-its-1.img: format version 2.0, only 1.x is known to this plugin");
 }
 
-/* Without the flags of mappings, which a restore must not lose. */
+/* Without the flags of mappings, or the seal of the ITSes, which a restore must not lose. */
 static void an_older_major_version_is_refused_by_name(void **state)
 {
 	struct forge *forge = *state;
+
+	write_version(forge, FORGE_VM, 1, 0, NULL, 0);
+	assert_says(forge, "kvm-vm.img: format version 1.0, only 2.x is known to this plugin");
+	forge_reset(forge);
 
 	write_version(forge, FORGE_VCPU, 1, 0, NULL, 0);
 	assert_says(forge, "kvm-vcpu-1.img: format version 1.0, only 2.x is known to this plugin");
@@ -599,7 +607,185 @@ static void seal_of_vgic(ProtobufCMessage *msg, unsigned int i)
 	((KvmVgic__VmEntry *)msg)->vgic_seal ^= 1;
 }
 
+static void seal_of_itses(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VmEntry *)msg)->its_seal ^= 1;
+}
+
+/* Entries of the file: ITS 0 and its three devices, ITS 1 and three more, ITS 2, the LPIs. */
+enum { AN_ITS = 0, A_DEVICE = 1, THE_LPIS = 9 };
+
+static void its_nothing(ProtobufCMessage *msg, unsigned int i)
+{
+	if (i == A_DEVICE) {
+		frame_free(&((KvmVgic__ItsEntry *)msg)->dte->base);
+		((KvmVgic__ItsEntry *)msg)->dte = NULL;
+	}
+}
+
+/* Field 3 of an entry is "lpi": both a device and LPIs, of which nothing is there. */
+static void its_two_things(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__LpiEntry *lpi;
+
+	if (i != A_DEVICE)
+		return;
+	lpi = malloc(sizeof(*lpi));
+	kvm_vgic__lpi_entry__init(lpi);
+	lpi->config.data = malloc(1);
+	((KvmVgic__ItsEntry *)msg)->lpi = lpi;
+}
+
+static KvmVgic__ItsDeviceEntry *its_of(ProtobufCMessage *msg, unsigned int i)
+{
+	return i == AN_ITS ? ((KvmVgic__ItsEntry *)msg)->its : NULL;
+}
+
+static KvmVgic__ItsDteEntry *dte_of(ProtobufCMessage *msg, unsigned int i)
+{
+	return i == A_DEVICE ? ((KvmVgic__ItsEntry *)msg)->dte : NULL;
+}
+
+static KvmVgic__LpiEntry *lpi_of(ProtobufCMessage *msg, unsigned int i)
+{
+	return i == THE_LPIS ? ((KvmVgic__ItsEntry *)msg)->lpi : NULL;
+}
+
+static void ctes_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__ItsDeviceEntry *its = its_of(msg, i);
+
+	if (!its)
+		return;
+	its->ctes = repeat_last(its->ctes, its->n_ctes, ITS_MAX_IDS + 2);
+	its->n_ctes = ITS_MAX_IDS + 2;
+}
+
+static void cte_icid_wide(ProtobufCMessage *msg, unsigned int i)
+{
+	if (its_of(msg, i))
+		its_of(msg, i)->ctes[1]->icid = 65536;
+}
+
+static void l1es_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__ItsDeviceEntry *its = ((KvmVgic__ItsEntry *)msg)->its;
+
+	if (!its || !its->n_l1es)
+		return;
+	its->l1es = repeat_last(its->l1es, its->n_l1es, ITS_MAX_L1ES + 1);
+	its->n_l1es = ITS_MAX_L1ES + 1;
+}
+
+static void its_reg_missing(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__ItsDeviceEntry *its = its_of(msg, i);
+
+	if (its)
+		frame_free(&its->regs[--its->n_regs]->base);
+}
+
+static void its_reg_unknown(ProtobufCMessage *msg, unsigned int i)
+{
+	if (its_of(msg, i))
+		its_of(msg, i)->regs[1]->offset++;
+}
+
+static void dte_next_wide(ProtobufCMessage *msg, unsigned int i)
+{
+	if (dte_of(msg, i))
+		dte_of(msg, i)->next = 65536;
+}
+
+static void dte_size_wide(ProtobufCMessage *msg, unsigned int i)
+{
+	if (dte_of(msg, i))
+		dte_of(msg, i)->size = 256;
+}
+
+static void ites_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__ItsDteEntry *dte = dte_of(msg, i);
+
+	if (!dte)
+		return;
+	dte->ites = repeat_last(dte->ites, dte->n_ites, ITS_MAX_IDS + 1);
+	dte->n_ites = ITS_MAX_IDS + 1;
+}
+
+static void ite_next_wide(ProtobufCMessage *msg, unsigned int i)
+{
+	if (dte_of(msg, i))
+		dte_of(msg, i)->ites[1]->next = 65536;
+}
+
+static void ite_icid_wide(ProtobufCMessage *msg, unsigned int i)
+{
+	if (dte_of(msg, i))
+		dte_of(msg, i)->ites[1]->icid = UINT32_MAX;
+}
+
+static void lengthen(ProtobufCBinaryData *table, size_t size)
+{
+	free(table->data);
+	table->data = calloc(1, size);
+	table->len = size;
+}
+
+static void config_long(ProtobufCMessage *msg, unsigned int i)
+{
+	if (lpi_of(msg, i))
+		lengthen(&lpi_of(msg, i)->config, LPI_NR + 1);
+}
+
+static void pending_long(ProtobufCMessage *msg, unsigned int i)
+{
+	if (lpi_of(msg, i))
+		lengthen(&lpi_of(msg, i)->pending[1], LPI_NR / 8 + 1);
+}
+
+static void pending_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__LpiEntry *lpi = lpi_of(msg, i);
+
+	if (!lpi)
+		return;
+	lpi->pending = realloc(lpi->pending, 513 * sizeof(*lpi->pending));
+	for (; lpi->n_pending < 513; lpi->n_pending++)
+		lpi->pending[lpi->n_pending] = (ProtobufCBinaryData){ 1, calloc(1, 1) };
+}
+
 static const struct change changes[] = {
+	{ "seal_of_itses", FORGE_VM, seal_of_itses,
+	  "kvm-its-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
+	{ "its_nothing", FORGE_ITS, its_nothing, "kvm-its-1.img: entry 3: an ITS, a device or LPIs expected" },
+	{ "its_two_things", FORGE_ITS, its_two_things,
+	  "kvm-its-1.img: entry 3: an ITS, a device or LPIs expected" },
+	{ "ctes_many", FORGE_ITS, ctes_many,
+	  "kvm-its-1.img: entry 2: number of collections 65538, at most 65537 expected" },
+	{ "cte_icid_wide", FORGE_ITS, cte_icid_wide,
+	  "kvm-its-1.img: entry 2: ICID 65536, at most 65535 expected" },
+	{ "l1es_many", FORGE_ITS, l1es_many,
+	  "kvm-its-1.img: entry 6: number of level 1 entries 1025, at most 1024 expected" },
+	{ "its_reg_missing", FORGE_ITS, its_reg_missing,
+	  "kvm-its-1.img: ITS: GITS_CTLR (0x0) expected, nothing found" },
+	{ "its_reg_unknown", FORGE_ITS, its_reg_unknown,
+	  "kvm-its-1.img: ITS: GITS_CBASER (0x80) expected, GITS_CBASER (0x81) found" },
+	{ "dte_next_wide", FORGE_ITS, dte_next_wide,
+	  "kvm-its-1.img: entry 3: next 65536, at most 65535 expected" },
+	{ "dte_size_wide", FORGE_ITS, dte_size_wide, "kvm-its-1.img: entry 3: Size 256, at most 255 expected" },
+	{ "ites_many", FORGE_ITS, ites_many,
+	  "kvm-its-1.img: entry 3: number of interrupts 65537, at most 65536 expected" },
+	{ "ite_next_wide", FORGE_ITS, ite_next_wide,
+	  "kvm-its-1.img: entry 3: next 65536, at most 65535 expected" },
+	{ "ite_icid_wide", FORGE_ITS, ite_icid_wide,
+	  "kvm-its-1.img: entry 3: ICID 4294967295, at most 65535 expected" },
+	{ "config_long", FORGE_ITS, config_long,
+	  "kvm-its-1.img: entry 11: bytes of a table 57345, at most 57344 expected" },
+	{ "pending_long", FORGE_ITS, pending_long,
+	  "kvm-its-1.img: entry 11: bytes of a table 7169, at most 7168 expected" },
+	{ "pending_many", FORGE_ITS, pending_many,
+	  "kvm-its-1.img: entry 11: number of pending tables 513, at most 512 expected" },
 	{ "reg_short", FORGE_VCPU, reg_short,
 	  "kvm-vcpu-1.img: vCPU 0: register 0x6030000000100040: size 8 expected, 4 found" },
 	{ "reg_long", FORGE_VCPU, reg_long,
@@ -677,6 +863,7 @@ static void a_file_without_entries_is_refused(void **state)
 		[FORGE_VCPU] = "kvm-vcpu-events-1.img: 2 vCPUs, kvm-vcpu-1.img has 0",
 		[FORGE_VCPU_EVENTS] = "kvm-vcpu-events-1.img: 0 vCPUs, kvm-vcpu-1.img has 2",
 		[FORGE_VGIC] = "kvm-vgic-1.img: no GIC in it",
+		[FORGE_ITS] = "kvm-vm.img: VM 1: file 0x10006: index 0, less than 0 expected",
 		[FORGE_THREAD] = "kvm-thread-1.img: 0 threads, 1 to 32768 expected",
 	};
 	struct forge *forge = *state;
@@ -695,6 +882,7 @@ static void everything_twice_is_refused(void **state)
 		[FORGE_VCPU] = "kvm-vcpu-events-1.img: 2 vCPUs, kvm-vcpu-1.img has 4",
 		[FORGE_VCPU_EVENTS] = "kvm-vcpu-events-1.img: 4 vCPUs, kvm-vcpu-1.img has 2",
 		[FORGE_VGIC] = "kvm-vgic-1.img: more than one GIC",
+		[FORGE_ITS] = "kvm-its-1.img: entry 21: LPIs: twice",
 		[FORGE_THREAD] = "kvm-thread-1.img: thread 101: twice",
 	};
 	struct forge *forge = *state;
@@ -717,6 +905,54 @@ static void more_vcpus_than_kvm_has_are_refused(void **state)
 	forge_init(&forge, VM_MAX_VCPUS + 1, 64);
 	assert_says(&forge, "kvm-vcpu-1.img: more than 512 vCPUs");
 	forge_fini(&forge);
+}
+
+static void more_itses_than_the_format_has_are_refused(void **state)
+{
+	KvmVgic__ItsDeviceEntry its = KVM_VGIC__ITS_DEVICE_ENTRY__INIT;
+	KvmVgic__ItsEntry message = KVM_VGIC__ITS_ENTRY__INIT;
+	struct forge *forge = *state;
+	struct frame_out out;
+
+	message.its = &its;
+	forge_begin(&out, FORGE_ITS);
+	for (int i = 0; i <= VM_MAX_ITSES; i++)
+		frame_add(&out, &message.base);
+	forge_finish(forge, FORGE_ITS, &out);
+	assert_says(forge, "kvm-its-1.img: entry 34: number of ITSes 33, at most 32 expected");
+}
+
+static void more_devices_than_the_format_has_are_refused(void **state)
+{
+	KvmVgic__ItsDeviceEntry its = KVM_VGIC__ITS_DEVICE_ENTRY__INIT;
+	KvmVgic__ItsDteEntry dte = KVM_VGIC__ITS_DTE_ENTRY__INIT;
+	KvmVgic__ItsEntry message = KVM_VGIC__ITS_ENTRY__INIT;
+	struct forge *forge = *state;
+	struct frame_out out;
+
+	forge_begin(&out, FORGE_ITS);
+	message.its = &its;
+	frame_add(&out, &message.base);
+	message.its = NULL;
+	message.dte = &dte;
+	for (uint32_t i = 0; i < ITS_MAX_IDS + 2; i++)
+		frame_add(&out, &message.base);
+	forge_finish(forge, FORGE_ITS, &out);
+	assert_says(forge, "kvm-its-1.img: entry 65540: number of devices 65538, at most 65537 expected");
+}
+
+static void a_device_of_no_its_is_refused(void **state)
+{
+	KvmVgic__ItsDteEntry dte = KVM_VGIC__ITS_DTE_ENTRY__INIT;
+	KvmVgic__ItsEntry message = KVM_VGIC__ITS_ENTRY__INIT;
+	struct forge *forge = *state;
+	struct frame_out out;
+
+	message.dte = &dte;
+	forge_begin(&out, FORGE_ITS);
+	frame_add(&out, &message.base);
+	forge_finish(forge, FORGE_ITS, &out);
+	assert_says(forge, "kvm-its-1.img: entry 2: a device before the first ITS");
 }
 
 static void more_vms_than_the_format_has_are_refused(void **state)
@@ -774,10 +1010,12 @@ static void entries_decode_as_messages_of_their_kind(void **state)
 		[FORGE_VCPU] = &kvm_vgic__vcpu_image__descriptor,
 		[FORGE_VCPU_EVENTS] = &kvm_vgic__vcpu_events_image__descriptor,
 		[FORGE_VGIC] = &kvm_vgic__vgic_image__descriptor,
+		[FORGE_ITS] = &kvm_vgic__its_image__descriptor,
 		[FORGE_THREAD] = &kvm_vgic__thread_image__descriptor,
 	};
 	static const size_t nr_entries[] = {
-		[FORGE_VM] = 1, [FORGE_VCPU] = 2, [FORGE_VCPU_EVENTS] = 2, [FORGE_VGIC] = 1, [FORGE_THREAD] = 3,
+		[FORGE_VM] = 1, [FORGE_VCPU] = 2, [FORGE_VCPU_EVENTS] = 2, [FORGE_VGIC] = 1,
+		[FORGE_ITS] = FIXTURE_ITSES + 6 + 1, [FORGE_THREAD] = 3,
 	};
 	struct forge *forge = *state;
 
@@ -821,6 +1059,9 @@ int main(void)
 		FORGED(a_file_without_entries_is_refused),
 		FORGED(everything_twice_is_refused),
 		cmocka_unit_test(more_vcpus_than_kvm_has_are_refused),
+		FORGED(more_itses_than_the_format_has_are_refused),
+		FORGED(more_devices_than_the_format_has_are_refused),
+		FORGED(a_device_of_no_its_is_refused),
 		FORGED(more_vms_than_the_format_has_are_refused),
 		FORGED(a_dump_too_large_to_be_read_is_not_written),
 		FORGED(an_entry_too_large_to_be_read_is_not_written),

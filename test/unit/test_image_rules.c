@@ -43,6 +43,9 @@ static size_t nr_rules;
 #define VCPU0 (&vm->vcpus[0])
 #define VCPU1 (&vm->vcpus[1])
 #define GIC (vm->vgic)
+#define ITS0 (&vm->itses[0])
+#define ITS1 (&vm->itses[1])
+#define ITS2 (&vm->itses[2])
 #define RUN1 ((struct kvm_run *)vm->vcpus[1].run)
 
 /* By name: the order of the tables is the restore's business. */
@@ -57,6 +60,7 @@ static struct vgic_values *values(const struct vgic_reg *table, size_t nr_regs, 
 
 #define DIST(name) values(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, GIC->dist, name)
 #define REDIST(i, name) values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, GIC->cpus[i].redist, name)
+#define ITSREG(its, name) values(its_regs, its_nr_regs, (its)->regs, name)
 #define CPUIF(i, name) values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, GIC->cpus[i].cpuif, name)
 
 static void *grow(void *array, size_t n, size_t size)
@@ -81,8 +85,8 @@ RULE(boot_id_long_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: boot_id is no UUID", v
 RULE(ipa_bits_few, BOTH, "kvm-vm.img: VM 1: ipa_bits 31, 32 to 52 expected", vm->ipa_bits = 31)
 RULE(ipa_bits_many, BOTH, "kvm-vm.img: VM 1: ipa_bits 53, 32 to 52 expected", vm->ipa_bits = 53)
 RULE(park_base_negative, BOTH, "kvm-vm.img: VM 1: park_base -1 is no fd number", vm->park_base = -1)
-RULE(park_base_huge, BOTH, "kvm-vm.img: VM 1: park_base 2147483134 is no fd number",
-     vm->park_base = INT32_MAX - 2 - VM_MAX_VCPUS + 1)
+RULE(park_base_huge, BOTH, "kvm-vm.img: VM 1: park_base 2147483102 is no fd number",
+     vm->park_base = INT32_MAX - 2 - VM_MAX_VCPUS - VM_MAX_ITSES + 1)
 
 /* Memslots */
 RULE(slot_gpa_unaligned, BOTH, "kvm-vm.img: VM 1: memslot 1: not aligned to pages of 4096 bytes",
@@ -347,8 +351,104 @@ RULE(unrouted_and_routed, BOTH, "kvm-vgic-1.img: unrouted: intid 34: GICD_IROUTE
 RULE(unrouted_and_active_elsewhere, BOTH, "kvm-vgic-1.img: unrouted: intid 33: active elsewhere",
      GIC->active[0].intid = 33)
 
+/* ITSes and LPIs */
+RULE(its_unaligned, BOTH,
+     "kvm-its-1.img: ITS 1: frame 0x9021000: not aligned to 64 KiB, or not within 40 IPA bits", ITS1->base += 0x1000)
+RULE(its_beyond_ipa, BOTH,
+     "kvm-its-1.img: ITS 1: frame 0x10000000000: not aligned to 64 KiB, or not within 40 IPA bits",
+     ITS1->base = 1ULL << 40)
+RULE(its_across_ipa, BOTH,
+     "kvm-its-1.img: ITS 1: frame 0xffffff0000: not aligned to 64 KiB, or not within 40 IPA bits",
+     ITS1->base = (1ULL << 40) - 0x10000)
+RULE(its_over_its, BOTH, "kvm-vgic-1.img: the frames at 0x9000000 and 0x9010000 overlap", ITS1->base = 0x9010000)
+RULE(its_over_region, BOTH, "kvm-vgic-1.img: the frames at 0x80a0000 and 0x8ff0000 overlap",
+     ITS0->base = 0x8ff0000)
+RULE(its_over_dist, BOTH, "kvm-vgic-1.img: the frames at 0x7ff0000 and 0x8000000 overlap",
+     ITS0->base = 0x7ff0000)
+RULE(its_without_regs, BOTH, "kvm-its-1.img: ITS 1: no registers",
+     vgic_values_free(ITS1->regs, its_nr_regs), ITS1->regs = NULL)
+RULE(its_regs_without_address, BOTH, "kvm-its-1.img: ITS 1: registers, but no address",
+     ITS1->base = VGIC_ADDR_UNSET)
+static void its_has_only(struct its_state *its, struct its_tables keep)
+{
+	struct its_tables none = { 0 };
+
+	its_tables_free(&its->tables);
+	its->tables = none;
+	if (keep.nr_ctes)
+		its->tables.ctes = calloc(1, sizeof(*keep.ctes)), its->tables.nr_ctes = 1;
+	if (keep.nr_l1es)
+		its->tables.l1es = calloc(1, sizeof(*keep.l1es)), its->tables.nr_l1es = 1;
+	if (keep.nr_dtes)
+		its->tables.dtes = calloc(1, sizeof(*keep.dtes)), its->tables.nr_dtes = 1;
+}
+#define TABLES_WITHOUT_ADDRESS "kvm-its-1.img: ITS 2: tables, but no address"
+RULE(its_ctes_without_address, BOTH, TABLES_WITHOUT_ADDRESS, its_has_only(ITS2, (struct its_tables){ .nr_ctes = 1 }))
+RULE(its_l1es_without_address, BOTH, TABLES_WITHOUT_ADDRESS, its_has_only(ITS2, (struct its_tables){ .nr_l1es = 1 }))
+RULE(its_dtes_without_address, BOTH, TABLES_WITHOUT_ADDRESS, its_has_only(ITS2, (struct its_tables){ .nr_dtes = 1 }))
+RULE(its_values_few, BOTH, "kvm-its-1.img: ITS 0: GITS_BASER: 8 values expected, 7 found",
+     ITSREG(ITS0, "GITS_BASER")->nr--)
+RULE(its_values_none, BOTH, "kvm-its-1.img: ITS 1: GITS_CTLR: 1 values expected, 0 found",
+     ITSREG(ITS1, "GITS_CTLR")->nr = 0)
+RULE(its_revision, BOTH, "kvm-its-1.img: ITS 1: GITS_IIDR 0x1000: tables of a revision not known here",
+     ITSREG(ITS1, "GITS_IIDR")->v[0] = 0x1000)
+RULE(cte_rdbase_wide, BOTH, "kvm-its-1.img: ITS 0: collection 1: RDBase 0x1000000000: wider than 36 bits",
+     ITS0->tables.ctes[1].rdbase = 1ULL << 36)
+RULE(l1e_order, BOTH, "kvm-its-1.img: ITS 1: level 1 entry 7: not in ascending order",
+     ITS1->tables.l1es[0].index = 7)
+RULE(l1e_unaligned, BOTH, "kvm-its-1.img: ITS 1: level 1 entry 7: address 0x43001000",
+     ITS1->tables.l1es[1].addr += 0x1000)
+RULE(l1e_wide, BOTH, "kvm-its-1.img: ITS 1: level 1 entry 0: address 0x10000000000000",
+     ITS1->tables.l1es[0].addr = 1ULL << 52)
+RULE(dte_order, BOTH, "kvm-its-1.img: ITS 0: DeviceID 3: not in ascending order",
+     ITS0->tables.dtes[2].device_id = 3)
+RULE(dte_next, BOTH, "kvm-its-1.img: ITS 0: DeviceID 3: next 16384, at most 16383 expected",
+     ITS0->tables.dtes[1].next = 16384)
+RULE(dte_size, BOTH, "kvm-its-1.img: ITS 1: DeviceID 4: Size 32, at most 31 expected",
+     ITS1->tables.dtes[1].size = 32)
+RULE(dte_itt_unaligned, BOTH, "kvm-its-1.img: ITS 0: DeviceID 0: ITT_addr 0x41000080",
+     ITS0->tables.dtes[0].itt_addr += 0x80)
+RULE(dte_itt_wide, BOTH, "kvm-its-1.img: ITS 0: DeviceID 0: ITT_addr 0x10000000000000",
+     ITS0->tables.dtes[0].itt_addr = 1ULL << 52)
+#define EVENT(device, event)                                                                                 \
+	"kvm-its-1.img: ITS 0: DeviceID " #device ", EventID " #event ": more than 16 bits, or not in ascending order"
+RULE(ite_order, BOTH, EVENT(0, 3), ITS0->tables.dtes[0].ites[2].event_id = 3)
+RULE(ite_event_wide, BOTH, EVENT(20000, 65536), ITS0->tables.dtes[2].ites[1].event_id = 65536)
+RULE(ite_pintid, BOTH, "kvm-its-1.img: ITS 0: DeviceID 0, EventID 6: pINTID 0",
+     ITS0->tables.dtes[0].ites[2].pintid = 0)
+/* Seventeen devices of 65536. */
+static void fill_ites(struct its_tables *t)
+{
+	its_tables_free(t);
+	t->nr_dtes = ITS_MAX_ITES / ITS_MAX_IDS + 1;
+	t->dtes = calloc(t->nr_dtes, sizeof(*t->dtes));
+	for (size_t i = 0; i < t->nr_dtes; i++) {
+		struct its_dte *dte = &t->dtes[i];
+
+		dte->device_id = i;
+		dte->nr_ites = i + 1 < t->nr_dtes ? ITS_MAX_IDS : 1;
+		dte->ites = calloc(dte->nr_ites, sizeof(*dte->ites));
+		for (size_t e = 0; e < dte->nr_ites; e++)
+			dte->ites[e] = (struct its_ite){ .event_id = e, .pintid = 8192 };
+	}
+}
+RULE(ites_many, BOTH, "kvm-its-1.img: ITS 0: more than 1048576 interrupts", fill_ites(&ITS0->tables))
+RULE(lpis_without_its, BOTH, "kvm-its-1.img: LPIs, but no ITS", its_free(vm->itses, FIXTURE_ITSES),
+     vm->itses = NULL, vm->nr_itses = 0)
+RULE(its_without_lpis, BOTH, "kvm-its-1.img: no LPIs", lpi_free(vm->lpi), vm->lpi = NULL)
+RULE(lpi_vcpus_few, BOTH, "kvm-its-1.img: 1 pending tables, kvm-vcpu-1.img has 2 vCPUs",
+     free(vm->lpi->pending[1].bytes), vm->lpi->nr_pending = 1)
+RULE(its_fd_negative, BOTH, "kvm-its-1.img: ITS 2: fd -1, 0 to below the park_base of 1000 expected", ITS2->fd = -1)
+RULE(its_fd_parked, BOTH, "kvm-its-1.img: ITS 0: fd 1000, 0 to below the park_base of 1000 expected",
+     ITS0->fd = 1000)
+RULE(its_fd_twice, BOTH, "kvm-its-1.img: ITS 1: fd 7 is that of kvm-its-1.img: ITS 0 too", ITS1->fd = 7)
+RULE(its_fd_of_vcpu, BOTH, "kvm-its-1.img: ITS 1: fd 11 is that of kvm-vcpu-1.img: vCPU 1 too", ITS1->fd = 11)
+RULE(file_its_index, BOTH, "kvm-vm.img: VM 1: file 0x10008: index 3, less than 3 expected",
+     vm->files[8].index = 3)
+RULE(file_of_its_missing, READ_ONLY, "kvm-vm.img: VM 1: no file is ITS 2", vm->files[8].index = 0)
+
 /* CRIU's files */
-RULE(file_kind, BOTH, "kvm-vm.img: VM 1: file 0x10003: kind 4 is not known", vm->files[3].kind = 4)
+RULE(file_kind, BOTH, "kvm-vm.img: VM 1: file 0x10003: kind 5 is not known", vm->files[3].kind = 5)
 RULE(file_index, BOTH, "kvm-vm.img: VM 1: file 0x10003: index 1, less than 1 expected", vm->files[3].index = 1)
 RULE(file_vcpu_index, BOTH, "kvm-vm.img: VM 1: file 0x10005: index 2, less than 2 expected",
      vm->files[5].index = 2)
@@ -453,6 +553,8 @@ static struct vm_state *move_away(struct vm_state *vm, int32_t vpid)
 	vm->vpid = vpid;
 	vm->fd += 100;
 	vm->vgic->fd += 100;
+	for (size_t i = 0; i < vm->nr_itses; i++)
+		vm->itses[i].fd += 100;
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		vm->vcpus[i].fd += 100;
 		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++)

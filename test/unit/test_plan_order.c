@@ -25,8 +25,8 @@
 #define TIMER_CNT "3df1a *"
 #define PTIMER_CNT "3df01 *"
 
-/* What was recorded of a VM of four vCPUs, which runs and is restored. */
-static struct fake_kvm *dumped, *restored;
+/* What was recorded of a VM of four vCPUs, which runs and is restored; and of one with ITSes. */
+static struct fake_kvm *dumped, *restored, *its_dumped, *its_restored;
 
 /* All lines like @first are before all like @then, and there are some of each. %u: for each vCPU on its own.
  */
@@ -118,6 +118,51 @@ static const struct rule restore_rules[] = {
 	{ "the_fds_are_there_as_long_as_they_are_used", "[gvt][icma]*: [!c]*", "task: close*" },
 };
 
+#define SAVE_ITS "its ?: SET CTRL SAVE_TABLES"
+#define SAVE_LPIS "gic: SET CTRL SAVE_PENDING_TABLES"
+#define RESTORE_ITS "its ?: SET CTRL RESTORE_TABLES"
+/* Of guest memory, where the fake's tables are. */
+#define READ_PENDING "guest: read 0xffff400b*"
+#define READ_CONFIG "guest: read 0xffff400a*"
+#define READ_DEVICES "guest: read 0xffff4000*"
+#define READ_COLLECTIONS "guest: read 0xffff4005*"
+
+static const struct rule its_dump_rules[] = {
+	{ "an_its_is_known_before_it_is_saved", "its ?: GET *", SAVE_ITS },
+	{ "each_its_is_saved_before_its_devices_are_read", SAVE_ITS, READ_DEVICES },
+	{ "each_its_is_saved_before_its_collections_are_read", SAVE_ITS, READ_COLLECTIONS },
+	{ "pending_lpis_are_saved_before_the_configuration_is_read", SAVE_LPIS, READ_CONFIG },
+	{ "no_lpi_is_saved_before_the_gic_is_read", "*: GET [GIL]*", SAVE_LPIS },
+	{ "tables_are_in_memory_before_the_registers_of_vcpus_are_read", "guest: read*", "vcpu ?: KVM_GET_REG_LIST" },
+};
+
+static const struct rule its_restore_rules[] = {
+	{ "tables_are_read_when_memory_is_there", "vm: KVM_SET_USER_MEMORY_REGION*", "guest: read*" },
+	{ "tables_are_compared_before_a_vcpu_is_initialised", "guest: read*", "vcpu ?: KVM_ARM_VCPU_INIT*" },
+	{ "tables_are_compared_before_a_register_is_written", "guest: read*", "*: SET *" },
+	{ "tables_are_compared_before_kvm_reads_them", "guest: read*", RESTORE_ITS },
+	{ "the_lpi_configuration_is_known_before_lpis_are_enabled", "vcpu ?: SET GICR_PROPBASER*",
+	  "vcpu ?: SET GICR_CTLR*" },
+	{ "all_pending_tables_are_known_before_lpis_are_enabled", "vcpu ?: SET GICR_PENDBASER*",
+	  "vcpu ?: SET GICR_CTLR*" },
+	{ "an_lpi_is_queued", "gic: SET GICD_CTLR*", RESTORE_ITS },
+	{ "lpis_are_enabled_before_what_is_pending_is_read", "vcpu ?: SET GICR_CTLR*", RESTORE_ITS },
+	{ "the_redistributors_are_there_before_an_its", "vcpu ?: SET GICR_*", "its ?: SET *" },
+	{ "all_vcpus_are_there_before_a_collection_names_one", "vcpu ?: KVM_ARM_VCPU_INIT*", RESTORE_ITS },
+	{ "the_0th_its_has_its_address", "its 0: SET ADDR*", "its 0: SET GITS_*" },
+	{ "the_1st_its_has_its_address", "its 1: SET ADDR*", "its 1: SET GITS_*" },
+	{ "the_revision_of_the_tables_is_known", "its ?: SET GITS_IIDR*", RESTORE_ITS },
+	{ "creadr_is_not_reset_in_the_0th_its", "its 0: SET GITS_CBASER*", "its 0: SET GITS_C[RW]*" },
+	{ "creadr_is_not_reset_in_the_1st_its", "its 1: SET GITS_CBASER*", "its 1: SET GITS_C[RW]*" },
+	{ "cbaser_is_the_first_in_the_0th_its", "its 0: SET GITS_CBASER*", "its 0: SET GITS_[!C]*" },
+	{ "all_registers_but_ctlr_are_there_before_the_tables", "its ?: SET GITS_[!C]*", RESTORE_ITS },
+	{ "all_command_queues_are_there_before_the_tables", "its ?: SET GITS_C[BRW]*", RESTORE_ITS },
+	{ "no_command_is_executed_before_all_tables_are_there", RESTORE_ITS, "its ?: SET GITS_CTLR*" },
+	{ "no_register_follows_ctlr", "its ?: SET GITS_[!C]*", "its ?: SET GITS_CTLR*" },
+	{ "no_vcpu_runs_before_all_itses_are_complete", "its ?: *", "vcpu ?: KVM_RUN" },
+	{ "time_starts_when_all_itses_are_complete", "its ?: *", "vcpu ?: " SET_REG TIMER_CNT },
+};
+
 static void check_order(const struct fake_kvm *kvm, const char *first, const char *then)
 {
 	long last = fake_last(kvm, first), next = fake_first(kvm, then);
@@ -162,6 +207,16 @@ static void in_the_dump(void **state)
 static void in_the_restore(void **state)
 {
 	check_rule(restored, *state);
+}
+
+static void in_the_dump_of_itses(void **state)
+{
+	check_rule(its_dumped, *state);
+}
+
+static void in_the_restore_of_itses(void **state)
+{
+	check_rule(its_restored, *state);
 }
 
 /* Rules that are not of two patterns */
@@ -342,6 +397,65 @@ static void the_vmm_finds_no_fd_that_it_never_had(void **state)
 	assert_int_equal(fake_last(restored, "*close*"), restored->nr_lines - 1);
 }
 
+/* "ITS Restore Sequence" of arm-vgic-its.rst, whole: no register is written twice, or elsewhere. */
+static void the_registers_of_an_its_are_restored_in_the_documented_order(void **state)
+{
+#define REGISTERS_OF(n)                                                                                      \
+	"its " n ": SET ADDR ITS = *", "its " n ": SET CTRL INIT", "its " n ": GET GITS_TYPER 0x8",           \
+		"its " n ": SET GITS_CBASER 0x80 = *", "its " n ": SET GITS_IIDR 0x4 = 0x4b00043b",           \
+		"its " n ": SET GITS_BASER 0x100 = *", "its " n ": SET GITS_BASER 0x108 = *",                 \
+		"its " n ": SET GITS_BASER 0x110 = 0", "its " n ": SET GITS_BASER 0x118 = 0",                 \
+		"its " n ": SET GITS_BASER 0x120 = 0", "its " n ": SET GITS_BASER 0x128 = 0",                 \
+		"its " n ": SET GITS_BASER 0x130 = 0", "its " n ": SET GITS_BASER 0x138 = 0",                 \
+		"its " n ": SET GITS_CWRITER 0x88 = *", "its " n ": SET GITS_CREADR 0x90 = *"
+	static const char *const sequence[] = {
+		"# ITS registers",
+		REGISTERS_OF("0"),
+		REGISTERS_OF("1"),
+		"# ITS tables",
+		"its 0: SET CTRL RESTORE_TABLES",
+		"its 1: SET CTRL RESTORE_TABLES",
+		"# ITS control",
+		"its 0: SET GITS_CTLR 0 = 0x80000001",
+		"its 1: SET GITS_CTLR 0 = 0",
+		"# guest counters",
+		NULL,
+	};
+
+	assert_run_of(its_restored, sequence);
+	assert_int_equal(fake_count(its_restored, "its *"), COUNT(sequence) - 5);
+}
+
+/* A guest cannot have used it. */
+static void an_its_without_an_address_is_left_alone(void **state)
+{
+	assert_int_equal(fake_count(its_dumped, "its 2: *"), 1);
+	assert_int_equal(fake_count(its_dumped, "its 2: GET ADDR ITS"), 1);
+	assert_int_equal(fake_count(its_restored, "its 2: *"), 0);
+}
+
+/* What is kept of them is what they were before. */
+static void pending_tables_are_kept_before_they_are_overwritten(void **state)
+{
+	check_order(its_dumped, "# LPI pending tables kept", READ_PENDING);
+	assert_in_range(fake_first(its_dumped, READ_PENDING), 0, fake_first(its_dumped, SAVE_LPIS));
+	assert_true(fake_last(its_dumped, READ_PENDING) > fake_first(its_dumped, SAVE_LPIS));
+}
+
+static void a_dump_of_itses_writes_nothing_but_by_kvm(void **state)
+{
+	assert_int_equal(fake_count(its_dumped, "*SET*"), 3);
+	assert_int_equal(fake_count(its_dumped, SAVE_ITS), 2);
+	assert_int_equal(fake_count(its_dumped, SAVE_LPIS), 1);
+	assert_int_equal(fake_count(its_dumped, "*write*"), 0);
+	assert_int_equal(fake_count(its_restored, "guest: write*"), 0);
+}
+
+static void lpis_are_enabled_once_on_each_vcpu(void **state)
+{
+	assert_int_equal(fake_count(its_restored, "vcpu ?: SET GICR_CTLR*"), 4);
+}
+
 /* The whole of it */
 
 static void record(const char *path, const struct fake_kvm *kvm)
@@ -409,6 +523,8 @@ static void the_two_sequences_are_as_they_were_reviewed(void **state)
 static int set_up(void **state)
 {
 	restored = go_through((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 128 }, &dumped);
+	its_restored =
+		go_through((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64, .itses = true }, &its_dumped);
 	return 0;
 }
 
@@ -416,6 +532,8 @@ static int tear_down(void **state)
 {
 	fake_free(dumped);
 	fake_free(restored);
+	fake_free(its_dumped);
+	fake_free(its_restored);
 	return 0;
 }
 
@@ -445,12 +563,20 @@ int main(void)
 		cmocka_unit_test(an_instruction_is_repeated_alone_and_unseen),
 		cmocka_unit_test(the_vmm_finds_its_mappings_where_they_were),
 		cmocka_unit_test(the_vmm_finds_no_fd_that_it_never_had),
+		cmocka_unit_test(the_registers_of_an_its_are_restored_in_the_documented_order),
+		cmocka_unit_test(an_its_without_an_address_is_left_alone),
+		cmocka_unit_test(pending_tables_are_kept_before_they_are_overwritten),
+		cmocka_unit_test(a_dump_of_itses_writes_nothing_but_by_kvm),
+		cmocka_unit_test(lpis_are_enabled_once_on_each_vcpu),
 		cmocka_unit_test(the_two_sequences_are_as_they_were_reviewed),
 	};
-	struct CMUnitTest tests[COUNT(dump_rules) + COUNT(restore_rules) + COUNT(others)];
+	struct CMUnitTest tests[COUNT(dump_rules) + COUNT(restore_rules) + COUNT(its_dump_rules) +
+				COUNT(its_restore_rules) + COUNT(others)];
 	size_t n = add_rules(tests, dump_rules, COUNT(dump_rules), in_the_dump);
 
 	n += add_rules(tests + n, restore_rules, COUNT(restore_rules), in_the_restore);
+	n += add_rules(tests + n, its_dump_rules, COUNT(its_dump_rules), in_the_dump_of_itses);
+	n += add_rules(tests + n, its_restore_rules, COUNT(its_restore_rules), in_the_restore_of_itses);
 	memcpy(tests + n, others, sizeof(others));
 	return cmocka_run_group_tests_name("the order of dump and restore", tests, set_up, tear_down);
 }
