@@ -552,6 +552,8 @@ static int restore_vm(struct vm_state *vm, pid_t pid)
 	if (ret)
 		return ret;
 	ret = plan_run(plan_restore, plan_nr_restore, vm, remote);
+	if (ret)
+		lpi_give_back(vm, remote);
 	err = task_remote_close(remote);
 	if (!ret)
 		ret = err;

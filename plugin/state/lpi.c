@@ -191,6 +191,21 @@ int lpi_put_back(struct vm_state *vm, struct remote *remote, bool dumped)
 	return ret;
 }
 
+void lpi_give_back(struct vm_state *vm, struct remote *remote)
+{
+	struct guest_memory mem = GUEST_MEMORY(vm, remote);
+
+	for (size_t i = 0; vm->lpi && i < vm->nr_vcpus; i++) {
+		const struct lpi_table *saved = &vm->lpi->pending[i];
+
+		if (is_in_file(vm, pending_addr(vm, i)) &&
+		    guest_write(&mem, pending_addr(vm, i), saved->bytes, saved->size))
+			pr_err("vm %u: LPI pending table of vcpu %zu: not put back into its file: another restore "
+			       "will find its content changed\n",
+			       vm->id, i);
+	}
+}
+
 /* The first byte that differs, or -1. */
 static int64_t first_difference(const struct lpi_table *a, const struct lpi_table *b)
 {

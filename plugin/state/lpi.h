@@ -50,6 +50,12 @@ int lpi_put_back(struct vm_state *vm, struct remote *remote, bool dumped);
 /* Whether the tables in guest memory are what @vm says. 0 or a negative errno, logged. */
 int lpi_check(struct vm_state *vm, struct remote *remote);
 
+/*
+ * KVM_DEV_ARM_ITS_RESTORE_TABLES clears what it takes of the pending tables. After a restore that failed,
+ * memory in files is to be what it was at the dump, or no other restore would begin.
+ */
+void lpi_give_back(struct vm_state *vm, struct remote *remote);
+
 void lpi_free(struct lpi_state *lpi);
 
 #endif

@@ -65,8 +65,12 @@ static struct odd_vm vm;
 static struct odd_its itses[NR_ITSES];
 
 static const uint32_t regs[] = { GITS_CTLR, GITS_CBASER, GITS_CWRITER, GITS_CREADR, GITS_BASER0, GITS_BASER1 };
-static uint64_t saved_regs[NR_ITSES][ARRAY_SIZE(regs)];
-static char saved_queue[NR_ITSES][QUEUE];
+
+/* Registers and queues of all ITSes: before the dumps, and after. */
+static struct fields {
+	uint64_t regs[NR_ITSES][ARRAY_SIZE(regs)];
+	char queue[NR_ITSES][QUEUE];
+} saved, found;
 
 static uint32_t lpi(unsigned int n, uint32_t event)
 {
@@ -171,16 +175,16 @@ static int set_up(void)
 	return 0;
 }
 
-static int save(void)
+static int read_fields(struct fields *fields)
 {
 	unsigned int n;
 	size_t r;
 
 	for (n = 0; n < NR_ITSES; n++) {
 		for (r = 0; r < ARRAY_SIZE(regs); r++)
-			if (its_get(&itses[n], regs[r], &saved_regs[n][r]))
+			if (its_get(&itses[n], regs[r], &fields->regs[n][r]))
 				return -1;
-		memcpy(saved_queue[n], its_entry(&itses[n], ITS_QUEUE), QUEUE);
+		memcpy(fields->queue[n], its_entry(&itses[n], ITS_QUEUE), QUEUE);
 	}
 	return 0;
 }
@@ -197,7 +201,7 @@ static bool is_as_meant(void)
 	bool good = true;
 
 	for (n = 0; n < NR_ITSES; n++) {
-		uint64_t ctlr = saved_regs[n][0], cwriter = saved_regs[n][2], creadr = saved_regs[n][3];
+		uint64_t ctlr = saved.regs[n][0], cwriter = saved.regs[n][2], creadr = saved.regs[n][3];
 
 		good &= (ctlr & 1) == (n == ENABLED) && (cwriter != creadr) == waits(n) && cwriter && creadr;
 		good &= (cwriter < creadr) == (n == WRAPPED);
@@ -208,18 +212,17 @@ static bool is_as_meant(void)
 static bool fields_same(void)
 {
 	unsigned int n;
-	uint64_t now;
 	size_t r;
 
 	for (n = 0; n < NR_ITSES; n++) {
 		for (r = 0; r < ARRAY_SIZE(regs); r++) {
-			if (its_get(&itses[n], regs[r], &now) || now != saved_regs[n][r]) {
-				fail("ITS %u: register %#x was %#llx, is %#llx", n, regs[r],
-				     (unsigned long long)saved_regs[n][r], (unsigned long long)now);
-				return false;
-			}
+			if (saved.regs[n][r] == found.regs[n][r])
+				continue;
+			fail("ITS %u: register %#x was %#llx, is %#llx", n, regs[r],
+			     (unsigned long long)saved.regs[n][r], (unsigned long long)found.regs[n][r]);
+			return false;
 		}
-		if (memcmp(saved_queue[n], its_entry(&itses[n], ITS_QUEUE), QUEUE)) {
+		if (memcmp(saved.queue[n], found.queue[n], QUEUE)) {
 			fail("ITS %u: the queue has other commands", n);
 			return false;
 		}
@@ -291,7 +294,7 @@ static bool queues_are_empty(void)
 
 	for (n = 0; n < NR_ITSES; n++) {
 		if (its_get(&itses[n], GITS_CWRITER, &cwriter) || its_get(&itses[n], GITS_CREADR, &creadr) ||
-		    cwriter != creadr || cwriter != saved_regs[n][2]) {
+		    cwriter != creadr || cwriter != saved.regs[n][2]) {
 			fail("ITS %u: GITS_CREADR %#llx, GITS_CWRITER %#llx, with all executed", n,
 			     (unsigned long long)creadr, (unsigned long long)cwriter);
 			return false;
@@ -304,7 +307,12 @@ static bool all_is_right(void)
 {
 	unsigned int n;
 
-	if (!fields_same() || !all_pending_are(before, "before"))
+	if (read_fields(&found)) {
+		fail("the registers cannot be read");
+		return false;
+	}
+	/* First what became of the commands: that tells more than a register. */
+	if (!all_pending_are(before, "before"))
 		return false;
 	for (n = 0; n < NR_ITSES; n++) {
 		if (its_enable(&itses[n], true)) {
@@ -312,7 +320,7 @@ static bool all_is_right(void)
 			return false;
 		}
 	}
-	return all_pending_are(after, "after") && queues_are_empty() && all_mapped_are();
+	return all_pending_are(after, "after") && all_mapped_are() && queues_are_empty() && fields_same();
 }
 
 int main(int argc, char **argv)
@@ -321,7 +329,7 @@ int main(int argc, char **argv)
 
 	test_init(argc, argv);
 
-	if (set_up() || save()) {
+	if (set_up() || read_fields(&saved)) {
 		pr_perror("set-up of the VM: %s", vm.stats ? vm.stats->error : "");
 		return 1;
 	}
