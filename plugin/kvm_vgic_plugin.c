@@ -356,8 +356,8 @@ static void undo_dump(struct dumped_vm *d)
 	int ret = 0;
 
 	/* First: no vCPU may find what was saved of its interrupts. */
-	if (d->vm->lpi)
-		with_remote(d, put_lpis_back);
+	if (d->vm->lpi && with_remote(d, put_lpis_back))
+		pr_err("vm %u of pid %d: LPI pending tables in its memory are those of the dump\n", d->vm->id, d->pid);
 	if (d->swapped)
 		ret = with_remote(d, swap_in);
 	if (ret)
@@ -386,7 +386,7 @@ static void end_by_signal(int sig, int ret)
 static void end_dump(int ret)
 {
 	for (size_t i = 0; i < dump.nr; i++) {
-		dump.vms[i].dumped = !ret;
+		dump.vms[i].dumped = !ret && !signals_held();
 		undo_dump(&dump.vms[i]);
 		vm_state_free(dump.vms[i].vm);
 	}

@@ -87,6 +87,7 @@ static int check_tables(const struct vm_state *vm, const struct its_state *its, 
 
 	if (!ret)
 		ret = check_l1es(vm, its);
+
 	for (size_t i = 0; i < its->tables.nr_dtes && !ret; i++) {
 		ret = check_dte(vm, its, i);
 		*nr_ites += its->tables.dtes[i].nr_ites;

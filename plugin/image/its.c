@@ -48,49 +48,103 @@ static void pack_its(struct frame_out *out, const struct its_state *its)
 	free(device.l1es);
 }
 
+static void out_of_memory(struct frame_out *out, size_t nr)
+{
+	pr_err("%s: no memory for %zu interrupts\n", out->file, nr);
+	out->err = -ENOMEM;
+}
+
 static void pack_dte(struct frame_out *out, const struct its_dte *from)
 {
 	KvmVgic__ItsDteEntry dte = KVM_VGIC__ITS_DTE_ENTRY__INIT;
 	KvmVgic__ItsEntry entry = KVM_VGIC__ITS_ENTRY__INIT;
+	uint32_t *columns;
 
 	entry.dte = &dte;
 	dte.device_id = from->device_id;
 	dte.next = from->next;
 	dte.itt_addr = from->itt_addr;
 	dte.size = from->size;
-	dte.n_ites = from->nr_ites;
-	if (ENTRY_LIST(out, from->nr_ites, dte.ites)) {
-		for (size_t i = 0; i < from->nr_ites; i++) {
-			kvm_vgic__its_ite_entry__init(dte.ites[i]);
-			dte.ites[i]->event_id = from->ites[i].event_id;
-			dte.ites[i]->pintid = from->ites[i].pintid;
-			dte.ites[i]->next = from->ites[i].next;
-			dte.ites[i]->icid = from->ites[i].icid;
-		}
-		frame_add(out, &entry.base);
+	dte.n_event_id = dte.n_pintid = dte.n_ite_next = dte.n_icid = from->nr_ites;
+	dte.event_id = columns = calloc(4 * from->nr_ites + 1, sizeof(*columns));
+	if (!columns) {
+		out_of_memory(out, from->nr_ites);
+		return;
 	}
-	free(dte.ites);
+	dte.pintid = dte.event_id + from->nr_ites;
+	dte.ite_next = dte.pintid + from->nr_ites;
+	dte.icid = dte.ite_next + from->nr_ites;
+	for (size_t i = 0; i < from->nr_ites; i++) {
+		dte.event_id[i] = from->ites[i].event_id;
+		dte.pintid[i] = from->ites[i].pintid;
+		dte.ite_next[i] = from->ites[i].next;
+		dte.icid[i] = from->ites[i].icid;
+	}
+	frame_add(out, &entry.base);
+	free(columns);
+}
+
+/* So many zeros are left out; fewer are shorter than the head of a run. */
+#define RUN_GAP 8
+
+/* The run of @table that begins at @at or later: its bytes, 0 at the end. */
+static uint32_t next_run(const struct lpi_table *table, uint32_t *at)
+{
+	uint32_t end;
+
+	while (*at < table->size && !table->bytes[*at])
+		++*at;
+	end = *at;
+	for (uint32_t i = *at; i < table->size && i < end + RUN_GAP; i++)
+		if (table->bytes[i])
+			end = i + 1;
+	return end - *at;
+}
+
+static size_t count_runs(const struct lpi_table *table)
+{
+	size_t n = 0;
+	uint32_t size;
+
+	for (uint32_t at = 0; (size = next_run(table, &at)); at += size)
+		n++;
+	return n;
+}
+
+static void pack_lpi_table(struct frame_out *out, KvmVgic__ItsEntry *entry, KvmVgic__LpiTableEntry *table,
+			   const struct lpi_table *from)
+{
+	uint32_t at = 0;
+
+	table->n_runs = count_runs(from);
+	if (ENTRY_LIST(out, table->n_runs, table->runs)) {
+		for (size_t i = 0; i < table->n_runs; i++) {
+			uint32_t size = next_run(from, &at);
+
+			kvm_vgic__lpi_run__init(table->runs[i]);
+			table->runs[i]->first = at;
+			table->runs[i]->data = (ProtobufCBinaryData){ .data = &from->bytes[at], .len = size };
+			at += size;
+		}
+		frame_add(out, &entry->base);
+	}
+	free(table->runs);
 }
 
 static void pack_lpi(struct frame_out *out, const struct lpi_state *from)
 {
-	KvmVgic__LpiEntry lpi = KVM_VGIC__LPI_ENTRY__INIT;
+	KvmVgic__LpiTableEntry config = KVM_VGIC__LPI_TABLE_ENTRY__INIT;
 	KvmVgic__ItsEntry entry = KVM_VGIC__ITS_ENTRY__INIT;
 
-	entry.lpi = &lpi;
-	lpi.config = (ProtobufCBinaryData){ .data = from->config.bytes, .len = from->config.size };
-	lpi.n_pending = from->nr_pending;
-	lpi.pending = calloc(from->nr_pending + 1, sizeof(*lpi.pending));
-	if (!lpi.pending) {
-		pr_err("%s: no memory for %zu pending tables\n", out->file, from->nr_pending);
-		out->err = -ENOMEM;
-		return;
+	entry.lpi_config = &config;
+	pack_lpi_table(out, &entry, &config, &from->config);
+	entry.lpi_config = NULL;
+	for (size_t i = 0; i < from->nr_pending; i++) {
+		KvmVgic__LpiTableEntry pending = KVM_VGIC__LPI_TABLE_ENTRY__INIT;
+
+		entry.lpi_pending = &pending;
+		pack_lpi_table(out, &entry, &pending, &from->pending[i]);
 	}
-	for (size_t i = 0; i < from->nr_pending; i++)
-		lpi.pending[i] = (ProtobufCBinaryData){ .data = from->pending[i].bytes,
-							.len = from->pending[i].size };
-	frame_add(out, &entry.base);
-	free(lpi.pending);
 }
 
 void its_pack(struct frame_out *out, const struct vm_state *vm)
@@ -173,25 +227,30 @@ static int unpack_its(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *
 
 static int unpack_ites(const struct frame_in *in, const KvmVgic__ItsDteEntry *entry, struct its_dte *dte)
 {
+	size_t n = entry->n_event_id;
 	int ret;
 
-	if (entry->n_ites > ITS_MAX_IDS)
-		return refuse_field(in, "number of interrupts", entry->n_ites, ITS_MAX_IDS);
-	ret = entry_alloc(in, &dte->ites, entry->n_ites, sizeof(*dte->ites));
+	if (n > ITS_MAX_IDS)
+		return refuse_field(in, "number of interrupts", n, ITS_MAX_IDS);
+	if (entry->n_pintid != n || entry->n_ite_next != n || entry->n_icid != n) {
+		pr_err("%s: entry %u: %zu EventIDs, but %zu pINTIDs, %zu next, %zu ICIDs\n", in->file, in->entry,
+		       n, entry->n_pintid, entry->n_ite_next, entry->n_icid);
+		return -EINVAL;
+	}
+	ret = entry_alloc(in, &dte->ites, n, sizeof(*dte->ites));
 	if (ret)
 		return ret;
-	dte->nr_ites = entry->n_ites;
-	for (size_t i = 0; i < dte->nr_ites; i++) {
-		const KvmVgic__ItsIteEntry *from = entry->ites[i];
-
-		if (from->next > UINT16_MAX || from->icid > UINT16_MAX)
-			return refuse_field(in, from->next > UINT16_MAX ? "next" : "ICID",
-					    from->next > UINT16_MAX ? from->next : from->icid, UINT16_MAX);
+	dte->nr_ites = n;
+	for (size_t i = 0; i < n; i++) {
+		if (entry->ite_next[i] > UINT16_MAX)
+			return refuse_field(in, "next", entry->ite_next[i], UINT16_MAX);
+		if (entry->icid[i] > UINT16_MAX)
+			return refuse_field(in, "ICID", entry->icid[i], UINT16_MAX);
 		dte->ites[i] = (struct its_ite){
-			.event_id = from->event_id,
-			.pintid = from->pintid,
-			.next = from->next,
-			.icid = from->icid,
+			.event_id = entry->event_id[i],
+			.pintid = entry->pintid[i],
+			.next = entry->ite_next[i],
+			.icid = entry->icid[i],
 		};
 	}
 	return 0;
@@ -238,51 +297,76 @@ static int unpack_dte(const struct frame_in *in, const KvmVgic__ItsDteEntry *ent
 	return unpack_ites(in, entry, dte);
 }
 
-static int unpack_table(const struct frame_in *in, const ProtobufCBinaryData *from, uint32_t max,
-			struct lpi_table *table)
+/* Where the last run ends; runs are in order, and within @max bytes. */
+static int check_runs(const struct frame_in *in, const KvmVgic__LpiTableEntry *entry, uint32_t max, uint32_t *size)
 {
-	int ret;
+	*size = 0;
+	for (size_t i = 0; i < entry->n_runs; i++) {
+		const KvmVgic__LpiRun *run = entry->runs[i];
 
-	if (from->len > max)
-		return refuse_field(in, "bytes of a table", from->len, max);
-	ret = entry_alloc(in, &table->bytes, from->len, 1);
-	if (ret)
-		return ret;
-	table->size = from->len;
-	if (table->size)
-		memcpy(table->bytes, from->data, table->size);
+		if (run->first < *size || run->first > max || run->data.len > max - run->first) {
+			pr_err("%s: entry %u: bytes %u to %zu of a table: not in order, or more than %u\n", in->file,
+			       in->entry, run->first, run->first + run->data.len, max);
+			return -EINVAL;
+		}
+		*size = run->first + run->data.len;
+	}
 	return 0;
 }
 
-static int unpack_lpi(const struct frame_in *in, const KvmVgic__LpiEntry *entry, struct vm_state *vm)
+static int unpack_lpi_table(const struct frame_in *in, const KvmVgic__LpiTableEntry *entry, uint32_t max,
+			    struct lpi_table *table)
+{
+	uint32_t size;
+	int ret = check_runs(in, entry, max, &size);
+
+	if (!ret)
+		ret = entry_alloc(in, &table->bytes, size, 1);
+	if (ret)
+		return ret;
+	table->size = size;
+	for (size_t i = 0; i < entry->n_runs; i++)
+		if (entry->runs[i]->data.len)
+			memcpy(&table->bytes[entry->runs[i]->first], entry->runs[i]->data.data,
+			       entry->runs[i]->data.len);
+	return 0;
+}
+
+static int unpack_lpi_config(const struct frame_in *in, const KvmVgic__LpiTableEntry *entry, struct vm_state *vm)
 {
 	int ret;
 
 	if (vm->lpi) {
-		pr_err("%s: entry %u: LPIs: twice\n", in->file, in->entry);
+		pr_err("%s: entry %u: LPI configuration: twice\n", in->file, in->entry);
 		return -EINVAL;
 	}
-	if (entry->n_pending > VM_MAX_VCPUS)
-		return refuse_field(in, "number of pending tables", entry->n_pending, VM_MAX_VCPUS);
 	ret = entry_alloc(in, &vm->lpi, 1, sizeof(*vm->lpi));
 	if (!ret)
-		ret = entry_alloc(in, &vm->lpi->pending, entry->n_pending, sizeof(*vm->lpi->pending));
-	if (ret)
-		return ret;
-	vm->lpi->nr_pending = entry->n_pending;
-	ret = unpack_table(in, &entry->config, LPI_NR, &vm->lpi->config);
-	for (size_t i = 0; i < vm->lpi->nr_pending && !ret; i++)
-		ret = unpack_table(in, &entry->pending[i], LPI_NR / 8, &vm->lpi->pending[i]);
-	return ret;
+		ret = entry_alloc(in, &vm->lpi->pending, VM_MAX_VCPUS, sizeof(*vm->lpi->pending));
+	return ret ?: unpack_lpi_table(in, entry, LPI_NR, &vm->lpi->config);
+}
+
+static int unpack_lpi_pending(const struct frame_in *in, const KvmVgic__LpiTableEntry *entry, struct vm_state *vm)
+{
+	if (!vm->lpi) {
+		pr_err("%s: entry %u: an LPI pending table before the configuration\n", in->file, in->entry);
+		return -EINVAL;
+	}
+	if (vm->lpi->nr_pending == VM_MAX_VCPUS)
+		return refuse_field(in, "number of pending tables", VM_MAX_VCPUS + 1, VM_MAX_VCPUS);
+	return unpack_lpi_table(in, entry, LPI_NR / 8, &vm->lpi->pending[vm->lpi->nr_pending++]);
 }
 
 int its_unpack(const struct frame_in *in, const KvmVgic__ItsEntry *entry, struct vm_state *vm)
 {
-	if (!!entry->its + !!entry->dte + !!entry->lpi != 1) {
-		pr_err("%s: entry %u: an ITS, a device or LPIs expected\n", in->file, in->entry);
+	if (!!entry->its + !!entry->dte + !!entry->lpi_config + !!entry->lpi_pending != 1) {
+		pr_err("%s: entry %u: an ITS, a device or a table of LPIs expected\n", in->file, in->entry);
 		return -EINVAL;
 	}
 	if (entry->its)
 		return unpack_its(in, entry->its, vm);
-	return entry->dte ? unpack_dte(in, entry->dte, vm) : unpack_lpi(in, entry->lpi, vm);
+	if (entry->dte)
+		return unpack_dte(in, entry->dte, vm);
+	return entry->lpi_config ? unpack_lpi_config(in, entry->lpi_config, vm) :
+				   unpack_lpi_pending(in, entry->lpi_pending, vm);
 }

@@ -431,12 +431,17 @@ static int fill_vgic(struct discovery *d)
  */
 static int check_its(const struct discovery *d, const struct kvm_rec *rec)
 {
+	if (kernel_saves_orphans()) {
+		if (rec->its.orphans)
+			pr_warn("pid %d: fd %u: an ITS with %u interrupts of a collection that the guest has unmapped: "
+				"KVM does not save them; they reach no vCPU as they are\n",
+				d->pid, rec->fd, rec->its.orphans);
+		return 0;
+	}
 	if (!rec->its.orphans && !rec->its.unread)
 		return 0;
-	if (kernel_saves_orphans())
-		return 0;
 	pr_err("pid %d: fd %u: an ITS with %s: " REFUSAL " on this kernel, which would crash on saving it: let the "
-	       "guest map the collection again (MAPC), or unmap the devices\n",
+	       "guest unmap the devices that have them (MAPD), or use Linux 7.2\n",
 	       d->pid, rec->fd,
 	       rec->its.orphans ? "interrupts of a collection that the guest has unmapped"
 				: "more interrupts than can be looked at");

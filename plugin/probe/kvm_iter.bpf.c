@@ -271,10 +271,8 @@ static int step_its(__u32 i, struct its_walk *w)
 	struct its_ite *ite;
 
 	next = (unsigned long long)BPF_CORE_READ(node, next);
-	if (!next) {
-		w->done = 1;
+	if (!next)
 		return 1;
-	}
 	if (w->device && next == w->device + bpf_core_field_offset(struct its_device, itt_head)) {
 		w->at = w->device + bpf_core_field_offset(struct its_device, dev_list);
 		w->device = 0;

@@ -15,8 +15,8 @@ struct vm_state;
 struct remote;
 
 #define GUEST_PAGE 4096u /* bytes of one read; a memslot begins and ends with a page */
-/* 256 MiB: tables that a guest has made endless end somewhere. */
-#define GUEST_MAX_PAGES 65536u
+/* 1 GiB: what a guest has made endless ends somewhere. */
+#define GUEST_MAX_PAGES (1u << 18)
 
 struct guest_memory {
 	const struct vm_state *vm;
@@ -25,6 +25,8 @@ struct guest_memory {
 	uint64_t page;		    /* what @buf holds is at this address */
 	bool has_page;
 	uint32_t nr_pages; /* read so far */
+	/* What its_tables_read() has come across so far: it is bounded for all ITSes of a VM together. */
+	uint32_t nr_entries, nr_dtes, nr_ites;
 	uint8_t buf[GUEST_PAGE];
 };
 

@@ -126,7 +126,7 @@ int its_capture_regs(struct vm_state *vm, struct remote *remote)
 static const struct kvm_error save_errors[] = {
 	{ ENXIO, "it was not set up" },
 	{ EINVAL, "a device that it knows has no place in the device table: the guest has changed GITS_BASER0, or "
-		  "the level 1 table, since it mapped that device" },
+		  "the level 1 table, since it mapped that device (Linux 6.12; later ones leave it out)" },
 	{ EFAULT, "a table of its is not in guest memory: GITS_BASER0, GITS_BASER1, or the ITT_addr of a MAPD" },
 	{ EBUSY, "a vCPU runs" },
 	{ ENOMEM, "the kernel has no memory for it" },
@@ -146,44 +146,51 @@ int its_save_tables(struct vm_state *vm, struct remote *remote)
 	return for_each_placed(vm, remote, save_tables);
 }
 
-static int read_tables(struct vm_state *vm, struct remote *remote, struct its_state *its,
-		       struct its_tables *tables)
+static int read_tables(struct guest_memory *mem, const struct its_state *its, struct its_tables *tables)
 {
-	struct guest_memory mem = GUEST_MEMORY(vm, remote);
-
-	return its_tables_read(&mem, its_reg(its, "GITS_BASER", 0), its_reg(its, "GITS_BASER", 1), tables);
+	return its_tables_read(mem, its_reg(its, "GITS_BASER", 0), its_reg(its, "GITS_BASER", 1), tables);
 }
 
 /* A guest that has broken its own tables is dumped all the same: KVM did not mind. */
-static int capture_tables(struct vm_state *vm, struct remote *remote, struct its_state *its)
+static int capture_tables(struct vm_state *vm, struct guest_memory *mem, struct its_state *its)
 {
 	char name[ITS_NAME];
-	int ret = read_tables(vm, remote, its, &its->tables);
+	int ret = read_tables(mem, its, &its->tables);
 
 	if (!ret && its->tables.defect[0])
-		pr_warn("vm %u: %s: %s: the guest has overwritten its tables; KVM is likely to refuse them at "
-			"a restore\n",
-			vm->id, name_of(vm, its, name), its->tables.defect);
+		pr_warn("vm %u: %s: %s: the guest has overwritten its tables; a restore %s refuse them\n", vm->id,
+			name_of(vm, its, name), its->tables.defect,
+			its->tables.endless ? "will" : "by KVM is likely to");
 	return ret;
 }
 
 int its_capture_tables(struct vm_state *vm, struct remote *remote)
 {
-	return for_each_placed(vm, remote, capture_tables);
+	struct guest_memory mem = GUEST_MEMORY(vm, remote);
+	int ret = 0;
+
+	for (size_t i = 0; i < vm->nr_itses && !ret; i++)
+		ret = capture_tables(vm, &mem, &vm->itses[i]);
+	return ret;
 }
 
 /* Restore */
 
-static int check_tables(struct vm_state *vm, struct remote *remote, struct its_state *its)
+static int check_tables(struct vm_state *vm, struct guest_memory *mem, struct its_state *its)
 {
 	char name[ITS_NAME], why[ITS_WHY];
 	struct its_tables found;
-	int ret = read_tables(vm, remote, its, &found);
+	int ret = read_tables(mem, its, &found);
 
 	if (!ret && !its_tables_equal(&its->tables, &found, why)) {
 		pr_err("vm %u: %s: %s: guest memory was changed between dump and restore\n", vm->id,
 		       name_of(vm, its, name), why);
 		ret = -EINVAL;
+	}
+	if (!ret && found.endless) {
+		pr_err("vm %u: %s: %s: tables that keep KVM busy without end are not given to it\n", vm->id,
+		       name_of(vm, its, name), found.defect);
+		ret = -E2BIG;
 	}
 	if (!ret)
 		memcpy(its->tables.defect, found.defect, sizeof(found.defect));
@@ -193,7 +200,12 @@ static int check_tables(struct vm_state *vm, struct remote *remote, struct its_s
 
 int its_check_tables(struct vm_state *vm, struct remote *remote)
 {
-	return for_each_placed(vm, remote, check_tables);
+	struct guest_memory mem = GUEST_MEMORY(vm, remote);
+	int ret = 0;
+
+	for (size_t i = 0; i < vm->nr_itses && !ret; i++)
+		ret = check_tables(vm, &mem, &vm->itses[i]);
+	return ret;
 }
 
 static const struct kvm_error addr_errors[] = {

@@ -35,7 +35,6 @@ struct walk {
 	struct guest_memory *mem;
 	struct its_tables *t;
 	uint64_t baser_device, baser_collection;
-	size_t nr_ites, max_ites;
 	struct its_dte *dte; /* whose table is being read */
 	uint8_t has_icid[ITS_MAX_IDS / 8];
 };
@@ -72,10 +71,20 @@ static void *append(void *array, size_t *nr, size_t *room, size_t size)
 	return memset((char *)*at + (*nr)++ * size, 0, size);
 }
 
-/* Why an entry could not be read. */
-static const char *unread(int err)
+/* Worse than a defect before it: KVM might never come to that. */
+static int endless(struct walk *w, const char *what, uint32_t max)
 {
-	return err == -E2BIG ? "the tables are longer than is looked at here" : "not in guest memory";
+	w->t->endless = true;
+	w->t->defect[0] = 0;
+	return broken(w, "more than %u %s", max, what);
+}
+
+/* Why an entry could not be read. */
+static int unread(struct walk *w, const char *table, uint32_t id, uint64_t at, int err)
+{
+	if (err == -E2BIG)
+		return endless(w, "pages of tables", GUEST_MAX_PAGES);
+	return broken(w, "%s: entry %u at 0x%" PRIx64 ": not in guest memory", table, id, at);
 }
 
 /*
@@ -91,8 +100,9 @@ static int scan(struct walk *w, const char *table, uint64_t base, uint64_t bytes
 		int next = guest_read_u64(w->mem, base + at, &entry);
 
 		if (next)
-			return broken(w, "%s: entry %u at 0x%" PRIx64 ": %s", table, id, base + at,
-				      unread(next));
+			return unread(w, table, id, base + at, next);
+		if (w->mem->nr_entries++ >= ITS_MAX_ENTRIES)
+			return endless(w, "entries in the tables", ITS_MAX_ENTRIES);
 		next = visit(w, id, entry);
 		if (next <= 0)
 			return next;
@@ -104,7 +114,7 @@ static int scan(struct walk *w, const char *table, uint64_t base, uint64_t bytes
 
 /* Collections */
 
-static bool has_vcpu(const struct walk *w, uint64_t rdbase)
+static bool has_vcpu(const struct walk *w, uint32_t rdbase)
 {
 	if (rdbase == RDBASE_NONE)
 		return true;
@@ -146,6 +156,8 @@ static int visit_dte(struct walk *w, uint32_t id, uint64_t entry)
 
 	if (!FIELD(entry, 63, 63))
 		return 1;
+	if (w->mem->nr_dtes++ >= ITS_MAX_DTES)
+		return endless(w, "devices", ITS_MAX_DTES);
 	dte = append(&w->t->dtes, &w->t->nr_dtes, &w->t->room_dtes, sizeof(*dte));
 	if (!dte)
 		return NO_MEMORY;
@@ -168,7 +180,7 @@ static int visit_l1e(struct walk *w, uint32_t index, uint64_t entry)
 	if (!FIELD(entry, 63, 63))
 		return 1;
 	if (w->t->nr_l1es == ITS_MAX_L1ES)
-		return broken(w, "device table: more than %u level 2 tables", ITS_MAX_L1ES);
+		return endless(w, "level 2 tables", ITS_MAX_L1ES);
 	l1e = append(&w->t->l1es, &w->t->nr_l1es, &w->t->room_l1es, sizeof(*l1e));
 	if (!l1e)
 		return NO_MEMORY;
@@ -189,8 +201,8 @@ static int visit_ite(struct walk *w, uint32_t event, uint64_t entry)
 
 	if (!pintid)
 		return 1;
-	if (w->nr_ites++ == w->max_ites)
-		return broken(w, "DeviceID %u: more than %zu interrupts in the tables", device, w->max_ites);
+	if (w->mem->nr_ites++ >= ITS_MAX_ITES)
+		return endless(w, "interrupts", ITS_MAX_ITES);
 	ite = append(&w->dte->ites, &w->dte->nr_ites, &w->dte->room, sizeof(*ite));
 	if (!ite)
 		return NO_MEMORY;
@@ -215,6 +227,8 @@ static int scan_itts(struct walk *w)
 
 	for (size_t i = 0; i < w->t->nr_dtes && ret >= 0; i++) {
 		w->dte = &w->t->dtes[i];
+		if (w->dte->size >= ITS_ID_BITS || w->dte->device_id >= ITS_MAX_IDS)
+			break; /* at fault itself, and the last one */
 		ret = scan(w, "interrupt translation table", w->dte->itt_addr,
 			   (uint64_t)ENTRY << (w->dte->size + 1), 0, visit_ite);
 	}
@@ -234,7 +248,6 @@ int its_tables_read(struct guest_memory *mem, uint64_t baser_device, uint64_t ba
 	w->t = t;
 	w->baser_device = baser_device;
 	w->baser_collection = baser_collection;
-	w->max_ites = ITS_MAX_ITES / (mem->vm->nr_itses ?: 1);
 	if (BASER_VALID(baser_collection))
 		ret = scan(w, "collection table", BASER_ADDR(baser_collection), BASER_BYTES(baser_collection),
 			   0, visit_cte);
@@ -244,7 +257,8 @@ int its_tables_read(struct guest_memory *mem, uint64_t baser_device, uint64_t ba
 				     BASER_BYTES(baser_device), 0, visit_l1e)
 			      : scan(w, "device table", BASER_ADDR(baser_device), BASER_BYTES(baser_device), 0,
 				     visit_dte);
-	if (ret >= 0)
+	/* Of a broken device table too: KVM reads those of the devices before. */
+	if (ret != NO_MEMORY && (ret >= 0 || w->t->nr_dtes))
 		ret = scan_itts(w);
 	free(w);
 	return ret == NO_MEMORY ? -ENOMEM : 0;

@@ -13,13 +13,19 @@
 
 #define ITS_ID_BITS 16 /* of a DeviceID and of an EventID: VITS_TYPER_DEVBITS, VITS_TYPER_IDBITS */
 #define ITS_MAX_IDS (1u << ITS_ID_BITS)
-#define ITS_MAX_ITES (1u << 20) /* in all ITSes of a VM; it has 57344 LPIs */
-#define ITS_MAX_L1ES 1024u	/* 8 of them reach all DeviceIDs */
+/*
+ * No guest in its senses has more, and KVM's own walk, which has no such bounds, would keep the host
+ * busy for hours, or until it has no memory left. All but the last for all ITSes of a VM together.
+ */
+#define ITS_MAX_ENTRIES (1u << 26) /* valid or not: 1024 devices of 16 EventID bits */
+#define ITS_MAX_DTES (1u << 18)
+#define ITS_MAX_ITES (1u << 20) /* a VM has 57344 LPIs */
+#define ITS_MAX_L1ES 1024u	/* of one ITS; 8 of them reach all DeviceIDs */
 #define LPI_MIN 8192u
 
 /* A collection table entry. The table is in the order of the list that KVM keeps, and so is this. */
 struct its_cte {
-	uint64_t rdbase; /* vCPU id; 0xffffffff: of no vCPU */
+	uint64_t rdbase; /* vCPU id in its low 32 bits, which KVM looks at; 0xffffffff: of no vCPU */
 	uint16_t icid;
 };
 
@@ -60,6 +66,7 @@ struct its_tables {
 	 * Not in images: what compares equal has the same.
 	 */
 	char defect[128];
+	bool endless; /* the defect is a bound above: KVM is not to be asked */
 };
 
 struct guest_memory;

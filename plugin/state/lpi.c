@@ -153,7 +153,7 @@ int lpi_save_pending(struct vm_state *vm, struct remote *remote)
 
 int lpi_capture(struct vm_state *vm, struct remote *remote)
 {
-	return vm->nr_itses ? read_tables(vm, remote, &vm->lpi->config, &vm->lpi->pending) : 0;
+	return vm->lpi ? read_tables(vm, remote, &vm->lpi->config, &vm->lpi->pending) : 0;
 }
 
 /* Whether some of the table at @gpa is in a file that CRIU's images only name. */
@@ -195,7 +195,9 @@ void lpi_give_back(struct vm_state *vm, struct remote *remote)
 {
 	struct guest_memory mem = GUEST_MEMORY(vm, remote);
 
-	for (size_t i = 0; vm->lpi && i < vm->nr_vcpus; i++) {
+	if (!vm->lpi || !vm->lpi->compared)
+		return;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		const struct lpi_table *saved = &vm->lpi->pending[i];
 
 		if (is_in_file(vm, pending_addr(vm, i)) &&
@@ -259,6 +261,7 @@ int lpi_check(struct vm_state *vm, struct remote *remote)
 		ret = check_config(vm, &config);
 	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
 		ret = check_pending(vm, i, &pending[i]);
+	vm->lpi->compared = !ret;
 	free(config.bytes);
 	free_tables(pending, vm->nr_vcpus);
 	return ret;

@@ -31,6 +31,7 @@ struct lpi_state {
 	 * goes on; or NULL. Not in images.
 	 */
 	struct lpi_table *kept;
+	bool compared; /* guest memory has these tables; not in images */
 };
 
 struct vm_state;

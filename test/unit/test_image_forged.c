@@ -612,8 +612,8 @@ static void seal_of_itses(ProtobufCMessage *msg, unsigned int i)
 	((KvmVgic__VmEntry *)msg)->its_seal ^= 1;
 }
 
-/* Entries of the file: ITS 0 and its three devices, ITS 1 and three more, ITS 2, the LPIs. */
-enum { AN_ITS = 0, A_DEVICE = 1, THE_LPIS = 9 };
+/* Entries of the file: ITS 0 and its three devices, ITS 1 and three more, ITS 2, the configuration of LPIs, pending tables. */
+enum { AN_ITS = 0, A_DEVICE = 1, THE_CONFIG = 9, A_PENDING = 10 };
 
 static void its_nothing(ProtobufCMessage *msg, unsigned int i)
 {
@@ -623,17 +623,16 @@ static void its_nothing(ProtobufCMessage *msg, unsigned int i)
 	}
 }
 
-/* Field 3 of an entry is "lpi": both a device and LPIs, of which nothing is there. */
+/* Both a device and LPIs, of which nothing is there. */
 static void its_two_things(ProtobufCMessage *msg, unsigned int i)
 {
-	KvmVgic__LpiEntry *lpi;
+	KvmVgic__LpiTableEntry *lpi;
 
 	if (i != A_DEVICE)
 		return;
 	lpi = malloc(sizeof(*lpi));
-	kvm_vgic__lpi_entry__init(lpi);
-	lpi->config.data = malloc(1);
-	((KvmVgic__ItsEntry *)msg)->lpi = lpi;
+	kvm_vgic__lpi_table_entry__init(lpi);
+	((KvmVgic__ItsEntry *)msg)->lpi_config = lpi;
 }
 
 static KvmVgic__ItsDeviceEntry *its_of(ProtobufCMessage *msg, unsigned int i)
@@ -646,9 +645,11 @@ static KvmVgic__ItsDteEntry *dte_of(ProtobufCMessage *msg, unsigned int i)
 	return i == A_DEVICE ? ((KvmVgic__ItsEntry *)msg)->dte : NULL;
 }
 
-static KvmVgic__LpiEntry *lpi_of(ProtobufCMessage *msg, unsigned int i)
+static KvmVgic__LpiTableEntry *lpi_of(ProtobufCMessage *msg, unsigned int i)
 {
-	return i == THE_LPIS ? ((KvmVgic__ItsEntry *)msg)->lpi : NULL;
+	if (i == THE_CONFIG)
+		return ((KvmVgic__ItsEntry *)msg)->lpi_config;
+	return i == A_PENDING ? ((KvmVgic__ItsEntry *)msg)->lpi_pending : NULL;
 }
 
 static void ctes_many(ProtobufCMessage *msg, unsigned int i)
@@ -709,58 +710,99 @@ static void ites_many(ProtobufCMessage *msg, unsigned int i)
 
 	if (!dte)
 		return;
-	dte->ites = repeat_last(dte->ites, dte->n_ites, ITS_MAX_IDS + 1);
-	dte->n_ites = ITS_MAX_IDS + 1;
+	free(dte->event_id);
+	dte->n_event_id = ITS_MAX_IDS + 1;
+	dte->event_id = calloc(dte->n_event_id, sizeof(*dte->event_id));
+}
+
+static void ites_uneven(ProtobufCMessage *msg, unsigned int i)
+{
+	if (dte_of(msg, i))
+		dte_of(msg, i)->n_pintid--;
 }
 
 static void ite_next_wide(ProtobufCMessage *msg, unsigned int i)
 {
 	if (dte_of(msg, i))
-		dte_of(msg, i)->ites[1]->next = 65536;
+		dte_of(msg, i)->ite_next[1] = 65536;
 }
 
 static void ite_icid_wide(ProtobufCMessage *msg, unsigned int i)
 {
 	if (dte_of(msg, i))
-		dte_of(msg, i)->ites[1]->icid = UINT32_MAX;
+		dte_of(msg, i)->icid[1] = UINT32_MAX;
 }
 
-static void lengthen(ProtobufCBinaryData *table, size_t size)
+/* The last run of the table, which then ends at @end. */
+static void lengthen(KvmVgic__LpiTableEntry *table, uint32_t end)
 {
-	free(table->data);
-	table->data = calloc(1, size);
-	table->len = size;
+	KvmVgic__LpiRun *run;
+
+	if (!table->n_runs) {
+		table->runs = malloc(sizeof(*table->runs));
+		table->runs[table->n_runs++] = malloc(sizeof(*run));
+		kvm_vgic__lpi_run__init(table->runs[0]);
+	}
+	run = table->runs[table->n_runs - 1];
+	free(run->data.data);
+	run->data.len = end - run->first;
+	run->data.data = calloc(1, run->data.len);
 }
 
 static void config_long(ProtobufCMessage *msg, unsigned int i)
 {
-	if (lpi_of(msg, i))
-		lengthen(&lpi_of(msg, i)->config, LPI_NR + 1);
+	if (i == THE_CONFIG)
+		lengthen(lpi_of(msg, i), LPI_NR + 1);
 }
 
 static void pending_long(ProtobufCMessage *msg, unsigned int i)
 {
-	if (lpi_of(msg, i))
-		lengthen(&lpi_of(msg, i)->pending[1], LPI_NR / 8 + 1);
+	if (i == A_PENDING)
+		lengthen(lpi_of(msg, i), LPI_NR / 8 + 1);
 }
 
-static void pending_many(ProtobufCMessage *msg, unsigned int i)
+static void run_far(ProtobufCMessage *msg, unsigned int i)
 {
-	KvmVgic__LpiEntry *lpi = lpi_of(msg, i);
+	if (i == THE_CONFIG)
+		lpi_of(msg, i)->runs[0]->first = UINT32_MAX;
+}
 
-	if (!lpi)
+static void runs_disordered(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__LpiTableEntry *table = lpi_of(msg, i);
+
+	if (i != THE_CONFIG)
 		return;
-	lpi->pending = realloc(lpi->pending, 513 * sizeof(*lpi->pending));
-	for (; lpi->n_pending < 513; lpi->n_pending++)
-		lpi->pending[lpi->n_pending] = (ProtobufCBinaryData){ 1, calloc(1, 1) };
+	table->runs = repeat_last(table->runs, table->n_runs, table->n_runs + 1);
+	table->n_runs++;
+}
+
+static void config_twice(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__ItsEntry *entry = (KvmVgic__ItsEntry *)msg;
+
+	if (i != A_PENDING)
+		return;
+	entry->lpi_config = entry->lpi_pending;
+	entry->lpi_pending = NULL;
+}
+
+static void pending_first(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__ItsEntry *entry = (KvmVgic__ItsEntry *)msg;
+
+	if (i != THE_CONFIG)
+		return;
+	entry->lpi_pending = entry->lpi_config;
+	entry->lpi_config = NULL;
 }
 
 static const struct change changes[] = {
 	{ "seal_of_itses", FORGE_VM, seal_of_itses,
 	  "kvm-its-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
-	{ "its_nothing", FORGE_ITS, its_nothing, "kvm-its-1.img: entry 3: an ITS, a device or LPIs expected" },
+	{ "its_nothing", FORGE_ITS, its_nothing, "kvm-its-1.img: entry 3: an ITS, a device or a table of LPIs expected" },
 	{ "its_two_things", FORGE_ITS, its_two_things,
-	  "kvm-its-1.img: entry 3: an ITS, a device or LPIs expected" },
+	  "kvm-its-1.img: entry 3: an ITS, a device or a table of LPIs expected" },
 	{ "ctes_many", FORGE_ITS, ctes_many,
 	  "kvm-its-1.img: entry 2: number of collections 65538, at most 65537 expected" },
 	{ "cte_icid_wide", FORGE_ITS, cte_icid_wide,
@@ -780,12 +822,19 @@ static const struct change changes[] = {
 	  "kvm-its-1.img: entry 3: next 65536, at most 65535 expected" },
 	{ "ite_icid_wide", FORGE_ITS, ite_icid_wide,
 	  "kvm-its-1.img: entry 3: ICID 4294967295, at most 65535 expected" },
+	{ "ites_uneven", FORGE_ITS, ites_uneven,
+	  "kvm-its-1.img: entry 3: 4 EventIDs, but 3 pINTIDs, 4 next, 4 ICIDs" },
 	{ "config_long", FORGE_ITS, config_long,
-	  "kvm-its-1.img: entry 11: bytes of a table 57345, at most 57344 expected" },
+	  "kvm-its-1.img: entry 11: bytes 0 to 57345 of a table: not in order, or more than 57344" },
 	{ "pending_long", FORGE_ITS, pending_long,
-	  "kvm-its-1.img: entry 11: bytes of a table 7169, at most 7168 expected" },
-	{ "pending_many", FORGE_ITS, pending_many,
-	  "kvm-its-1.img: entry 11: number of pending tables 513, at most 512 expected" },
+	  "kvm-its-1.img: entry 12: bytes 0 to 7169 of a table: not in order, or more than 7168" },
+	{ "run_far", FORGE_ITS, run_far,
+	  "kvm-its-1.img: entry 11: bytes 4294967295 to 4294967335 of a table: not in order, or more than 57344" },
+	{ "runs_disordered", FORGE_ITS, runs_disordered,
+	  "kvm-its-1.img: entry 11: bytes 0 to 40 of a table: not in order, or more than 57344" },
+	{ "config_twice", FORGE_ITS, config_twice, "kvm-its-1.img: entry 12: LPI configuration: twice" },
+	{ "pending_first", FORGE_ITS, pending_first,
+	  "kvm-its-1.img: entry 11: an LPI pending table before the configuration" },
 	{ "reg_short", FORGE_VCPU, reg_short,
 	  "kvm-vcpu-1.img: vCPU 0: register 0x6030000000100040: size 8 expected, 4 found" },
 	{ "reg_long", FORGE_VCPU, reg_long,
@@ -882,7 +931,7 @@ static void everything_twice_is_refused(void **state)
 		[FORGE_VCPU] = "kvm-vcpu-events-1.img: 2 vCPUs, kvm-vcpu-1.img has 4",
 		[FORGE_VCPU_EVENTS] = "kvm-vcpu-events-1.img: 4 vCPUs, kvm-vcpu-1.img has 2",
 		[FORGE_VGIC] = "kvm-vgic-1.img: more than one GIC",
-		[FORGE_ITS] = "kvm-its-1.img: entry 21: LPIs: twice",
+		[FORGE_ITS] = "kvm-its-1.img: entry 23: LPI configuration: twice",
 		[FORGE_THREAD] = "kvm-thread-1.img: thread 101: twice",
 	};
 	struct forge *forge = *state;
@@ -1015,7 +1064,7 @@ static void entries_decode_as_messages_of_their_kind(void **state)
 	};
 	static const size_t nr_entries[] = {
 		[FORGE_VM] = 1, [FORGE_VCPU] = 2, [FORGE_VCPU_EVENTS] = 2, [FORGE_VGIC] = 1,
-		[FORGE_ITS] = FIXTURE_ITSES + 6 + 1, [FORGE_THREAD] = 3,
+		[FORGE_ITS] = FIXTURE_ITSES + 6 + 3, [FORGE_THREAD] = 3,
 	};
 	struct forge *forge = *state;
 

@@ -312,7 +312,7 @@ static const struct meaning dump_meanings[] = {
 	{ "its 0: SET CTRL SAVE_TABLES", ENXIO, "vm 1: ITS 0 at 0x9000000: it was not set up" },
 	{ "its 0: SET CTRL SAVE_TABLES", EINVAL,
 	  "vm 1: ITS 0 at 0x9000000: a device that it knows has no place in the device table: the guest has changed "
-	  "GITS_BASER0, or the level 1 table, since it mapped that device" },
+	  "GITS_BASER0, or the level 1 table, since it mapped that device (Linux 6.12; later ones leave it out)" },
 	{ "its 1: SET CTRL SAVE_TABLES", EFAULT, "vm 1: ITS 1 at 0xa000000: a table of its is not in guest memory: *" },
 	{ "its 1: SET CTRL SAVE_TABLES", EBUSY, "vm 1: ITS 1 at 0xa000000: a vCPU runs" },
 	{ "its 1: SET CTRL SAVE_TABLES", ENOMEM, "vm 1: ITS 1 at 0xa000000: the kernel has no memory for it" },
@@ -435,7 +435,7 @@ static bool same_pending(struct fake_kvm *a, struct fake_kvm *b)
 
 static void a_dump_that_fails_leaves_the_pending_tables_as_they_were(void **state)
 {
-	size_t last = DUMP_STEP("LPI tables"), failed;
+	size_t last = DUMP_STEP("LPI tables decoded"), failed;
 
 	for (size_t n = DUMP_STEP("LPI pending tables kept"); n < last + 2; n++) {
 		struct fake_kvm *kvm = fake_running(shape), *twin = fake_running(shape);
@@ -802,10 +802,9 @@ static const struct broken breaks[] = {
 	{ "all_collections", all_collections, "" },
 	{ "level_1_of_itself", level_1_of_itself, "device table*" },
 	{ "level_2_outside_memory", level_2_outside_memory, "device table: entry 8192 at 0xffff00000000: not in guest memory" },
-	{ "level_2_of_all", level_2_of_all, "device table: more than 1024 level 2 tables" },
-	{ "devices_of_one_table", devices_of_one_table, "DeviceID 5: more than 349525 interrupts in the tables" },
-	{ "devices_of_one_empty_table", devices_of_one_empty_table,
-	  "interrupt translation table: entry * the tables are longer than is looked at here" },
+	{ "level_2_of_all", level_2_of_all, "more than 1024 level 2 tables" },
+	{ "devices_of_one_table", devices_of_one_table, "more than 1048576 interrupts" },
+	{ "devices_of_one_empty_table", devices_of_one_empty_table, "more than 67108864 entries in the tables" },
 	{ "ones", ones, "*" },
 	{ "zeros", zeros, "" },
 	{ "noise", noise, "*" },
@@ -842,7 +841,7 @@ static void a_guest_that_breaks_its_tables_is_dumped(void **state)
 	const struct broken *broken = *state;
 	struct fake_kvm *kvm = fake_running(shape);
 	struct vm_state *vm = fake_discovered(kvm);
-	size_t saved = DUMP_STEP("ITS tables"), failed;
+	size_t saved = DUMP_STEP("ITS tables decoded"), failed;
 	double start = seconds();
 	bool found;
 
@@ -866,7 +865,7 @@ static void a_guest_that_breaks_its_tables_is_dumped(void **state)
 static void kvm_refuses_what_was_broken_at_the_dump(void **state)
 {
 	struct trip trip = { .source = fake_running(shape) };
-	size_t saved = DUMP_STEP("ITS tables"), failed;
+	size_t saved = DUMP_STEP("ITS tables decoded"), failed;
 
 	trip.vm = fake_discovered(trip.source);
 	assert_int_equal(fake_steps(plan_dump, saved, trip.vm, trip.source, &failed), 0);
@@ -881,12 +880,36 @@ static void kvm_refuses_what_was_broken_at_the_dump(void **state)
 	finish(&trip);
 }
 
+/* KVM's own walk has no bounds: a host that is given these is busy for hours, or out of memory. */
+static void endless_tables_are_not_given_to_kvm(void **state)
+{
+	static void (*const make_endless[])(struct fake_kvm *kvm) = { level_2_of_all, devices_of_one_table,
+								      devices_of_one_empty_table };
+
+	for (size_t i = 0; i < COUNT(make_endless); i++) {
+		struct trip trip = { .source = fake_running(shape) };
+		size_t saved = DUMP_STEP("ITS tables decoded"), failed;
+
+		trip.vm = fake_discovered(trip.source);
+		assert_int_equal(fake_steps(plan_dump, saved, trip.vm, trip.source, &failed), 0);
+		make_endless[i](trip.source);
+		assert_int_equal(
+			fake_steps(plan_dump + saved, plan_nr_dump - saved, trip.vm, trip.source, &failed), 0);
+		trip.copy = fake_created(trip.source, trip.vm);
+		log_reset();
+		assert_int_equal(fake_steps(plan_restore, plan_nr_restore, trip.vm, trip.copy, &failed), -E2BIG);
+		assert_non_null(strstr(log_error(), "tables that keep KVM busy without end are not given to it"));
+		assert_int_equal(fake_count(trip.copy, "*RESTORE_TABLES*"), 0);
+		finish(&trip);
+	}
+}
+
 /* What the walk calls a defect, KVM refuses; and the rest it takes. */
 static void the_walk_agrees_with_kvm(void **state)
 {
 	for (size_t i = 0; i < COUNT(breaks); i++) {
 		struct trip trip = { .source = fake_running(shape) };
-		size_t saved = DUMP_STEP("ITS tables"), failed;
+		size_t saved = DUMP_STEP("ITS tables decoded"), failed;
 		const char *defect;
 		int ret;
 
@@ -939,6 +962,7 @@ int main(void)
 		cmocka_unit_test(memory_that_is_gone_is_a_change),
 		cmocka_unit_test(kvm_refuses_what_was_broken_at_the_dump),
 		cmocka_unit_test(the_walk_agrees_with_kvm),
+		cmocka_unit_test(endless_tables_are_not_given_to_kvm),
 	};
 	struct CMUnitTest tests[COUNT(others) + COUNT(damages) + COUNT(dump_meanings) + COUNT(restore_meanings) +
 				COUNT(changes) + COUNT(breaks)];

@@ -551,28 +551,57 @@ static void no_more_than_1024_tables_of_level_2_are_looked_at(void **state)
 
 	for (uint32_t i = 0; i < 2048; i++)
 		put(array, DEVICES + 8 * i, VALID | LEVEL_2(0));
-	assert_defect(walk(array, INDIRECT), "device table: more than 1024 level 2 tables");
+	assert_defect(walk(array, INDIRECT), "more than 1024 level 2 tables");
 	assert_int_equal(array->tables.nr_l1es, ITS_MAX_L1ES);
 }
 
-/* Each of several ITSes has its share of what an image holds. */
+/* Those of one ITS leave room for the next one's, up to what an image holds of all. */
 static void interrupts_are_bounded_over_all_itses(void **state)
 {
 	struct array *array = *state;
-	size_t n = 0;
+	struct guest_memory mem = GUEST_MEMORY(&array->vm, &array->remote);
+	size_t n[2] = { 0 };
 
 	put(array, COLLECTIONS, cte(3, 1));
-	for (uint32_t i = 0; i < 40; i++)
-		put(array, DEVICES + 8 * i, dte(i < 39, ITT, 15));
+	for (uint32_t i = 0; i < 10; i++)
+		put(array, DEVICES + 8 * i, dte(i < 9, ITT, 15));
 	for (uint32_t i = 0; i < 65536; i++)
 		put(array, ITT + 8 * i, ite(i < 65535, 8192, 1));
-	array->vm.nr_itses = 2;
-	assert_defect(walk(array, 0), "DeviceID 8: more than 524288 interrupts in the tables");
-	for (size_t i = 0; i < array->tables.nr_dtes; i++)
-		n += array->tables.dtes[i].nr_ites;
-	assert_int_equal(n, ITS_MAX_ITES / 2);
-	put(array, DEVICES + 8 * 7, dte(0, ITT, 15));
-	assert_defect(walk(array, 0), "");
+	for (size_t its = 0; its < 2; its++) {
+		its_tables_free(&array->tables);
+		assert_int_equal(its_tables_read(&mem, VALID | DEVICES, VALID | COLLECTIONS, &array->tables), 0);
+		for (size_t i = 0; i < array->tables.nr_dtes; i++)
+			n[its] += array->tables.dtes[i].nr_ites;
+		assert_int_equal(array->tables.endless, its);
+	}
+	assert_string_equal(array->tables.defect, "more than 1048576 interrupts");
+	assert_int_equal(n[0] + n[1], ITS_MAX_ITES);
+}
+
+/* KVM reads the interrupts of the devices before it comes to one that it does not take. */
+static void what_precedes_a_broken_device_is_bounded_too(void **state)
+{
+	struct array *array = *state;
+
+	put(array, COLLECTIONS, cte(3, 1));
+	for (uint32_t i = 0; i < 20; i++)
+		put(array, DEVICES + 8 * i, dte(1, ITT, 15));
+	put(array, DEVICES + 8 * 20, dte(0, ITT, 16));
+	for (uint32_t i = 0; i < 65536; i++)
+		put(array, ITT + 8 * i, ite(i < 65535, 8192, 1));
+	assert_defect(walk(array, 0), "more than 1048576 interrupts");
+	assert_true(array->tables.endless);
+}
+
+static void entries_that_are_not_valid_are_bounded(void **state)
+{
+	struct array *array = *state;
+
+	put(array, COLLECTIONS, cte(3, 1));
+	for (uint32_t i = 0; i < 1025; i++)
+		put(array, DEVICES + 8 * i, dte(i < 1024, ITT, 15));
+	assert_defect(walk(array, 0), "more than 67108864 entries in the tables");
+	assert_true(array->tables.endless);
 }
 
 /* Comparison */
@@ -763,6 +792,8 @@ int main(void)
 		TEST(tables_that_are_one_another_end),
 		TEST(no_more_than_1024_tables_of_level_2_are_looked_at),
 		TEST(interrupts_are_bounded_over_all_itses),
+		TEST(what_precedes_a_broken_device_is_bounded_too),
+		TEST(entries_that_are_not_valid_are_bounded),
 		cmocka_unit_test(the_same_is_equal),
 		cmocka_unit_test(each_field_is_compared),
 		cmocka_unit_test(each_field_of_an_interrupt_is_compared),
