@@ -33,9 +33,12 @@ static void *copy_of(const void *data, size_t size)
 
 void fake_note(struct fake_kvm *kvm, const char *line)
 {
-	kvm->lines = reallocarray(kvm->lines, kvm->nr_lines + 1, sizeof(*kvm->lines));
-	if (!kvm->lines)
-		abort();
+	if (kvm->nr_lines == kvm->room_lines) {
+		kvm->room_lines = kvm->room_lines ? 2 * kvm->room_lines : 512;
+		kvm->lines = reallocarray(kvm->lines, kvm->room_lines, sizeof(*kvm->lines));
+		if (!kvm->lines)
+			abort();
+	}
 	snprintf(kvm->lines[kvm->nr_lines++], FAKE_LINE, "%s", line);
 }
 

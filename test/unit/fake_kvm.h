@@ -158,7 +158,7 @@ struct fake_kvm {
 	bool lock_future; /* mlockall(MCL_FUTURE) */
 
 	char (*lines)[128]; /* the record */
-	size_t nr_lines;
+	size_t nr_lines, room_lines;
 	size_t nr_calls; /* the lines that are calls: not fake_note()'s */
 
 	/* The failure on request: of call @fail_call, from 1, or of those like @fail_like, @fail_times of

@@ -908,14 +908,16 @@ static void endless_tables_are_not_given_to_kvm(void **state)
 static void the_walk_agrees_with_kvm(void **state)
 {
 	for (size_t i = 0; i < COUNT(breaks); i++) {
-		struct trip trip = { .source = fake_running(shape) };
+		struct trip trip = { 0 };
 		size_t saved = DUMP_STEP("ITS tables decoded"), failed;
 		const char *defect;
 		int ret;
 
 		/* More than the fake holds, or than is looked at. */
-		if (strstr(breaks[i].name, "all") || strstr(breaks[i].name, "unreadable"))
+		if (strstr(breaks[i].name, "all") || strstr(breaks[i].name, "devices_of") ||
+		    strstr(breaks[i].name, "unreadable"))
 			continue;
+		trip.source = fake_running(shape);
 		trip.vm = fake_discovered(trip.source);
 		assert_int_equal(fake_steps(plan_dump, saved, trip.vm, trip.source, &failed), 0);
 		breaks[i].breaks(trip.source);
