@@ -21,6 +21,7 @@ ROWS = [
     ('its-closed', 'a device beside the GIC, with its fd closed: ' + REFUSAL),
     ('its-orphan', 'an ITS with interrupts of a collection that the guest has unmapped: ' + REFUSAL[:-2] +
      ' on this kernel'),
+    ('its-userfaultfd', 'an ITS, and a userfaultfd: KVM would wait for its handler, which stands still: ' + REFUSAL),
     ('many-itses', 'more than 32 ITSes: ' + REFUSAL),
     ('vfio', 'an assigned device: ' + REFUSAL),
     ('irqfd', 'irqfds: ' + REFUSAL),

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The oddities of a VM itself: of its objects, capabilities, memory and interrupts. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "zdtmtst.h"
@@ -77,6 +79,13 @@ static int its_closed(struct odd_vm *vm)
 	int fd = create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS, "ITS");
 
 	return fd < 0 ? -1 : close(fd);
+}
+
+static int its_userfaultfd(struct odd_vm *vm)
+{
+	if (create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS, "ITS") < 0)
+		return -1;
+	return syscall(SYS_userfaultfd, O_CLOEXEC) < 0 ? -1 : 0;
 }
 
 static int vfio(struct odd_vm *vm)
@@ -333,6 +342,7 @@ static const struct oddity oddities[] = {
 	{ .name = "none" },
 	{ "its-closed", .running = its_closed },
 	{ "its-orphan", .built = its_orphan },
+	{ "its-userfaultfd", .built = its_userfaultfd },
 	{ "many-itses", .built = many_itses },
 	{ "vfio", .running = vfio },
 	{ "gicv2", .leave_out = ODD_GIC, .built = gicv2 },
