@@ -7,7 +7,7 @@ import shutil
 import tempfile
 
 import lives
-from common import criu, finish, require
+from common import Unharmed, criu, finish, require
 from zdtmvm import is_alive, wait_gone
 
 RAM_ADDR = 0x5a0000800000           # oddvm/its.h
@@ -28,6 +28,16 @@ class Lives(lives.Lives):
             changed = [i for i, pair in enumerate(zip(before, after)) if pair[0] != pair[1]]
             result.require(not changed, f'bytes of the LPI pending tables that the dump has changed: {changed[:8]}')
         return result
+
+    def failing_steps(self):
+        """Dumps that fail once KVM has written the tables; lives.failing_dump() has a later one."""
+        for step in ('LPI pending tables saved', 'LPI tables', 'kvm_run pages'):
+            images = self.images()
+            unharmed = Unharmed(self.vm)
+            result = self.dump(images, env={'KVM_VGIC_FAULT': step})
+            result.require(result.status != 0 and 'fault injected: ' + step in result.log, f'{step} has not failed')
+            unharmed.check(images)
+            shutil.rmtree(images)
 
     def in_file(self):
         """The same in a file: a dump that fails, and one that ends the VM."""
@@ -54,4 +64,5 @@ class Lives(lives.Lives):
         self.goes_on()
 
     def more(self):
+        self.failing_steps()
         self.in_file()
