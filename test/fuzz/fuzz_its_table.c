@@ -39,9 +39,10 @@ struct input {
 		uint32_t hva_page, pad;
 	} slots[SLOTS];
 	uint8_t nr_slots, nr_vcpus, nr_itses, mode;
-	uint32_t hole;	 /* a page that cannot be read */
-	uint64_t change; /* turned in the second walk... */
+	uint32_t hole;			   /* a page that cannot be read */
+	uint64_t change;		   /* turned in the second walk... */
 	uint32_t change_page, change_word; /* ...here, by its hva */
+	uint32_t bytes, pad; /* of this input, where main() has made it and its file is longer */
 	uint64_t cells[];
 };
 
@@ -55,7 +56,8 @@ struct fuzzed {
 
 static uint64_t word_at(const struct fuzzed *f, uint64_t page, size_t word)
 {
-	uint64_t i = f->in->mode % NR_MODES == PAGE_OF_EACH ? page : page * (GUEST_PAGE / 8) + word, value = 0;
+	uint64_t i = f->in->mode % NR_MODES == PAGE_OF_EACH ? page : page * (GUEST_PAGE / 8) + word,
+		 value = 0;
 
 	if (f->in->mode % NR_MODES == LAST_AGAIN && i >= f->nr_cells)
 		i = f->nr_cells - 1;
@@ -75,6 +77,11 @@ static int read_memory(struct remote *remote, uint64_t addr, void *buf, size_t s
 		abort();
 	if (page >= HVA_PAGES || page == f->in->hole)
 		return -EFAULT;
+	if (f->in->mode % NR_MODES == ZEROS && page * (GUEST_PAGE / 8) >= f->nr_cells &&
+	    !(f->changed && page == f->in->change_page)) {
+		memset(buf, 0, GUEST_PAGE); /* what long walks go through */
+		return 0;
+	}
 	for (size_t i = 0; i < GUEST_PAGE / 8; i++)
 		((uint64_t *)buf)[i] = word_at(f, page, i);
 	return 0;
@@ -89,6 +96,7 @@ static void check_storable(struct vm_state *vm, struct its_tables *t)
 	struct vgic_values values[16];
 	struct its_state its[VM_MAX_ITSES] = { 0 };
 	struct lpi_state lpi = { .nr_pending = vm->nr_vcpus };
+	size_t nr_ites = 0;
 
 	for (size_t r = 0; r < its_nr_regs; r++)
 		values[r] = (struct vgic_values){ .nr = its_regs[r].count, .v = zeros };
@@ -99,6 +107,10 @@ static void check_storable(struct vm_state *vm, struct its_tables *t)
 	vm->itses = its;
 	vm->lpi = &lpi;
 	if (check_itses(vm))
+		abort();
+	for (size_t i = 0; i < t->nr_dtes; i++)
+		nr_ites += t->dtes[i].nr_ites;
+	if (nr_ites > ITS_MAX_ITES / vm->nr_itses)
 		abort();
 	if (t->nr_ctes > ITS_MAX_IDS + 1 || t->nr_l1es > ITS_MAX_L1ES || t->nr_dtes > ITS_MAX_IDS + 1)
 		abort();
@@ -206,7 +218,12 @@ static uint64_t icid(void)
 
 static uint64_t a_cte(void)
 {
-	return 1ULL << 63 | (rarely(40) ? dice(1ULL << 36) : rarely(10) ? UINT32_MAX : dice(2)) << 16 | icid();
+	return 1ULL << 63 |
+	       (rarely(40)   ? dice(1ULL << 36)
+		: rarely(10) ? UINT32_MAX
+			     : dice(2))
+		       << 16 |
+	       icid();
 }
 
 static uint64_t a_dte(void)
@@ -275,7 +292,7 @@ static void add_slots(struct input *in)
  * for level 2, and one for the tables of interrupts, which are of 32 events.
  */
 #define PART (CELLS_MAX / 4)
-#define PART_GPA(n) (BASE + (n) * 0x100000)
+#define PART_GPA(n) (BASE + (n)*0x100000)
 
 static size_t plausible_collections(struct input *in)
 {
@@ -309,8 +326,8 @@ static void plausible_events(struct input *in, size_t collections)
 			/* Within the smallest table that can be meant, mostly. */
 			size_t next = e < 2 ? dice(2) : e < 30 ? dice(3) : 0;
 
-			in->cells[table + e] = (uint64_t)next << 48 | (8192 + dice(500)) << 16 |
-					       dice(collections) * 3;
+			in->cells[table + e] =
+				(uint64_t)next << 48 | (8192 + dice(500)) << 16 | dice(collections) * 3;
 			if (!next)
 				break;
 			e += next;
@@ -350,27 +367,38 @@ static void flood(struct input *in)
 	uint64_t itt = PART_GPA(3) + PART * 8;
 
 	in->mode = LAST_AGAIN;
-	in->nr_itses = 1 + dice(40);
-	in->slots[3].size = 0x100000;
+	in->nr_itses = rarely(2) ? dice(8) : dice(40);
+	in->slots[3].size = 0x200000;
 	in->baser_device = 1ULL << 63 | PART_GPA(1);
 	in->cells[0] = 1ULL << 63;
 	in->cells[CELLS_MAX - 1] = 1ULL << 48 | 8192 << 16;
 	for (size_t i = 0; i < 4; i++)
-		in->cells[PART + i] = 1ULL << 63 | 1ULL << 49 | itt >> 8 << 5 | 15;
+		in->cells[PART + i] = 1ULL << 63 | 1ULL << 49 | itt >> 8 << 5 | (rarely(3) ? dice(32) : 15);
 }
 
-/* A level 1 table of 16 MiB, with one entry far behind. */
+/* Many devices that have the same table of 65536 interrupts, with nothing in it: more pages than are read. */
+static void lengthy(struct input *in)
+{
+	in->baser_device = 1ULL << 63 | PART_GPA(1);
+	in->slots[3].size = 0x100000;
+	for (size_t i = 0; i < PART; i++)
+		in->cells[PART + i] = 1ULL << 63 | 1ULL << 49 | (PART_GPA(3) + 2 * PART * 8) >> 8 << 5 | 15;
+}
+
+/* A level 1 table of 16 MiB, with an entry at its begin, and one far behind, where there was none. */
 static void far_away(struct input *in)
 {
 	in->baser_device = 1ULL << 63 | 1ULL << 62 | PART_GPA(1) | 255;
+	memset(&in->cells[2 * PART], 0, 2 * PART * 8);
+	plausible_devices(in, 2 * PART, 16383);
+	in->cells[3 * PART] = 1ULL << 63 | (PART_GPA(2) + 0x2000000);
 	in->slots[1].size = 0x1000000;
+	in->slots[1].hva_page = 3 * PART / 512;
 	in->slots[2].gpa += 0x2000000;
 	in->slots[3].gpa += 0x2000000;
-	memset(&in->cells[PART], 0, PART * 8);
-	in->slots[1].hva_page = CELLS_MAX / 512;
 	in->change = 1ULL << 63 | (PART_GPA(2) + 0x2000000);
-	in->change_page = CELLS_MAX / 512 + dice(4096);
-	in->change_word = dice(512);
+	in->change_page = in->slots[1].hva_page + (rarely(2) ? 1024 : dice(4096));
+	in->change_word = rarely(2) ? dice(8) : dice(512);
 }
 
 /* A level 1 table that is full, and nothing ends it. */
@@ -425,6 +453,8 @@ static size_t make(struct input *in)
 		far_away(in);
 	else if (is_plausible && rarely(400))
 		wide(in);
+	else if (is_plausible && rarely(2000))
+		lengthy(in);
 	return size;
 }
 
@@ -467,6 +497,7 @@ static void run_one(struct input *in)
 	size_t size = make(in);
 
 	vary((uint8_t *)in, size);
+	in->bytes = size;
 	LLVMFuzzerTestOneInput((const uint8_t *)in, size);
 }
 
@@ -507,6 +538,8 @@ static int run_file(const char *path)
 	}
 	size = fread(input, 1, INPUT_MAX, file);
 	fclose(file);
+	if (size > ((struct input *)input)->bytes && size == INPUT_MAX)
+		size = ((struct input *)input)->bytes;
 	return LLVMFuzzerTestOneInput((const uint8_t *)input, size);
 }
 
@@ -517,7 +550,8 @@ int main(int argc, char **argv)
 	if (argc == 1)
 		return run_some();
 	if (!strcmp(argv[1], "--seconds") && argc > 2) {
-		seed = argc > 3 ? strtoull(argv[3], NULL, 10) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
+		seed = argc > 3 ? strtoull(argv[3], NULL, 10)
+				: (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
 		return run_for(atof(argv[2]));
 	}
 	for (int i = 1; i < argc; i++)

@@ -229,9 +229,8 @@ static int save_itt(struct fake_kvm *kvm, const struct fake_device *device)
 
 	for (size_t i = 0; i < device->nr_events && !ret; i++) {
 		const struct fake_event *event = &device->events[i];
-		uint64_t next = i + 1 < device->nr_events ?
-					smaller(event[1].event - event->event, MAX_ITE_NEXT) :
-					0;
+		uint64_t next =
+			i + 1 < device->nr_events ? smaller(event[1].event - event->event, MAX_ITE_NEXT) : 0;
 
 		ret = put_entry(kvm, device->itt + event->event * 8,
 				next << 48 | (uint64_t)event->lpi << 16 | event->icid);
@@ -246,7 +245,8 @@ static int save_devices(struct fake_kvm *kvm, struct fake_its *its)
 	qsort(its->devices, its->nr_devices, sizeof(its->devices[0]), by_id);
 	for (size_t i = 0; i < its->nr_devices && !ret; i++) {
 		const struct fake_device *device = &its->devices[i];
-		uint64_t next = i + 1 < its->nr_devices ? smaller(device[1].id - device->id, MAX_DTE_NEXT) : 0;
+		uint64_t next =
+			i + 1 < its->nr_devices ? smaller(device[1].id - device->id, MAX_DTE_NEXT) : 0;
 		uint64_t gpa;
 
 		if (!has_entry(kvm, its->baser[0], device->id, &gpa))
@@ -503,9 +503,8 @@ static const struct {
 	uint32_t offset;
 	const char *name;
 } regs[] = {
-	{ GITS_CTLR, "GITS_CTLR" },	  { GITS_IIDR, "GITS_IIDR" },	{ GITS_TYPER, "GITS_TYPER" },
-	{ GITS_CBASER, "GITS_CBASER" },	  { GITS_CWRITER, "GITS_CWRITER" },
-	{ GITS_CREADR, "GITS_CREADR" },
+	{ GITS_CTLR, "GITS_CTLR" },	{ GITS_IIDR, "GITS_IIDR" },	  { GITS_TYPER, "GITS_TYPER" },
+	{ GITS_CBASER, "GITS_CBASER" }, { GITS_CWRITER, "GITS_CWRITER" }, { GITS_CREADR, "GITS_CREADR" },
 };
 
 static const char *reg_name(uint64_t offset)
@@ -586,7 +585,8 @@ void fake_its_describe(uint32_t i, unsigned long req, const void *arg, char *lin
 	int n;
 
 	if (attr->group == KVM_DEV_ARM_VGIC_GRP_CTRL) {
-		snprintf(line, FAKE_LINE, "its %u: %s CTRL %s", i, how, attr->attr < 3 ? ctrl[attr->attr] : "?");
+		snprintf(line, FAKE_LINE, "its %u: %s CTRL %s", i, how,
+			 attr->attr < 3 ? ctrl[attr->attr] : "?");
 		return;
 	}
 	if (attr->group == KVM_DEV_ARM_VGIC_GRP_ADDR)

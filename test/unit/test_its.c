@@ -315,12 +315,14 @@ static const struct meaning dump_meanings[] = {
 	  "GITS_BASER0, or the level 1 table, since it mapped that device (Linux 6.12; later ones leave it out)" },
 	{ "its 1: SET CTRL SAVE_TABLES", EFAULT, "vm 1: ITS 1 at 0xa000000: a table of its is not in guest memory: *" },
 	{ "its 1: SET CTRL SAVE_TABLES", EBUSY, "vm 1: ITS 1 at 0xa000000: a vCPU runs" },
-	{ "its 1: SET CTRL SAVE_TABLES", ENOMEM, "vm 1: ITS 1 at 0xa000000: the kernel has no memory for it" },
+	{ "its 1: SET CTRL SAVE_TABLES", ENOMEM,
+	  "vm 1: ITS 1 at 0xa000000: the kernel has no memory for it" },
 	{ "its 1: SET CTRL SAVE_TABLES", EACCES,
 	  "vm 1: ITS 1 at 0xa000000: an LPI is injected directly by a GICv4 ITS, *kvm-arm.vgic_v4_enable" },
 	{ "gic: SET CTRL SAVE_PENDING_TABLES", ENXIO, "vm 1: the GIC: the GIC is not initialised" },
 	{ "gic: SET CTRL SAVE_PENDING_TABLES", EFAULT,
-	  "vm 1: the GIC: an LPI is mapped to a vCPU whose pending table (GICR_PENDBASER) is not in guest memory" },
+	  "vm 1: the GIC: an LPI is mapped to a vCPU whose pending table (GICR_PENDBASER) is not in guest "
+	  "memory" },
 	{ "gic: SET CTRL SAVE_PENDING_TABLES", EBUSY, "vm 1: the GIC: a vCPU runs" },
 };
 
@@ -329,7 +331,8 @@ static const struct meaning restore_meanings[] = {
 	{ "its 0: SET ADDR *", EINVAL, "vm 1: ITS 0 at 0x9000000: its address is not aligned to 64 KiB" },
 	{ "its 0: SET ADDR *", EEXIST, "vm 1: ITS 0 at 0x9000000: it has an address already" },
 	{ "its 0: SET ADDR *", ENODEV, "vm 1: ITS 0 at 0x9000000: this host's KVM has no ITS" },
-	{ "its 1: SET GITS_CREADR*", ENXIO, "vm 1: ITS 1 at 0xa000000: it has no address, or not that register" },
+	{ "its 1: SET GITS_CREADR*", ENXIO,
+	  "vm 1: ITS 1 at 0xa000000: it has no address, or not that register" },
 	{ "its 1: SET GITS_CREADR*", EINVAL,
 	  "vm 1: ITS 1 at 0xa000000: the value is none that this host's KVM takes" },
 	{ "its 1: SET GITS_CREADR*", EBUSY,
@@ -343,7 +346,8 @@ static const struct meaning restore_meanings[] = {
 	  "vm 1: ITS 0 at 0x9000000: KVM does not take the tables in guest memory" },
 	{ "its 0: SET CTRL RESTORE_TABLES", EEXIST, "vm 1: ITS 0 at 0x9000000: a collection is there twice" },
 	{ "its 0: SET CTRL RESTORE_TABLES", EFAULT,
-	  "vm 1: ITS 0 at 0x9000000: an LPI's configuration (GICR_PROPBASER) or pending bit (GICR_PENDBASER) is not "
+	  "vm 1: ITS 0 at 0x9000000: an LPI's configuration (GICR_PROPBASER) or pending bit (GICR_PENDBASER) "
+	  "is not "
 	  "in guest memory" },
 	{ "its 0: SET CTRL RESTORE_TABLES", EBUSY, "vm 1: ITS 0 at 0x9000000: a vCPU runs" },
 	{ "its 0: SET CTRL RESTORE_TABLES", ENOMEM,
@@ -400,8 +404,9 @@ static void tables_of_another_revision_are_not_dumped(void **state)
 	kvm->its[1].iidr |= 1 << 12;
 	log_reset();
 	assert_int_equal(fake_steps(plan_dump, plan_nr_dump, vm, kvm, &failed), -EINVAL);
-	assert_string_equal(log_error(), "vm 1: ITS 1 at 0xa000000: GITS_IIDR 0x4b00143b: tables of a revision "
-					 "this plugin does not know");
+	assert_string_equal(log_error(),
+			    "vm 1: ITS 1 at 0xa000000: GITS_IIDR 0x4b00143b: tables of a revision "
+			    "this plugin does not know");
 	assert_int_equal(fake_count(kvm, "*SAVE*TABLES*"), 0);
 	vm_state_free(vm);
 	fake_free(kvm);
@@ -482,8 +487,7 @@ static void pending_tables_in_files_are_left_to_the_restored_vm(void **state)
 	vm->backings[0] = (struct backing){ .gpa = FAKE_LPI_PENDING(0) + 0x1000, .size = 0x1000 };
 	assert_int_equal(lpi_put_back(vm, &kvm->remote, true), 0);
 	assert_memory_not_equal(pending_tables(kvm), pending_tables(twin), size);
-	assert_memory_equal(pending_tables(kvm) + size, pending_tables(twin) + size,
-			    (FAKE_VCPUS - 1) * size);
+	assert_memory_equal(pending_tables(kvm) + size, pending_tables(twin) + size, (FAKE_VCPUS - 1) * size);
 	assert_int_equal(lpi_put_back(vm, &kvm->remote, false), 0);
 	assert_true(same_pending(kvm, twin));
 	vm_state_free(vm);
@@ -522,24 +526,29 @@ struct change {
 #define CHANGED ": guest memory was changed between dump and restore"
 
 static const struct change changes[] = {
-	{ "CTE V", FAKE_COLLECTION_TABLE(0) + 8, 1ULL << 63, IN_CTES "1: V is 0 in guest memory, 0x1 in the image" CHANGED },
+	{ "CTE V", FAKE_COLLECTION_TABLE(0) + 8, 1ULL << 63,
+	  IN_CTES "1: V is 0 in guest memory, 0x1 in the image" CHANGED },
 	{ "CTE V of one more", FAKE_COLLECTION_TABLE(0) + 16, 1ULL << 63,
 	  IN_CTES "2: V is 0x1 in guest memory, 0 in the image" CHANGED },
 	{ "CTE RDBase", FAKE_COLLECTION_TABLE(0), 5ULL << 16,
 	  IN_CTES "0: RDBase is 0x2 in guest memory, 0x7 in the image" CHANGED },
 	{ "CTE RDBase, highest bit", FAKE_COLLECTION_TABLE(0), 1ULL << 51,
 	  IN_CTES "0: RDBase is 0x800000007 in guest memory, 0x7 in the image" CHANGED },
-	{ "CTE ICID", FAKE_COLLECTION_TABLE(0), 6, IN_CTES "0: ICID is 0x3 in guest memory, 0x5 in the image" CHANGED },
-	{ "L1 V", FAKE_L1_TABLE + 32, 1ULL << 63, IN_L1ES "4: V is 0 in guest memory, 0x1 in the image" CHANGED },
+	{ "CTE ICID", FAKE_COLLECTION_TABLE(0), 6,
+	  IN_CTES "0: ICID is 0x3 in guest memory, 0x5 in the image" CHANGED },
+	{ "L1 V", FAKE_L1_TABLE + 32, 1ULL << 63,
+	  IN_L1ES "4: V is 0 in guest memory, 0x1 in the image" CHANGED },
 	{ "L1 V of one more", FAKE_L1_TABLE + 16, 1ULL << 63 | FAKE_L2_TABLE(0),
 	  IN_L1ES "2: V is 0x1 in guest memory, 0 in the image" CHANGED },
 	{ "L1 address", FAKE_L1_TABLE, 1ULL << 20,
 	  IN_L1ES "0: address is 0x80170000 in guest memory, 0x80070000 in the image" CHANGED },
 	{ "DTE V", DTE(FAKE_DEVICE_B), 1ULL << 63,
 	  IN_DTES "16500: V is 0 in guest memory, 0x1 in the image" CHANGED },
-	{ "DTE V of one more", DTE(1), 1ULL << 63, IN_DTES "1: V is 0x1 in guest memory, 0 in the image" CHANGED },
+	{ "DTE V of one more", DTE(1), 1ULL << 63,
+	  IN_DTES "1: V is 0x1 in guest memory, 0 in the image" CHANGED },
 	{ "DTE V in level 2", FAKE_L2_TABLE(0) + 8 * FAKE_DEVICE_D, 1ULL << 63,
-	  "vm 1: ITS 1 at 0xa000000: device table, DeviceID 8: V is 0 in guest memory, 0x1 in the image" CHANGED },
+	  "vm 1: ITS 1 at 0xa000000: device table, DeviceID 8: V is 0 in guest memory, 0x1 in the "
+	  "image" CHANGED },
 	{ "DTE next", DTE(FAKE_DEVICE_A), 1ULL << 49,
 	  IN_DTES "3: next is 0x3ffe in guest memory, 0x3fff in the image" CHANGED },
 	{ "DTE next, highest bit", DTE(FAKE_DEVICE_C), 1ULL << 62,
@@ -548,7 +557,8 @@ static const struct change changes[] = {
 	  IN_DTES "3: ITT_addr is 0x80130100 in guest memory, 0x80130000 in the image" CHANGED },
 	{ "DTE ITT_addr, highest bit", DTE(FAKE_DEVICE_A), 1ULL << 48,
 	  IN_DTES "3: ITT_addr is 0x8000080130000 in guest memory, 0x80130000 in the image" CHANGED },
-	{ "DTE Size", DTE(FAKE_DEVICE_A), 1, IN_DTES "3: Size is 0x3 in guest memory, 0x2 in the image" CHANGED },
+	{ "DTE Size", DTE(FAKE_DEVICE_A), 1,
+	  IN_DTES "3: Size is 0x3 in guest memory, 0x2 in the image" CHANGED },
 	{ "DTE Size, highest bit", DTE(FAKE_DEVICE_A), 16,
 	  IN_DTES "3: Size is 0x12 in guest memory, 0x2 in the image" CHANGED },
 	{ "ITE next", ITE(0, 1), 3ULL << 48,
@@ -561,7 +571,8 @@ static const struct change changes[] = {
 	  IN_ITES "3, EventID 1: pINTID is 0x80002001 in guest memory, 0x2001 in the image" CHANGED },
 	{ "ITE pINTID 0", ITE(0, 5), 8200ULL << 16,
 	  IN_ITES "3, EventID 5: pINTID is 0 in guest memory, 0x2008 in the image" CHANGED },
-	{ "ITE ICID", ITE(0, 0), 4, IN_ITES "3, EventID 0: ICID is 0x1 in guest memory, 0x5 in the image" CHANGED },
+	{ "ITE ICID", ITE(0, 0), 4,
+	  IN_ITES "3, EventID 0: ICID is 0x1 in guest memory, 0x5 in the image" CHANGED },
 	{ "ITE of the last event", FAKE_LARGE_ITT + 65535 * 8, 4,
 	  IN_ITES "16500, EventID 65535: ICID is 0x5 in guest memory, 0x1 in the image" CHANGED },
 	{ "configuration", FAKE_LPI_CONFIG + 8, 1,
@@ -786,16 +797,21 @@ static void unreadable(struct fake_kvm *kvm)
 }
 
 static const struct broken breaks[] = {
-	{ "stale_device", stale_device, "interrupt translation table: entry 0 at 0xdead0000000: not in guest memory" },
-	{ "stale_large_device", stale_large_device, "device table, DeviceID 1: Size 31: more than 16 EventID bits" },
+	{ "stale_device", stale_device,
+	  "interrupt translation table: entry 0 at 0xdead0000000: not in guest memory" },
+	{ "stale_large_device", stale_large_device,
+	  "device table, DeviceID 1: Size 31: more than 16 EventID bits" },
 	{ "stale_event", stale_event, "DeviceID 40000, EventID 1: pINTID 100 is no LPI" },
-	{ "event_of_no_collection", event_of_no_collection, "DeviceID 40000, EventID 1: ICID 77 is no collection" },
-	{ "event_beyond_its_table", event_beyond_its_table, "DeviceID 40000, EventID 1: next 65535 leaves the table" },
+	{ "event_of_no_collection", event_of_no_collection,
+	  "DeviceID 40000, EventID 1: ICID 77 is no collection" },
+	{ "event_beyond_its_table", event_beyond_its_table,
+	  "DeviceID 40000, EventID 1: next 65535 leaves the table" },
 	{ "table_outside_memory", table_outside_memory,
 	  "interrupt translation table: entry 0 at 0xfffffffffff00: not in guest memory" },
 	{ "table_at_the_end_of_memory", table_at_the_end_of_memory,
 	  "interrupt translation table: entry 512 at 0x801e0000: not in guest memory" },
-	{ "collection_of_no_vcpu", collection_of_no_vcpu, "collection table, entry 2: RDBase 99 is no vCPU's id" },
+	{ "collection_of_no_vcpu", collection_of_no_vcpu,
+	  "collection table, entry 2: RDBase 99 is no vCPU's id" },
 	{ "collection_twice", collection_twice, "collection table, entry 2: ICID 5 is there twice" },
 	{ "collection_too_high", collection_too_high,
 	  "collection table, entry 2: ICID 8192 does not fit into the table" },
@@ -870,13 +886,14 @@ static void kvm_refuses_what_was_broken_at_the_dump(void **state)
 	trip.vm = fake_discovered(trip.source);
 	assert_int_equal(fake_steps(plan_dump, saved, trip.vm, trip.source, &failed), 0);
 	stale_event(trip.source);
-	assert_int_equal(
-		fake_steps(plan_dump + saved, plan_nr_dump - saved, trip.vm, trip.source, &failed), 0);
+	assert_int_equal(fake_steps(plan_dump + saved, plan_nr_dump - saved, trip.vm, trip.source, &failed),
+			 0);
 	trip.copy = fake_created(trip.source, trip.vm);
 	log_reset();
 	assert_int_equal(fake_steps(plan_restore, plan_nr_restore, trip.vm, trip.copy, &failed), -EINVAL);
-	assert_string_equal(log_error(), "vm 1: ITS 0 at 0x9000000: DeviceID 40000, EventID 1: pINTID 100 is no "
-					 "LPI: so it was at the dump: the guest had overwritten its tables");
+	assert_string_equal(log_error(),
+			    "vm 1: ITS 0 at 0x9000000: DeviceID 40000, EventID 1: pINTID 100 is no "
+			    "LPI: so it was at the dump: the guest had overwritten its tables");
 	finish(&trip);
 }
 
@@ -922,11 +939,12 @@ static void the_walk_agrees_with_kvm(void **state)
 		assert_int_equal(fake_steps(plan_dump, saved, trip.vm, trip.source, &failed), 0);
 		breaks[i].breaks(trip.source);
 		assert_int_equal(
-			fake_steps(plan_dump + saved, plan_nr_dump - saved, trip.vm, trip.source, &failed), 0);
+			fake_steps(plan_dump + saved, plan_nr_dump - saved, trip.vm, trip.source, &failed),
+			0);
 		trip.copy = fake_created(trip.source, trip.vm);
 		ret = fake_steps(plan_restore, plan_nr_restore, trip.vm, trip.copy, &failed);
-		defect = trip.vm->itses[0].tables.defect[0] ? trip.vm->itses[0].tables.defect :
-							      trip.vm->itses[1].tables.defect;
+		defect = trip.vm->itses[0].tables.defect[0] ? trip.vm->itses[0].tables.defect
+							    : trip.vm->itses[1].tables.defect;
 		if (!ret != !defect[0])
 			fail_msg("%s: '%s', and KVM says %d", breaks[i].name, defect, ret);
 		finish(&trip);
@@ -966,8 +984,8 @@ int main(void)
 		cmocka_unit_test(the_walk_agrees_with_kvm),
 		cmocka_unit_test(endless_tables_are_not_given_to_kvm),
 	};
-	struct CMUnitTest tests[COUNT(others) + COUNT(damages) + COUNT(dump_meanings) + COUNT(restore_meanings) +
-				COUNT(changes) + COUNT(breaks)];
+	struct CMUnitTest tests[COUNT(others) + COUNT(damages) + COUNT(dump_meanings) +
+				COUNT(restore_meanings) + COUNT(changes) + COUNT(breaks)];
 	size_t n = COUNT(others);
 
 	memcpy(tests, others, sizeof(others));

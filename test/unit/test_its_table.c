@@ -169,8 +169,10 @@ static void a_collection_that_kvm_refuses_is_the_last(void **state)
 	} wrong[] = {
 		{ VALID | 4ULL << 16 | 1, "collection table, entry 1: RDBase 4 is no vCPU's id" },
 		{ VALID | 3ULL << 16 | 8, "collection table, entry 1: ICID 8 is there twice" },
-		{ VALID | 3ULL << 16 | 8192, "collection table, entry 1: ICID 8192 does not fit into the table" },
-		{ VALID | 3ULL << 16 | 65535, "collection table, entry 1: ICID 65535 does not fit into the table" },
+		{ VALID | 3ULL << 16 | 8192,
+		  "collection table, entry 1: ICID 8192 does not fit into the table" },
+		{ VALID | 3ULL << 16 | 65535,
+		  "collection table, entry 1: ICID 65535 does not fit into the table" },
 	};
 	struct array *array = *state;
 
@@ -240,7 +242,8 @@ static void a_device_has_all_its_fields(void **state)
 	struct array *array = *state;
 	const struct its_tables *t;
 
-	array->slots[1] = (struct memslot){ .gpa = 0xffffffff80000, .size = 0x80000, .hva = HVA + SIZE - 0x80000 };
+	array->slots[1] =
+		(struct memslot){ .gpa = 0xffffffff80000, .size = 0x80000, .hva = HVA + SIZE - 0x80000 };
 	array->vm.nr_slots = 2;
 	put(array, DEVICES + 8, dte(0x3fff, 0xffffffff80000, 15));
 	t = walk(array, 0);
@@ -259,7 +262,7 @@ static void a_chain_of_devices_ends_where_it_says(void **state)
 	const struct its_tables *t;
 
 	put(array, DEVICES, dte(3, ITT, 0));
-	put(array, DEVICES + 8, dte(1, ITT, 0)); /* stepped over */
+	put(array, DEVICES + 8, dte(1, ITT, 0));     /* stepped over */
 	put(array, DEVICES + 5 * 8, dte(0, ITT, 0)); /* behind two that are not valid */
 	put(array, DEVICES + 6 * 8, dte(0, ITT, 0));
 	t = walk(array, 0);
@@ -455,7 +458,8 @@ static void a_table_may_be_in_two_memslots(void **state)
 	array->slots[1] = (struct memslot){ .gpa = BASE, .size = TABLE / 2, .hva = HVA + SIZE - TABLE / 2 };
 	array->vm.nr_slots = 2;
 	for (uint32_t i = 0; i < TABLE / 8; i++) {
-		uint64_t entry = cte(3, i), at = i < TABLE / 16 ? SIZE - TABLE / 2 + 8 * i : 8 * i - TABLE / 2;
+		uint64_t entry = cte(3, i),
+			 at = i < TABLE / 16 ? SIZE - TABLE / 2 + 8 * i : 8 * i - TABLE / 2;
 
 		memcpy(array->bytes + at, &entry, 8);
 	}
@@ -512,7 +516,11 @@ static uint64_t everything(uint64_t hva)
 /* Whatever the guest has made of them. */
 static void a_walk_ends(void **state)
 {
-	static const uint64_t entries[] = { UINT64_MAX, VALID, VALID | 1ULL << 49, VALID | 1ULL << 49 | 15, 0,
+	static const uint64_t entries[] = { UINT64_MAX,
+					    VALID,
+					    VALID | 1ULL << 49,
+					    VALID | 1ULL << 49 | 15,
+					    0,
 					    VALID | 1ULL << 48 | 8192 << 16 };
 	struct array *array = *state;
 
@@ -648,14 +656,19 @@ static void the_same_is_equal(void **state)
 
 static void each_field_is_compared(void **state)
 {
-	ASSERT_FIELD(ctes, 1, rdbase, 9, "collection table, entry 1: RDBase is 0x9 in guest memory, 0x2 in the image");
-	ASSERT_FIELD(ctes, 2, icid, 0, "collection table, entry 2: ICID is 0 in guest memory, 0x1e in the image");
+	ASSERT_FIELD(ctes, 1, rdbase, 9,
+		     "collection table, entry 1: RDBase is 0x9 in guest memory, 0x2 in the image");
+	ASSERT_FIELD(ctes, 2, icid, 0,
+		     "collection table, entry 2: ICID is 0 in guest memory, 0x1e in the image");
 	ASSERT_FIELD(l1es, 1, addr, 1ULL << 51,
-		     "level 1 device table, entry 2: address is 0x8000000000000 in guest memory, 0x20000 in the image");
-	ASSERT_FIELD(dtes, 0, next, 5, "device table, DeviceID 1: next is 0x5 in guest memory, 0x4 in the image");
+		     "level 1 device table, entry 2: address is 0x8000000000000 in guest memory, 0x20000 in "
+		     "the image");
+	ASSERT_FIELD(dtes, 0, next, 5,
+		     "device table, DeviceID 1: next is 0x5 in guest memory, 0x4 in the image");
 	ASSERT_FIELD(dtes, 1, itt_addr, 0,
 		     "device table, DeviceID 5: ITT_addr is 0 in guest memory, 0x200 in the image");
-	ASSERT_FIELD(dtes, 2, size, 15, "device table, DeviceID 11: Size is 0xf in guest memory, 0x5 in the image");
+	ASSERT_FIELD(dtes, 2, size, 15,
+		     "device table, DeviceID 11: Size is 0xf in guest memory, 0x5 in the image");
 }
 
 static void assert_ite_differs(size_t i, struct its_ite value, const char *says)
@@ -738,9 +751,12 @@ static void an_entry_more_or_less_is_named(void **state)
 static void an_interrupt_more_or_less_is_named(void **state)
 {
 	static const char *const says[] = {
-		"interrupt translation table of DeviceID 1, EventID 0: pINTID is 0 in guest memory, 0x2000 in the image",
-		"interrupt translation table of DeviceID 1, EventID 4: pINTID is 0 in guest memory, 0x2001 in the image",
-		"interrupt translation table of DeviceID 1, EventID 9: pINTID is 0 in guest memory, 0x2002 in the image",
+		"interrupt translation table of DeviceID 1, EventID 0: pINTID is 0 in guest memory, 0x2000 "
+		"in the image",
+		"interrupt translation table of DeviceID 1, EventID 4: pINTID is 0 in guest memory, 0x2001 "
+		"in the image",
+		"interrupt translation table of DeviceID 1, EventID 9: pINTID is 0 in guest memory, 0x2002 "
+		"in the image",
 	};
 
 	for (size_t i = 0; i < 3; i++) {
@@ -753,9 +769,10 @@ static void an_interrupt_more_or_less_is_named(void **state)
 		less.dtes = devices;
 		assert_differs(&whole, &less, says[i]);
 		devices[0].nr_ites = 0;
-		assert_differs(&less, &whole,
-			       "interrupt translation table of DeviceID 1, EventID 0: pINTID is 0x2000 in guest "
-			       "memory, 0 in the image");
+		assert_differs(
+			&less, &whole,
+			"interrupt translation table of DeviceID 1, EventID 0: pINTID is 0x2000 in guest "
+			"memory, 0 in the image");
 	}
 }
 
