@@ -94,7 +94,7 @@ def run_boot(boot, patterns, share, keep_images):
 
 def literals(path):
     """What a refusal can say: the words of discover.c, each with adjacent strings joined."""
-    source = re.sub(r'/\*.*?\*/|^#include.*$|^#define.*$', '', common.read(path), flags=re.S | re.M)
+    source = re.sub(r'/\*.*?\*/|^#include[^\n]*|^#define[^\n]*', '', common.read(path), flags=re.S | re.M)
     joined = re.sub(r'"\s*\n\s*"', '', source)
     words = re.findall(r'"((?:[^"\\]|\\.)*)"', joined)
     return {x for x in words if not re.search(r'%|/proc|anon_inode|\\n|^re$', x)}

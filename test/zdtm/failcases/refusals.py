@@ -67,6 +67,7 @@ ROWS = [
     ('long-map', ODD_MAP),
     ('many-maps', 'more than 16 mappings of a vCPU: ' + REFUSAL),
     ('sealed-map', 'VmFlags "sl" '),
+    ('high-fd', 'a file descriptor above 200000: ' + REFUSAL),
     ('only-kvm', '/dev/kvm or a vCPU mapping without a VM: ' + REFUSAL),
     ('inherited-fds', SECOND),
     ('inherited-map', SECOND),

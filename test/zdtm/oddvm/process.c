@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -66,6 +67,14 @@ static int sealed_map(struct odd_vm *vm)
 	if (errno == ENOSYS)
 		odd_lacking("mseal()");
 	return -1;
+}
+
+/* A restore would want numbers above it. */
+static int high_fd(struct odd_vm *vm)
+{
+	struct rlimit limit = { 300000, 300000 };
+
+	return setrlimit(RLIMIT_NOFILE, &limit) || dup2(vm->kvm_fd, 200001) < 0 ? -1 : 0;
 }
 
 static int only_kvm(struct odd_vm *vm)
@@ -238,6 +247,7 @@ const struct oddity process_oddities[] = {
 	{ "long-map", .built = long_map },
 	{ "many-maps", .built = many_maps },
 	{ "sealed-map", .built = sealed_map },
+	{ "high-fd", .running = high_fd },
 	{ "only-kvm", .leave_out = ODD_VM, .running = only_kvm, .after = kvm_answers },
 	{ "inherited-fds", .running = inherited_fds },
 	{ "inherited-map", .running = inherited_map },
