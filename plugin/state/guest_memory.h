@@ -27,7 +27,7 @@ struct guest_memory {
 	uint32_t nr_pages; /* read so far */
 	/* What its_tables_read() has come across so far: it is bounded for all ITSes of a VM together. */
 	uint32_t nr_entries, nr_dtes, nr_ites;
-	uint8_t buf[GUEST_PAGE];
+	_Alignas(16) uint8_t buf[GUEST_PAGE];
 };
 
 #define GUEST_MEMORY(vm_, remote_)                                                                           \

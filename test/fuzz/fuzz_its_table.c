@@ -110,7 +110,7 @@ static void check_storable(struct vm_state *vm, struct its_tables *t)
 		abort();
 	for (size_t i = 0; i < t->nr_dtes; i++)
 		nr_ites += t->dtes[i].nr_ites;
-	if (nr_ites > ITS_MAX_ITES / vm->nr_itses)
+	if (nr_ites > ITS_MAX_ITES)
 		abort();
 	if (t->nr_ctes > ITS_MAX_IDS + 1 || t->nr_l1es > ITS_MAX_L1ES || t->nr_dtes > ITS_MAX_IDS + 1)
 		abort();
