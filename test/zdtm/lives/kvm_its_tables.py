@@ -31,7 +31,7 @@ class Lives(lives.Lives):
 
     def failing_steps(self):
         """Dumps that fail once KVM has written the tables; lives.failing_dump() has a later one."""
-        for step in ('LPI pending tables saved', 'LPI tables', 'kvm_run pages'):
+        for step in ('LPI pending tables saved', 'LPI tables decoded', 'kvm_run pages'):
             images = self.images()
             unharmed = Unharmed(self.vm)
             result = self.dump(images, env={'KVM_VGIC_FAULT': step})

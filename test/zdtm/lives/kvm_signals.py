@@ -28,7 +28,7 @@ MOMENTS = {
     'tasks are seized': 'Seized task',
     'VM is read': 'step 3 of',
     'VM was read': 'step 8 of',
-    'kvm_run is swapped': 'memslots saved',
+    'kvm_run is swapped': 'ITSes saved',
     'mappings are read': 'Collecting mappings',
     'parasite is in': 'switched to daemon mode',
     'fds are dumped': "`kvm_vgic_plugin' hook 2 ",
