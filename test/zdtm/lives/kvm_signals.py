@@ -27,7 +27,7 @@ MOMENTS = {
     'probe is loaded': "`kvm_vgic_plugin' hook 10 ",
     'tasks are seized': 'Seized task',
     'VM is read': 'step 3 of',
-    'VM was read': 'step 8 of',
+    'VM was read': 'kvm_run pages: done',
     'kvm_run is swapped': 'ITSes saved',
     'mappings are read': 'Collecting mappings',
     'parasite is in': 'switched to daemon mode',
