@@ -19,7 +19,7 @@ static int check_regs(const struct vm_state *vm, const struct its_state *its)
 		if (its->regs[r].nr != its_regs[r].count)
 			return refuse_its(vm, its, "%s: %u values expected, %u found", its_regs[r].name,
 					  its_regs[r].count, its->regs[r].nr);
-	if (its_reg(its, "GITS_IIDR", 0) >> 12 & 0xf)
+	if (its_table_revision(its))
 		return refuse_its(vm, its, "GITS_IIDR 0x%" PRIx64 ": tables of a revision not known here",
 				  its_reg(its, "GITS_IIDR", 0));
 	return 0;

@@ -256,23 +256,6 @@ static int unpack_ites(const struct frame_in *in, const KvmVgic__ItsDteEntry *en
 	return 0;
 }
 
-/* One more element for a list that the file gives no number of. */
-static struct its_dte *add_dte(const struct frame_in *in, struct its_tables *t)
-{
-	if (t->nr_dtes == t->room_dtes) {
-		size_t room = t->room_dtes ? 2 * t->room_dtes : 64;
-		struct its_dte *more = reallocarray(t->dtes, room, sizeof(*more));
-
-		if (!more) {
-			pr_err("%s: no memory for %zu devices\n", in->file, room);
-			return NULL;
-		}
-		t->dtes = more;
-		t->room_dtes = room;
-	}
-	return memset(&t->dtes[t->nr_dtes++], 0, sizeof(*t->dtes));
-}
-
 static int unpack_dte(const struct frame_in *in, const KvmVgic__ItsDteEntry *entry, struct vm_state *vm)
 {
 	struct its_dte *dte;
@@ -287,9 +270,11 @@ static int unpack_dte(const struct frame_in *in, const KvmVgic__ItsDteEntry *ent
 		return refuse_field(in, "next", entry->next, UINT16_MAX);
 	if (entry->size > UINT8_MAX)
 		return refuse_field(in, "Size", entry->size, UINT8_MAX);
-	dte = add_dte(in, &vm->itses[vm->nr_itses - 1].tables);
-	if (!dte)
+	dte = its_tables_add_dte(&vm->itses[vm->nr_itses - 1].tables);
+	if (!dte) {
+		pr_err("%s: entry %u: no memory for one more device\n", in->file, in->entry);
 		return -ENOMEM;
+	}
 	dte->device_id = entry->device_id;
 	dte->next = entry->next;
 	dte->itt_addr = entry->itt_addr;

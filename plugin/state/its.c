@@ -34,8 +34,6 @@ const struct vgic_reg its_regs[] = {
 };
 const size_t its_nr_regs = sizeof(its_regs) / sizeof(its_regs[0]);
 
-#define GITS_IIDR_REVISION(iidr) ((iidr) >> 12 & 0xf)
-
 uint64_t its_reg(const struct its_state *its, const char *name, uint32_t i)
 {
 	return its->regs ? vgic_values_of(its_regs, its_nr_regs, its->regs, name)->v[i] : 0;
@@ -102,7 +100,7 @@ static int capture_regs(struct vm_state *vm, struct remote *remote, struct its_s
 	int ret = vgic_regs_capture(&b, &part, its_regs, its_nr_regs, &its->regs);
 
 	batch_fini(&b);
-	if (!ret && GITS_IIDR_REVISION(its_reg(its, "GITS_IIDR", 0))) {
+	if (!ret && its_table_revision(its)) {
 		pr_err("vm %u: %s: GITS_IIDR %#" PRIx64 ": tables of a revision this plugin does not know\n",
 		       vm->id, name_of(vm, its, name), its_reg(its, "GITS_IIDR", 0));
 		ret = -EINVAL;

@@ -26,6 +26,12 @@ struct its_state {
 /* Word @i of a register of @its, by name. 0 where it has no registers. */
 uint64_t its_reg(const struct its_state *its, const char *name, uint32_t i);
 
+/* Of the tables' layout: GITS_IIDR.Revision. */
+static inline unsigned int its_table_revision(const struct its_state *its)
+{
+	return its_reg(its, "GITS_IIDR", 0) >> 12 & 0xf;
+}
+
 struct vm_state;
 struct remote;
 

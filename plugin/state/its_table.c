@@ -79,6 +79,11 @@ static int endless(struct walk *w, const char *what, uint32_t max)
 	return broken(w, "more than %u %s", max, what);
 }
 
+struct its_dte *its_tables_add_dte(struct its_tables *t)
+{
+	return append(&t->dtes, &t->nr_dtes, &t->room_dtes, sizeof(*t->dtes));
+}
+
 /* Why an entry could not be read. */
 static int unread(struct walk *w, const char *table, uint32_t id, uint64_t at, int err)
 {
@@ -158,7 +163,7 @@ static int visit_dte(struct walk *w, uint32_t id, uint64_t entry)
 		return 1;
 	if (w->mem->nr_dtes++ >= ITS_MAX_DTES)
 		return endless(w, "devices", ITS_MAX_DTES);
-	dte = append(&w->t->dtes, &w->t->nr_dtes, &w->t->room_dtes, sizeof(*dte));
+	dte = its_tables_add_dte(w->t);
 	if (!dte)
 		return NO_MEMORY;
 	dte->device_id = id;

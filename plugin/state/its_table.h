@@ -79,6 +79,8 @@ struct guest_memory;
 int its_tables_read(struct guest_memory *mem, uint64_t baser_device, uint64_t baser_collection,
 		    struct its_tables *t);
 void its_tables_free(struct its_tables *t);
+/* One more device at the end of @t, zeroed; NULL without memory. */
+struct its_dte *its_tables_add_dte(struct its_tables *t);
 
 /*
  * Whether @found, in guest memory, is what @saved, in the image, is. If not @why says

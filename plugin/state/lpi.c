@@ -208,18 +208,19 @@ void lpi_give_back(struct vm_state *vm, struct remote *remote)
 	}
 }
 
+/* Zeros at the end are left out. */
+static unsigned int byte_at(const struct lpi_table *table, int64_t i)
+{
+	return i < table->size ? table->bytes[i] : 0;
+}
+
 /* The first byte that differs, or -1. */
 static int64_t first_difference(const struct lpi_table *a, const struct lpi_table *b)
 {
 	for (uint32_t i = 0; i < a->size || i < b->size; i++)
-		if ((i < a->size ? a->bytes[i] : 0) != (i < b->size ? b->bytes[i] : 0))
+		if (byte_at(a, i) != byte_at(b, i))
 			return i;
 	return -1;
-}
-
-static unsigned int byte_at(const struct lpi_table *table, int64_t i)
-{
-	return i < table->size ? table->bytes[i] : 0;
 }
 
 static int check_config(const struct vm_state *vm, const struct lpi_table *found)

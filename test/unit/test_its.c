@@ -13,58 +13,11 @@
 #include "fake_vm.h"
 #include "image/image.h"
 #include "testlog.h"
+#include "trip.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct fake_shape shape = { .nr_vcpus = 4, .nr_irqs = 64, .itses = true };
-
-/* A VM, what its dump says of it, and the copy that is to become it. */
-struct trip {
-	struct fake_kvm *source, *copy;
-	struct vm_state *vm;
-};
-
-static void finish(struct trip *trip)
-{
-	vm_state_free(trip->vm);
-	fake_free(trip->source);
-	fake_free(trip->copy);
-	memset(trip, 0, sizeof(*trip));
-}
-
-static struct trip dump_of(struct fake_kvm *source)
-{
-	struct trip trip = { .source = source };
-
-	log_reset();
-	trip.vm = fake_dump(source);
-	trip.copy = fake_created(source, trip.vm);
-	return trip;
-}
-
-static int restore(struct trip *trip)
-{
-	log_reset();
-	return plan_run(plan_restore, plan_nr_restore, trip->vm, &trip->copy->remote);
-}
-
-static void assert_same(const struct trip *trip)
-{
-	const char *diff = fake_diff(trip->source, trip->copy);
-
-	if (diff)
-		fail_msg("the copy differs in: %s", diff);
-}
-
-static void assert_comes_back(struct fake_kvm *source)
-{
-	struct trip trip = dump_of(source);
-
-	assert_int_equal(restore(&trip), 0);
-	assert_int_equal(log_errors(), 0);
-	assert_same(&trip);
-	finish(&trip);
-}
 
 static size_t step_of(const struct plan_step *steps, size_t nr, const char *name)
 {
@@ -85,31 +38,31 @@ static void itses_and_lpis_come_back(void **state)
 	static const size_t nr_vcpus[] = { 1, 2, 4, 8 };
 
 	for (size_t i = 0; i < COUNT(nr_vcpus); i++)
-		assert_comes_back(fake_running(
+		trip_assert_comes_back(fake_running(
 			(struct fake_shape){ .nr_vcpus = nr_vcpus[i], .nr_irqs = 64, .itses = true }));
 }
 
 /* The first restore has cleared what was pending in its own memory, not in the image's. */
 static void a_dump_can_be_restored_twice(void **state)
 {
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 
 	for (int i = 0; i < 2; i++) {
 		fake_free(trip.copy);
 		trip.copy = fake_created(trip.source, trip.vm);
-		assert_int_equal(restore(&trip), 0);
-		assert_same(&trip);
+		assert_int_equal(trip_restore(&trip), 0);
+		trip_assert_same(&trip);
 	}
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 static void a_restored_vm_can_be_dumped_again(void **state)
 {
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 	struct fake_kvm *again;
 	size_t failed;
 
-	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip_restore(&trip), 0);
 	vm_state_free(trip.vm);
 	for (int i = 0; i < FAKE_FDS; i++)
 		trip.copy->fds[i] = trip.source->fds[i];
@@ -119,12 +72,12 @@ static void a_restored_vm_can_be_dumped_again(void **state)
 	assert_int_equal(plan_run(plan_restore, plan_nr_restore, trip.vm, &again->remote), 0);
 	assert_null(fake_diff(trip.copy, again));
 	fake_free(again);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 static void the_chain_has_gaps_that_an_entry_cannot_tell(void **state)
 {
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 	const struct its_tables *flat = &trip.vm->itses[0].tables, *two = &trip.vm->itses[1].tables;
 
 	assert_int_equal(flat->nr_dtes, 3);
@@ -140,34 +93,34 @@ static void the_chain_has_gaps_that_an_entry_cannot_tell(void **state)
 	assert_int_equal(two->dtes[1].device_id, FAKE_DEVICE_E);
 	assert_int_equal(trip.vm->itses[2].tables.nr_ctes, 0);
 	assert_null(trip.vm->itses[2].regs);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* Those that were, stay so; the others are, when the guest enables its ITS. */
 static void each_command_is_executed_once(void **state)
 {
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 	struct fake_its *its = &trip.copy->its[1];
 
-	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip_restore(&trip), 0);
 	its->enabled = true;
 	fake_its_run_commands(its);
 	for (size_t i = 0; i < FAKE_COMMANDS; i++)
 		assert_int_equal(its->executed[i], i < 5);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 static void an_lpi_that_was_masked_is_taken_when_the_guest_enables_it(void **state)
 {
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 	const struct fake_lpi *lpi;
 
-	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip_restore(&trip), 0);
 	lpi = fake_lpi(trip.copy, FAKE_LPI_MASKED);
 	assert_true(lpi->pending);
 	assert_false(lpi->enabled);
 	assert_false(lpi->queued);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 static void a_vm_whose_guest_has_not_enabled_lpis_comes_back(void **state)
@@ -176,7 +129,7 @@ static void a_vm_whose_guest_has_not_enabled_lpis_comes_back(void **state)
 
 	for (size_t i = 0; i < source->nr_vcpus; i++)
 		fake_lpi_enable(source, i, 0);
-	assert_comes_back(source);
+	trip_assert_comes_back(source);
 }
 
 static void an_its_that_was_never_used_comes_back(void **state)
@@ -190,7 +143,7 @@ static void an_its_that_was_never_used_comes_back(void **state)
 		source->its[i].base = base;
 	}
 	source->nr_lpis = 0;
-	assert_comes_back(source);
+	trip_assert_comes_back(source);
 }
 
 /* KVM does not read them before the guest has enabled LPIs. */
@@ -208,7 +161,7 @@ static void lpi_tables_need_not_be_in_memory(void **state)
 		source->vcpus[i].propbaser[0] = 0x70000780;
 		source->vcpus[i].pendbaser[0] = 0x70000780;
 	}
-	assert_comes_back(source);
+	trip_assert_comes_back(source);
 }
 
 /* What is left out, or late */
@@ -245,14 +198,14 @@ static void damage_is_seen(void **state)
 	trip.vm = fake_dump(trip.source);
 	trip.copy = fake_created(trip.source, trip.vm);
 	setenv(damage->variable, damage->what, 1);
-	ret = restore(&trip);
+	ret = trip_restore(&trip);
 	unsetenv(damage->variable);
 	assert_int_equal(!ret, !!damage->differs);
 	diff = fake_diff(trip.source, trip.copy);
 	if (!diff || (damage->differs && strcmp(diff, damage->differs)))
 		fail_msg("%s=%s: '%s' expected to differ, '%s' does", damage->variable, damage->what,
 			 damage->differs, diff);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* The tables in an order of their own: what is at @last comes behind all others. */
@@ -284,7 +237,7 @@ static void restore_with_last(struct trip *trip, const char *last)
 /* Written behind CREADR, CBASER resets it; behind CTLR, nothing is taken. */
 static void registers_in_another_order_are_other_registers(void **state)
 {
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 
 	restore_with_last(&trip, "GITS_CTLR");
 	assert_int_equal(trip.copy->its[0].creadr, 96);
@@ -297,7 +250,7 @@ static void registers_in_another_order_are_other_registers(void **state)
 	trip.copy = fake_created(trip.source, trip.vm);
 	restore_with_last(&trip, "GITS_BASER");
 	assert_false(trip.copy->its[0].enabled);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* What an errno means */
@@ -386,13 +339,13 @@ static void an_error_of_a_dump_is_explained(void **state)
 static void an_error_of_a_restore_is_explained(void **state)
 {
 	const struct meaning *m = *state;
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 	size_t failed;
 
 	log_reset();
 	fail_at(trip.copy, m->call, m->err);
 	assert_explained(m, fake_steps(plan_restore, plan_nr_restore, trip.vm, trip.copy, &failed));
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 static void tables_of_another_revision_are_not_dumped(void **state)
@@ -414,7 +367,7 @@ static void tables_of_another_revision_are_not_dumped(void **state)
 
 static void an_its_of_another_kind_is_named(void **state)
 {
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 	size_t failed;
 
 	trip.copy->its[1].typer = 0x1ef61;
@@ -422,7 +375,7 @@ static void an_its_of_another_kind_is_named(void **state)
 	assert_int_equal(fake_steps(plan_restore, plan_nr_restore, trip.vm, trip.copy, &failed), -EINVAL);
 	assert_string_equal(log_error(), "vm 1: GITS_TYPER is 0x1ef61 on this host, 0x1ef71 in the image");
 	assert_int_equal(fake_count(trip.copy, "its 1: SET GITS*"), 0);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* The VM goes on */
@@ -611,7 +564,7 @@ static void turn(struct fake_kvm *kvm, uint64_t gpa, uint64_t bits)
 static void a_change_is_named_before_anything_is_written(void **state)
 {
 	const struct change *change = *state;
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 	size_t failed;
 
 	turn(trip.copy, change->gpa, change->bits);
@@ -622,27 +575,27 @@ static void a_change_is_named_before_anything_is_written(void **state)
 	assert_int_equal(fake_count(trip.copy, "*RESTORE_TABLES*"), 0);
 	assert_int_equal(fake_count(trip.copy, "*: SET *"), 0);
 	assert_int_equal(fake_count(trip.copy, "vcpu ?: KVM_*"), 0);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* What KVM does not read of a table is the guest's own: CWRITER's queue, entries behind the last one. */
 static void what_kvm_does_not_read_may_change(void **state)
 {
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 
 	turn(trip.copy, DTE(FAKE_DEVICE_C + 1), 1ULL << 63);
 	turn(trip.copy, FAKE_COLLECTION_TABLE(0) + 24, 1ULL << 63);
 	turn(trip.copy, ITE(0, 2), 8500ULL << 16);
 	turn(trip.copy, FAKE_QUEUE(1), 0x55);
 	turn(trip.copy, FAKE_LPI_PENDING(1), 0x55);
-	assert_int_equal(restore(&trip), 0);
-	assert_same(&trip);
-	finish(&trip);
+	assert_int_equal(trip_restore(&trip), 0);
+	trip_assert_same(&trip);
+	trip_finish(&trip);
 }
 
 static void memory_that_is_gone_is_a_change(void **state)
 {
-	struct trip trip = dump_of(fake_running(shape));
+	struct trip trip = trip_dump(fake_running(shape));
 	size_t failed;
 
 	trip.vm->slots[trip.vm->nr_slots - 1].size = FAKE_LPI_CONFIG - FAKE_RAM;
@@ -650,7 +603,7 @@ static void memory_that_is_gone_is_a_change(void **state)
 	assert_int_equal(fake_steps(plan_restore, plan_nr_restore, trip.vm, trip.copy, &failed), -EINVAL);
 	assert_string_equal(plan_restore[failed].name, "ITS tables compared");
 	assert_int_equal(log_errors(), 1);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* A guest that has broken its own tables */
@@ -894,7 +847,7 @@ static void kvm_refuses_what_was_broken_at_the_dump(void **state)
 	assert_string_equal(log_error(),
 			    "vm 1: ITS 0 at 0x9000000: DeviceID 40000, EventID 1: pINTID 100 is no "
 			    "LPI: so it was at the dump: the guest had overwritten its tables");
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* KVM's own walk has no bounds: a host that is given these is busy for hours, or out of memory. */
@@ -917,7 +870,7 @@ static void endless_tables_are_not_given_to_kvm(void **state)
 		assert_int_equal(fake_steps(plan_restore, plan_nr_restore, trip.vm, trip.copy, &failed), -E2BIG);
 		assert_non_null(strstr(log_error(), "tables that keep KVM busy without end are not given to it"));
 		assert_int_equal(fake_count(trip.copy, "*RESTORE_TABLES*"), 0);
-		finish(&trip);
+		trip_finish(&trip);
 	}
 }
 
@@ -947,7 +900,7 @@ static void the_walk_agrees_with_kvm(void **state)
 							    : trip.vm->itses[1].tables.defect;
 		if (!ret != !defect[0])
 			fail_msg("%s: '%s', and KVM says %d", breaks[i].name, defect, ret);
-		finish(&trip);
+		trip_finish(&trip);
 	}
 }
 

@@ -11,56 +11,9 @@
 
 #include "fake_vm.h"
 #include "testlog.h"
+#include "trip.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-/* A VM, what its dump says of it, and the copy that is to become it. */
-struct trip {
-	struct fake_kvm *source, *copy;
-	struct vm_state *vm;
-};
-
-static void finish(struct trip *trip)
-{
-	vm_state_free(trip->vm);
-	fake_free(trip->source);
-	fake_free(trip->copy);
-	memset(trip, 0, sizeof(*trip));
-}
-
-static struct trip dump_of(struct fake_kvm *source)
-{
-	struct trip trip = { .source = source };
-
-	log_reset();
-	trip.vm = fake_dump(source);
-	trip.copy = fake_created(source, trip.vm);
-	return trip;
-}
-
-static int restore(struct trip *trip)
-{
-	log_reset();
-	return plan_run(plan_restore, plan_nr_restore, trip->vm, &trip->copy->remote);
-}
-
-static void assert_same(const struct trip *trip)
-{
-	const char *diff = fake_diff(trip->source, trip->copy);
-
-	if (diff)
-		fail_msg("the copy differs in: %s", diff);
-}
-
-static void assert_comes_back(struct fake_kvm *source)
-{
-	struct trip trip = dump_of(source);
-
-	assert_int_equal(restore(&trip), 0);
-	assert_int_equal(log_errors(), 0);
-	assert_same(&trip);
-	finish(&trip);
-}
 
 /* A dump that refuses, with one reason and then the step. */
 static void assert_no_dump(struct fake_kvm *source, int err, const char *step)
@@ -89,7 +42,7 @@ static void assert_stops_saying(struct trip *trip, const char *step, const char 
 	assert_int_equal(log_errors(), 1);
 	assert_string_equal(log_error(), reason);
 	assert_int_equal(fake_count(trip->copy, "*KVM_RUN*"), 0);
-	finish(trip);
+	trip_finish(trip);
 }
 
 /* criu may be killed anywhere, and the VMM's threads go on: to KVM_RUN. */
@@ -102,25 +55,25 @@ static void assert_no_vcpu_runs(const struct trip *trip)
 static void no_vcpu_runs_before_the_vm_is_whole(void **state)
 {
 	for (size_t n = 1; strcmp(plan_restore[n - 1].name, "kvm_run pages"); n++) {
-		struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
+		struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
 		size_t failed;
 
 		assert_int_equal(fake_steps(plan_restore, n, trip.vm, trip.copy, &failed), 0);
 		assert_no_vcpu_runs(&trip);
-		finish(&trip);
+		trip_finish(&trip);
 	}
 }
 
 static void no_vcpu_runs_before_its_page_is_mapped(void **state)
 {
-	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
 
 	trip.copy->fail_like = "vcpu 3: mmap * fixed *";
 	trip.copy->fail_times = 1;
 	trip.copy->fail_errno = ENOMEM;
-	assert_int_equal(restore(&trip), -ENOMEM);
+	assert_int_equal(trip_restore(&trip), -ENOMEM);
 	assert_no_vcpu_runs(&trip);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* Round trips */
@@ -131,36 +84,36 @@ static void a_vm_comes_back_whole(void **state)
 
 	for (size_t i = 0; i < COUNT(nr_vcpus); i++)
 		for (int legacy = 0; legacy < 2; legacy++)
-			assert_comes_back(fake_running((struct fake_shape){
+			trip_assert_comes_back(fake_running((struct fake_shape){
 				.nr_vcpus = nr_vcpus[i], .nr_irqs = 64 + 32 * i, .legacy_redist = legacy }));
 }
 
 static void the_largest_gic_comes_back(void **state)
 {
-	assert_comes_back(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = VGIC_MAX_IRQS }));
+	trip_assert_comes_back(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = VGIC_MAX_IRQS }));
 }
 
 /* Fewer priority bits, fewer active priority registers. */
 static void active_priorities_come_back_as_far_as_there_are_any(void **state)
 {
 	for (uint32_t bits = 5; bits <= 7; bits++)
-		assert_comes_back(
+		trip_assert_comes_back(
 			fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64, .pri_bits = bits }));
 }
 
 static void an_active_priority_register_that_is_absent_stays_absent(void **state)
 {
 	struct trip trip =
-		dump_of(fake_running((struct fake_shape){ .nr_vcpus = 1, .nr_irqs = 64, .pri_bits = 6 }));
+		trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 1, .nr_irqs = 64, .pri_bits = 6 }));
 	size_t absent = 0;
 
 	for (size_t r = 0; r < vgic_v3_nr_cpuif_regs; r++)
 		absent += !trip.vm->vgic->cpus[0].cpuif[r].nr;
 	assert_int_equal(absent, 4);
-	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip_restore(&trip), 0);
 	assert_int_equal(fake_count(trip.copy, "*SET ICC_AP?R1*"), 2);
 	assert_int_equal(fake_count(trip.copy, "*SET ICC_AP?R[23]*"), 0);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 static void as_many_redistributor_regions_as_an_image_holds_come_back(void **state)
@@ -171,7 +124,7 @@ static void as_many_redistributor_regions_as_an_image_holds_come_back(void **sta
 		source->gic.regions[source->gic.nr_regions] =
 			(struct vgic_region){ .base = 0x5000000000 + 0x20000 * source->gic.nr_regions,
 					      .count = 1 };
-	assert_comes_back(source);
+	trip_assert_comes_back(source);
 }
 
 static void a_gic_without_addresses_comes_back(void **state)
@@ -180,7 +133,7 @@ static void a_gic_without_addresses_comes_back(void **state)
 
 	source->gic.dist_base = VGIC_ADDR_UNSET;
 	source->gic.nr_regions = 0;
-	assert_comes_back(source);
+	trip_assert_comes_back(source);
 }
 
 static void a_vm_without_slots_and_mappings_comes_back(void **state)
@@ -189,7 +142,7 @@ static void a_vm_without_slots_and_mappings_comes_back(void **state)
 
 	source->nr_slots = 0;
 	source->nr_maps = 0;
-	assert_comes_back(source);
+	trip_assert_comes_back(source);
 }
 
 /* A value of 0 then names the vCPU that the SPI goes to, and a route for a moment does no harm. */
@@ -199,37 +152,37 @@ static void an_unrouted_spi_is_none_where_the_first_vcpu_has_mpidr_0(void **stat
 	struct trip trip;
 
 	fake_set_reg_u64(&source->vcpus[0], ARM64_MPIDR_EL1, 0x80000000);
-	trip = dump_of(source);
+	trip = trip_dump(source);
 	assert_int_equal(trip.vm->vgic->unrouted[FAKE_SPI_UNROUTED / 32], 0);
-	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip_restore(&trip), 0);
 	assert_int_equal(trip.copy->gic.spi[FAKE_SPI_UNROUTED].queue, 0);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* Each restore of it has the route of an active SPI to change for a moment. */
 static void a_dump_can_be_restored_twice(void **state)
 {
-	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
 
 	for (int i = 0; i < 2; i++) {
 		fake_free(trip.copy);
 		trip.copy = fake_created(trip.source, trip.vm);
-		assert_int_equal(restore(&trip), 0);
-		assert_same(&trip);
+		assert_int_equal(trip_restore(&trip), 0);
+		trip_assert_same(&trip);
 	}
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* Time */
 
 static void guest_time_goes_on_from_the_largest_value_read(void **state)
 {
-	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 }));
 
-	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip_restore(&trip), 0);
 	assert_int_equal(trip.copy->vtimer, trip.source->vtimer + 90);
 	assert_int_equal(trip.copy->ptimer, 0);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 static void a_physical_counter_of_its_own_goes_on(void **state)
@@ -238,35 +191,35 @@ static void a_physical_counter_of_its_own_goes_on(void **state)
 	struct trip trip;
 
 	source->ptimer_offset = true;
-	trip = dump_of(source);
-	assert_int_equal(restore(&trip), 0);
+	trip = trip_dump(source);
+	assert_int_equal(trip_restore(&trip), 0);
 	assert_int_equal(trip.copy->ptimer, source->ptimer + 90);
 	assert_int_equal(fake_count(trip.copy, "*KVM_SET_ONE_REG 0x603000000013df01*"), 1);
-	assert_same(&trip);
-	finish(&trip);
+	trip_assert_same(&trip);
+	trip_finish(&trip);
 }
 
 /* On a host booted anew the caller asks for an offset that the VM did not have. */
 static void a_physical_counter_does_not_go_back_on_another_host(void **state)
 {
-	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
 
 	trip.vm->ptimer_offset = true;
-	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip_restore(&trip), 0);
 	assert_int_equal(trip.copy->ptimer, trip.source->ptimer + 90);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* Power */
 
 static void no_vcpu_is_created_powered_off(void **state)
 {
-	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
 
 	assert_true(trip.vm->features & 1 << KVM_ARM_VCPU_POWER_OFF);
-	assert_int_equal(restore(&trip), 0);
+	assert_int_equal(trip_restore(&trip), 0);
 	assert_int_equal(fake_count(trip.copy, "*KVM_ARM_VCPU_INIT = 0xc"), 2);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 /* Refusals of a dump */
@@ -297,7 +250,7 @@ static void no_redistributor_region_is_left_out(void **state)
 
 static void a_host_that_lacks_a_register_is_named(void **state)
 {
-	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
 
 	fake_reg(&trip.copy->vcpus[1], 0x603000000013c600)->id = 0x603000000013c601;
 	assert_stops_saying(&trip, "register list",
@@ -307,7 +260,7 @@ static void a_host_that_lacks_a_register_is_named(void **state)
 
 static void a_host_with_one_register_more_is_named(void **state)
 {
-	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
 	struct fake_vcpu *vcpu = &trip.copy->vcpus[0];
 
 	vcpu->regs[vcpu->nr_regs++].id = 0x603000000013ffff;
@@ -318,19 +271,19 @@ static void a_host_with_one_register_more_is_named(void **state)
 
 static void nothing_is_written_where_a_register_is_missing(void **state)
 {
-	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
 
 	fake_reg(&trip.copy->vcpus[1], 0x603000000013c600)->id = 0x603000000013c601;
-	assert_int_equal(restore(&trip), -EINVAL);
+	assert_int_equal(trip_restore(&trip), -EINVAL);
 	assert_int_equal(log_errors(), 2);
 	assert_int_equal(fake_count(trip.copy, "*KVM_SET_ONE_REG 0x6030000000100*"), 0);
 	assert_int_equal(fake_count(trip.copy, "*: SET *"), 0);
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 static void a_host_with_another_gic_is_named(void **state)
 {
-	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
 
 	trip.copy->gic.typer = 0x77 << 16;
 	assert_stops_saying(&trip, "GIC distributor",
@@ -339,13 +292,13 @@ static void a_host_with_another_gic_is_named(void **state)
 
 static void a_host_with_another_gic_is_not_written_to(void **state)
 {
-	struct trip trip = dump_of(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
 
 	trip.copy->gic.typer = 0x77 << 16;
-	assert_int_equal(restore(&trip), -EINVAL);
+	assert_int_equal(trip_restore(&trip), -EINVAL);
 	assert_int_equal(fake_count(trip.copy, "*: SET *"),
 			 fake_last(trip.copy, "gic: SET GICD_IIDR*") + 1 - fake_first(trip.copy, "*: SET *"));
-	finish(&trip);
+	trip_finish(&trip);
 }
 
 int main(void)

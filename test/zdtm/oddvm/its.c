@@ -13,7 +13,7 @@
 #define NR_DEVICES	0x10000u	/* 16 bits of a DeviceID, which is all that KVM has */
 
 enum {
-	MOVI = 0x01, INT = 0x03, CLEAR = 0x04, SYNC = 0x05, MAPD = 0x08, MAPC = 0x09, MAPTI = 0x0a, INV = 0x0c,
+	MOVI = 0x01, INT = 0x03, CLEAR = 0x04, SYNC = 0x05, MAPD = 0x08, MAPC = 0x09, MAPTI = 0x0a,
 	DISCARD = 0x0f,
 };
 
@@ -199,11 +199,6 @@ struct its_command its_clear(uint32_t device, uint32_t event)
 struct its_command its_discard(uint32_t device, uint32_t event)
 {
 	return command(DISCARD, device, event, 0);
-}
-
-struct its_command its_inv(uint32_t device, uint32_t event)
-{
-	return command(INV, device, event, 0);
 }
 
 struct its_command its_sync(void)

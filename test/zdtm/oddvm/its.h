@@ -87,7 +87,6 @@ struct its_command its_movi(uint32_t device, uint32_t event, uint16_t icid);
 struct its_command its_int(uint32_t device, uint32_t event);
 struct its_command its_clear(uint32_t device, uint32_t event);
 struct its_command its_discard(uint32_t device, uint32_t event);
-struct its_command its_inv(uint32_t device, uint32_t event);
 struct its_command its_sync(void);
 
 int its_save_tables(const struct odd_its *its);

@@ -297,6 +297,16 @@ bool odd_stop(struct odd_vm *vm)
 	return !vm->stats->error[0];
 }
 
+int odd_start_all(struct odd_vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		if (odd_start(vm, i))
+			return -1;
+	return odd_goes_on(vm) ? 0 : -1;
+}
+
 int odd_complete(struct odd_vm *vm)
 {
 	unsigned int i;
@@ -307,10 +317,7 @@ int odd_complete(struct odd_vm *vm)
 	if (odd_create_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
 	    odd_init_gic(vm))
 		return -1;
-	for (i = 0; i < ODD_NR_VCPUS; i++)
-		if (odd_start(vm, i))
-			return -1;
-	return odd_goes_on(vm) ? 0 : -1;
+	return odd_start_all(vm);
 }
 
 int odd_setup(struct odd_vm *vm)

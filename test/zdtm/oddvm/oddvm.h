@@ -72,6 +72,8 @@ int odd_start(struct odd_vm *vm, unsigned int i);
 int odd_set_attr(int fd, uint32_t group, uint64_t attr, void *value);
 int odd_set_reg(struct odd_vm *vm, unsigned int i, uint64_t id, uint64_t value);
 int odd_get_reg(struct odd_vm *vm, unsigned int i, uint64_t id, uint64_t *value);
+/* Every vCPU in its thread, and that they go on: 0 or -1. */
+int odd_start_all(struct odd_vm *vm);
 /* What a VM with memory lacks: vCPUs, a GIC, and that they run and go on. */
 int odd_complete(struct odd_vm *vm);
 /* All of the above in their order: a whole VM. */
@@ -84,7 +86,9 @@ void odd_found(struct odd_vm *vm, const char *what, uint64_t detail);
 bool odd_goes_on(struct odd_vm *vm);
 /* Ends the vCPUs' threads. Whether all was well up to the end. */
 bool odd_stop(struct odd_vm *vm);
-/* Both, as the verdict of a test: what its main() returns. */
+/* Both; a failed test where not. */
+bool odd_is_well(struct odd_vm *vm);
+/* That alone as the verdict of a test: what its main() returns. */
 int odd_verdict(struct odd_vm *vm);
 
 /* Over a UNIX socket. */

@@ -325,8 +325,6 @@ static bool all_is_right(void)
 
 int main(int argc, char **argv)
 {
-	unsigned int i;
-
 	test_init(argc, argv);
 
 	if (set_up() || read_fields(&saved)) {
@@ -337,10 +335,7 @@ int main(int argc, char **argv)
 		pr_err("the queues are not what they are to be\n");
 		return 1;
 	}
-	for (i = 0; i < ODD_NR_VCPUS; i++)
-		if (odd_start(&vm, i))
-			return 1;
-	if (!odd_goes_on(&vm)) {
+	if (odd_start_all(&vm)) {
 		pr_err("%s\n", vm.stats->error);
 		return 1;
 	}
@@ -348,11 +343,9 @@ int main(int argc, char **argv)
 	test_daemon();
 	test_waitsig();
 
-	errno = 0;
-	if (!odd_goes_on(&vm) || !odd_stop(&vm)) {
-		fail("%s", vm.stats->error);
+	if (!odd_is_well(&vm))
 		return 1;
-	}
+	errno = 0;
 	if (!all_is_right())
 		return 1;
 	pass();

@@ -519,18 +519,13 @@ static bool all_is_right(void)
 
 int main(int argc, char **argv)
 {
-	unsigned int i;
-
 	test_init(argc, argv);
 
 	if (set_up() || save()) {
 		pr_perror("set-up of the VM: %s", vm.stats ? vm.stats->error : "");
 		return 1;
 	}
-	for (i = 0; i < ODD_NR_VCPUS; i++)
-		if (odd_start(&vm, i))
-			return 1;
-	if (!odd_goes_on(&vm)) {
+	if (odd_start_all(&vm)) {
 		pr_err("%s\n", vm.stats->error);
 		return 1;
 	}
@@ -538,11 +533,9 @@ int main(int argc, char **argv)
 	test_daemon();
 	test_waitsig();
 
-	errno = 0;
-	if (!odd_goes_on(&vm) || !odd_stop(&vm)) {
-		fail("%s", vm.stats->error);
+	if (!odd_is_well(&vm))
 		return 1;
-	}
+	errno = 0;
 	if (!all_is_right())
 		return 1;
 	pass();
