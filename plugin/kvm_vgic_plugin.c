@@ -175,7 +175,7 @@ static int with_remote(struct dumped_vm *d, int (*run)(struct dumped_vm *d, stru
 	struct remote *remote;
 	int ret, err;
 
-	ret = task_remote_open(d->pid, &remote);
+	ret = task_remote_open(d->pid, kvm_run_room(d->vm), &remote);
 	if (ret)
 		return ret;
 	ret = run(d, remote);
@@ -548,7 +548,7 @@ static int restore_vm(struct vm_state *vm, pid_t pid)
 	use_parked(vm);
 	keep_ptimer(vm);
 	/* Now and when all is done: should criu be killed meanwhile, a VM that is whole has whole threads. */
-	ret = threads_apply(pid, vm) ?: task_remote_open(pid, &remote);
+	ret = threads_apply(pid, vm) ?: task_remote_open(pid, kvm_run_room(vm), &remote);
 	if (ret)
 		return ret;
 	ret = plan_run(plan_restore, plan_nr_restore, vm, remote);

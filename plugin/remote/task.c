@@ -60,7 +60,7 @@ struct task_remote {
 	bool stop_signal, urgent_signal;  /* SIGSTOP, SIGURG were delivered meanwhile: to be sent again */
 	bool away;			  /* it did not come back from a call: nothing can be done in it */
 
-	uint64_t code, scratch; /* remote addresses; 0: not mapped */
+	uint64_t code, scratch; /* remote addresses, the room follows; 0: not mapped */
 	uint64_t mapped;	/* bytes from code, that are to go should criu be killed */
 	bool filtered;		/* its seccomp filter holds again then, and may know no munmap() */
 	uint8_t *mirror;	/* local copy of the scratch area */
@@ -334,19 +334,20 @@ static int plant_way_back(struct task_remote *task)
 	return task_write(&task->remote, at, &frame, sizeof(frame));
 }
 
-static int map_scratch(struct task_remote *task)
+static int map_scratch(struct task_remote *task, size_t room)
 {
 	size_t page = sysconf(_SC_PAGESIZE), nr;
 	uint64_t words[CODE_WORDS];
 	int64_t addr;
 
-	task->mapped = page + SCRATCH_SIZE;
+	task->mapped = page + SCRATCH_SIZE + room;
 	addr = run_syscall(task, SYS_mmap, 0, task->mapped, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (addr < 0)
 		return addr;
 	task->code = addr;
 	task->scratch = addr + page;
+	task->remote.room = task->scratch + SCRATCH_SIZE;
 	addr = run_syscall(task, SYS_mprotect, task->code, page, PROT_READ | PROT_EXEC, 0, 0, 0);
 	nr = code_words(batch_code, batch_code_end, words);
 	return addr ?: trace_poke(task->pid, task->code, words, nr);
@@ -560,7 +561,7 @@ static int take(struct task_remote *task)
 	return ret ?: abort_rseq(task);
 }
 
-int task_remote_open(pid_t pid, struct remote **remote)
+int task_remote_open(pid_t pid, size_t room, struct remote **remote)
 {
 	struct task_remote *task = calloc(1, sizeof(*task));
 	char path[32];
@@ -587,7 +588,7 @@ int task_remote_open(pid_t pid, struct remote **remote)
 	if (!ret)
 		ret = plant_entry(task);
 	if (!ret)
-		ret = map_scratch(task);
+		ret = map_scratch(task, room);
 	if (ret) {
 		pr_err("pid %d: cannot run system calls in it: %s (errno %d)\n", pid, strerror(-ret), -ret);
 		task_remote_close(&task->remote);

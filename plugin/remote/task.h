@@ -11,9 +11,10 @@
  * Opens a session on thread group leader @pid, which this process has stopped by
  * ptrace. Everything that is changed in the task meanwhile (registers, SVE state,
  * signal mask, eight bytes of code, one mapping) is put back by
- * task_remote_close(). 0 and *@remote, or a negative errno, logged.
+ * task_remote_close(). @room: bytes of address space wanted at remote->room, whole pages.
+ * 0 and *@remote, or a negative errno, logged.
  */
-int task_remote_open(pid_t pid, struct remote **remote);
+int task_remote_open(pid_t pid, size_t room, struct remote **remote);
 
 /*
  * 0, or a negative errno, logged: the task is then not what it was, and must not

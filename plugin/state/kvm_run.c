@@ -47,17 +47,42 @@ static int64_t one_call(struct vm_state *vm, struct remote *remote, struct vcpu_
 	return ret;
 }
 
-/* Maps @vcpu's page anywhere in the task: its address there, or a negative errno. */
+/* What a vCPU has of the room: bytes. */
+static size_t room_size(const struct vm_state *vm)
+{
+	size_t size = 2 * vm->page_size;
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i].run_size > size)
+			size = vm->vcpus[i].run_size;
+	return size;
+}
+
+size_t kvm_run_room(const struct vm_state *vm)
+{
+	return vm->nr_vcpus * room_size(vm);
+}
+
+/* @vcpu's part of the room: what is mapped there does not outlive criu. */
+static uint64_t room_of(const struct vm_state *vm, const struct remote *remote, const struct vcpu_state *vcpu)
+{
+	return remote->room + vcpu->idx * room_size(vm);
+}
+
+/* Maps @vcpu's page in the room: its address there, or a negative errno. */
 static int64_t map_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
 {
 	return one_call(vm, remote, vcpu, "kvm_run page", "mmap", SYS_mmap,
-			(uint64_t[]){ 0, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0 });
+			(uint64_t[]){ room_of(vm, remote, vcpu), vcpu->run_size, PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_FIXED, vcpu->fd, 0 });
 }
 
-static int unmap_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t addr)
+/* The room stays ours: another thread may map what it likes where nothing is, once criu has been killed. */
+static int64_t unmap_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
 {
-	return one_call(vm, remote, vcpu, "kvm_run page", "munmap", SYS_munmap,
-			(uint64_t[]){ addr, vcpu->run_size, 0, 0, 0, 0 });
+	return one_call(vm, remote, vcpu, "room of a kvm_run page", "mmap", SYS_mmap,
+			(uint64_t[]){ room_of(vm, remote, vcpu), vcpu->run_size, PROT_NONE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0 });
 }
 
 static int access_failed(const struct vm_state *vm, const struct vcpu_state *vcpu, const char *what, int err)
@@ -72,14 +97,14 @@ static int with_page(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 		     int (*use)(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
 				uint64_t page))
 {
-	int64_t page = map_page(vm, remote, vcpu);
-	int ret, err;
+	int64_t page = map_page(vm, remote, vcpu), end;
+	int ret;
 
 	if (page < 0)
 		return page;
 	ret = use(vm, remote, vcpu, page);
-	err = unmap_page(vm, remote, vcpu, page);
-	return ret ?: err;
+	end = unmap_page(vm, remote, vcpu);
+	return ret ?: end < 0 ? (int)end : 0;
 }
 
 static int for_each_page(struct vm_state *vm, struct remote *remote,
@@ -117,8 +142,9 @@ static int for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on,
 		ret = ret ?: err;
 	}
 	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
-		err = pages[i] > 0 ? unmap_page(vm, remote, &vm->vcpus[i], pages[i]) : 0;
-		ret = ret ?: err;
+		int64_t end = pages[i] > 0 ? unmap_page(vm, remote, &vm->vcpus[i]) : 0;
+
+		ret = ret ?: end < 0 ? (int)end : 0;
 	}
 	free(pages);
 	return ret;
@@ -228,26 +254,26 @@ static int allow_run(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 	return write_head(vm, remote, vcpu, page, false, run_of(vcpu)->exit_reason);
 }
 
-/* An anonymous mapping with the bytes of the page, filled before it takes the place of @map. */
+/*
+ * An anonymous mapping with the bytes of the page, filled in the room before it takes the place of @map.
+ * MREMAP_DONTUNMAP (Linux 5.7): the room has no hole.
+ */
 static int put_copy(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
 		    const struct vcpu_map *map)
 {
 	int64_t copy = one_call(vm, remote, vcpu, "copy of kvm_run", "mmap", SYS_mmap,
-				(uint64_t[]){ 0, map->size, map->prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0 });
+				(uint64_t[]){ room_of(vm, remote, vcpu), map->size, map->prot,
+					      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0 });
 	int64_t ret;
 
 	if (copy < 0)
 		return copy;
 	ret = remote->ops->write(remote, copy, vcpu->run + map->offset, map->size);
 	if (ret)
-		access_failed(vm, vcpu, "copy", ret);
-	else
-		ret = one_call(vm, remote, vcpu, "copy of kvm_run", "mremap", SYS_mremap,
-			       (uint64_t[]){ copy, map->size, map->size, MREMAP_MAYMOVE | MREMAP_FIXED,
-					     map->start, 0 });
-	if (ret < 0)
-		one_call(vm, remote, vcpu, "copy of kvm_run", "munmap", SYS_munmap,
-			 (uint64_t[]){ copy, map->size, 0, 0, 0, 0 });
+		return access_failed(vm, vcpu, "copy", ret);
+	ret = one_call(vm, remote, vcpu, "copy of kvm_run", "mremap", SYS_mremap,
+		       (uint64_t[]){ copy, map->size, map->size,
+				     MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, map->start, 0 });
 	return ret < 0 ? ret : 0;
 }
 

@@ -247,6 +247,7 @@ struct fake_kvm *fake_new(size_t nr_vcpus, uint32_t nr_irqs)
 	struct fake_kvm *kvm = alloc(sizeof(*kvm));
 
 	kvm->remote.ops = &fake_ops;
+	kvm->remote.room = FAKE_ROOM;
 	kvm->nr_vcpus = nr_vcpus;
 	kvm->gic.nr_irqs = nr_irqs;
 	kvm->gic.dist_base = VGIC_ADDR_UNSET;

@@ -13,6 +13,8 @@
 #include "state/vm.h"
 
 #define FAKE_PAGE 4096u
+#define FAKE_ROOM 0x7e0000000000u /* remote.room */
+#define FAKE_ROOM_SIZE (4u << 20)
 #define FAKE_VCPUS 8
 #define FAKE_REGS 32
 #define FAKE_FDS 128

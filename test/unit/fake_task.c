@@ -17,9 +17,14 @@ static int vcpu_of_fd(const struct fake_kvm *kvm, uint64_t fd)
 	return fd < FAKE_FDS && kvm->fds[fd].kind == FAKE_VCPU ? (int)kvm->fds[fd].index : -1;
 }
 
+static bool is_room(uint64_t addr)
+{
+	return addr - FAKE_ROOM < FAKE_ROOM_SIZE;
+}
+
 static void describe_mmap(const struct fake_kvm *kvm, const uint64_t *arg, char *line)
 {
-	const char *where = arg[3] & MAP_FIXED ? "fixed" : "anywhere";
+	const char *where = is_room(arg[0]) ? "room" : arg[3] & MAP_FIXED ? "fixed" : "anywhere";
 	char owner[16] = "task";
 
 	if (arg[3] & MAP_ANONYMOUS) {
@@ -94,6 +99,13 @@ static int remove_map(struct fake_kvm *kvm, uint64_t start, uint64_t size)
 	return -EINVAL;
 }
 
+static void clear_room(struct fake_kvm *kvm, uint64_t start, uint64_t size)
+{
+	for (size_t i = kvm->nr_maps; i--;)
+		if (kvm->maps[i].start - start < size)
+			remove_map(kvm, kvm->maps[i].start, kvm->maps[i].size);
+}
+
 struct fake_map *fake_map_add(struct fake_kvm *kvm, uint64_t start, uint64_t size, int prot, int vcpu,
 			      uint64_t offset)
 {
@@ -120,13 +132,17 @@ static int64_t do_mmap(struct fake_kvm *kvm, const uint64_t *arg)
 		return -EBADF;
 	if (!(arg[3] & MAP_ANONYMOUS) && !(arg[3] & MAP_SHARED))
 		return -EINVAL; /* a copy of the page: KVM would never see what is written to it */
-	if (arg[3] & MAP_FIXED) {
-		if (remove_map(kvm, arg[0], arg[1]))
+	if (is_room(start)) {
+		clear_room(kvm, start, arg[1]);
+	} else if (arg[3] & MAP_FIXED) {
+		if (remove_map(kvm, start, arg[1]))
 			return -EINVAL;
 	} else {
 		for (start = ANYWHERE; fake_map_at(kvm, start, 1);)
 			start += 16 * FAKE_PAGE;
 	}
+	if (is_room(start) && arg[2] == PROT_NONE)
+		return start; /* the room as it was */
 	fake_map_add(kvm, start, arg[1], arg[2], vcpu, vcpu < 0 ? 0 : arg[5])->flags =
 		(arg[3] & MAP_NORESERVE ? VCPU_MAP_NORESERVE : 0) | (kvm->lock_future ? VCPU_MAP_LOCKED : 0);
 	return start;
@@ -137,7 +153,7 @@ static int64_t do_mremap(struct fake_kvm *kvm, const uint64_t *arg)
 	struct fake_map *map = fake_map_at(kvm, arg[0], arg[1]);
 
 	if (!map || map->start != arg[0] || map->size != arg[1] || arg[2] != arg[1] ||
-	    arg[3] != (MREMAP_MAYMOVE | MREMAP_FIXED) || remove_map(kvm, arg[4], arg[1]))
+	    arg[3] != (MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) || remove_map(kvm, arg[4], arg[1]))
 		return -EINVAL;
 	fake_map_at(kvm, arg[0], arg[1])->start = arg[4];
 	return arg[4];

@@ -126,7 +126,7 @@ static int exec_nothing(struct remote *remote, struct remote_call *calls, size_t
 static void a_call_that_was_not_made_is_not_taken_for_one_that_succeeded(void **state)
 {
 	static const struct remote_ops ops = { .exec = exec_nothing };
-	struct remote remote = { &ops };
+	struct remote remote = { .ops = &ops };
 	struct batch b = BATCH(&remote, 3, "test");
 
 	batch_syscall(&b, "close", SYS_close, 5, 0, 0, 0, 0, 0)->may_fail = EBADF;

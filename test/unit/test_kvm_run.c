@@ -192,7 +192,7 @@ static void a_swap_that_fails_half_way_is_undone(void **state)
 		assert_memory_equal(log_error(), "vm 1: ", 6);
 		swap->kvm->fail_call = 0;
 		assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), 0);
-		if (!fake_is_like(swap->kvm->lines[swap->kvm->failed_line], "task: munmap*"))
+		if (!fake_is_like(swap->kvm->lines[swap->kvm->failed_line], "task: mmap anonymous room * prot 0"))
 			assert_as_before(swap, swap->kvm->lines[swap->kvm->failed_line]);
 		tear_down_swap((void **)&swap);
 	}
@@ -387,7 +387,7 @@ static void an_exit_that_is_not_the_same_stops_the_restore(void **state)
 		assert_int_equal(log_errors(), 1);
 		assert_memory_equal(log_error(), said, strlen(said));
 		assert_int_equal(fake_last(r.copy, "vcpu ?: read page*"), r.copy->nr_lines - 2);
-		assert_int_equal(fake_last(r.copy, "task: munmap*"), r.copy->nr_lines - 1);
+		assert_int_equal(fake_last(r.copy, "task: mmap anonymous room * prot 0"), r.copy->nr_lines - 1);
 		finish(&r);
 	}
 }

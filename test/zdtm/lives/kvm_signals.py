@@ -48,6 +48,10 @@ ALWAYS = ['VM is read', 'kvm_run is swapped']
 PARASITE = [('Parasite syscall_ip', 'switched to daemon mode'), ('Waiting for', 'Dumping mm')]
 REFUSAL = 'a criu that was killed has left it so'
 SWEEP = 3               # and of its ptrace calls: SIGKILL before each of so many
+# The plugin has mapped something of its own in the task between these lines: before so many calls there too.
+MAPPED = [('power states: done', 'kvm_run pages: done'), ('kvm_run pages: done', 'ITSes saved'),
+          ('Writing image inventory', 'kvm_run put back')]
+SWEEP_MAPPED = 2
 
 
 def default_signals():
@@ -138,8 +142,26 @@ def stands(vm):
     return True
 
 
-def count_ptrace(trace):
-    return len(re.findall(r'^\d+\s+ptrace\(', read(trace), re.M))
+class Trace:
+    """The ptrace calls that strace has seen of a dump, and what criu logged between them."""
+
+    def __init__(self, path):
+        self.said = []      # (number of ptrace calls before it, line of the log)
+        self.nr = 0
+        for line in read(path).splitlines():
+            if re.match(r'\d+\s+ptrace\(', line):
+                self.nr += 1
+            elif 'write(' in line:
+                self.said.append((self.nr, line))
+
+    def all_calls(self):
+        return range(1, self.nr + 1)
+
+    def calls_between(self, begin, end):
+        first = [nr for nr, line in self.said if begin in line]
+        last = [nr for nr, line in self.said if end in line]
+        require(first and last and first[0] + 1 < last[-1], f'no ptrace calls between "{begin}" and "{end}"')
+        return range(first[0] + 1, last[-1] + 1)
 
 
 class Lives(lives.Lives):
@@ -149,7 +171,7 @@ class Lives(lives.Lives):
         self.name = name
         self.rng = random.Random(args.seed)
         self.span = 1           # seconds that a dump takes
-        self.nr_ptrace = 0      # calls that it makes
+        self.traced = None      # what strace saw of one
         self.states = collections.Counter()     # that a SIGKILL left VMs in
 
     def trace(self):
@@ -167,11 +189,11 @@ class Lives(lives.Lives):
 
     def measure_ptrace(self):
         images = self.images()
-        wrap = ['strace', '--seccomp-bpf', '-f', '-qq', '-o', self.trace(), '-e', 'trace=ptrace']
+        wrap = ['strace', '-f', '-qq', '-s', '200', '-o', self.trace(), '-e', 'trace=ptrace,write']
         result = self.dump(images, '-R', wrap=wrap)
         result.require(result.status == 0, f'criu dump failed under strace with {result.status}')
-        self.nr_ptrace = count_ptrace(self.trace())
-        require(self.nr_ptrace > 50, f'strace has seen {self.nr_ptrace} ptrace calls of a dump')
+        self.traced = Trace(self.trace())
+        require(self.traced.nr > 50, f'strace has seen {self.traced.nr} ptrace calls of a dump')
         shutil.rmtree(images)
 
     def random_moments(self):
@@ -179,6 +201,9 @@ class Lives(lives.Lives):
 
     def some_lines(self, n):
         return [AtLine(x) for x in self.rng.sample(sorted(MOMENTS), n)]
+
+    def some_calls(self, calls, n):
+        return [AtPtrace(x, self.trace()) for x in sorted(self.rng.sample(calls, min(n, len(calls))))]
 
     def gentle(self):
         """Each signal where it could do most harm; one at each of some other moments."""
@@ -212,9 +237,10 @@ class Lives(lives.Lives):
 
     def killed(self):
         """Whatever became of the VMs before: they say together what is wrong."""
-        calls = range(1, self.nr_ptrace + 1)
         moments = [AtLine(x) for x in ALWAYS] + self.some_lines(NR_KILLED) + self.random_moments()
-        moments += [AtPtrace(x, self.trace()) for x in sorted(self.rng.sample(calls, min(SWEEP, len(calls))))]
+        moments += self.some_calls(self.traced.all_calls(), SWEEP)
+        for begin, end in MAPPED:
+            moments += self.some_calls(self.traced.calls_between(begin, end), SWEEP_MAPPED)
         wrong = [x for x in map(self.end_by_kill, moments) if x]
         print('  VMs that criu left by SIGKILL: ' + ', '.join(f'{n} {x}' for x, n in sorted(self.states.items())))
         require(not wrong, f'{len(wrong)} of {len(moments)} SIGKILLs: ' + '; '.join(wrong))
