@@ -188,15 +188,29 @@ static int read_vm(struct dumped_vm *d, struct remote *remote)
 	return plan_run(plan_dump, plan_nr_dump, d->vm, remote);
 }
 
-static int swap_out(struct dumped_vm *d, struct remote *remote)
-{
-	d->swapped = true;
-	return kvm_run_swap_out(d->vm, remote);
-}
-
 static int swap_in(struct dumped_vm *d, struct remote *remote)
 {
-	return kvm_run_swap_in(d->vm, remote);
+	int ret = kvm_run_swap_in(d->vm, remote);
+
+	d->swapped = ret;
+	if (!ret)
+		pr_info("vm %u of pid %d: kvm_run put back\n", d->vm->id, d->pid);
+	return ret;
+}
+
+/*
+ * Undone in the same session where it fails: mremap() may have unmapped what it was to replace. A new
+ * session could not be mapped for the reason that it failed for, or would be mapped in that place.
+ */
+static int swap_out(struct dumped_vm *d, struct remote *remote)
+{
+	int ret;
+
+	d->swapped = true;
+	ret = kvm_run_swap_out(d->vm, remote);
+	if (ret)
+		swap_in(d, remote);
+	return ret;
 }
 
 static int put_lpis_back(struct dumped_vm *d, struct remote *remote)
@@ -364,8 +378,6 @@ static void undo_dump(struct dumped_vm *d)
 		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more; end the "
 		       "process\n",
 		       d->vm->id, d->pid);
-	else if (d->swapped)
-		pr_info("vm %u of pid %d: kvm_run put back\n", d->vm->id, d->pid);
 	if (d->vm->nr_threads)
 		threads_apply(d->pid, d->vm);
 }

@@ -55,8 +55,8 @@ struct remote_ops {
 struct remote {
 	const struct remote_ops *ops;
 	/*
-	 * Address space of ours there, page-aligned, for what is mapped with MAP_FIXED; free but for that. It is
-	 * gone, with all that is in it, when the session ends: also by the death of criu.
+	 * Address space of ours there, PROT_NONE and page-aligned, for what is mapped with MAP_FIXED. It is gone,
+	 * with all that is in it, when the session ends: also by the death of criu.
 	 */
 	uint64_t room;
 };

@@ -341,14 +341,15 @@ static int map_scratch(struct task_remote *task, size_t room)
 	int64_t addr;
 
 	task->mapped = page + SCRATCH_SIZE + room;
-	addr = run_syscall(task, SYS_mmap, 0, task->mapped, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* The room is address space alone: no limit but that of it counts it, and it is no neighbour's to merge with. */
+	addr = run_syscall(task, SYS_mmap, 0, task->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (addr < 0)
 		return addr;
 	task->code = addr;
 	task->scratch = addr + page;
 	task->remote.room = task->scratch + SCRATCH_SIZE;
 	addr = run_syscall(task, SYS_mprotect, task->code, page, PROT_READ | PROT_EXEC, 0, 0, 0);
+	addr = addr ?: run_syscall(task, SYS_mprotect, task->scratch, SCRATCH_SIZE, PROT_READ | PROT_WRITE, 0, 0, 0);
 	nr = code_words(batch_code, batch_code_end, words);
 	return addr ?: trace_poke(task->pid, task->code, words, nr);
 }

@@ -85,6 +85,28 @@ static int64_t unmap_page(struct vm_state *vm, struct remote *remote, struct vcp
 				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0 });
 }
 
+/*
+ * Takes the copy in the room to the place of @map. MREMAP_DONTUNMAP (Linux 5.7), so that the room has no hole. It
+ * unlocks all of the source's mapping and keeps it on the account of locked memory: under
+ * mlockall(MCL_FUTURE) the copy is unlocked first, and so one of its own.
+ */
+static int move_copy(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const struct vcpu_map *map)
+{
+	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
+	uint64_t copy = room_of(vm, remote, vcpu);
+	int ret;
+
+	b.vcpu = vcpu->idx;
+	batch_syscall(&b, "munlock", SYS_munlock, copy, map->size, 0, 0, 0, 0);
+	batch_syscall(&b, "mremap", SYS_mremap, copy, map->size, map->size,
+		      MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, map->start, 0);
+	batch_syscall(&b, "mmap", SYS_mmap, copy, map->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		      0);
+	ret = batch_run(&b);
+	batch_fini(&b);
+	return ret;
+}
+
 static int access_failed(const struct vm_state *vm, const struct vcpu_state *vcpu, const char *what, int err)
 {
 	pr_err("vm %u: vcpu %u: kvm_run page: %s: %s (errno %d)\n", vm->id, vcpu->idx, what, strerror(-err),
@@ -254,27 +276,19 @@ static int allow_run(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 	return write_head(vm, remote, vcpu, page, false, run_of(vcpu)->exit_reason);
 }
 
-/*
- * An anonymous mapping with the bytes of the page, filled in the room before it takes the place of @map.
- * MREMAP_DONTUNMAP (Linux 5.7): the room has no hole.
- */
+/* An anonymous mapping with the bytes of the page, filled in the room before it takes the place of @map. */
 static int put_copy(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
 		    const struct vcpu_map *map)
 {
 	int64_t copy = one_call(vm, remote, vcpu, "copy of kvm_run", "mmap", SYS_mmap,
 				(uint64_t[]){ room_of(vm, remote, vcpu), map->size, map->prot,
 					      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0 });
-	int64_t ret;
+	int ret;
 
 	if (copy < 0)
 		return copy;
 	ret = remote->ops->write(remote, copy, vcpu->run + map->offset, map->size);
-	if (ret)
-		return access_failed(vm, vcpu, "copy", ret);
-	ret = one_call(vm, remote, vcpu, "copy of kvm_run", "mremap", SYS_mremap,
-		       (uint64_t[]){ copy, map->size, map->size,
-				     MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, map->start, 0 });
-	return ret < 0 ? ret : 0;
+	return ret ? access_failed(vm, vcpu, "copy", ret) : move_copy(vm, remote, vcpu, map);
 }
 
 static int put_copies(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)

@@ -152,7 +152,8 @@ static int64_t do_mremap(struct fake_kvm *kvm, const uint64_t *arg)
 {
 	struct fake_map *map = fake_map_at(kvm, arg[0], arg[1]);
 
-	if (!map || map->start != arg[0] || map->size != arg[1] || arg[2] != arg[1] ||
+	/* The kernel would take the lock of all of it, and of what it was merged with. */
+	if (!map || map->flags & VCPU_MAP_LOCKED || map->start != arg[0] || map->size != arg[1] || arg[2] != arg[1] ||
 	    arg[3] != (MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) || remove_map(kvm, arg[4], arg[1]))
 		return -EINVAL;
 	fake_map_at(kvm, arg[0], arg[1])->start = arg[4];

@@ -113,6 +113,15 @@ def kvm_run_flags(pid):
     return re.findall(r'^(\S+) .*kvm-vcpu.*\n(?:(?!VmFlags).*\n)*VmFlags: (.*)', read(f'/proc/{pid}/smaps'), re.M)
 
 
+def all_flags(pid):
+    """VmFlags of every mapping."""
+    return re.findall(r'^([0-9a-f]+-[0-9a-f]+) .*\n(?:[A-Z](?!mFlags).*\n)*VmFlags: (.*)', read(f'/proc/{pid}/smaps'), re.M)
+
+
+def locked_memory(pid):
+    return re.search(r'VmLck:\s*(\d+)', read(f'/proc/{pid}/status'))[1]
+
+
 def kvm_maps(pid):
     """Where vCPUs are mapped, and how: the inode is the host's."""
     return re.findall(r'^(\S+ \S+ \S+) .*(kvm-vcpu.*)', read(f'/proc/{pid}/maps'), re.M)
@@ -125,7 +134,7 @@ def is_kvm(link):
 
 def kvm_parts(pid):
     """What a restore must bring back of KVM in @pid and its descendants, in their order."""
-    return {i: {'mappings of KVM': kvm_maps(p), 'flags of kvm_run': kvm_run_flags(p),
+    return {i: {'mappings of KVM': kvm_maps(p), 'flags of kvm_run': kvm_run_flags(p), 'locked memory': locked_memory(p),
                 'fds of KVM': {fd: x for fd, x in fd_table(p).items() if is_kvm(x[0])}}
             for i, p in enumerate(tree(pid))}
 
@@ -141,7 +150,7 @@ def thread_state(pid):
 
 def snapshot(pid):
     return {p: {'maps': read(f'/proc/{p}/maps'), 'fds': fd_table(p), 'threads': thread_state(p),
-                'flags of kvm_run': kvm_run_flags(p)} for p in tree(pid)}
+                'flags of mappings': all_flags(p), 'locked memory': locked_memory(p)} for p in tree(pid)}
 
 
 def difference(what, old, new):

@@ -91,8 +91,9 @@ class AtPtrace:
     Not with --seccomp-bpf: the kernel takes no signal from a tracer at the stop which that makes.
     """
 
-    def __init__(self, nr, out):
+    def __init__(self, nr, out, window=None):
         self.name = f'ptrace call {nr}'
+        self.window = window        # lines of the log, between which it is
         self.wrap = ['strace', '-f', '-qq', '-o', out, '-e', 'trace=ptrace',
                      '-e', f'inject=ptrace:signal=KILL:when={nr}']
 
@@ -123,6 +124,18 @@ def last_line(result):
 
 def in_parasite(log):
     return any(log.rfind(begin) > log.rfind(end) for begin, end in PARASITE)
+
+
+def mapped(pid):
+    """Where anything is mapped: a copy of a page takes its place exactly."""
+    ranges = []
+    for line in read(f'/proc/{pid}/maps').splitlines():
+        start, end = (int(x, 16) for x in line.split()[0].split('-'))
+        if ranges and ranges[-1][1] == start:
+            ranges[-1][1] = end
+        else:
+            ranges.append([start, end])
+    return ranges
 
 
 def counters(vm):
@@ -173,6 +186,7 @@ class Lives(lives.Lives):
         self.span = 1           # seconds that a dump takes
         self.traced = None      # what strace saw of one
         self.states = collections.Counter()     # that a SIGKILL left VMs in
+        self.in_window = collections.Counter()  # of MAPPED, SIGKILLs that came there
 
     def trace(self):
         return os.path.join(self.vm.dir, 'strace')
@@ -202,8 +216,8 @@ class Lives(lives.Lives):
     def some_lines(self, n):
         return [AtLine(x) for x in self.rng.sample(sorted(MOMENTS), n)]
 
-    def some_calls(self, calls, n):
-        return [AtPtrace(x, self.trace()) for x in sorted(self.rng.sample(calls, min(n, len(calls))))]
+    def some_calls(self, calls, n, window=None):
+        return [AtPtrace(x, self.trace(), window) for x in sorted(self.rng.sample(calls, min(n, len(calls))))]
 
     def gentle(self):
         """Each signal where it could do most harm; one at each of some other moments."""
@@ -239,12 +253,14 @@ class Lives(lives.Lives):
         """Whatever became of the VMs before: they say together what is wrong."""
         moments = [AtLine(x) for x in ALWAYS] + self.some_lines(NR_KILLED) + self.random_moments()
         moments += self.some_calls(self.traced.all_calls(), SWEEP)
-        for begin, end in MAPPED:
-            moments += self.some_calls(self.traced.calls_between(begin, end), SWEEP_MAPPED)
+        for window in MAPPED:
+            moments += self.some_calls(self.traced.calls_between(*window), SWEEP_MAPPED, window)
         wrong = [x for x in map(self.end_by_kill, moments) if x]
         print('  VMs that criu left by SIGKILL: ' + ', '.join(f'{n} {x}' for x, n in sorted(self.states.items())))
         require(not wrong, f'{len(wrong)} of {len(moments)} SIGKILLs: ' + '; '.join(wrong))
         require(self.states['stands'] and self.states['goes on'], 'no VM stood, or none went on')
+        missed = [x for x in MAPPED if not self.in_window[x]]
+        require(not missed, f'no SIGKILL came between {missed}')
 
     def end_by_kill(self, moment):
         """What is wrong afterwards, or nothing."""
@@ -253,22 +269,28 @@ class Lives(lives.Lives):
             images = os.path.join(vm.dir, 'images')
             os.mkdir(images)
             unharmed = Unharmed(vm)
+            unharmed.mapped = mapped(vm.pid)
+            window = getattr(moment, 'window', None)
             result = interrupted(vm.pid, images, signal.SIGKILL, moment)
             try:
-                self.states[self.after_kill(vm, images, unharmed, result)] += 1
+                self.states[self.after_kill(vm, images, unharmed, result, window)] += 1
             except (Failure, OSError) as e:
                 return f'at "{moment.name}", after "{last_line(result)}": {e}'
         finally:
             discard(vm)
         return None
 
-    def after_kill(self, vm, images, unharmed, result):
+    def after_kill(self, vm, images, unharmed, result, window):
         """The VM goes on; or all of it stands, and is refused from then on."""
+        if window and window[0] in result.log and window[1] not in result.log:
+            self.in_window[window] += 1
         if not is_alive(vm.pid) and not in_parasite(result.log):
             self.complete(vm, images, result)
             return 'dumped'
         try:
             if stands(vm):
+                if window:
+                    require(mapped(vm.pid) == unharmed.mapped, f'other memory is mapped than before in pid {vm.pid}')
                 self.refused(vm)
                 return 'stands'
             unharmed.check(vm.dir)      # not images: the file that criu was writing is left there

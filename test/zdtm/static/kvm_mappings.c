@@ -100,6 +100,17 @@ static int map_split(struct odd_vm *vm)
 	return mprotect(one, page, PROT_READ) || madvise(other + page, page, MADV_DONTFORK);
 }
 
+/*
+ * What is mapped from now on is locked: what a dump maps for a while, too, which must not take the lock of its neighbour
+ * with it. The kernel maps from the top down: what is mapped next will be right below this.
+ */
+static int lock_future(void)
+{
+	if (mlockall(MCL_FUTURE))
+		return -1;
+	return mmap(NULL, 16 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
+}
+
 static int map_all(struct odd_vm *vm)
 {
 	size_t i;
@@ -108,7 +119,7 @@ static int map_all(struct odd_vm *vm)
 	for (i = 0; i < ARRAY_SIZE(aliases); i++)
 		if (map_alias(vm, &aliases[i]))
 			return -1;
-	return map_merged(vm) || map_split(vm);
+	return map_merged(vm) || map_split(vm) || lock_future();
 }
 
 static void mark(struct odd_vm *vm, uint64_t value)
