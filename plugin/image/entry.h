@@ -18,8 +18,10 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm,
 	      struct image_seals *seals);
 
-void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu);
-int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu);
+/* @before: the vCPU of the entry before, or NULL. */
+void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struct vcpu_state *before);
+int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu,
+		const struct vcpu_state *before);
 
 void vcpu_events_pack(struct frame_out *out, const struct vcpu_state *vcpu);
 /* Into the vCPU of the entry's place in the file. */
@@ -51,6 +53,9 @@ int thread_unpack(const struct frame_in *in, const KvmVgic__ThreadEntry *entry, 
  */
 void *entry_list(struct frame_out *out, size_t n, size_t size);
 #define ENTRY_LIST(out, n, list) ((list) = entry_list(out, n, sizeof(**(list))))
+
+/* @n zeroed things of @size bytes for a message, none included. NULL when there is no memory, as above. */
+void *entry_room(struct frame_out *out, size_t n, size_t size);
 
 /* calloc() of a state's array, of which none is no error; logged. */
 int entry_alloc(const struct frame_in *in, void *array, size_t n, size_t size);

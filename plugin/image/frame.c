@@ -42,7 +42,7 @@ const struct frame_kind frame_vm = {
 
 const struct frame_kind frame_vcpu = {
 	.magic = 0x52240016, /* Ely */
-	.major = 2,
+	.major = 3,
 	.payload = &kvm_vgic__vcpu_entry__descriptor,
 };
 

@@ -16,17 +16,23 @@ int image_new_dump_id(struct image_dump_id *dump)
 	return 0;
 }
 
+void *entry_room(struct frame_out *out, size_t n, size_t size)
+{
+	void *room = calloc(n + 1, size);
+
+	if (!room) {
+		if (!out->err)
+			pr_err("%s: no memory for %zu times %zu bytes\n", out->file, n, size);
+		out->err = -ENOMEM;
+	}
+	return room;
+}
+
 void *entry_list(struct frame_out *out, size_t n, size_t size)
 {
-	char **list = calloc(n + 1, sizeof(*list) + size), *messages = (char *)(list + n + 1);
+	char **list = entry_room(out, n, sizeof(*list) + size), *messages = (char *)(list + n + 1);
 
-	if (!list) {
-		if (!out->err)
-			pr_err("%s: no memory for %zu messages\n", out->file, n);
-		out->err = -ENOMEM;
-		return NULL;
-	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; list && i < n; i++)
 		list[i] = messages + i * size;
 	return list;
 }
@@ -65,7 +71,7 @@ int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const stru
 
 	begin(&out, IMAGE_VCPU, vm->id, &frame_vcpu, dump);
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		vcpu_pack(&out, &vm->vcpus[i]);
+		vcpu_pack(&out, &vm->vcpus[i], i ? &vm->vcpus[i - 1] : NULL);
 	ret = frame_finish(&out, dirfd, &seals->vcpu);
 	if (ret)
 		return ret;
@@ -181,11 +187,14 @@ static int open_part(struct frame_in *in, int dirfd, const char *pattern, const 
 
 static int read_vcpu(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vm_state *vm)
 {
+	struct vcpu_state *vcpu;
+
 	if (vm->nr_vcpus == VM_MAX_VCPUS) {
 		pr_err("%s: more than %u vCPUs\n", in->file, VM_MAX_VCPUS);
 		return -EINVAL;
 	}
-	return vcpu_unpack(in, entry, &vm->vcpus[vm->nr_vcpus++]);
+	vcpu = &vm->vcpus[vm->nr_vcpus++];
+	return vcpu_unpack(in, entry, vcpu, vcpu == vm->vcpus ? NULL : vcpu - 1);
 }
 
 static int read_vcpus(struct frame_in *in, struct vm_state *vm)

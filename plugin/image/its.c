@@ -48,12 +48,6 @@ static void pack_its(struct frame_out *out, const struct its_state *its)
 	free(device.l1es);
 }
 
-static void out_of_memory(struct frame_out *out, size_t nr)
-{
-	pr_err("%s: no memory for %zu interrupts\n", out->file, nr);
-	out->err = -ENOMEM;
-}
-
 static void pack_dte(struct frame_out *out, const struct its_dte *from)
 {
 	KvmVgic__ItsDteEntry dte = KVM_VGIC__ITS_DTE_ENTRY__INIT;
@@ -66,11 +60,9 @@ static void pack_dte(struct frame_out *out, const struct its_dte *from)
 	dte.itt_addr = from->itt_addr;
 	dte.size = from->size;
 	dte.n_event_id = dte.n_pintid = dte.n_ite_next = dte.n_icid = from->nr_ites;
-	dte.event_id = columns = calloc(4 * from->nr_ites + 1, sizeof(*columns));
-	if (!columns) {
-		out_of_memory(out, from->nr_ites);
+	dte.event_id = columns = entry_room(out, 4 * from->nr_ites, sizeof(*columns));
+	if (!columns)
 		return;
-	}
 	dte.pintid = dte.event_id + from->nr_ites;
 	dte.ite_next = dte.pintid + from->nr_ites;
 	dte.icid = dte.ite_next + from->nr_ites;

@@ -11,15 +11,36 @@ _Static_assert((int)VCPU_PENDING_NONE == (int)KVM_VGIC__VCPU_PENDING__VCPU_PENDI
 		       (int)VCPU_PENDING_WRITE == (int)KVM_VGIC__VCPU_PENDING__VCPU_PENDING_WRITE,
 	       "vcpu.proto has the values of state/vcpu.h");
 
-static void pack_regs(KvmVgic__VcpuRegEntry **list, const struct vcpu_state *vcpu)
+static bool same_reg_ids(const struct vcpu_state *a, const struct vcpu_state *b)
 {
-	for (size_t i = 0; i < vcpu->nr_regs; i++) {
-		uint32_t size = kvm_reg_size(vcpu->regs[i].id);
+	if (a->nr_regs != b->nr_regs)
+		return false;
+	for (size_t i = 0; i < a->nr_regs; i++)
+		if (a->regs[i].id != b->regs[i].id)
+			return false;
+	return true;
+}
 
-		kvm_vgic__vcpu_reg_entry__init(list[i]);
-		list[i]->id = vcpu->regs[i].id;
-		list[i]->value.data = vcpu->regs[i].value;
-		list[i]->value.len = size < VCPU_REG_MAX ? size : VCPU_REG_MAX;
+static uint32_t stored_size(const struct vcpu_reg *reg)
+{
+	uint32_t size = kvm_reg_size(reg->id);
+
+	return size < VCPU_REG_MAX ? size : VCPU_REG_MAX;
+}
+
+/* The ids of a VM's registers are most of them: they are in the image once, as a rule. */
+static void pack_regs(KvmVgic__VcpuEntry *entry, const struct vcpu_state *vcpu,
+		      const struct vcpu_state *before)
+{
+	bool ids = !before || !same_reg_ids(vcpu, before);
+
+	for (size_t i = 0; i < vcpu->nr_regs; i++) {
+		uint32_t size = stored_size(&vcpu->regs[i]);
+
+		if (ids)
+			entry->reg_ids[entry->n_reg_ids++] = vcpu->regs[i].id;
+		memcpy(entry->reg_values.data + entry->reg_values.len, vcpu->regs[i].value, size);
+		entry->reg_values.len += size;
 	}
 }
 
@@ -45,7 +66,7 @@ static size_t run_len(const struct vcpu_state *vcpu)
 	return len;
 }
 
-void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu)
+void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struct vcpu_state *before)
 {
 	KvmVgic__VcpuEntry entry = KVM_VGIC__VCPU_ENTRY__INIT;
 
@@ -53,7 +74,6 @@ void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu)
 	entry.id = vcpu->id;
 	entry.fd = vcpu->fd;
 	entry.mpidr = vcpu->mpidr;
-	entry.n_regs = vcpu->nr_regs;
 	entry.vtimer_irq = vcpu->vtimer_irq;
 	entry.ptimer_irq = vcpu->ptimer_irq;
 	entry.mp_state = vcpu->mp_state;
@@ -62,51 +82,76 @@ void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu)
 	entry.run_size = vcpu->run_size;
 	entry.run.data = vcpu->run;
 	entry.run.len = run_len(vcpu);
-	if (ENTRY_LIST(out, vcpu->nr_regs, entry.regs) && ENTRY_LIST(out, vcpu->nr_maps, entry.maps)) {
-		pack_regs(entry.regs, vcpu);
+	entry.reg_ids = entry_room(out, vcpu->nr_regs, sizeof(*entry.reg_ids));
+	entry.reg_values.data = entry_room(out, vcpu->nr_regs, VCPU_REG_MAX);
+	if (entry.reg_ids && entry.reg_values.data && ENTRY_LIST(out, vcpu->nr_maps, entry.maps)) {
+		pack_regs(&entry, vcpu, before);
 		pack_maps(entry.maps, vcpu);
 		frame_add(out, &entry.base);
 	}
-	free(entry.regs);
+	free(entry.reg_ids);
+	free(entry.reg_values.data);
 	free(entry.maps);
 }
 
-static int unpack_reg(const struct frame_in *in, uint32_t idx, const KvmVgic__VcpuRegEntry *entry,
-		      struct vcpu_reg *reg)
+/* The next value of @left bytes of @values. */
+static int unpack_reg(const struct frame_in *in, uint32_t idx, struct vcpu_reg *reg, const uint8_t **values,
+		      size_t *left)
 {
-	uint32_t size = kvm_reg_size(entry->id);
+	uint32_t size = kvm_reg_size(reg->id);
 
 	if (size > VCPU_REG_MAX) {
 		pr_err("%s: vCPU %u: register 0x%" PRIx64 ": size %u, at most %u expected\n", in->file, idx,
-		       entry->id, size, VCPU_REG_MAX);
+		       reg->id, size, VCPU_REG_MAX);
 		return -EINVAL;
 	}
-	if (entry->value.len != size) {
-		pr_err("%s: vCPU %u: register 0x%" PRIx64 ": size %u expected, %zu found\n", in->file, idx,
-		       entry->id, size, entry->value.len);
+	if (size > *left) {
+		pr_err("%s: vCPU %u: register 0x%" PRIx64 ": size %u, reg_values has %zu bytes left\n",
+		       in->file, idx, reg->id, size, *left);
 		return -EINVAL;
 	}
-	reg->id = entry->id;
-	memcpy(reg->value, entry->value.data, size);
+	memcpy(reg->value, *values, size);
+	*values += size;
+	*left -= size;
 	return 0;
 }
 
-static int unpack_regs(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu)
+static int unpack_reg_values(const struct frame_in *in, const KvmVgic__VcpuEntry *entry,
+			     struct vcpu_state *vcpu)
 {
+	const uint8_t *values = entry->reg_values.data;
+	size_t left = entry->reg_values.len;
+	int ret = 0;
+
+	for (size_t i = 0; i < vcpu->nr_regs && !ret; i++)
+		ret = unpack_reg(in, vcpu->idx, &vcpu->regs[i], &values, &left);
+	if (!ret && left) {
+		pr_err("%s: vCPU %u: reg_values: %zu bytes after the last register\n", in->file, vcpu->idx,
+		       left);
+		ret = -EINVAL;
+	}
+	return ret;
+}
+
+static int unpack_regs(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu,
+		       const struct vcpu_state *before)
+{
+	bool same = before && !entry->n_reg_ids;
+	size_t n = same ? before->nr_regs : entry->n_reg_ids;
 	int ret;
 
-	if (entry->n_regs > VCPU_MAX_REGS) {
-		pr_err("%s: vCPU %u: %zu registers, at most %u expected\n", in->file, vcpu->idx,
-		       entry->n_regs, VCPU_MAX_REGS);
+	if (n > VCPU_MAX_REGS) {
+		pr_err("%s: vCPU %u: %zu registers, at most %u expected\n", in->file, vcpu->idx, n,
+		       VCPU_MAX_REGS);
 		return -EINVAL;
 	}
-	ret = entry_alloc(in, &vcpu->regs, entry->n_regs, sizeof(*vcpu->regs));
+	ret = entry_alloc(in, &vcpu->regs, n, sizeof(*vcpu->regs));
 	if (ret)
 		return ret;
-	vcpu->nr_regs = entry->n_regs;
-	for (size_t i = 0; i < vcpu->nr_regs && !ret; i++)
-		ret = unpack_reg(in, vcpu->idx, entry->regs[i], &vcpu->regs[i]);
-	return ret;
+	vcpu->nr_regs = n;
+	for (size_t i = 0; i < n; i++)
+		vcpu->regs[i].id = same ? before->regs[i].id : entry->reg_ids[i];
+	return unpack_reg_values(in, entry, vcpu);
 }
 
 static int unpack_maps(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu)
@@ -151,7 +196,8 @@ static int unpack_run(const struct frame_in *in, const KvmVgic__VcpuEntry *entry
 	return 0;
 }
 
-int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu)
+int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu,
+		const struct vcpu_state *before)
 {
 	int ret;
 
@@ -163,7 +209,7 @@ int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, stru
 	vcpu->ptimer_irq = entry->ptimer_irq;
 	vcpu->mp_state = entry->mp_state;
 	vcpu->pending = (enum vcpu_pending)entry->pending;
-	ret = unpack_regs(in, entry, vcpu);
+	ret = unpack_regs(in, entry, vcpu, before);
 	if (!ret)
 		ret = unpack_maps(in, entry, vcpu);
 	if (!ret)

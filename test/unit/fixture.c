@@ -31,6 +31,7 @@ static uint64_t next_value(void)
 	return x ^ x >> 33;
 }
 
+/* vCPU 2 has one less than the others, as none of a real VM. */
 static void fill_regs(struct vcpu_state *vcpu)
 {
 	static const uint64_t ids[] = {
@@ -43,7 +44,7 @@ static void fill_regs(struct vcpu_state *vcpu)
 		KVM_REG_ARM64 | KVM_REG_SIZE_U2048 | KVM_REG_ARM64_SVE | 32,
 	};
 
-	vcpu->nr_regs = sizeof(ids) / sizeof(ids[0]);
+	vcpu->nr_regs = sizeof(ids) / sizeof(ids[0]) - (vcpu->idx == 2);
 	vcpu->regs = alloc(vcpu->nr_regs, sizeof(*vcpu->regs));
 	for (size_t r = 0; r < vcpu->nr_regs; r++) {
 		vcpu->regs[r].id = ids[r];

@@ -120,8 +120,8 @@ static void a_newer_major_version_is_refused_by_name(void **state)
 	write_version(forge, FORGE_VM, 3, 3, NULL, 0);
 	assert_says(forge, "kvm-vm.img: format version 3.3, only 2.x is known to this plugin");
 	forge_reset(forge);
-	write_version(forge, FORGE_VCPU, 3, 0, NULL, 0);
-	assert_says(forge, "kvm-vcpu-1.img: format version 3.0, only 2.x is known to this plugin");
+	write_version(forge, FORGE_VCPU, 4, 0, NULL, 0);
+	assert_says(forge, "kvm-vcpu-1.img: format version 4.0, only 3.x is known to this plugin");
 	forge_reset(forge);
 	write_version(forge, FORGE_VCPU_EVENTS, 2, 0, NULL, 0);
 	assert_says(forge, "kvm-vcpu-events-1.img: format version 2.0, only 1.x is known to this plugin");
@@ -133,7 +133,7 @@ static void a_newer_major_version_is_refused_by_name(void **state)
 	assert_says(forge, "kvm-its-1.img: format version 2.0, only 1.x is known to this plugin");
 }
 
-/* Without the flags of mappings, or the seal of the ITSes, which a restore must not lose. */
+/* Without the seal of the ITSes, or registers where they are now: a restore must not lose them. */
 static void an_older_major_version_is_refused_by_name(void **state)
 {
 	struct forge *forge = *state;
@@ -142,8 +142,8 @@ static void an_older_major_version_is_refused_by_name(void **state)
 	assert_says(forge, "kvm-vm.img: format version 1.0, only 2.x is known to this plugin");
 	forge_reset(forge);
 
-	write_version(forge, FORGE_VCPU, 1, 0, NULL, 0);
-	assert_says(forge, "kvm-vcpu-1.img: format version 1.0, only 2.x is known to this plugin");
+	write_version(forge, FORGE_VCPU, 2, 0, NULL, 0);
+	assert_says(forge, "kvm-vcpu-1.img: format version 2.0, only 3.x is known to this plugin");
 }
 
 static void version_0_is_refused(void **state)
@@ -401,14 +401,35 @@ static void *repeat_last(void *list, size_t n, size_t to)
 	return messages;
 }
 
-static void reg_short(ProtobufCMessage *msg, unsigned int i)
+static void values_short(ProtobufCMessage *msg, unsigned int i)
 {
-	((KvmVgic__VcpuEntry *)msg)->regs[1]->value.len = 4;
+	((KvmVgic__VcpuEntry *)msg)->reg_values.len--;
+}
+
+static void values_long(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VcpuEntry *vcpu = (KvmVgic__VcpuEntry *)msg;
+
+	vcpu->reg_values.data = realloc(vcpu->reg_values.data, vcpu->reg_values.len + 2);
+	memset(vcpu->reg_values.data + vcpu->reg_values.len, 0, 2);
+	vcpu->reg_values.len += 2;
 }
 
 static void reg_long(ProtobufCMessage *msg, unsigned int i)
 {
-	((KvmVgic__VcpuEntry *)msg)->regs[1]->id ^= 1ULL << KVM_REG_SIZE_SHIFT;
+	if (!i)
+		((KvmVgic__VcpuEntry *)msg)->reg_ids[1] ^= 1ULL << KVM_REG_SIZE_SHIFT;
+}
+
+static void reg_ids_of_no_vcpu_before(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VcpuEntry *)msg)->n_reg_ids = 0;
+}
+
+static void values_of_the_vcpu_before(ProtobufCMessage *msg, unsigned int i)
+{
+	if (i == 1)
+		((KvmVgic__VcpuEntry *)msg)->reg_values.len = 0;
 }
 
 static void maps_many(ProtobufCMessage *msg, unsigned int i)
@@ -835,10 +856,16 @@ static const struct change changes[] = {
 	{ "config_twice", FORGE_ITS, config_twice, "kvm-its-1.img: entry 12: LPI configuration: twice" },
 	{ "pending_first", FORGE_ITS, pending_first,
 	  "kvm-its-1.img: entry 11: an LPI pending table before the configuration" },
-	{ "reg_short", FORGE_VCPU, reg_short,
-	  "kvm-vcpu-1.img: vCPU 0: register 0x6030000000100040: size 8 expected, 4 found" },
+	{ "values_short", FORGE_VCPU, values_short,
+	  "kvm-vcpu-1.img: vCPU 0: register 0x6080000000150020: size 256, reg_values has 255 bytes left" },
+	{ "values_long", FORGE_VCPU, values_long,
+	  "kvm-vcpu-1.img: vCPU 0: reg_values: 2 bytes after the last register" },
 	{ "reg_long", FORGE_VCPU, reg_long,
-	  "kvm-vcpu-1.img: vCPU 0: register 0x6020000000100040: size 4 expected, 8 found" },
+	  "kvm-vcpu-1.img: vCPU 0: reg_values: 4 bytes after the last register" },
+	{ "reg_ids_of_no_vcpu_before", FORGE_VCPU, reg_ids_of_no_vcpu_before,
+	  "kvm-vcpu-1.img: vCPU 0: reg_values: 301 bytes after the last register" },
+	{ "values_of_the_vcpu_before", FORGE_VCPU, values_of_the_vcpu_before,
+	  "kvm-vcpu-1.img: vCPU 1: register 0x603000000013c005: size 8, reg_values has 0 bytes left" },
 	{ "maps_many", FORGE_VCPU, maps_many, "kvm-vcpu-1.img: vCPU 0: 17 mappings, at most 16 expected" },
 	{ "run_long", FORGE_VCPU, run_long,
 	  "kvm-vcpu-1.img: vCPU 1: run: at most 4096 bytes expected, 8192 found" },

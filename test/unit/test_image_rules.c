@@ -183,7 +183,12 @@ RULE(fd_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: fd 6 is that of kvm-vgic-1.img too
 RULE(fd_of_vm_twice, BOTH, "kvm-vgic-1.img: fd 6 is that of kvm-vm.img: VM 1 too", vm->fd = 6)
 
 /* Registers */
-RULE(regs_none, BOTH, "kvm-vcpu-1.img: vCPU 1: 0 registers, 1 to 4096 expected", VCPU1->nr_regs = 0)
+RULE(regs_none, BOTH, "kvm-vcpu-1.img: vCPU 0: 0 registers, 1 to 4096 expected", VCPU0->nr_regs = 0)
+RULE(regs_none_at_dump, CHECK_ONLY, "kvm-vcpu-1.img: vCPU 1: 0 registers, 1 to 4096 expected",
+     VCPU1->nr_regs = 0)
+RULE(regs_none_of_a_later_one, READ_ONLY,
+     "kvm-vcpu-1.img: vCPU 1: register 0x603000000013c005: size 8, reg_values has 0 bytes left",
+     VCPU1->nr_regs = 0)
 RULE(regs_many, READ_ONLY, "kvm-vcpu-1.img: vCPU 1: 4097 registers, at most 4096 expected",
      VCPU1->regs = grow(VCPU1->regs, 4097, sizeof(*VCPU1->regs)), VCPU1->nr_regs = 4097,
      memset(VCPU1->regs, 0, 4097 * sizeof(*VCPU1->regs)))
