@@ -7,6 +7,7 @@
 #define KVM_VGIC_IMAGE_ENTRY_H
 
 #include "image/frame.h"
+#include "image.pb-c.h"
 #include "its.pb-c.h"
 #include "thread.pb-c.h"
 #include "vcpu.pb-c.h"
@@ -42,6 +43,14 @@ size_t vgic_pack_values(KvmVgic__VgicRegValues **list, const struct vgic_reg *ta
 /* Of @n messages; @whose is for messages. */
 int vgic_unpack_values(const struct frame_in *in, const char *whose, const struct vgic_reg *table,
 		       size_t nr_regs, KvmVgic__VgicRegValues **list, size_t n, struct vgic_values **values);
+
+/* Runs of @size @bytes, which they point into; their number. @runs is for free(), NULL when there is no memory. */
+size_t byte_runs_pack(struct frame_out *out, KvmVgic__ByteRun ***runs, uint8_t *bytes, size_t size);
+/* Where the last one ends; -EINVAL where they are not in order, or not within @max bytes of @what. */
+int byte_runs_end(const struct frame_in *in, const char *what, KvmVgic__ByteRun *const *runs, size_t n,
+		  uint32_t max, uint32_t *end);
+/* Into @bytes, zeros until now, which are as many as byte_runs_end() says. */
+void byte_runs_unpack(KvmVgic__ByteRun *const *runs, size_t n, uint8_t *bytes);
 
 void thread_pack(struct frame_out *out, const struct thread_state *thread);
 int thread_unpack(const struct frame_in *in, const KvmVgic__ThreadEntry *entry, struct thread_state *thread);

@@ -76,50 +76,11 @@ static void pack_dte(struct frame_out *out, const struct its_dte *from)
 	free(columns);
 }
 
-/* So many zeros are left out; fewer are shorter than the head of a run. */
-#define RUN_GAP 8
-
-/* The run of @table that begins at @at or later: its bytes, 0 at the end. */
-static uint32_t next_run(const struct lpi_table *table, uint32_t *at)
-{
-	uint32_t end;
-
-	while (*at < table->size && !table->bytes[*at])
-		++*at;
-	end = *at;
-	for (uint32_t i = *at; i < table->size && i < end + RUN_GAP; i++)
-		if (table->bytes[i])
-			end = i + 1;
-	return end - *at;
-}
-
-static size_t count_runs(const struct lpi_table *table)
-{
-	size_t n = 0;
-	uint32_t size;
-
-	for (uint32_t at = 0; (size = next_run(table, &at)); at += size)
-		n++;
-	return n;
-}
-
 static void pack_lpi_table(struct frame_out *out, KvmVgic__ItsEntry *entry, KvmVgic__LpiTableEntry *table,
 			   const struct lpi_table *from)
 {
-	uint32_t at = 0;
-
-	table->n_runs = count_runs(from);
-	if (ENTRY_LIST(out, table->n_runs, table->runs)) {
-		for (size_t i = 0; i < table->n_runs; i++) {
-			uint32_t size = next_run(from, &at);
-
-			kvm_vgic__lpi_run__init(table->runs[i]);
-			table->runs[i]->first = at;
-			table->runs[i]->data = (ProtobufCBinaryData){ .data = &from->bytes[at], .len = size };
-			at += size;
-		}
-		frame_add(out, &entry->base);
-	}
+	table->n_runs = byte_runs_pack(out, &table->runs, from->bytes, from->size);
+	frame_add(out, &entry->base);
 	free(table->runs);
 }
 
@@ -274,38 +235,18 @@ static int unpack_dte(const struct frame_in *in, const KvmVgic__ItsDteEntry *ent
 	return unpack_ites(in, entry, dte);
 }
 
-/* Where the last run ends; runs are in order, and within @max bytes. */
-static int check_runs(const struct frame_in *in, const KvmVgic__LpiTableEntry *entry, uint32_t max, uint32_t *size)
-{
-	*size = 0;
-	for (size_t i = 0; i < entry->n_runs; i++) {
-		const KvmVgic__LpiRun *run = entry->runs[i];
-
-		if (run->first < *size || run->first > max || run->data.len > max - run->first) {
-			pr_err("%s: entry %u: bytes %u to %zu of a table: not in order, or more than %u\n", in->file,
-			       in->entry, run->first, run->first + run->data.len, max);
-			return -EINVAL;
-		}
-		*size = run->first + run->data.len;
-	}
-	return 0;
-}
-
 static int unpack_lpi_table(const struct frame_in *in, const KvmVgic__LpiTableEntry *entry, uint32_t max,
 			    struct lpi_table *table)
 {
 	uint32_t size;
-	int ret = check_runs(in, entry, max, &size);
+	int ret = byte_runs_end(in, "a table", entry->runs, entry->n_runs, max, &size);
 
 	if (!ret)
 		ret = entry_alloc(in, &table->bytes, size, 1);
 	if (ret)
 		return ret;
 	table->size = size;
-	for (size_t i = 0; i < entry->n_runs; i++)
-		if (entry->runs[i]->data.len)
-			memcpy(&table->bytes[entry->runs[i]->first], entry->runs[i]->data.data,
-			       entry->runs[i]->data.len);
+	byte_runs_unpack(entry->runs, entry->n_runs, table->bytes);
 	return 0;
 }
 

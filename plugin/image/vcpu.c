@@ -56,16 +56,6 @@ static void pack_maps(KvmVgic__VcpuMapEntry **list, const struct vcpu_state *vcp
 	}
 }
 
-/* Most of the two pages is never written: the zeros at their end are left out. */
-static size_t run_len(const struct vcpu_state *vcpu)
-{
-	size_t len = vcpu->run_size;
-
-	while (len && !vcpu->run[len - 1])
-		len--;
-	return len;
-}
-
 void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struct vcpu_state *before)
 {
 	KvmVgic__VcpuEntry entry = KVM_VGIC__VCPU_ENTRY__INIT;
@@ -80,8 +70,7 @@ void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struc
 	entry.pending = (KvmVgic__VcpuPending)vcpu->pending;
 	entry.n_maps = vcpu->nr_maps;
 	entry.run_size = vcpu->run_size;
-	entry.run.data = vcpu->run;
-	entry.run.len = run_len(vcpu);
+	entry.n_run = byte_runs_pack(out, &entry.run, vcpu->run, vcpu->run_size);
 	entry.reg_ids = entry_room(out, vcpu->nr_regs, sizeof(*entry.reg_ids));
 	entry.reg_values.data = entry_room(out, vcpu->nr_regs, VCPU_REG_MAX);
 	if (entry.reg_ids && entry.reg_values.data && ENTRY_LIST(out, vcpu->nr_maps, entry.maps)) {
@@ -92,6 +81,7 @@ void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struc
 	free(entry.reg_ids);
 	free(entry.reg_values.data);
 	free(entry.maps);
+	free(entry.run);
 }
 
 /* The next value of @left bytes of @values. */
@@ -175,6 +165,7 @@ static int unpack_maps(const struct frame_in *in, const KvmVgic__VcpuEntry *entr
 
 static int unpack_run(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu)
 {
+	uint32_t end;
 	int ret;
 
 	if (entry->run_size > VCPU_RUN_MAX) {
@@ -182,17 +173,13 @@ static int unpack_run(const struct frame_in *in, const KvmVgic__VcpuEntry *entry
 		       entry->run_size, VCPU_RUN_MAX);
 		return -EINVAL;
 	}
-	if (entry->run.len > entry->run_size) {
-		pr_err("%s: vCPU %u: run: at most %u bytes expected, %zu found\n", in->file, vcpu->idx,
-		       entry->run_size, entry->run.len);
-		return -EINVAL;
-	}
-	ret = entry_alloc(in, &vcpu->run, entry->run_size, 1);
+	ret = byte_runs_end(in, "run", entry->run, entry->n_run, entry->run_size, &end);
+	if (!ret)
+		ret = entry_alloc(in, &vcpu->run, entry->run_size, 1);
 	if (ret)
 		return ret;
 	vcpu->run_size = entry->run_size;
-	if (entry->run.len)
-		memcpy(vcpu->run, entry->run.data, entry->run.len);
+	byte_runs_unpack(entry->run, entry->n_run, vcpu->run);
 	return 0;
 }
 

@@ -449,7 +449,8 @@ static void two_thousand_mappings_are_small(void **state)
 		many_mappings(vm);
 		for (size_t i = 0; i < vm->nr_vcpus; i++)
 			usual_registers(&vm->vcpus[i]);
-		assert_in_range(size_of_images(vm), 25000, 64 << 10);
+		/* 64 KiB with a fifth to spare: what the GIC holds differs. */
+		assert_in_range(size_of_images(vm), 20000, 52 << 10);
 	}
 }
 

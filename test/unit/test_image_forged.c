@@ -757,12 +757,12 @@ static void ite_icid_wide(ProtobufCMessage *msg, unsigned int i)
 /* The last run of the table, which then ends at @end. */
 static void lengthen(KvmVgic__LpiTableEntry *table, uint32_t end)
 {
-	KvmVgic__LpiRun *run;
+	KvmVgic__ByteRun *run;
 
 	if (!table->n_runs) {
 		table->runs = malloc(sizeof(*table->runs));
 		table->runs[table->n_runs++] = malloc(sizeof(*run));
-		kvm_vgic__lpi_run__init(table->runs[0]);
+		kvm_vgic__byte_run__init(table->runs[0]);
 	}
 	run = table->runs[table->n_runs - 1];
 	free(run->data.data);
@@ -868,7 +868,7 @@ static const struct change changes[] = {
 	  "kvm-vcpu-1.img: vCPU 1: register 0x603000000013c005: size 8, reg_values has 0 bytes left" },
 	{ "maps_many", FORGE_VCPU, maps_many, "kvm-vcpu-1.img: vCPU 0: 17 mappings, at most 16 expected" },
 	{ "run_long", FORGE_VCPU, run_long,
-	  "kvm-vcpu-1.img: vCPU 1: run: at most 4096 bytes expected, 8192 found" },
+	  "kvm-vcpu-1.img: entry 3: bytes 8191 to 8192 of run: not in order, or more than 4096" },
 	{ "pending_negative", FORGE_VCPU, pending_negative,
 	  "kvm-vcpu-1.img: vCPU 0: pending -1 is not known" },
 	{ "events_idx", FORGE_VCPU_EVENTS, events_idx,
@@ -1066,15 +1066,15 @@ static void an_entry_too_large_to_be_read_is_not_written(void **state)
 	struct frame_out out;
 
 	log_reset();
-	vcpu.run.len = FRAME_ENTRY_MAX;
-	vcpu.run.data = calloc(1, vcpu.run.len);
+	vcpu.reg_values.len = FRAME_ENTRY_MAX;
+	vcpu.reg_values.data = calloc(1, vcpu.reg_values.len);
 	forge_begin(&out, FORGE_VCPU);
 	frame_add(&out, &vcpu.base);
 	frame_add(&out, &vcpu.base);
 	assert_int_equal(frame_finish(&out, forge->dir, NULL), -EFBIG);
 	assert_string_equal(log_error(), "kvm-vcpu-1.img: an entry would be larger than 4194304 bytes");
 	assert_int_equal(log_errors(), 1);
-	free(vcpu.run.data);
+	free(vcpu.reg_values.data);
 	assert_accepted(forge);
 }
 

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Bytes that are mostly zeros: byte_run of image.proto. */
+#include <stdlib.h>
+
+#include "image/entry.h"
+#include "log.h"
+
+/* So many zeros are left out; fewer are shorter than the head of a run. */
+#define RUN_GAP 8
+
+/* The run that begins at @at or later: its bytes, 0 at the end. */
+static size_t next_run(const uint8_t *bytes, size_t size, size_t *at)
+{
+	size_t end;
+
+	while (*at < size && !bytes[*at])
+		++*at;
+	end = *at;
+	for (size_t i = *at; i < size && i < end + RUN_GAP; i++)
+		if (bytes[i])
+			end = i + 1;
+	return end - *at;
+}
+
+static size_t count_runs(const uint8_t *bytes, size_t size)
+{
+	size_t n = 0, len;
+
+	for (size_t at = 0; (len = next_run(bytes, size, &at)); at += len)
+		n++;
+	return n;
+}
+
+size_t byte_runs_pack(struct frame_out *out, KvmVgic__ByteRun ***runs, uint8_t *bytes, size_t size)
+{
+	size_t n = count_runs(bytes, size), at = 0;
+
+	if (!ENTRY_LIST(out, n, *runs))
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		size_t len = next_run(bytes, size, &at);
+
+		kvm_vgic__byte_run__init((*runs)[i]);
+		(*runs)[i]->first = at;
+		(*runs)[i]->data = (ProtobufCBinaryData){ .data = bytes + at, .len = len };
+		at += len;
+	}
+	return n;
+}
+
+int byte_runs_end(const struct frame_in *in, const char *what, KvmVgic__ByteRun *const *runs, size_t n,
+		  uint32_t max, uint32_t *end)
+{
+	*end = 0;
+	for (size_t i = 0; i < n; i++) {
+		const KvmVgic__ByteRun *run = runs[i];
+
+		if (run->first < *end || run->first > max || run->data.len > max - run->first) {
+			pr_err("%s: entry %u: bytes %u to %zu of %s: not in order, or more than %u\n",
+			       in->file, in->entry, run->first, run->first + run->data.len, what, max);
+			return -EINVAL;
+		}
+		*end = run->first + run->data.len;
+	}
+	return 0;
+}
+
+void byte_runs_unpack(KvmVgic__ByteRun *const *runs, size_t n, uint8_t *bytes)
+{
+	for (size_t i = 0; i < n; i++)
+		if (runs[i]->data.len)
+			memcpy(bytes + runs[i]->first, runs[i]->data.data, runs[i]->data.len);
+}
