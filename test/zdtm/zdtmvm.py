@@ -186,6 +186,7 @@ class Criu:
         self.count = 0
         self.dump_times = []
         self.restore_times = []
+        self.image_sizes = []
         self.caught = dict.fromkeys(CAUGHT, 0)
         self.pcs = {}
         self.images = None
@@ -216,6 +217,7 @@ class Criu:
         self.images = os.path.join(self.vm.dir, f'images.{self.count}')
         os.mkdir(self.images)
         self.dump_times.append(self.run('dump', '-t', str(self.vm.pid), *options, env=env))
+        self.image_sizes.append(sum(map(os.path.getsize, glob.glob(os.path.join(self.images, 'kvm-*.img')))))
         self.read_dump_log()
 
     def restore(self, env=None):
