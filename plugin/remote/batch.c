@@ -139,14 +139,24 @@ static const struct remote_call *first_failure(const struct batch *b)
 	return NULL;
 }
 
+/* What is done to a device's attribute, which has a name of its own. */
+static const char *operation(const struct remote_call *call)
+{
+	if (call->nr == SYS_ioctl && call->arg[1] == KVM_GET_DEVICE_ATTR)
+		return "KVM_GET_DEVICE_ATTR ";
+	if (call->nr == SYS_ioctl && call->arg[1] == KVM_SET_DEVICE_ATTR)
+		return "KVM_SET_DEVICE_ATTR ";
+	return "";
+}
+
 static void log_failure(const struct batch *b, const struct remote_call *call, int err)
 {
 	char object[32] = "";
 
 	if (call->vcpu >= 0)
 		snprintf(object, sizeof(object), "vcpu %d: ", call->vcpu);
-	pr_err("vm %u: %s: %s%s (%#" PRIx64 "): %s (errno %d)\n", b->vm, b->step, object, call->what,
-	       call->detail, strerror(-err), -err);
+	pr_err("vm %u: %s: %s%s%s (%#" PRIx64 "): %s (errno %d)\n", b->vm, b->step, object, operation(call),
+	       call->what, call->detail, strerror(-err), -err);
 }
 
 static int run(struct batch *b, bool log)
