@@ -92,20 +92,33 @@ debian_mirror()
 	printf '%s\n' "${uri:-http://deb.debian.org/debian/}"
 }
 
-# Sets apt_options: an apt of ours that knows the arm64 packages of the named suites and
+# The architectures whose packages the private apt knows; the first one is what it takes for its own.
+apt_archs=(arm64)
+
+# The folder of the private apt for these suites.
+apt_dir()
+{
+	local name IFS=-
+
+	name="$*"
+	[[ ${apt_archs[*]} == arm64 ]] || name+=-${apt_archs[*]}
+	printf '%s\n' "$cache_dir/apt/$name"
+}
+
+# Sets apt_options: an apt of ours that knows the packages of the named suites and
 # nothing of this machine's packages (an empty status file), so that it resolves everything
 # a root needs. Nothing outside of the cache folder is read or written by it, except for
 # apt.conf (proxies) and the archive keys.
 private_apt()
 {
-	local name dir suite IFS=-
-	name="$*"
-	dir=$cache_dir/apt/$name
+	local dir archs suite
 
+	dir=$(apt_dir "$@")
+	archs=$(IFS=,; printf '%s' "${apt_archs[*]}")
 	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
 	[[ -e $dir/status ]] || : >"$dir/status"
 	for suite in "$@"; do
-		printf 'deb [arch=arm64 signed-by=%s] %s %s main\n' \
+		printf 'deb [arch=%s signed-by=%s] %s %s main\n' "$archs" \
 			/usr/share/keyrings/debian-archive-keyring.gpg "$(debian_mirror)" "$suite"
 		printf 'deb-src [signed-by=%s] %s %s main\n' \
 			/usr/share/keyrings/debian-archive-keyring.gpg "$(debian_mirror)" "$suite"
@@ -121,8 +134,8 @@ private_apt()
 		-o "Dir::State::extended_states=$dir/extended_states"
 		-o "Dir::Cache=$dir/cache"
 		-o "Dir::Cache::archives=$dir/cache/archives"
-		-o APT::Architecture=arm64
-		-o APT::Architectures=arm64
+		-o "APT::Architecture=${apt_archs[0]}"
+		-o "APT::Architectures=$archs"
 		# _apt cannot reach a cache folder in a home directory.
 		-o APT::Sandbox::User=
 		# sid and experimental are now and then past their date on a mirror or in a snapshot.
@@ -139,14 +152,14 @@ apt_update()
 	local dir
 
 	private_apt "$@"
-	[[ -z ${apt_updated[$*]:-} ]] || return 0
-	dir=$(IFS=-; printf '%s/apt/%s' "$cache_dir" "$*")
+	dir=$(apt_dir "$@")
+	[[ -z ${apt_updated[$dir]:-} ]] || return 0
 	say "reading the package lists of $*"
 	(
 		flock 9
 		apt-get "${apt_options[@]}" -qq update 9>&- >&2
 	) 9>>"$dir.lock" || die "cannot read the package lists of $* from $(debian_mirror)"
-	apt_updated[$*]=1
+	apt_updated[$dir]=1
 }
 
 # apt_fetch DIR PACKAGE...: the packages and all they depend on, as .deb files in DIR.
