@@ -175,7 +175,7 @@ static int with_remote(struct dumped_vm *d, int (*run)(struct dumped_vm *d, stru
 	struct remote *remote;
 	int ret, err;
 
-	ret = task_remote_open(d->pid, kvm_run_room(d->vm), &remote);
+	ret = task_remote_open(d->pid, vm_room(d->vm), &remote);
 	if (ret)
 		return ret;
 	ret = run(d, remote);
@@ -325,7 +325,7 @@ static int find_file(const struct dumped_vm *d, int fd, struct kvm_file *file)
 		file->kind = KVM_FILE_SYSTEM;
 	else if (same_file(fd, d->pid, vm->fd))
 		file->kind = KVM_FILE_VM;
-	else if (same_file(fd, d->pid, vm->vgic->fd))
+	else if (same_file(fd, d->pid, vm_gic_fd(vm)))
 		file->kind = KVM_FILE_VGIC;
 	else
 		return find_vcpu(d, fd, file) || find_its(d, fd, file);
@@ -533,7 +533,10 @@ static int restore_ext_file(int id, bool *retry_needed)
 static void use_parked(struct vm_state *vm)
 {
 	vm->fd = vm_parked_fd(vm, KVM_FILE_VM, 0);
-	vm->vgic->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
+	if (vm->vgic)
+		vm->vgic->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
+	else
+		vm->vgic_v5->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		vm->vcpus[i].fd = vm_parked_fd(vm, KVM_FILE_VCPU, i);
 	for (size_t i = 0; i < vm->nr_itses; i++)
@@ -560,7 +563,7 @@ static int restore_vm(struct vm_state *vm, pid_t pid)
 	use_parked(vm);
 	keep_ptimer(vm);
 	/* Now and when all is done: should criu be killed meanwhile, a VM that is whole has whole threads. */
-	ret = threads_apply(pid, vm) ?: task_remote_open(pid, kvm_run_room(vm), &remote);
+	ret = threads_apply(pid, vm) ?: task_remote_open(pid, vm_room(vm), &remote);
 	if (ret)
 		return ret;
 	ret = plan_run(plan_restore, plan_nr_restore, vm, remote);

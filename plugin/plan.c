@@ -9,57 +9,86 @@
 
 /* All tasks of the VMM are stopped; CRIU has not looked at its memory yet. */
 const struct plan_step plan_dump[] = {
-	{ "vCPU affinities", vcpu_capture_mpidr, "arm-vgic-v3.rst: attributes name a vCPU by its MPIDR" },
-	{ "GIC addresses", vgic_v3_capture_config, "the number of interrupts sizes the registers" },
-	{ "GIC registers", vgic_v3_capture_regs, "arm-vgic-v3.rst: with all vCPUs stopped, in any order" },
-	{ "ITS addresses", its_capture_regs, "arm-vgic-its.rst: with all vCPUs stopped" },
-	{ "LPI pending tables kept", lpi_keep_pending, "they are overwritten next, and the VM may go on" },
-	{ "ITS tables saved", its_save_tables, "arm-vgic-its.rst: into guest memory, which CRIU dumps later" },
-	{ "LPI pending tables saved", lpi_save_pending, "arm-vgic-v3.rst: likewise" },
-	{ "ITS tables decoded", its_capture_tables, "from guest memory, when KVM has written all of it" },
-	{ "LPI tables decoded", lpi_capture, "likewise" },
-	{ "vCPU registers", vcpu_capture_regs,
+	{ "vCPU affinities", ANY_GIC, vcpu_capture_mpidr,
+	  "arm-vgic-v3.rst: attributes name a vCPU by its MPIDR" },
+	{ "GIC addresses", GICV3, vgic_v3_capture_config, "the number of interrupts sizes the registers" },
+	{ "GIC registers", GICV3, vgic_v3_capture_regs,
+	  "arm-vgic-v3.rst: with all vCPUs stopped, in any order" },
+	{ "GICv5 addresses", GICV5, vgic_v5_capture_config, "arm-vgic-v5.rst: they size the ISTs" },
+	{ "GICv5 ISTs", GICV5, vgic_v5_capture_ists,
+	  "IRS Save Sequence: before the registers; before v7.4 into guest memory, which CRIU dumps later" },
+	{ "IRS registers", GICV5, vgic_v5_capture_irs, "likewise" },
+	{ "GICv5 CPU interfaces", GICV5, vgic_v5_capture_cpuif, "likewise" },
+	{ "ITS addresses", ANY_GIC, its_capture_regs, "arm-vgic-its.rst: with all vCPUs stopped" },
+	{ "LPI pending tables kept", ANY_GIC, lpi_keep_pending,
+	  "they are overwritten next, and the VM may go on" },
+	{ "ITS tables saved", ANY_GIC, its_save_tables,
+	  "arm-vgic-its.rst: into guest memory, which CRIU dumps later" },
+	{ "LPI pending tables saved", ANY_GIC, lpi_save_pending, "arm-vgic-v3.rst: likewise" },
+	{ "ITS tables decoded", ANY_GIC, its_capture_tables,
+	  "from guest memory, when KVM has written all of it" },
+	{ "LPI tables decoded", ANY_GIC, lpi_capture, "likewise" },
+	{ "vCPU registers", ANY_GIC, vcpu_capture_regs,
 	  "before power states: reading a register commits a PSCI reset that is pending" },
-	{ "timer interrupts", vcpu_capture_timers, "devices/vcpu.rst 2" },
-	{ "vCPU events", vcpu_capture_events, "api.rst 4.31" },
-	{ "power states", vcpu_capture_mp_state, "api.rst 4.38" },
-	{ "kvm_run pages", kvm_run_capture, "last: names each vCPU with the PC that was read" },
+	{ "timer interrupts", GICV3, vcpu_capture_timers, "devices/vcpu.rst 2" },
+	{ "vCPU events", ANY_GIC, vcpu_capture_events, "api.rst 4.31" },
+	{ "power states", ANY_GIC, vcpu_capture_mp_state, "api.rst 4.38" },
+	{ "kvm_run pages", ANY_GIC, kvm_run_capture, "last: names each vCPU with the PC that was read" },
 };
 const size_t plan_nr_dump = sizeof(plan_dump) / sizeof(plan_dump[0]);
 
 /* Memory is in place, all tasks are stopped, no vCPU has run. The objects exist, from vm_create(). */
 const struct plan_step plan_restore[] = {
-	{ "no vCPU runs", kvm_run_forbid, "before KVM_ARM_VCPU_INIT: criu may be killed, and the tasks run on" },
-	{ "memslots", vm_apply_memslots, "guest memory before anything that may read it" },
-	{ "ITS tables compared", its_check_tables,
+	{ "no vCPU runs", ANY_GIC, kvm_run_forbid,
+	  "before KVM_ARM_VCPU_INIT: criu may be killed, and the tasks run on" },
+	{ "memslots", ANY_GIC, vm_apply_memslots, "guest memory before anything that may read it" },
+	{ "ITS tables compared", ANY_GIC, its_check_tables,
 	  "before KVM is given any state, and before it clears what it has read of them" },
-	{ "LPI tables compared", lpi_check, "likewise" },
-	{ "vCPU initialisation", vcpu_apply_init, "api.rst 4.82: before every other ioctl on a vCPU" },
-	{ "ID and firmware registers", vcpu_apply_id_regs, "api.rst 4.68: they decide which others exist" },
-	{ "register list", vcpu_check_reg_list, "nothing is written to a host that lacks a register" },
-	{ "vCPU registers", vcpu_apply_regs,
+	{ "LPI tables compared", ANY_GIC, lpi_check, "likewise" },
+	{ "vCPU initialisation", ANY_GIC, vcpu_apply_init,
+	  "api.rst 4.82: before every other ioctl on a vCPU" },
+	{ "ID and firmware registers", ANY_GIC, vcpu_apply_id_regs,
+	  "api.rst 4.68: they decide which others exist" },
+	{ "register list", ANY_GIC, vcpu_check_reg_list,
+	  "nothing is written to a host that lacks a register" },
+	{ "vCPU registers", ANY_GIC, vcpu_apply_regs,
 	  "devices/vcpu.rst: after the device attributes that reset some" },
-	{ "timer interrupts", vcpu_apply_timers, "devices/vcpu.rst 2: before a vCPU has run" },
-	{ "GIC addresses", vgic_v3_apply_config,
+	{ "timer interrupts", GICV3, vcpu_apply_timers, "devices/vcpu.rst 2: before a vCPU has run" },
+	{ "GIC addresses", GICV3, vgic_v3_apply_config,
 	  "arm-vgic-v3.rst: after all vCPUs; INIT before registers; GICD_IIDR before the others" },
-	{ "GIC distributor", vgic_v3_apply_dist,
+	{ "GIC distributor", GICV3, vgic_v3_apply_dist,
 	  "holds GICD_CTLR: nothing pending is queued while it is disabled" },
-	{ "GIC redistributors", vgic_v3_apply_redist,
+	{ "GIC redistributors", GICV3, vgic_v3_apply_redist,
 	  "arm-vgic-v3.rst: attributes need the restored MPIDRs" },
-	{ "LPIs enabled", vgic_v3_enable_lpis,
+	{ "LPIs enabled", GICV3, vgic_v3_enable_lpis,
 	  "with all PROPBASERs and PENDBASERs; before the ITS tables, which clear what is pending there" },
-	{ "GIC CPU interfaces", vgic_v3_apply_cpuif, "after the interrupts they are to signal" },
-	{ "ITS registers", its_apply_regs, "arm-vgic-its.rst: after the redistributors; address, CBASER, then others" },
-	{ "ITS tables", its_restore_tables, "arm-vgic-its.rst: after all registers but GITS_CTLR" },
-	{ "ITS control", its_apply_ctlr, "arm-vgic-its.rst: last; it executes the commands that are queued" },
-	{ "guest counters", vcpu_apply_counters, "once per VM: the offset belongs to it, not to a vCPU" },
+	{ "GIC CPU interfaces", GICV3, vgic_v3_apply_cpuif, "after the interrupts they are to signal" },
+	{ "ITS registers", ANY_GIC, its_apply_regs,
+	  "arm-vgic-its.rst: after the redistributors; address, CBASER, then others" },
+	{ "ITS tables", ANY_GIC, its_restore_tables, "arm-vgic-its.rst: after all registers but GITS_CTLR" },
+	{ "ITS control", ANY_GIC, its_apply_ctlr,
+	  "arm-vgic-its.rst: last; it executes the commands that are queued" },
+	{ "GICv5 addresses", GICV5, vgic_v5_apply_config,
+	  "IRS Restore Sequence: after all vCPUs; the number of SPIs before INIT" },
+	{ "IRS ID registers compared", GICV5, vgic_v5_check_ids,
+	  "nothing is written to an IRS that is another" },
+	{ "IRS ID registers", GICV5, vgic_v5_apply_ids,
+	  "with IRS_IST_CFGR and IRS_IST_BASER: they size the LPI IST" },
+	{ "GICv5 ISTs", GICV5, vgic_v5_apply_ists, "after guest memory and these; makes the LPI IST" },
+	{ "IRS registers", GICV5, vgic_v5_apply_irs,
+	  "after the ISTs, as the first of the documents has it; selectors last" },
+	{ "GICv5 CPU interfaces", GICV5, vgic_v5_apply_cpuif,
+	  "after the ISTs, whose interrupts they are to signal" },
+	{ "guest counters", ANY_GIC, vcpu_apply_counters,
+	  "once per VM: the offset belongs to it, not to a vCPU" },
 	/* The barrier: from here on a vCPU may run, and its first KVM_RUN fixes ID registers for the VM. */
-	{ "pending exits", kvm_run_replay,
+	{ "pending exits", ANY_GIC, kvm_run_replay,
 	  "while every vCPU is RUNNABLE: a stopped one would sleep in KVM_RUN" },
-	{ "vCPU events", vcpu_apply_events, "after the replay: 7.x delivers an unmasked SError at once" },
-	{ "power states", vcpu_apply_mp_state, "after the replay, and after all registers" },
-	{ "kvm_run pages", kvm_run_apply, "after the replay, which wrote them" },
-	{ "fds kept aside", vm_close_parked, "the VMM must not find fds it never had" },
+	{ "vCPU events", ANY_GIC, vcpu_apply_events,
+	  "after the replay: 7.x delivers an unmasked SError at once" },
+	{ "power states", ANY_GIC, vcpu_apply_mp_state, "after the replay, and after all registers" },
+	{ "kvm_run pages", ANY_GIC, kvm_run_apply, "after the replay, which wrote them" },
+	{ "fds kept aside", ANY_GIC, vm_close_parked, "the VMM must not find fds it never had" },
 };
 const size_t plan_nr_restore = sizeof(plan_restore) / sizeof(plan_restore[0]);
 
@@ -74,6 +103,11 @@ static const struct plan_step *moved_behind(const struct plan_step *steps, size_
 	return NULL;
 }
 
+bool plan_applies(const struct plan_step *step, const struct vm_state *vm)
+{
+	return step->gic == ANY_GIC || step->gic == (vm->vgic_v5 ? GICV5 : GICV3);
+}
+
 static int run_step(const struct plan_step *step, struct vm_state *vm, struct remote *remote)
 {
 	return fault_injected(step->name) ?: step->run(vm, remote);
@@ -85,7 +119,8 @@ int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, stru
 		const struct plan_step *moved = moved_behind(steps, i);
 		int ret;
 
-		if (fault_leaves_out(steps[i].name) || (steps == plan_restore && fault_moves(steps[i].name)))
+		if (!plan_applies(&steps[i], vm) || fault_leaves_out(steps[i].name) ||
+		    (steps == plan_restore && fault_moves(steps[i].name)))
 			continue;
 		ret = run_step(&steps[i], vm, remote);
 		if (!ret && moved)

@@ -6,14 +6,21 @@
 #include "remote/remote.h"
 #include "state/vm.h"
 
+/* The VMs that a step is for. */
+enum plan_gic { ANY_GIC, GICV3, GICV5 };
+
 struct plan_step {
 	const char *name;
+	enum plan_gic gic;
 	int (*run)(struct vm_state *vm, struct remote *remote);
 	const char *rule; /* what puts the step in its place */
 };
 
 extern const struct plan_step plan_dump[], plan_restore[];
 extern const size_t plan_nr_dump, plan_nr_restore;
+
+/* Whether @vm has what @step is for. */
+bool plan_applies(const struct plan_step *step, const struct vm_state *vm);
 
 /* Runs the steps in order and stops at the first that fails: 0 or its negative errno, logged with its name.
  */

@@ -102,6 +102,22 @@ enum { KVM_ARM64_CONSTANTS(X) };
 #endif
 #undef X
 
+/*
+ * Of Linux 7.4 (arch/arm64/include/uapi/asm/kvm.h, devices/arm-vgic-v5.rst), in no header of a released
+ * distribution yet; the device type is in 7.2's.
+ */
+#define KVM_DEV_TYPE_ARM_VGIC_V5 16
+#define KVM_VGIC_V5_ADDR_TYPE_IRS 6
+#define KVM_DEV_ARM_VGIC_USERSPACE_PPIS 5
+#define KVM_DEV_ARM_VGIC_GRP_IRS_REGS 10
+#define KVM_DEV_ARM_VGIC_GRP_IST 11
+
+/* struct kvm_vgic_v5_ist: addresses in the task, sizes in bytes. */
+struct arm64_vgic_v5_ist {
+	uint64_t spi_ist_addr, spi_ist_size;
+	uint64_t lpi_ist_addr, lpi_ist_size;
+};
+
 /* Size in bytes of a register as KVM_GET_ONE_REG moves it (api.rst 4.68): 1 to 256. */
 static inline uint32_t kvm_reg_size(uint64_t id)
 {

@@ -233,7 +233,7 @@ static int32_t object_fd(const struct vm_state *vm, size_t object)
 	if (object == OBJECT_VM)
 		return vm->fd;
 	if (object == OBJECT_VGIC)
-		return vm->vgic->fd;
+		return vm_gic_fd(vm);
 	object -= OBJECT_VCPU;
 	return object < vm->nr_vcpus ? vm->vcpus[object].fd : vm->itses[object - vm->nr_vcpus].fd;
 }

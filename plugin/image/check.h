@@ -14,6 +14,7 @@ int check_vm(const struct vm_state *vm, bool complete);
 int check_backings(const struct vm_state *vm);
 int check_vcpus(const struct vm_state *vm);
 int check_vgic(const struct vm_state *vm);
+int check_vgic_v5(const struct vm_state *vm);
 int check_itses(const struct vm_state *vm);
 int check_threads(const struct vm_state *vm);
 /* What several VMs share: numbers, and with the same owner its fds and its memory. */

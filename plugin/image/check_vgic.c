@@ -182,6 +182,8 @@ int check_vgic(const struct vm_state *vm)
 	const struct vgic_v3_state *gic = vm->vgic;
 	int ret;
 
+	if (vm->vgic_v5)
+		return check_vgic_v5(vm);
 	if (!gic)
 		return refuse_vgic(vm, "no GIC in it");
 	if (gic->nr_irqs < VGIC_MIN_IRQS || gic->nr_irqs > VGIC_MAX_IRQS || gic->nr_irqs % 32)

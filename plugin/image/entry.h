@@ -29,8 +29,11 @@ void vcpu_events_pack(struct frame_out *out, const struct vcpu_state *vcpu);
 int vcpu_events_unpack(const struct frame_in *in, const KvmVgic__VcpuEventsEntry *entry,
 		       struct vcpu_state *vcpu);
 
-void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic);
-int vgic_unpack(const struct frame_in *in, const KvmVgic__VgicEntry *entry, struct vgic_v3_state **gic);
+/* The GIC of @vm, whichever it is. */
+void vgic_pack(struct frame_out *out, const struct vm_state *vm);
+int vgic_unpack(const struct frame_in *in, const KvmVgic__VgicEntry *entry, struct vm_state *vm);
+void vgic_v5_pack(struct frame_out *out, const struct vgic_v5_state *gic);
+int vgic_v5_unpack(const struct frame_in *in, const KvmVgic__VgicV5Entry *entry, struct vgic_v5_state *gic);
 
 /* All of @vm's ITSes, in several entries, and the LPIs. */
 void its_pack(struct frame_out *out, const struct vm_state *vm);

@@ -84,8 +84,7 @@ int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const stru
 		return ret;
 
 	begin(&out, IMAGE_VGIC, vm->id, &frame_vgic, dump);
-	if (vm->vgic)
-		vgic_pack(&out, vm->vgic);
+	vgic_pack(&out, vm);
 	ret = frame_finish(&out, dirfd, &seals->vgic);
 	if (ret)
 		return ret;
@@ -241,11 +240,11 @@ static int read_vgic(struct frame_in *in, struct vm_state *vm)
 	int ret;
 
 	while ((ret = frame_next(in, &msg)) > 0) {
-		if (vm->vgic) {
+		if (vm->vgic || vm->vgic_v5) {
 			pr_err("%s: more than one GIC\n", in->file);
 			ret = -EINVAL;
 		} else {
-			ret = vgic_unpack(in, (KvmVgic__VgicEntry *)msg, &vm->vgic);
+			ret = vgic_unpack(in, (KvmVgic__VgicEntry *)msg, vm);
 		}
 		frame_free(msg);
 		if (ret)

@@ -54,7 +54,7 @@ static size_t nr_unrouted_words(const struct vgic_v3_state *gic)
 	return last;
 }
 
-void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic)
+static void pack_v3(struct frame_out *out, const struct vgic_v3_state *gic)
 {
 	size_t nr_cpu_regs = gic->nr_cpus * (vgic_v3_nr_redist_regs + vgic_v3_nr_cpuif_regs);
 	KvmVgic__VgicEntry entry = KVM_VGIC__VGIC_ENTRY__INIT;
@@ -86,6 +86,14 @@ void vgic_pack(struct frame_out *out, const struct vgic_v3_state *gic)
 	free(v3.cpus);
 	free(v3.active);
 	free(cpu_regs);
+}
+
+void vgic_pack(struct frame_out *out, const struct vm_state *vm)
+{
+	if (vm->vgic)
+		pack_v3(out, vm->vgic);
+	if (vm->vgic_v5)
+		vgic_v5_pack(out, vm->vgic_v5);
 }
 
 static int unpack_cpu(const struct frame_in *in, size_t i, const KvmVgic__VgicV3CpuEntry *entry,
@@ -201,14 +209,18 @@ static int unpack_v3(const struct frame_in *in, const KvmVgic__VgicV3Entry *entr
 	return ret;
 }
 
-int vgic_unpack(const struct frame_in *in, const KvmVgic__VgicEntry *entry, struct vgic_v3_state **gic)
+int vgic_unpack(const struct frame_in *in, const KvmVgic__VgicEntry *entry, struct vm_state *vm)
 {
 	int ret;
 
-	if (!entry->v3) {
+	if (!entry->v3 == !entry->v5) {
 		pr_err("%s: entry %u: a GIC of a kind not known here\n", in->file, in->entry);
 		return -EINVAL;
 	}
-	ret = entry_alloc(in, gic, 1, sizeof(**gic));
-	return ret ? ret : unpack_v3(in, entry->v3, *gic);
+	if (entry->v3) {
+		ret = entry_alloc(in, &vm->vgic, 1, sizeof(*vm->vgic));
+		return ret ?: unpack_v3(in, entry->v3, vm->vgic);
+	}
+	ret = entry_alloc(in, &vm->vgic_v5, 1, sizeof(*vm->vgic_v5));
+	return ret ?: vgic_v5_unpack(in, entry->v5, vm->vgic_v5);
 }

@@ -20,7 +20,6 @@ static const struct {
 	const char *name, *what, *advice;
 } refused_fds[] = {
 	{ "anon_inode:kvm-arm-vgic-v2", "a GICv2", "give the VM a GICv3" },
-	{ "anon_inode:kvm-arm-vgic-v5", "a GICv5", "give the VM a GICv3" },
 	{ "anon_inode:kvm-vm-stats", "a statistics fd", "have the VMM close it" },
 	{ "anon_inode:kvm-vcpu-stats", "a statistics fd", "have the VMM close it" },
 	{ "anon_inode:kvm-vfio", "an assigned device", "unplug it" },
@@ -138,6 +137,7 @@ static int match_fds(struct discovery *d)
 		[PROC_FD_VM] = KVM_REC_VM,
 		[PROC_FD_VCPU] = KVM_REC_VCPU,
 		[PROC_FD_VGIC_V3] = KVM_REC_DEVICE,
+		[PROC_FD_VGIC_V5] = KVM_REC_DEVICE,
 		[PROC_FD_ITS] = KVM_REC_ITS,
 	};
 	unsigned long long kvm = 0;
@@ -220,9 +220,39 @@ static size_t count_itses(const struct discovery *d)
 	return n;
 }
 
+/* By its fd: what the kernel keeps of a GICv5 beside the device is its own business. */
+static bool has_vgic_v5(const struct discovery *d)
+{
+	return count_fds(d, PROC_FD_VGIC_V5) &&
+	       !(d->vm_rec->vm.vgic_in_kernel && d->vm_rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V3);
+}
+
+static int check_gic(const struct discovery *d)
+{
+	const struct kvm_rec *rec = d->vm_rec;
+
+	if (has_vgic_v5(d))
+		return 0;
+	if (!rec->vm.vgic_in_kernel)
+		return refuse(d->pid, "a VM without in-kernel interrupt controller", "give the VM a GICv3");
+	if (rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V5)
+		return refuse(d->pid, "a GICv5 whose device fd was closed", "have the VMM keep it open");
+	if (rec->vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
+		return refuse(d->pid,
+			      rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2 ? "a GICv2" : "another GIC",
+			      "give the VM a GICv3");
+	if (!count_fds(d, PROC_FD_VGIC_V3))
+		return refuse(d->pid, "a GICv3 whose device fd was closed", "have the VMM keep it open");
+	if (!rec->vm.vgic_initialized)
+		return refuse(d->pid, "a GICv3 that was not initialised",
+			      "dump it when the VM has been set up");
+	return 0;
+}
+
 static int check_vm(const struct discovery *d)
 {
 	const struct kvm_rec *rec = d->vm_rec;
+	int ret;
 
 	if (!rec->vm.same_mm)
 		return refuse(d->pid, "the VM belongs to another process, which handed its fd over",
@@ -230,14 +260,9 @@ static int check_vm(const struct discovery *d)
 	for (size_t i = 0; i < sizeof(refused_state) / sizeof(refused_state[0]); i++)
 		if (rec->vm.has >> refused_state[i].bit & 1)
 			return refuse(d->pid, refused_state[i].what, refused_state[i].advice);
-	if (!rec->vm.vgic_in_kernel)
-		return refuse(d->pid, "a VM without in-kernel interrupt controller", "give the VM a GICv3");
-	if (rec->vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
-		return refuse(d->pid,
-			      rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2 ? "a GICv2" : "another GIC",
-			      "give the VM a GICv3");
-	if (!count_fds(d, PROC_FD_VGIC_V3))
-		return refuse(d->pid, "a GICv3 whose device fd was closed", "have the VMM keep it open");
+	ret = check_gic(d);
+	if (ret)
+		return ret;
 	if (rec->vm.nr_devices != 1 + count_itses(d))
 		return refuse(d->pid, "a device beside the GIC, with its fd closed",
 			      "have the VMM keep it open, or not create it");
@@ -246,9 +271,6 @@ static int check_vm(const struct discovery *d)
 			      "end the migration or snapshot that uses it");
 	if (count_itses(d) > VM_MAX_ITSES)
 		return refuse(d->pid, "more than 32 ITSes", "give the VM fewer");
-	if (!rec->vm.vgic_initialized)
-		return refuse(d->pid, "a GICv3 that was not initialised",
-			      "dump it when the VM has been set up");
 	if (!rec->vm.nr_vcpus || rec->vm.nr_vcpus > VM_MAX_VCPUS)
 		return refuse(d->pid, "a VM without vCPUs, or with more than 512",
 			      "dump it when it has been set up");
@@ -400,6 +422,25 @@ static void fill_unrouted(struct vgic_v3_state *gic, const struct kvm_rec *rec)
 		gic->unrouted[rec->unrouted.first / 32] = rec->unrouted.bits;
 }
 
+static int gic_fd(const struct discovery *d, enum proc_fd_kind kind)
+{
+	int fd = -1;
+
+	for (size_t i = 0; i < d->scan.nr_fds; i++)
+		if (d->scan.fds[i].kind == kind)
+			fd = d->scan.fds[i].fd;
+	return fd;
+}
+
+static int fill_vgic_v5(struct discovery *d)
+{
+	d->vm->vgic_v5 = calloc(1, sizeof(*d->vm->vgic_v5));
+	if (!d->vm->vgic_v5)
+		return -ENOMEM;
+	d->vm->vgic_v5->fd = gic_fd(d, PROC_FD_VGIC_V5);
+	return 0;
+}
+
 static int fill_vgic(struct discovery *d)
 {
 	struct vgic_v3_state *gic = d->vm->vgic = calloc(1, sizeof(*gic));
@@ -409,9 +450,7 @@ static int fill_vgic(struct discovery *d)
 	gic->active = calloc(d->nr_recs, sizeof(*gic->active));
 	if (!gic->active)
 		return -ENOMEM;
-	for (size_t i = 0; i < d->scan.nr_fds; i++)
-		if (d->scan.fds[i].kind == PROC_FD_VGIC_V3)
-			gic->fd = d->scan.fds[i].fd;
+	gic->fd = gic_fd(d, PROC_FD_VGIC_V3);
 	for (size_t i = 0; i < d->nr_recs; i++)
 		if (d->recs[i].type == KVM_REC_ACTIVE && d->recs[i].fd == d->vm_rec->fd)
 			gic->active[gic->nr_active++] = (struct vgic_active){
@@ -517,7 +556,7 @@ static int fill_vm(struct discovery *d)
 	if (!ret)
 		ret = fill_slots(d);
 	if (!ret)
-		ret = fill_vgic(d);
+		ret = has_vgic_v5(d) ? fill_vgic_v5(d) : fill_vgic(d);
 	if (!ret)
 		ret = fill_itses(d);
 	return ret;

@@ -17,6 +17,7 @@
 #define MAX_SPIS 1024
 #define MAX_ROUTES 4096
 #define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
+#define KVM_DEV_TYPE_ARM_VGIC_V3 7
 #define KVM_IRQ_ROUTING_IRQCHIP 1
 
 char _license[] SEC("license") = "GPL";
@@ -222,6 +223,9 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 
 	bpf_loop(128, walk_bucket, &w, 0);
 
+	/* Only GICv3 has state of an SPI that no attribute shows. */
+	if (rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
+		return;
 	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.vgic.spis);
 	w.aux = w.at ? BPF_CORE_READ(kvm, arch.vgic.nr_spis) : 0;
 	bpf_loop(MAX_SPIS, emit_active, &w, 0);
@@ -324,7 +328,8 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 		emit_vm(ctx, object, BPF_CORE_READ(task, mm));
 	else if (!bpf_strncmp(name, sizeof("kvm-vcpu:") - 1, "kvm-vcpu:"))
 		emit_vcpu(ctx, object);
-	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3"))
+	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3") ||
+		 !bpf_strncmp(name, sizeof("kvm-arm-vgic-v5"), "kvm-arm-vgic-v5"))
 		emit_device(ctx, object);
 	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-its"), "kvm-arm-vgic-its"))
 		emit_its(ctx, object);

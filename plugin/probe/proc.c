@@ -56,6 +56,8 @@ static int fd_kind(int dirfd, const char *name, const char *link)
 		return PROC_FD_VM;
 	if (!strcmp(link, ANON "kvm-arm-vgic-v3"))
 		return PROC_FD_VGIC_V3;
+	if (!strcmp(link, ANON "kvm-arm-vgic-v5"))
+		return PROC_FD_VGIC_V5;
 	if (!strcmp(link, ANON "kvm-arm-vgic-its"))
 		return PROC_FD_ITS;
 	if (!strncmp(link, ANON "kvm-", strlen(ANON "kvm-")) ||

@@ -13,6 +13,7 @@ enum proc_fd_kind {
 	PROC_FD_VM,
 	PROC_FD_VCPU,
 	PROC_FD_VGIC_V3,
+	PROC_FD_VGIC_V5,
 	PROC_FD_ITS,
 	PROC_FD_OTHER, /* another fd of KVM's, by its name */
 };

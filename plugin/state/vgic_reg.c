@@ -35,6 +35,7 @@ static uint64_t reg_attr(const struct vgic_part *part, const struct vgic_reg *re
 	case VGIC_REDIST:
 		return attr_mpidr(part->mpidr) | (reg->offset + 4 * i);
 	case VGIC_ITS:
+	case VGIC_IRS:
 		return reg->offset + 8 * i;
 	case VGIC_DIST:
 		break;
@@ -54,6 +55,7 @@ static uint32_t attr_group(const struct vgic_reg *reg)
 		[VGIC_CPUIF] = KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
 		[VGIC_LEVEL] = KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO,
 		[VGIC_ITS] = KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
+		[VGIC_IRS] = KVM_DEV_ARM_VGIC_GRP_IRS_REGS,
 	};
 
 	return group[reg->frame];
@@ -62,11 +64,11 @@ static uint32_t attr_group(const struct vgic_reg *reg)
 /* Bytes that KVM moves per word of @reg. */
 static uint32_t attr_size(const struct vgic_reg *reg)
 {
-	return reg->frame == VGIC_CPUIF || reg->frame == VGIC_ITS ? 8 : 4;
+	return reg->frame == VGIC_CPUIF || reg->frame == VGIC_ITS || reg->frame == VGIC_IRS ? 8 : 4;
 }
 
-static void add_get(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
-		    uint64_t *v)
+void vgic_reg_add_get(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
+		      uint64_t *v)
 {
 	batch_get_attr(b, part->fd, attr_group(reg), reg_attr(part, reg, i), v, attr_size(reg), reg->name)
 		->may_fail = reg->policy == VGIC_OPTIONAL ? EINVAL : 0;
@@ -108,7 +110,7 @@ static int add_capture(struct batch *b, const struct vgic_part *part, const stru
 		if (!values[r].v)
 			return -ENOMEM;
 		for (uint32_t i = 0; i < values[r].nr; i++)
-			add_get(b, part, reg, i, &values[r].v[i]);
+			vgic_reg_add_get(b, part, reg, i, &values[r].v[i]);
 	}
 	return 0;
 }
@@ -169,7 +171,8 @@ void vgic_regs_add_apply(struct batch *b, const struct vgic_part *part, const st
 		const struct vgic_reg *reg = &table[r];
 		uint32_t words = reg->policy == VGIC_CLEAR ? reg->count : values[r].nr;
 
-		if (reg->policy == VGIC_CHECK || reg->policy == VGIC_APART || fault_leaves_out(reg->name))
+		if (reg->policy == VGIC_CHECK || reg->policy == VGIC_APART || reg->policy == VGIC_SEEN ||
+		    fault_leaves_out(reg->name))
 			continue;
 		for (uint32_t i = 0; i < words; i++)
 			if ((reg->policy != VGIC_NONZERO || values[r].v[i]) && !stays_unrouted(part, reg, i))
@@ -188,7 +191,7 @@ int vgic_regs_check(struct batch *b, const struct vgic_part *part, const struct 
 
 		if (table[r].policy != VGIC_CHECK)
 			continue;
-		add_get(b, part, &table[r], 0, &found);
+		vgic_reg_add_get(b, part, &table[r], 0, &found);
 		ret = batch_run(b);
 		batch_reset(b);
 		if (ret)

@@ -14,6 +14,7 @@ enum vgic_frame {
 	VGIC_CPUIF,  /* KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, 64-bit, one per vCPU */
 	VGIC_LEVEL,  /* KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, 32-bit, line levels of 32 INTIDs */
 	VGIC_ITS,    /* KVM_DEV_ARM_VGIC_GRP_ITS_REGS, 64-bit, of an ITS's own device */
+	VGIC_IRS,    /* KVM_DEV_ARM_VGIC_GRP_IRS_REGS, moved as 64 bits whatever their width, one per VM */
 };
 
 /* What a table entry asks for at save and at restore. */
@@ -23,6 +24,7 @@ enum vgic_policy {
 	VGIC_NONZERO,  /* the same, but for 0, which a fresh one has and KVM would not keep as written */
 	VGIC_CHECK,    /* read-only: at restore the new GIC must have the same value */
 	VGIC_APART,    /* read at save, written by a step of its own */
+	VGIC_SEEN,     /* read at save, for whoever looks into the image; never written */
 	VGIC_CLEAR,    /* not saved: all ones are written, to clear what a fresh GIC starts with */
 };
 
@@ -68,7 +70,9 @@ int vgic_regs_capture(struct batch *b, const struct vgic_part *part, const struc
 /* Adds the calls to @b that write every word of @table, in its order. @values must live until they ran. */
 void vgic_regs_add_apply(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
 			 size_t nr_regs, const struct vgic_values *values);
-/* A call to write word @i of @reg, whatever its policy. */
+/* A call to read, or to write, word @i of @reg, whatever its policy. */
+void vgic_reg_add_get(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
+		      uint64_t *v);
 void vgic_reg_add_set(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
 		      const uint64_t *v);
 /*

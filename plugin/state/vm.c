@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "remote/remote.h"
+#include "state/kvm_run.h"
 #include "state/vm.h"
 
 void vm_state_free(struct vm_state *vm)
@@ -26,9 +27,20 @@ void vm_state_free(struct vm_state *vm)
 	free(vm->files);
 	thread_free(vm->threads, vm->nr_threads);
 	vgic_v3_free(vm->vgic);
+	vgic_v5_free(vm->vgic_v5);
 	its_free(vm->itses, vm->nr_itses);
 	lpi_free(vm->lpi);
 	free(vm);
+}
+
+int vm_gic_fd(const struct vm_state *vm)
+{
+	return vm->vgic ? vm->vgic->fd : vm->vgic_v5->fd;
+}
+
+size_t vm_room(const struct vm_state *vm)
+{
+	return kvm_run_room(vm) + vgic_v5_room(vm);
 }
 
 uint32_t vm_nr_parked(const struct vm_state *vm)
@@ -94,10 +106,10 @@ static int create_vm(const struct vm_state *vm)
 
 static int create_vgic(const struct vm_state *vm, int vm_fd)
 {
-	struct kvm_create_device dev = { .type = KVM_DEV_TYPE_ARM_VGIC_V3 };
+	struct kvm_create_device dev = { .type = vm->vgic ? KVM_DEV_TYPE_ARM_VGIC_V3 : KVM_DEV_TYPE_ARM_VGIC_V5 };
 
 	if (ioctl(vm_fd, KVM_CREATE_DEVICE, &dev))
-		return create_failed(vm, "KVM_CREATE_DEVICE, GICv3");
+		return create_failed(vm, vm->vgic ? "KVM_CREATE_DEVICE, GICv3" : "KVM_CREATE_DEVICE, GICv5");
 	return park(vm, dev.fd, KVM_FILE_VGIC, 0);
 }
 

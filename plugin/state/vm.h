@@ -13,6 +13,7 @@
 #include "state/thread.h"
 #include "state/vcpu.h"
 #include "state/vgic_v3.h"
+#include "state/vgic_v5.h"
 
 #define VM_MAX_VCPUS 512
 #define VM_MAX_SLOTS 32768
@@ -60,7 +61,9 @@ struct vm_state {
 	size_t nr_backings;
 	struct vcpu_state *vcpus; /* in creation order: vcpus[i].idx == i */
 	size_t nr_vcpus;
+	/* One of the two. */
 	struct vgic_v3_state *vgic;
+	struct vgic_v5_state *vgic_v5;
 	struct its_state *itses;
 	size_t nr_itses;
 	struct lpi_state *lpi; /* NULL without an ITS */
@@ -84,6 +87,12 @@ int vm_create(const struct vm_state *vm);
  */
 int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index);
 uint32_t vm_nr_parked(const struct vm_state *vm);
+
+/* The number of its GIC's fd in the process. */
+int vm_gic_fd(const struct vm_state *vm);
+
+/* Bytes of a remote's room that the steps of both sequences need. */
+size_t vm_room(const struct vm_state *vm);
 
 /* Steps of the restore sequence (plan.c). 0 or a negative errno, logged. */
 int vm_apply_memslots(struct vm_state *vm, struct remote *remote);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Any bytes in place of the entries of one file, rightly sealed, beside a valid
- * rest: the first byte of the input chooses the file. What is accepted must be
+ * rest: the first byte of the input chooses the file, and after the last the GIC's of a VM with a GICv5. What is accepted must be
  * written and read again as it is.
  *
  * Built as test/unit/meson.build says it is a libFuzzer target: fuzz_image CORPUS. Else main() below:
@@ -20,19 +20,29 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct forge forge;
+static struct forge v3, v5;
+
+#define NR_CHOICES (FORGE_NR_FILES + 1)
 
 static void finish(void)
 {
-	forge_fini(&forge);
+	forge_fini(&v3);
+	forge_fini(&v5);
 }
 
 static void start(void)
 {
-	if (forge.vm)
+	if (v3.vm)
 		return;
-	forge_init(&forge, 2, 64);
+	forge_init(&v3, 2, 64);
+	forge_init_of(&v5, fixture_vm_v5(2, 64, 8));
 	atexit(finish);
+}
+
+static struct forge *chosen(unsigned int choice, enum forge_file *file)
+{
+	*file = choice % NR_CHOICES == FORGE_NR_FILES ? FORGE_VGIC : choice % NR_CHOICES;
+	return choice % NR_CHOICES == FORGE_NR_FILES ? &v5 : &v3;
 }
 
 static void check_accepted(struct vm_state **vms, size_t n)
@@ -53,38 +63,43 @@ static void check_accepted(struct vm_state **vms, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vm_state **vms;
+	enum forge_file file;
 	struct frame_out out;
+	struct forge *forge;
 	size_t n;
 
 	if (!size || size > 1 << 20)
 		return 0;
 	start();
-	forge_begin(&out, data[0] % FORGE_NR_FILES);
+	forge = chosen(data[0], &file);
+	forge_begin(&out, file);
 	forge_bytes(&out, data + 1, size - 1);
-	forge_finish(&forge, data[0] % FORGE_NR_FILES, &out);
-	if (!image_read_all(forge.dir, &vms, &n)) {
+	forge_finish(forge, file, &out);
+	if (!image_read_all(forge->dir, &vms, &n)) {
 		check_accepted(vms, n);
 		image_free_all(vms, n);
 	}
-	forge_reset(&forge);
+	forge_reset(forge);
 	return 0;
 }
 
 #ifndef FUZZ_LIBFUZZER
 
-/* A valid input: the entries of @file. For free(). */
-static uint8_t *seed(enum forge_file file, size_t *size)
+/* A valid input. For free(). */
+static uint8_t *seed(unsigned int choice, size_t *size)
 {
+	enum forge_file file;
+	struct forge *forge = chosen(choice, &file);
 	struct frame_in in;
 	uint8_t *input;
 
-	if (frame_open(&in, forge.dir, forge_name(file), forge_kind(file)))
+	if (frame_open(&in, forge->dir, forge_name(file), forge_kind(file)))
 		abort();
 	*size = 1 + in.end - in.pos;
 	input = malloc(*size);
 	if (!input)
 		abort();
-	input[0] = file;
+	input[0] = choice;
 	memcpy(input + 1, in.buf + in.pos, *size - 1);
 	frame_close(&in);
 	return input;
@@ -128,7 +143,7 @@ static int run_variations(void)
 {
 	for (int i = 0; i < 4000; i++) {
 		size_t size;
-		uint8_t *input = seed(i % FORGE_NR_FILES, &size);
+		uint8_t *input = seed(i % NR_CHOICES, &size);
 
 		vary(input, &size);
 		LLVMFuzzerTestOneInput(input, size);
@@ -154,13 +169,14 @@ static int run_file(const char *path)
 
 static int write_seeds(const char *dir)
 {
-	for (int i = 0; i < FORGE_NR_FILES; i++) {
+	for (int i = 0; i < NR_CHOICES; i++) {
 		size_t size;
 		uint8_t *input = seed(i, &size);
 		char path[4096];
 		FILE *file;
 
-		snprintf(path, sizeof(path), "%s/%s", dir, forge_name(i));
+		snprintf(path, sizeof(path), "%s/%s%s", dir, i == FORGE_NR_FILES ? "v5-" : "",
+			 forge_name(i == FORGE_NR_FILES ? FORGE_VGIC : i));
 		file = fopen(path, "w");
 		if (!file || fwrite(input, 1, size, file) != size || fclose(file)) {
 			perror(path);

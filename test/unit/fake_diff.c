@@ -252,6 +252,8 @@ const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
 			return text;
 		}
 	}
-	diff = diff_gic(&a->gic, &b->gic);
+	if (!a->v5 != !b->v5)
+		return "v5";
+	diff = a->v5 ? fake_v5_diff(a, b) : diff_gic(&a->gic, &b->gic);
 	return diff ? diff : diff_task(a, b);
 }

@@ -9,6 +9,7 @@
 #ifndef KVM_VGIC_TEST_FAKE_KVM_H
 #define KVM_VGIC_TEST_FAKE_KVM_H
 
+#include "../model/vgic_v5_model.h"
 #include "remote/remote.h"
 #include "state/vm.h"
 
@@ -36,7 +37,7 @@
 #define FAKE_PSCI_VERSION (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW)
 #define FAKE_FEAT_BMAP (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW_FEAT_BMAP)
 
-enum fake_kind { FAKE_CLOSED, FAKE_VM, FAKE_VGIC, FAKE_VCPU, FAKE_ITS };
+enum fake_kind { FAKE_CLOSED, FAKE_VM, FAKE_VGIC, FAKE_VCPU, FAKE_ITS }; /* FAKE_VGIC: v3, or v5 where there is one */
 
 struct fake_fd {
 	enum fake_kind kind;
@@ -150,6 +151,7 @@ struct fake_kvm {
 	size_t nr_slots;
 	uint8_t ring[FAKE_PAGE]; /* the second page of each vCPU's mapping */
 	struct fake_gic gic;
+	struct model *v5; /* instead; or NULL */
 	struct fake_its its[FAKE_ITSES];
 	size_t nr_itses;
 	struct fake_lpi lpis[FAKE_LPIS]; /* that are mapped */
@@ -233,6 +235,14 @@ void fake_lpi_enable(struct fake_kvm *kvm, int vcpu, uint32_t ctlr);
 int fake_lpi_save_pending(struct fake_kvm *kvm);
 /* Maps an LPI, as MAPTI does: with the configuration and the pending bit that are in the tables. */
 int fake_lpi_add(struct fake_kvm *kvm, uint32_t intid, int target);
+
+void fake_v5_create(struct fake_kvm *kvm, const struct model_host *host);
+void fake_v5_destroy(struct fake_kvm *kvm);
+/* What nobody records: a guest's doing, or a set-up. 0 or a negative errno. */
+int fake_v5_set(struct fake_kvm *kvm, uint32_t group, uint64_t attr, uint64_t value);
+int64_t fake_v5_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);
+void fake_v5_describe(struct fake_kvm *kvm, unsigned long req, const void *arg, char *line);
+const char *fake_v5_diff(const struct fake_kvm *left, const struct fake_kvm *right);
 
 void fake_vgic_reset(struct fake_kvm *kvm);
 int64_t fake_vgic_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);

@@ -253,7 +253,9 @@ int fake_run(struct fake_kvm *kvm, uint32_t i)
 
 	if (!vcpu->initialised)
 		return -ENOEXEC;
-	if (!kvm->gic.initialised)
+	if (kvm->v5 && !kvm->ran && model_first_run(kvm->v5))
+		return model_first_run(kvm->v5);
+	if (!kvm->v5 && !kvm->gic.initialised)
 		return -ENXIO;
 	kvm->ran = true;
 	if (run->exit_reason == KVM_EXIT_MMIO && vcpu->mmio_needed)

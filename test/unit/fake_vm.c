@@ -55,6 +55,8 @@ static const uint64_t reg_ids[FAKE_REGS] = {
 	KVM_REG_ARM64 | KVM_REG_SIZE_U32 | KVM_REG_ARM_DEMUX,
 };
 
+static const uint32_t fresh_timer_irq[] = { 26, 29 };
+
 /* Affinities as a VMM may choose them: vCPU 3 has the one that a new vCPU 1 starts with. */
 static const uint64_t mpidrs[FAKE_VCPUS] = { 0x80000101, 0x80000000, 0x180010200, 0x80000001,
 					     0x80000002, 0x80000100, 0x80000003,  0x80000300 };
@@ -311,13 +313,18 @@ static void fill_two_level_its(struct fake_kvm *kvm, struct fake_its *its)
 	add_event(kvm, 1, 3, 8303, 0, 0xc4);
 }
 
+static void add_ram(struct fake_kvm *kvm)
+{
+	kvm->slots[kvm->nr_slots++] = (struct memslot){ 2, 0, FAKE_RAM, FAKE_RAM_SIZE, FAKE_RAM_HVA };
+	fake_map_add(kvm, FAKE_RAM_HVA, FAKE_RAM_SIZE, PROT_READ | PROT_WRITE, -1, 0)->is_guest = true;
+}
+
 /* A bit in the pending table of a vCPU that has not that LPI, as an earlier move of it may have left. */
 static void fill_itses(struct fake_kvm *kvm)
 {
 	static const uint32_t pending[] = { FAKE_LPI_PENDS, FAKE_LPI_MASKED, FAKE_LPI_LAST, 9000, 8300, 8303 };
 
-	kvm->slots[kvm->nr_slots++] = (struct memslot){ 2, 0, FAKE_RAM, FAKE_RAM_SIZE, FAKE_RAM_HVA };
-	fake_map_add(kvm, FAKE_RAM_HVA, FAKE_RAM_SIZE, PROT_READ | PROT_WRITE, -1, 0)->is_guest = true;
+	add_ram(kvm);
 	for (size_t i = 0; i < kvm->nr_vcpus; i++) {
 		kvm->vcpus[i].propbaser[0] = FAKE_LPI_CONFIG | 0x78f;
 		kvm->vcpus[i].propbaser[1] = 0;
@@ -330,6 +337,49 @@ static void fill_itses(struct fake_kvm *kvm)
 	for (size_t i = 0; i < sizeof(pending) / sizeof(pending[0]); i++)
 		pend(kvm, pending[i]);
 	*fake_guest(kvm, FAKE_LPI_PENDING(kvm->nr_vcpus - 1) + 8400 / 8, 1) = 1 << 8400 % 8;
+}
+
+static void v5_set(struct fake_kvm *kvm, uint32_t group, uint64_t attr, uint64_t value)
+{
+	if (fake_v5_set(kvm, group, attr, value))
+		abort();
+}
+
+/* Each interrupt in another state: all ISTE bits but HWU and the reserved ones. */
+static uint32_t some_iste(uint32_t i)
+{
+	return mix(i) & ~0x7e0u;
+}
+
+static void fill_v5(struct fake_kvm *kvm, struct fake_shape shape)
+{
+	static const uint32_t instr[] = { 0xc654, 0xc656, 0xc66a, 0xc66e, 0xc670, 0xc677, 0xce00, 0xce01, 0xce02 };
+	const struct model_host host = { .abi = shape.abi, .id_bits = 16, .min_lpi_id_bits = 8, .priority_bits = 5,
+					 .pa_range = 5, .nr_spis = shape.nr_irqs, .ipa_bits = 40 };
+
+	add_ram(kvm);
+	for (size_t i = 0; i < kvm->nr_vcpus; i++) /* the architecture's, which a new vCPU has */
+		memcpy(kvm->vcpus[i].timer_irq, fresh_timer_irq, sizeof(fresh_timer_irq));
+	fake_v5_create(kvm, &host);
+	v5_set(kvm, 0, 6, 0x8000000);
+	if (shape.abi == MODEL_MERGED)
+		v5_set(kvm, 3, 0, shape.nr_irqs);
+	v5_set(kvm, 4, 0, 0);
+	v5_set(kvm, MODEL_GRP_TEST, MODEL_TEST_GUEST_REG | 0x084, 0x2a);
+	v5_set(kvm, MODEL_GRP_TEST, MODEL_TEST_GUEST_REG | 0x080, 1);
+	v5_set(kvm, MODEL_GRP_TEST, MODEL_TEST_GUEST_REG | 0x108, 3);
+	v5_set(kvm, MODEL_GRP_TEST, MODEL_TEST_GUEST_REG | 0x140, kvm->vcpus[0].id);
+	for (uint32_t i = 0; i < shape.nr_irqs; i++)
+		v5_set(kvm, MODEL_GRP_TEST, MODEL_TEST_SPI | i, some_iste(i));
+	if (shape.lpi_bits) {
+		v5_set(kvm, MODEL_GRP_TEST, MODEL_TEST_GUEST_REG | 0x190, shape.lpi_bits);
+		v5_set(kvm, MODEL_GRP_TEST, MODEL_TEST_GUEST_REG | 0x180, FAKE_LPI_IST | 1);
+		for (uint32_t i = 0; i < 1u << shape.lpi_bits; i++)
+			v5_set(kvm, MODEL_GRP_TEST, MODEL_TEST_LPI | i, some_iste(i + 5000));
+	}
+	for (uint32_t i = 0; i < kvm->nr_vcpus; i++)
+		for (size_t r = 0; r < sizeof(instr) / sizeof(instr[0]); r++)
+			v5_set(kvm, MODEL_GRP_TEST, MODEL_TEST_CPU_REG | i << 16 | instr[r], mix(i * 100 + r));
 }
 
 struct fake_kvm *fake_running(struct fake_shape shape)
@@ -350,6 +400,10 @@ struct fake_kvm *fake_running(struct fake_shape shape)
 	for (size_t i = 0; i < kvm->nr_vcpus; i++) {
 		fill_vcpu(kvm, i);
 		map_vcpu(kvm, i);
+	}
+	if (shape.v5) {
+		fill_v5(kvm, shape);
+		return kvm;
 	}
 	fill_gic(kvm, shape);
 	if (shape.itses)
@@ -411,10 +465,15 @@ struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 	vm->vcpus = alloc(kvm->nr_vcpus, sizeof(*vm->vcpus));
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		discover_vcpu(kvm, &vm->vcpus[i], i);
-	vm->vgic = alloc(1, sizeof(*vm->vgic));
-	vm->vgic->fd = FAKE_VGIC_FD;
-	discover_active(kvm, vm->vgic);
-	discover_unrouted(kvm, vm->vgic);
+	if (kvm->v5) {
+		vm->vgic_v5 = alloc(1, sizeof(*vm->vgic_v5));
+		vm->vgic_v5->fd = FAKE_VGIC_FD;
+	} else {
+		vm->vgic = alloc(1, sizeof(*vm->vgic));
+		vm->vgic->fd = FAKE_VGIC_FD;
+		discover_active(kvm, vm->vgic);
+		discover_unrouted(kvm, vm->vgic);
+	}
 	vm->nr_itses = kvm->nr_itses;
 	vm->itses = alloc(kvm->nr_itses, sizeof(*vm->itses));
 	for (size_t i = 0; i < kvm->nr_itses; i++)
@@ -431,8 +490,7 @@ static void create_vcpu(struct fake_vcpu *vcpu, const struct fake_vcpu *running,
 	add_regs(vcpu, 0);
 	fake_set_reg_u64(vcpu, ARM64_MPIDR_EL1, 0x80000000 | i);
 	fake_set_reg_u64(vcpu, FAKE_ID_MMFR3, 0x11);
-	vcpu->timer_irq[0] = 26;
-	vcpu->timer_irq[1] = 29;
+	memcpy(vcpu->timer_irq, fresh_timer_irq, sizeof(fresh_timer_irq));
 }
 
 /* What was executed stays so: the guest will not have it undone. */
@@ -461,6 +519,8 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		create_vcpu(&kvm->vcpus[i], &running->vcpus[i], i);
 	create_itses(kvm, running);
+	if (running->v5)
+		fake_v5_create(kvm, &running->v5->host);
 	add_fds(kvm, FAKE_VM_FD, FAKE_VGIC_FD, FAKE_VCPU_FD, FAKE_ITS_FD);
 	add_fds(kvm, vm_parked_fd(vm, KVM_FILE_VM, 0), vm_parked_fd(vm, KVM_FILE_VGIC, 0),
 		vm_parked_fd(vm, KVM_FILE_VCPU, 0), vm_parked_fd(vm, KVM_FILE_ITS, 0));
@@ -468,7 +528,10 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 		copy_map(kvm, &running->maps[m]);
 
 	vm->fd = vm_parked_fd(vm, KVM_FILE_VM, 0);
-	vm->vgic->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
+	if (vm->vgic)
+		vm->vgic->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
+	else
+		vm->vgic_v5->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		vm->vcpus[i].fd = vm_parked_fd(vm, KVM_FILE_VCPU, i);
 		vm->vcpus[i].mmio_needed = false; /* not in the image */
@@ -500,6 +563,8 @@ int fake_steps(const struct plan_step *steps, size_t nr, struct vm_state *vm, st
 	for (size_t i = 0; i < nr; i++) {
 		int ret;
 
+		if (!plan_applies(&steps[i], vm))
+			continue;
 		snprintf(heading, sizeof(heading), "# %s", steps[i].name);
 		fake_note(kvm, heading);
 		ret = steps[i].run(vm, &kvm->remote);

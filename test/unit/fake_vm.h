@@ -24,6 +24,10 @@ struct fake_shape {
 	bool legacy_redist;
 	uint32_t pri_bits; /* 5 to 7; 0: 7 */
 	bool itses;	   /* it has FAKE_NR_ITSES of them */
+	/* A GICv5 instead: with nr_irqs SPIs and 1 << lpi_bits LPIs, of which 0 is none. */
+	bool v5;
+	enum model_abi abi;
+	uint32_t lpi_bits;
 };
 
 /*
@@ -43,6 +47,7 @@ struct fake_shape {
 #define FAKE_LPI_PENDING(vcpu) (FAKE_RAM + 0xb0000 + 0x10000 * (vcpu))
 #define FAKE_ITT(i) (FAKE_RAM + 0x130000 + 0x1000 * (i)) /* of the i-th device of all */
 #define FAKE_LARGE_ITT (FAKE_RAM + 0x140000)		 /* of 65536 events */
+#define FAKE_LPI_IST FAKE_RAM /* of a GICv5 */
 #define FAKE_QUEUE(its) (FAKE_RAM + 0x1c0000 + 0x10000 * (its))
 /* DeviceIDs: of ITS 0 and of ITS 1, further apart than an entry can say. */
 #define FAKE_DEVICE_A 3u     /* events 0, 1, 5 */

@@ -320,6 +320,82 @@ struct vm_state *fixture_vm(size_t nr_vcpus, uint32_t nr_irqs)
 	return fixture_vm_id(1, nr_vcpus, nr_irqs);
 }
 
+static struct vgic_v5_ist make_ist(uint32_t nr)
+{
+	struct vgic_v5_ist ist = { .nr = nr, .iste = alloc(nr, sizeof(*ist.iste)) };
+
+	/* Runs of one, of two, of three: and the last of them all alike. */
+	for (uint32_t i = 0; i < nr; i++)
+		ist.iste[i] = i % 6 == 2 || i % 6 == 4 || i % 6 == 5 ? ist.iste[i - 1] : (uint32_t)next_value();
+	return ist;
+}
+
+static struct vgic_values *fill_words(const struct vgic_reg *table, size_t nr_regs, bool wide)
+{
+	struct vgic_values *values = alloc(nr_regs, sizeof(*values));
+
+	for (size_t r = 0; r < nr_regs; r++) {
+		values[r].nr = 1;
+		values[r].v = alloc(1, sizeof(*values[r].v));
+		values[r].v[0] = wide ? next_value() : (uint32_t)next_value();
+	}
+	return values;
+}
+
+static struct vgic_values make_words(uint32_t nr)
+{
+	struct vgic_values words = { .nr = nr, .v = alloc(nr, sizeof(*words.v)) };
+
+	for (uint32_t i = 0; i < nr; i++)
+		words.v[i] = next_value();
+	return words;
+}
+
+static struct vgic_v5_state *make_vgic_v5(size_t nr_vcpus, uint32_t nr_spis, uint32_t lpi_bits)
+{
+	struct vgic_v5_state *gic = alloc(1, sizeof(*gic));
+
+	gic->fd = 6;
+	gic->form = VGIC_V5_RAW;
+	gic->nr_spis = nr_spis;
+	gic->irs_base = 0x8000000;
+	gic->userspace_ppis[0] = 8;
+	gic->userspace_ppis[1] = 0x100;
+	gic->id = fill_words(vgic_v5_id_regs, vgic_v5_nr_id_regs, false);
+	gic->irs = fill_words(vgic_v5_irs_regs, vgic_v5_nr_irs_regs, false);
+	*vgic_values_of(vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id, "IRS_IST_CFGR")->v = lpi_bits;
+	*vgic_values_of(vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id, "IRS_IST_BASER")->v =
+		lpi_bits ? 0x40000001 : 0;
+	gic->pe_cr0 = make_words(nr_vcpus);
+	gic->spi_cfgr = make_words(nr_spis);
+	gic->spi = make_ist(nr_spis);
+	gic->lpi = make_ist(lpi_bits ? 1u << lpi_bits : 0);
+	gic->nr_cpus = nr_vcpus;
+	gic->cpuif = alloc(nr_vcpus, sizeof(*gic->cpuif));
+	for (size_t i = 0; i < nr_vcpus; i++)
+		gic->cpuif[i] = fill_words(vgic_v5_cpuif_regs, vgic_v5_nr_cpuif_regs, true);
+	return gic;
+}
+
+struct vm_state *fixture_vm_v5(size_t nr_vcpus, uint32_t nr_spis, uint32_t lpi_bits)
+{
+	struct vm_state *vm = fixture_vm(nr_vcpus, VGIC_MIN_IRQS);
+
+	vgic_v3_free(vm->vgic);
+	its_free(vm->itses, vm->nr_itses);
+	lpi_free(vm->lpi);
+	vm->vgic = NULL;
+	vm->itses = NULL;
+	vm->nr_itses = 0;
+	vm->lpi = NULL;
+	for (size_t i = 0; i < nr_vcpus; i++)
+		vm->vcpus[i].vtimer_irq = vm->vcpus[i].ptimer_irq = 0;
+	free(vm->files);
+	fill_files(vm);
+	vm->vgic_v5 = make_vgic_v5(nr_vcpus, nr_spis, lpi_bits);
+	return vm;
+}
+
 /* Comparing */
 
 #define DIFF(field)                                                                                          \
@@ -329,7 +405,7 @@ struct vm_state *fixture_vm(size_t nr_vcpus, uint32_t nr_irqs)
 	} while (0)
 #define DIFF_BYTES(field, size)                                                                              \
 	do {                                                                                                 \
-		if (size && memcmp(a->field, b->field, size))                                                \
+		if ((size) > 0 && memcmp(a->field, b->field, size))                                                \
 			return #field;                                                                       \
 	} while (0)
 
@@ -388,6 +464,44 @@ static const char *diff_vgic_regs(const struct vgic_v3_state *a, const struct vg
 					   b->cpus[i].cpuif);
 	}
 	return diff;
+}
+
+static const char *diff_ist(const struct vgic_v5_ist *a, const struct vgic_v5_ist *b)
+{
+	DIFF(nr);
+	DIFF_BYTES(iste, a->nr * sizeof(*a->iste));
+	return NULL;
+}
+
+static const char *diff_words(const struct vgic_values *a, const struct vgic_values *b)
+{
+	DIFF(nr);
+	DIFF_BYTES(v, a->nr * sizeof(*a->v));
+	return NULL;
+}
+
+static const char *diff_vgic_v5(const struct vgic_v5_state *a, const struct vgic_v5_state *b)
+{
+	const char *diff;
+
+	DIFF(fd);
+	DIFF(form);
+	DIFF(nr_spis);
+	DIFF(irs_base);
+	DIFF_BYTES(userspace_ppis, sizeof(a->userspace_ppis));
+	DIFF(nr_cpus);
+	diff = diff_values(vgic_v5_id_regs, vgic_v5_nr_id_regs, a->id, b->id);
+	if (!diff)
+		diff = diff_values(vgic_v5_irs_regs, vgic_v5_nr_irs_regs, a->irs, b->irs);
+	for (size_t i = 0; i < a->nr_cpus && !diff; i++)
+		diff = diff_values(vgic_v5_cpuif_regs, vgic_v5_nr_cpuif_regs, a->cpuif[i], b->cpuif[i]);
+	if (!diff)
+		diff = diff_words(&a->pe_cr0, &b->pe_cr0);
+	if (!diff)
+		diff = diff_words(&a->spi_cfgr, &b->spi_cfgr);
+	if (!diff)
+		diff = diff_ist(&a->spi, &b->spi);
+	return diff ?: diff_ist(&a->lpi, &b->lpi);
 }
 
 static const char *diff_vgic(const struct vgic_v3_state *a, const struct vgic_v3_state *b)
@@ -547,7 +661,11 @@ const char *fixture_diff(const struct vm_state *a, const struct vm_state *b)
 		diff = diff_threads(a, b);
 	if (!diff)
 		diff = diff_itses(a, b);
-	return diff ? diff : diff_vgic(a->vgic, b->vgic);
+	if (!diff && !a->vgic != !b->vgic)
+		diff = "vgic";
+	if (diff)
+		return diff;
+	return a->vgic ? diff_vgic(a->vgic, b->vgic) : diff_vgic_v5(a->vgic_v5, b->vgic_v5);
 }
 
 /* Files */

@@ -15,6 +15,9 @@ struct vm_state *fixture_vm(size_t nr_vcpus, uint32_t nr_irqs);
 /* The same as VM @id: another process, other file ids. */
 struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs);
 
+/* A VM with a GICv5 of @nr_spis SPIs and 1 << @lpi_bits LPIs (0: none), and so without ITSes. */
+struct vm_state *fixture_vm_v5(size_t nr_vcpus, uint32_t nr_spis, uint32_t lpi_bits);
+
 /* NULL, or the name of the first field in which the two differ. */
 const char *fixture_diff(const struct vm_state *a, const struct vm_state *b);
 

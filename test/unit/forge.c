@@ -35,11 +35,16 @@ void forge_reset(struct forge *forge)
 	write_index(forge);
 }
 
-void forge_init(struct forge *forge, size_t nr_vcpus, uint32_t nr_irqs)
+void forge_init_of(struct forge *forge, struct vm_state *vm)
 {
-	forge->vm = fixture_vm(nr_vcpus, nr_irqs);
+	forge->vm = vm;
 	forge->dir = fixture_dir();
 	forge_reset(forge);
+}
+
+void forge_init(struct forge *forge, size_t nr_vcpus, uint32_t nr_irqs)
+{
+	forge_init_of(forge, fixture_vm(nr_vcpus, nr_irqs));
 }
 
 void forge_fini(struct forge *forge)

@@ -22,6 +22,8 @@ struct forge {
 };
 
 void forge_init(struct forge *forge, size_t nr_vcpus, uint32_t nr_irqs);
+/* Of @vm, which forge_fini() frees. */
+void forge_init_of(struct forge *forge, struct vm_state *vm);
 void forge_fini(struct forge *forge);
 /* The valid set again. */
 void forge_reset(struct forge *forge);

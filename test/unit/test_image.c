@@ -114,6 +114,18 @@ static void a_vm_comes_back_as_it_was(void **state)
 	}
 }
 
+static void a_vm_with_a_gicv5_comes_back(void **state)
+{
+	static const uint32_t lpi_bits[] = { 0, 8, 16 }, nr_spis[] = { 0, 32, 1024 };
+
+	for (size_t s = 0; s < sizeof(nr_spis) / sizeof(nr_spis[0]); s++)
+		for (size_t l = 0; l < sizeof(lpi_bits) / sizeof(lpi_bits[0]); l++) {
+			struct vm_state *vm = fixture_vm_v5(1 + 3 * s, nr_spis[s], lpi_bits[l]);
+
+			assert_round_trip(&vm, 1);
+		}
+}
+
 static void the_largest_vm_comes_back(void **state)
 {
 	struct vm_state *vm = fixture_vm(VM_MAX_VCPUS, VGIC_MAX_IRQS);
@@ -682,6 +694,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_vm_comes_back_as_it_was),
+		cmocka_unit_test(a_vm_with_a_gicv5_comes_back),
 		cmocka_unit_test(the_largest_vm_comes_back),
 		cmocka_unit_test(several_vms_come_back),
 		cmocka_unit_test(a_vm_with_little_comes_back),

@@ -818,6 +818,108 @@ static void pending_first(ProtobufCMessage *msg, unsigned int i)
 	entry->lpi_config = NULL;
 }
 
+static KvmVgic__VgicV5Entry *v5(ProtobufCMessage *msg)
+{
+	return ((KvmVgic__VgicEntry *)msg)->v5;
+}
+
+static void v5_form(ProtobufCMessage *msg, unsigned int i)
+{
+	v5(msg)->form = 7;
+}
+
+static void v5_ppis_few(ProtobufCMessage *msg, unsigned int i)
+{
+	v5(msg)->n_userspace_ppis = 1;
+}
+
+static void v5_column_short(ProtobufCMessage *msg, unsigned int i)
+{
+	v5(msg)->spi->n_priority--;
+}
+
+static void v5_column_long(ProtobufCMessage *msg, unsigned int i)
+{
+	v5(msg)->lpi->n_count--;
+}
+
+static void v5_field_wide(ProtobufCMessage *msg, unsigned int i)
+{
+	v5(msg)->lpi->priority[3] = 32;
+}
+
+static void v5_flag_wide(ProtobufCMessage *msg, unsigned int i)
+{
+	v5(msg)->spi->pending[0] = 2;
+}
+
+static void v5_spis_many(ProtobufCMessage *msg, unsigned int i)
+{
+	v5(msg)->spi->count[0] = 1025;
+}
+
+static void v5_lpis_many(ProtobufCMessage *msg, unsigned int i)
+{
+	v5(msg)->lpi->count[0] = UINT32_MAX;
+}
+
+static void v5_run_empty(ProtobufCMessage *msg, unsigned int i)
+{
+	v5(msg)->spi->count[1] = 0;
+}
+
+static void v5_reg_unknown(ProtobufCMessage *msg, unsigned int i)
+{
+	v5(msg)->irs[0]->offset++;
+}
+
+static void v5_reg_missing(ProtobufCMessage *msg, unsigned int i)
+{
+	frame_free(&v5(msg)->id[--v5(msg)->n_id]->base);
+}
+
+static void v5_vcpus_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VgicV5Entry *gic = v5(msg);
+
+	while (gic->cpus[1]->n_cpuif)
+		frame_free(&gic->cpus[1]->cpuif[--gic->cpus[1]->n_cpuif]->base);
+	gic->cpus = repeat_last(gic->cpus, gic->n_cpus, 513);
+	gic->n_cpus = 513;
+}
+
+static void v5_words_many(ProtobufCMessage *msg, unsigned int i)
+{
+	free(v5(msg)->spi_cfgr);
+	v5(msg)->n_spi_cfgr = 1025;
+	v5(msg)->spi_cfgr = calloc(1025, sizeof(*v5(msg)->spi_cfgr));
+}
+
+/* Of a VM with a GICv5: 2 vCPUs, 64 SPIs, 256 LPIs. */
+static const struct change v5_changes[] = {
+	{ "v5_form", FORGE_VGIC, v5_form, "kvm-vgic-1.img: form 7 is not known" },
+	{ "v5_ppis_few", FORGE_VGIC, v5_ppis_few, "kvm-vgic-1.img: userspace_ppis: 1 values, 2 expected" },
+	{ "v5_column_short", FORGE_VGIC, v5_column_short, "kvm-vgic-1.img: SPI IST: 33 runs, priority of 32" },
+	{ "v5_column_long", FORGE_VGIC, v5_column_long, "kvm-vgic-1.img: LPI IST: 128 runs, pending of 129" },
+	{ "v5_field_wide", FORGE_VGIC, v5_field_wide,
+	  "kvm-vgic-1.img: LPI IST: run 3: priority 32 is wider than 5 bits" },
+	{ "v5_flag_wide", FORGE_VGIC, v5_flag_wide,
+	  "kvm-vgic-1.img: SPI IST: run 0: pending 2 is wider than 1 bits" },
+	{ "v5_spis_many", FORGE_VGIC, v5_spis_many,
+	  "kvm-vgic-1.img: SPI IST: more interrupts than there can be" },
+	{ "v5_lpis_many", FORGE_VGIC, v5_lpis_many,
+	  "kvm-vgic-1.img: LPI IST: more interrupts than there can be" },
+	{ "v5_run_empty", FORGE_VGIC, v5_run_empty, "kvm-vgic-1.img: SPI IST: run 1 is empty" },
+	{ "v5_reg_unknown", FORGE_VGIC, v5_reg_unknown,
+	  "kvm-vgic-1.img: IRS: IRS_CR1 (0x84) expected, IRS_CR1 (0x85) found" },
+	{ "v5_reg_missing", FORGE_VGIC, v5_reg_missing,
+	  "kvm-vgic-1.img: IRS: IRS_IST_BASER (0x180) expected, nothing found" },
+	{ "v5_vcpus_many", FORGE_VGIC, v5_vcpus_many, "kvm-vgic-1.img: 513 vCPUs, at most 512 expected" },
+	{ "v5_words_many", FORGE_VGIC, v5_words_many,
+	  "kvm-vgic-1.img: IRS_SPI_CFGR: 1025 values, at most 1024 expected" },
+};
+#define NR_V5_CHANGES (sizeof(v5_changes) / sizeof(v5_changes[0]))
+
 static const struct change changes[] = {
 	{ "seal_of_itses", FORGE_VM, seal_of_itses,
 	  "kvm-its-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
@@ -916,13 +1018,18 @@ static const struct change changes[] = {
 
 #define NR_CHANGES (sizeof(changes) / sizeof(changes[0]))
 
+static bool is_of_v5(const struct change *change)
+{
+	return change >= v5_changes && change < v5_changes + NR_V5_CHANGES;
+}
+
 static void refuse_change(void **state)
 {
 	const struct change *change = *state;
 	struct frame_out out;
 	struct forge forge;
 
-	forge_init(&forge, 2, 96);
+	forge_init_of(&forge, is_of_v5(change) ? fixture_vm_v5(2, 64, 8) : fixture_vm(2, 96));
 	forge_begin(&out, change->file);
 	copy_changed(&forge, change->file, &out, change->change);
 	forge_finish(&forge, change->file, &out);
@@ -1143,14 +1250,15 @@ int main(void)
 		FORGED(an_entry_too_large_to_be_read_is_not_written),
 		FORGED(entries_decode_as_messages_of_their_kind),
 	};
-	struct CMUnitTest refused[NR_CHANGES];
+	struct CMUnitTest refused[NR_CHANGES + NR_V5_CHANGES];
 
-	for (size_t i = 0; i < NR_CHANGES; i++)
+	for (size_t i = 0; i < NR_CHANGES + NR_V5_CHANGES; i++) {
+		const struct change *change = i < NR_CHANGES ? &changes[i] : &v5_changes[i - NR_CHANGES];
+
 		refused[i] = (struct CMUnitTest){
-			.name = changes[i].name,
-			.test_func = refuse_change,
-			.initial_state = (void *)&changes[i],
+			.name = change->name, .test_func = refuse_change, .initial_state = (void *)change
 		};
+	}
 	return cmocka_run_group_tests_name("forged files", tests, NULL, NULL) |
 	       cmocka_run_group_tests_name("forged payloads", refused, NULL, NULL);
 }

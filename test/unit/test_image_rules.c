@@ -22,20 +22,23 @@ struct rule {
 	const char *says;
 	/* Where image_check() and image_read_all() differ: a bound of the format, or what only a whole dump has. */
 	enum { BOTH, READ_ONLY, CHECK_ONLY } by;
+	bool v5; /* of a VM with a GICv5 */
 };
 
 static const struct rule *rules[256];
 static size_t nr_rules;
 
 /* A test's name, what it does to the VM, and the one line that must come of it. */
-#define RULE(name_, by_, says_, ...)                                          \
+#define RULE(name_, by_, says_, ...) ADD_RULE(name_, false, by_, says_, __VA_ARGS__)
+#define V5_RULE(name_, by_, says_, ...) ADD_RULE(name_, true, by_, says_, __VA_ARGS__)
+#define ADD_RULE(name_, v5_, by_, says_, ...)                                 \
 	static void name_(struct vm_state *vm)                                \
 	{                                                                     \
 		__VA_ARGS__;                                                  \
 	}                                                                     \
 	static void __attribute__((constructor)) add_##name_(void)            \
 	{                                                                     \
-		static const struct rule rule = { #name_, name_, says_, by_ }; \
+		static const struct rule rule = { #name_, name_, says_, by_, v5_ }; \
                                                                               \
 		rules[nr_rules++] = &rule;                                    \
 	}
@@ -452,6 +455,43 @@ RULE(file_its_index, BOTH, "kvm-vm.img: VM 1: file 0x10008: index 3, less than 3
      vm->files[8].index = 3)
 RULE(file_of_its_missing, READ_ONLY, "kvm-vm.img: VM 1: no file is ITS 2", vm->files[8].index = 0)
 
+/* GICv5: kvm-vgic-1.img; 2 vCPUs, 64 SPIs, 256 LPIs */
+#define V5 (vm->vgic_v5)
+#define V5_ID(name) values(vgic_v5_id_regs, vgic_v5_nr_id_regs, V5->id, name)
+#define V5_IRS(name) values(vgic_v5_irs_regs, vgic_v5_nr_irs_regs, V5->irs, name)
+V5_RULE(v5_spis_many, CHECK_ONLY, "kvm-vgic-1.img: nr_spis 1056, at most 1024 expected", V5->nr_spis = 1056)
+V5_RULE(v5_spis_other, BOTH, "kvm-vgic-1.img: SPI IST: 64 interrupts, 96 expected", V5->nr_spis = 96)
+V5_RULE(v5_lpis_other, BOTH, "kvm-vgic-1.img: LPI IST: 256 interrupts, 512 expected",
+	V5_ID("IRS_IST_CFGR")->v[0] = 9)
+V5_RULE(v5_lpis_none, BOTH, "kvm-vgic-1.img: LPI IST: 256 interrupts, 0 expected", V5_ID("IRS_IST_BASER")->v[0] = 0)
+V5_RULE(v5_lpi_bits, BOTH, "kvm-vgic-1.img: IRS_IST_CFGR: LPI_ID_BITS 17, at most 16 expected",
+	V5_ID("IRS_IST_CFGR")->v[0] = 17)
+V5_RULE(v5_frame_unaligned, BOTH,
+	"kvm-vgic-1.img: irs_frame 0x8001000: not aligned to 64 KiB, or not within 40 IPA bits", V5->irs_base += 0x1000)
+V5_RULE(v5_frame_beyond, BOTH,
+	"kvm-vgic-1.img: irs_frame 0xffffff0000: not aligned to 64 KiB, or not within 40 IPA bits",
+	V5->irs_base = 0xffffff0000)
+V5_RULE(v5_reg_wide, BOTH, "kvm-vgic-1.img: IRS: IRS_CR0: value 0x100000000 is wider than 32 bits",
+	V5_IRS("IRS_CR0")->v[0] = 1ULL << 32)
+V5_RULE(v5_reg_two, BOTH, "kvm-vgic-1.img: IRS: IRS_CR1: 1 value expected, 2 found",
+	V5_IRS("IRS_CR1")->v = grow(V5_IRS("IRS_CR1")->v, 2, 8), V5_IRS("IRS_CR1")->v[1] = 0,
+	V5_IRS("IRS_CR1")->nr = 2)
+V5_RULE(v5_vcpus_few, BOTH, "kvm-vgic-1.img: 1 vCPUs, kvm-vcpu-1.img has 2",
+	vgic_values_free(V5->cpuif[1], vgic_v5_nr_cpuif_regs), V5->nr_cpus = 1)
+V5_RULE(v5_pe_few, BOTH, "kvm-vgic-1.img: IRS_PE_CR0: 1 values, there are 2 vCPUs", V5->pe_cr0.nr = 1)
+V5_RULE(v5_cfgr_few, BOTH, "kvm-vgic-1.img: IRS_SPI_CFGR: 63 values, there are 64 SPIs", V5->spi_cfgr.nr = 63)
+V5_RULE(v5_timer, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 0: none expected with a GICv5",
+	VCPU1->vtimer_irq = 27)
+static void add_v3(struct vm_state *vm)
+{
+	struct vm_state *other = fixture_vm(2, 96);
+
+	vm->vgic = other->vgic;
+	other->vgic = NULL;
+	vm_state_free(other);
+}
+V5_RULE(v5_and_v3, READ_ONLY, "kvm-vgic-1.img: more than one GIC", add_v3(vm))
+
 /* CRIU's files */
 RULE(file_kind, BOTH, "kvm-vm.img: VM 1: file 0x10003: kind 5 is not known", vm->files[3].kind = 5)
 RULE(file_index, BOTH, "kvm-vm.img: VM 1: file 0x10003: index 1, less than 1 expected", vm->files[3].index = 1)
@@ -502,7 +542,7 @@ static void free_broken(struct vm_state *vm, size_t nr_vcpus, size_t nr_cpus)
 static void keep_rule(void **state)
 {
 	const struct rule *rule = *state;
-	struct vm_state *vm = fixture_vm(2, 96);
+	struct vm_state *vm = rule->v5 ? fixture_vm_v5(2, 64, 8) : fixture_vm(2, 96);
 	const struct vm_state *vms[] = { vm };
 
 	rule->break_it(vm);
@@ -517,12 +557,15 @@ static void keep_rule(void **state)
 
 static void the_unbroken_vm_is_accepted(void **state)
 {
-	struct vm_state *vm = fixture_vm(2, 96);
-	const struct vm_state *vms[] = { vm };
+	struct vm_state *const all[] = { fixture_vm(2, 96), fixture_vm_v5(2, 64, 8), fixture_vm_v5(2, 0, 0) };
 
-	assert_int_equal(read_back(vm), 0);
-	assert_int_equal(image_check(vms, 1), 0);
-	vm_state_free(vm);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		const struct vm_state *vms[] = { all[i] };
+
+		assert_int_equal(read_back(all[i]), 0);
+		assert_int_equal(image_check(vms, 1), 0);
+		vm_state_free(all[i]);
+	}
 }
 
 /* At a dump the files come one by one, after the rest. */

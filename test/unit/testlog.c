@@ -8,11 +8,13 @@
 #include "testlog.h"
 
 static char last[1024];
+static char all[8192]; /* as much of them as fits */
 static unsigned int errors;
 
 void log_reset(void)
 {
 	last[0] = 0;
+	all[0] = 0;
 	errors = 0;
 }
 
@@ -26,6 +28,11 @@ const char *log_error(void)
 	const char *message = strstr(last, LOG_PREFIX);
 
 	return message ? message + strlen(LOG_PREFIX) : last;
+}
+
+bool log_has(const char *text)
+{
+	return strstr(all, text);
 }
 
 void print_on_level(unsigned int loglevel, const char *format, ...)
@@ -43,5 +50,6 @@ void print_on_level(unsigned int loglevel, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(last, sizeof(last), format, args);
 	va_end(args);
+	strncat(all, last, sizeof(all) - strlen(all) - 1);
 	last[strcspn(last, "\n")] = 0;
 }
