@@ -91,7 +91,6 @@ CHILD_ROWS = [
 
 # Known to the plugin, and on no host that the testbed has.
 UNREACHABLE = {
-    'gicv5': 'no host with a GICv5: QEMU emulates none',
     'guest-memfd': "Linux 6.12 has no guest_memfd on arm64",
     'protected-vm': 'no protected VMs on arm64 in Linux 6.12: upstream KVM cannot make one',
     'x86_64-vm': 'needs an x86_64 host with /dev/kvm: the plugin is built for arm64 here',

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define ODD_NR_VCPUS	2	/* of odd_setup(), odd_goes_on() and odd_stop() */
-#define ODD_MAX_VCPUS	4	/* what a test can make by itself */
+#define ODD_MAX_VCPUS	8	/* what a test can make by itself */
 
 /* Where counters are, for a look from outside. The guest's are in its RAM, a u64 per vCPU. */
 #define ODD_STATS_ADDR	0x5a0000000000
