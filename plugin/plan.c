@@ -74,9 +74,10 @@ const struct plan_step plan_restore[] = {
 	  "nothing is written to an IRS that is another" },
 	{ "IRS ID registers", GICV5, vgic_v5_apply_ids,
 	  "with IRS_IST_CFGR and IRS_IST_BASER: they size the LPI IST" },
-	{ "GICv5 ISTs", GICV5, vgic_v5_apply_ists, "after guest memory and these; makes the LPI IST" },
-	{ "IRS registers", GICV5, vgic_v5_apply_irs,
-	  "after the ISTs, as the first of the documents has it; selectors last" },
+	{ "IRS registers", GICV5_DESCRIPTOR, vgic_v5_apply_irs,
+	  "arm-vgic-v5.rst of v7.4: all of them before the ISTs; selectors last" },
+	{ "GICv5 ISTs", GICV5, vgic_v5_apply_ists, "after guest memory and what sizes them; makes the LPI IST" },
+	{ "IRS registers, after the ISTs", GICV5_RAW, vgic_v5_apply_irs, "arm-vgic-v5.rst of April 2026" },
 	{ "GICv5 CPU interfaces", GICV5, vgic_v5_apply_cpuif,
 	  "after the ISTs, whose interrupts they are to signal" },
 	{ "guest counters", ANY_GIC, vcpu_apply_counters,
@@ -105,7 +106,19 @@ static const struct plan_step *moved_behind(const struct plan_step *steps, size_
 
 bool plan_applies(const struct plan_step *step, const struct vm_state *vm)
 {
-	return step->gic == ANY_GIC || step->gic == (vm->vgic_v5 ? GICV5 : GICV3);
+	switch (step->gic) {
+	case ANY_GIC:
+		return true;
+	case GICV3:
+		return vm->vgic;
+	case GICV5:
+		return vm->vgic_v5;
+	case GICV5_DESCRIPTOR:
+		return vm->vgic_v5 && vm->vgic_v5->form == VGIC_V5_DESCRIPTOR;
+	case GICV5_RAW:
+		return vm->vgic_v5 && vm->vgic_v5->form == VGIC_V5_RAW;
+	}
+	return false;
 }
 
 static int run_step(const struct plan_step *step, struct vm_state *vm, struct remote *remote)

@@ -7,7 +7,13 @@
 #include "state/vm.h"
 
 /* The VMs that a step is for. */
-enum plan_gic { ANY_GIC, GICV3, GICV5 };
+enum plan_gic {
+	ANY_GIC,
+	GICV3,
+	GICV5,
+	GICV5_DESCRIPTOR, /* of one form of GRP_IST: at restore, when it is known */
+	GICV5_RAW,
+};
 
 struct plan_step {
 	const char *name;

@@ -39,23 +39,24 @@ static int check_regs(const struct vm_state *vm)
 	return ret;
 }
 
-static uint64_t id_reg(const struct vgic_v5_state *gic, const char *name)
+static bool id_is_not(const struct vgic_v5_state *gic, const char *name, uint64_t value)
 {
-	return vgic_values_of(vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id, name)->v[0];
+	return vgic_values_of(vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id, name)->v[0] != value;
 }
 
 /* The LPI IST has the size that the registers say: KVM is told of both. */
 static int check_ists(const struct vm_state *vm)
 {
 	const struct vgic_v5_state *gic = vm->vgic_v5;
-	uint32_t bits = id_reg(gic, "IRS_IST_CFGR") & 0x1f, nr_lpis = 0;
+	uint32_t nr_lpis;
+	int bits = vgic_v5_nr_lpis(gic, &nr_lpis);
 
-	if (id_reg(gic, "IRS_IST_BASER") & 1) {
-		if (bits > VGIC_V5_MAX_LPI_ID_BITS)
-			return refuse_vgic(vm, "IRS_IST_CFGR: LPI_ID_BITS %u, at most %u expected", bits,
-					   VGIC_V5_MAX_LPI_ID_BITS);
-		nr_lpis = 1u << bits;
-	}
+	if (bits)
+		return refuse_vgic(vm, "IRS_IST_CFGR: LPI_ID_BITS %d, at most %u expected", bits,
+				   VGIC_V5_MAX_LPI_ID_BITS);
+	if (id_is_not(gic, "IRS_IDR5", gic->nr_spis) || id_is_not(gic, "IRS_IDR6", gic->nr_spis) ||
+	    id_is_not(gic, "IRS_IDR7", 0))
+		return refuse_vgic(vm, "nr_spis %u, IRS_IDR5 to 7 say otherwise", gic->nr_spis);
 	if (gic->spi.nr != gic->nr_spis)
 		return refuse_vgic(vm, "SPI IST: %u interrupts, %u expected", gic->spi.nr, gic->nr_spis);
 	if (gic->lpi.nr != nr_lpis)
@@ -79,7 +80,7 @@ static int check_frame(const struct vm_state *vm)
 {
 	uint64_t base = vm->vgic_v5->irs_base;
 
-	if (base == VGIC_ADDR_UNSET || (aligned(base, IRS_ALIGN) && within_ipa(vm, base, VGIC_V5_IRS_SIZE)))
+	if (aligned(base, IRS_ALIGN) && within_ipa(vm, base, VGIC_V5_IRS_SIZE))
 		return 0;
 	return refuse_vgic(vm, "irs_frame 0x%" PRIx64 ": not aligned to 64 KiB, or not within %u IPA bits", base,
 			   vm->ipa_bits);

@@ -223,8 +223,10 @@ static size_t count_itses(const struct discovery *d)
 /* By its fd: what the kernel keeps of a GICv5 beside the device is its own business. */
 static bool has_vgic_v5(const struct discovery *d)
 {
+	const struct kvm_rec *rec = d->vm_rec;
+
 	return count_fds(d, PROC_FD_VGIC_V5) &&
-	       !(d->vm_rec->vm.vgic_in_kernel && d->vm_rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V3);
+	       (!rec->vm.vgic_in_kernel || rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V5);
 }
 
 static int check_gic(const struct discovery *d)
@@ -266,8 +268,11 @@ static int check_vm(const struct discovery *d)
 	if (rec->vm.nr_devices != 1 + count_itses(d))
 		return refuse(d->pid, "a device beside the GIC, with its fd closed",
 			      "have the VMM keep it open, or not create it");
-	if (count_itses(d) && d->scan.userfaultfd >= 0)
-		return refuse(d->pid, "an ITS, and a userfaultfd: KVM would wait for its handler, which stands still",
+	/* Both have tables that KVM may write to guest memory. */
+	if ((count_itses(d) || has_vgic_v5(d)) && d->scan.userfaultfd >= 0)
+		return refuse(d->pid,
+			      has_vgic_v5(d) ? "a GICv5, and a userfaultfd: KVM would wait for its handler, which stands still" :
+					       "an ITS, and a userfaultfd: KVM would wait for its handler, which stands still",
 			      "end the migration or snapshot that uses it");
 	if (count_itses(d) > VM_MAX_ITSES)
 		return refuse(d->pid, "more than 32 ITSes", "give the VM fewer");

@@ -74,10 +74,10 @@ void vgic_reg_add_get(struct batch *b, const struct vgic_part *part, const struc
 		->may_fail = reg->policy == VGIC_OPTIONAL ? EINVAL : 0;
 }
 
-void vgic_reg_add_set(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
-		      const uint64_t *v)
+struct remote_call *vgic_reg_add_set(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg,
+				     uint32_t i, const uint64_t *v)
 {
-	batch_set_attr(b, part->fd, attr_group(reg), reg_attr(part, reg, i), v, attr_size(reg), reg->name);
+	return batch_set_attr(b, part->fd, attr_group(reg), reg_attr(part, reg, i), v, attr_size(reg), reg->name);
 }
 
 void vgic_values_free(struct vgic_values *values, size_t nr_regs)

@@ -52,6 +52,7 @@ struct vgic_values {
 };
 
 struct batch;
+struct remote_call;
 
 /* Whose registers: what attributes, and the words of arrays over INTIDs, go by. */
 struct vgic_part {
@@ -73,8 +74,8 @@ void vgic_regs_add_apply(struct batch *b, const struct vgic_part *part, const st
 /* A call to read, or to write, word @i of @reg, whatever its policy. */
 void vgic_reg_add_get(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
 		      uint64_t *v);
-void vgic_reg_add_set(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
-		      const uint64_t *v);
+struct remote_call *vgic_reg_add_set(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg,
+				     uint32_t i, const uint64_t *v);
 /*
  * Whether the registers of VGIC_CHECK are what @values says: 0, or a negative errno, logged. Runs @b, which
  * must be empty, and leaves it so.

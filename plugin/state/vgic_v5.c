@@ -3,12 +3,13 @@
  * GICv5 through KVM's device attributes (Documentation/virt/kvm/devices/arm-vgic-v5.rst).
  *
  * Two documents describe this interface and differ in where LPIs are saved, and in
- * which registers come before the ISTs. The order here satisfies both:
+ * which registers come before the ISTs. What is common:
  *
  * save:	ISTs; IRS registers; what is behind selectors; CPU interfaces. Guest memory last, by CRIU: the
  *		series of April 2026 writes the LPI IST there.
- * restore:	vCPUs; address, number of SPIs, INIT; ID registers, IRS_IST_CFGR, IRS_IST_BASER; ISTs; the other
- *		IRS registers; CPU interfaces. Nothing after a vCPU has run: KVM answers EBUSY.
+ * restore:	vCPUs; address, number of SPIs, INIT; ID registers, IRS_IST_CFGR, IRS_IST_BASER; the other IRS
+ *		registers, which Linux 7.4 wants before the ISTs and the series of April 2026 after them; CPU
+ *		interfaces. Nothing after a vCPU has run: KVM answers EBUSY.
  *
  * docs/gicv5.md says which kernel has which.
  */
@@ -53,9 +54,8 @@ const struct vgic_reg vgic_v5_irs_regs[] = {
 };
 const size_t vgic_v5_nr_irs_regs = sizeof(vgic_v5_irs_regs) / sizeof(vgic_v5_irs_regs[0]);
 
-static const struct vgic_reg pe_selr = IRS("IRS_PE_SELR", 0x140, VGIC_APART);
+/* There are many of each behind one offset; another register, of the table above, says which. */
 static const struct vgic_reg pe_cr0 = IRS("IRS_PE_CR0", 0x148, VGIC_APART);
-static const struct vgic_reg spi_selr = IRS("IRS_SPI_SELR", 0x108, VGIC_APART);
 static const struct vgic_reg spi_cfgr = IRS("IRS_SPI_CFGR", 0x114, VGIC_APART);
 
 const struct vgic_reg vgic_v5_cpuif_regs[] = {
@@ -100,6 +100,19 @@ static uint64_t id_reg(const struct vgic_v5_state *gic, const char *name)
 	return vgic_values_of(vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id, name)->v[0];
 }
 
+int vgic_v5_nr_lpis(const struct vgic_v5_state *gic, uint32_t *nr)
+{
+	uint32_t bits = id_reg(gic, "IRS_IST_CFGR") & CFGR_LPI_ID_BITS;
+
+	*nr = 0;
+	if (!(id_reg(gic, "IRS_IST_BASER") & BASER_VALID))
+		return 0;
+	if (bits > VGIC_V5_MAX_LPI_ID_BITS)
+		return bits;
+	*nr = 1u << bits;
+	return 0;
+}
+
 static struct vgic_part part_of(const struct vm_state *vm, size_t vcpu)
 {
 	return (struct vgic_part){ .fd = vm->vgic_v5->fd, .mpidr = vm->vcpus[vcpu].mpidr };
@@ -137,7 +150,7 @@ static const struct kvm_error get_errors[] = {
 	{ ETIMEDOUT, "the IRS did not write its tables out in time: try again" },
 	{ EINVAL, "IRS_IST_CFGR describes no LPI IST that KVM has, or the VM's own tables are not valid" },
 	{ ENOENT, "KVM has no SPI IST" },
-	{ EFAULT, "the LPI IST is not in guest memory: IRS_IST_BASER" },
+	{ EFAULT, "the LPI IST is not in guest memory (IRS_IST_BASER), or the task's memory for it cannot be used" },
 	{ ENXIO, "IRS_IST_BASER is valid and KVM has no LPI IST: a restore of this VM was not completed" },
 	{ ENOMEM, "the kernel has no memory for it" },
 	{ 0 },
@@ -148,7 +161,7 @@ static const struct kvm_error set_errors[] = {
 	{ ETIMEDOUT, "the IRS did not take the tables in time" },
 	{ EINVAL, "IRS_IST_CFGR describes no LPI IST that this host's KVM takes" },
 	{ ENOENT, "this host's KVM has no SPI IST" },
-	{ EFAULT, "the LPI IST is not in guest memory: IRS_IST_BASER" },
+	{ EFAULT, "the LPI IST is not in guest memory (IRS_IST_BASER), or the task's memory for it cannot be used" },
 	{ ENXIO, "KVM has not what the tables belong to" },
 	{ ENOMEM, "the kernel has no memory for the LPI IST, or for what is pending" },
 	{ 0 },
@@ -213,12 +226,10 @@ static struct arm64_vgic_v5_ist descriptor(const struct vm_state *vm, const stru
  */
 static int get_raw(struct vm_state *vm, struct remote *remote, uint32_t *buf)
 {
+	const uint32_t size = VGIC_V5_MAX_SPIS * sizeof(*buf); /* whatever this host's number is */
 	struct batch b = BATCH(remote, vm->id, "GICv5 ISTs");
-	uint32_t size = vm->vgic_v5->nr_spis * sizeof(*buf);
 	int ret;
 
-	if (size < sizeof(struct arm64_vgic_v5_ist))
-		size = sizeof(struct arm64_vgic_v5_ist);
 	memset(buf, 0, size);
 	if (vm->vgic_v5->nr_spis)
 		batch_get_attr(&b, vm->vgic_v5->fd, KVM_DEV_ARM_VGIC_GRP_IST, 0, buf, size,
@@ -238,7 +249,12 @@ static int get_raw(struct vm_state *vm, struct remote *remote, uint32_t *buf)
 
 static int get_described(struct vm_state *vm, struct remote *remote)
 {
-	struct arm64_vgic_v5_ist desc = descriptor(vm, remote);
+	/* As large as the other form's answer: should this be such a kernel after all, it overwrites nothing else. */
+	union {
+		struct arm64_vgic_v5_ist desc;
+		uint32_t spis[VGIC_V5_MAX_SPIS];
+	} arg = { .desc = descriptor(vm, remote) };
+	const struct arm64_vgic_v5_ist asked = arg.desc;
 	struct vgic_v5_state *gic = vm->vgic_v5;
 	struct batch b = BATCH(remote, vm->id, "GICv5 ISTs");
 	int ret, err;
@@ -246,10 +262,16 @@ static int get_described(struct vm_state *vm, struct remote *remote)
 	ret = map_room(vm, remote, PROT_READ | PROT_WRITE);
 	if (ret)
 		return ret;
-	batch_get_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_IST, 0, &desc, sizeof(desc), "KVM_DEV_ARM_VGIC_GRP_IST");
+	batch_get_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_IST, 0, &arg, sizeof(arg), "KVM_DEV_ARM_VGIC_GRP_IST");
 	ret = batch_run(&b);
 	batch_fini(&b);
 	kvm_error_explain(vm->id, "GICv5 ISTs", get_errors, ret);
+	if (!ret && memcmp(&arg.desc, &asked, sizeof(asked))) {
+		pr_err("vm %u: GICv5 ISTs: KVM refused a buffer as if it were a descriptor, and took a descriptor for a "
+		       "buffer: try again\n",
+		       vm->id);
+		ret = -EIO;
+	}
 	if (!ret)
 		ret = remote->ops->read(remote, spi_room(vm, remote), gic->spi.iste, ist_size(&gic->spi));
 	if (!ret && gic->lpi.nr)
@@ -276,7 +298,7 @@ static int read_guest_ist(struct vm_state *vm, struct remote *remote, uint32_t *
 static int size_ists(struct vm_state *vm)
 {
 	struct vgic_v5_state *gic = vm->vgic_v5;
-	uint32_t bits = id_reg(gic, "IRS_IST_CFGR") & CFGR_LPI_ID_BITS;
+	int bits;
 
 	if (gic->nr_spis > VGIC_V5_MAX_SPIS) {
 		pr_err("vm %u: GICv5: %u SPIs, at most %u expected\n", vm->id, gic->nr_spis, VGIC_V5_MAX_SPIS);
@@ -286,15 +308,13 @@ static int size_ists(struct vm_state *vm)
 	gic->spi.iste = calloc(VGIC_V5_MAX_SPIS, sizeof(*gic->spi.iste));
 	if (!gic->spi.iste)
 		return -ENOMEM;
-	if (!(id_reg(gic, "IRS_IST_BASER") & BASER_VALID))
-		return 0;
-	if (bits > VGIC_V5_MAX_LPI_ID_BITS) {
-		pr_err("vm %u: GICv5: IRS_IST_CFGR.LPI_ID_BITS %u, at most %u expected\n", vm->id, bits,
+	bits = vgic_v5_nr_lpis(gic, &gic->lpi.nr);
+	if (bits) {
+		pr_err("vm %u: GICv5: IRS_IST_CFGR.LPI_ID_BITS %d, at most %u expected\n", vm->id, bits,
 		       VGIC_V5_MAX_LPI_ID_BITS);
 		return -E2BIG;
 	}
-	gic->lpi.nr = 1u << bits;
-	gic->lpi.iste = calloc(gic->lpi.nr, sizeof(*gic->lpi.iste));
+	gic->lpi.iste = calloc(gic->lpi.nr + 1, sizeof(*gic->lpi.iste));
 	return gic->lpi.iste ? 0 : -ENOMEM;
 }
 
@@ -309,6 +329,21 @@ static int capture_ids(struct vm_state *vm, struct remote *remote)
 	batch_fini(&b);
 	kvm_error_explain(vm->id, "IRS ID registers", reg_errors, ret);
 	return ret;
+}
+
+/* KVM has no registers of an IRS without address, and of none before INIT, which makes a PPI of software's. */
+static int check_is_set_up(const struct vm_state *vm)
+{
+	const struct vgic_v5_state *gic = vm->vgic_v5;
+	const char *lacks = gic->irs_base == VGIC_ADDR_UNSET			    ? "has no address" :
+			    !(gic->userspace_ppis[0] | gic->userspace_ppis[1]) ? "was not initialised" :
+										     NULL;
+
+	if (!lacks)
+		return 0;
+	pr_err("vm %u: a GICv5 that %s: not supported by this version: dump it when the VM has been set up\n", vm->id,
+	       lacks);
+	return -ENOTSUP;
 }
 
 int vgic_v5_capture_config(struct vm_state *vm, struct remote *remote)
@@ -330,6 +365,8 @@ int vgic_v5_capture_config(struct vm_state *vm, struct remote *remote)
 	batch_fini(&b);
 	kvm_error_explain(vm->id, "GICv5", config_errors, ret);
 	if (!ret)
+		ret = check_is_set_up(vm);
+	if (!ret)
 		ret = capture_ids(vm, remote);
 	if (!ret && no_nr_irqs)
 		gic->nr_spis = id_reg(gic, "IRS_IDR6");
@@ -350,99 +387,129 @@ int vgic_v5_capture_ists(struct vm_state *vm, struct remote *remote)
 	return gic->lpi.nr ? read_guest_ist(vm, remote, gic->lpi.iste) : 0;
 }
 
-/* A register that there are many of behind one offset, and the one that says which. */
+static const struct vgic_reg *irs_table_reg(const char *name)
+{
+	for (size_t i = 0; i < vgic_v5_nr_irs_regs; i++)
+		if (!strcmp(vgic_v5_irs_regs[i].name, name))
+			return &vgic_v5_irs_regs[i];
+	abort();
+}
+
+static const uint64_t *irs_value(const struct vgic_v5_state *gic, const char *name)
+{
+	return vgic_values_of(vgic_v5_irs_regs, vgic_v5_nr_irs_regs, gic->irs, name)->v;
+}
+
+/* All of a register behind its selector. */
 struct walk {
+	const char *name; /* of the selector */
 	const struct vgic_reg *selr, *reg;
+	struct vgic_values *values;
 	uint32_t nr;
 	uint64_t *which; /* what to write to @selr for each */
 };
 
-static int new_walk(struct walk *w, const struct vgic_reg *selr, const struct vgic_reg *reg, uint32_t nr)
+static void free_walks(struct walk walks[2])
 {
-	*w = (struct walk){ .selr = selr, .reg = reg, .nr = nr, .which = calloc(nr + 1, sizeof(*w->which)) };
-	return w->which ? 0 : -ENOMEM;
+	free(walks[0].which);
+	free(walks[1].which);
 }
 
-/* The IAFFID of a vCPU is its id. */
-static int walk_pes(const struct vm_state *vm, struct walk *w)
+/* Of each PE, whose IAFFID is the vCPU's id; of each SPI. */
+static int make_walks(struct vm_state *vm, struct walk walks[2])
 {
-	int ret = new_walk(w, &pe_selr, &pe_cr0, vm->nr_vcpus);
+	struct vgic_v5_state *gic = vm->vgic_v5;
 
-	for (uint32_t i = 0; !ret && i < w->nr; i++)
-		w->which[i] = vm->vcpus[i].id;
-	return ret;
+	walks[0] = (struct walk){ .name = "IRS_PE_SELR", .reg = &pe_cr0, .values = &gic->pe_cr0, .nr = vm->nr_vcpus };
+	walks[1] = (struct walk){
+		.name = "IRS_SPI_SELR", .reg = &spi_cfgr, .values = &gic->spi_cfgr, .nr = gic->nr_spis
+	};
+	for (size_t w = 0; w < 2; w++) {
+		walks[w].selr = irs_table_reg(walks[w].name);
+		walks[w].which = calloc(walks[w].nr + 1, sizeof(*walks[w].which));
+		if (!walks[w].which) {
+			free_walks(walks);
+			return -ENOMEM;
+		}
+		for (uint32_t i = 0; i < walks[w].nr; i++)
+			walks[w].which[i] = w ? i : vm->vcpus[i].id;
+	}
+	return 0;
 }
 
-static int walk_spis(const struct vm_state *vm, struct walk *w)
-{
-	int ret = new_walk(w, &spi_selr, &spi_cfgr, vm->vgic_v5->nr_spis);
-
-	for (uint32_t i = 0; !ret && i < w->nr; i++)
-		w->which[i] = i;
-	return ret;
-}
-
-/*
- * Reads what is behind a selector, and puts the selector back, in one batch: that runs to its end even if criu does
- * not. Linux 7.4 lets no register be written once a vCPU has run (EBUSY), and needs none of these: its PEs are
- * all the same, and how an SPI is triggered is in its ISTE.
- */
-static int capture_walk(struct vm_state *vm, struct remote *remote, const struct walk *w, uint64_t selected,
-			struct vgic_values *values)
+/* 1: written; 0: KVM does not let it be, since a vCPU has run; or a negative errno, logged. */
+static int try_selector(struct vm_state *vm, struct remote *remote, const struct walk *w)
 {
 	const struct vgic_part part = part_of(vm, 0);
 	struct batch b = BATCH(remote, vm->id, "IRS registers behind selectors");
 	int ret;
 
-	values->v = calloc(w->nr + 1, sizeof(*values->v));
-	if (!values->v)
-		return -ENOMEM;
-	vgic_reg_add_set(&b, &part, w->selr, 0, &selected);
-	ret = batch_try(&b);
-	batch_reset(&b);
-	for (uint32_t i = 0; !ret && i < w->nr; i++) {
-		vgic_reg_add_set(&b, &part, w->selr, 0, &w->which[i]);
-		vgic_reg_add_get(&b, &part, w->reg, 0, &values->v[i]);
-	}
-	if (!ret) {
-		vgic_reg_add_set(&b, &part, w->selr, 0, &selected);
-		values->nr = w->nr;
-		ret = batch_run(&b);
-	}
-	if (ret && ret != -EBUSY) {
-		batch_reset(&b);
-		vgic_reg_add_set(&b, &part, w->selr, 0, &selected);
-		batch_try(&b);
-	}
+	vgic_reg_add_set(&b, &part, w->selr, 0, irs_value(vm->vgic_v5, w->name))->may_fail = EBUSY;
+	ret = batch_run(&b);
+	if (!ret)
+		ret = !b.calls[0].result;
 	batch_fini(&b);
-	return ret == -EBUSY ? 0 : ret;
+	return ret;
 }
 
-static uint64_t irs_reg(const struct vgic_v5_state *gic, const char *name)
+static void put_selector_back(struct vm_state *vm, struct remote *remote, const struct walk *w)
 {
-	return vgic_values_of(vgic_v5_irs_regs, vgic_v5_nr_irs_regs, gic->irs, name)->v[0];
+	const struct vgic_part part = part_of(vm, 0);
+	struct batch b = BATCH(remote, vm->id, "IRS registers behind selectors");
+
+	vgic_reg_add_set(&b, &part, w->selr, 0, irs_value(vm->vgic_v5, w->name));
+	batch_run(&b);
+	batch_fini(&b);
+}
+
+/*
+ * Reads what is behind a selector, and puts the selector back, in one batch: that runs to its end even if criu does
+ * not. Linux 7.4 lets no register be written once a vCPU has run (EBUSY), and its document has no such walk: its PEs
+ * are all the same, and how an SPI is triggered is in its ISTE.
+ */
+static int capture_walk(struct vm_state *vm, struct remote *remote, const struct walk *w)
+{
+	const struct vgic_part part = part_of(vm, 0);
+	struct batch b = BATCH(remote, vm->id, "IRS registers behind selectors");
+	int ret = try_selector(vm, remote, w);
+
+	if (ret <= 0)
+		return ret;
+	w->values->v = calloc(w->nr + 1, sizeof(*w->values->v));
+	if (!w->values->v)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < w->nr; i++) {
+		vgic_reg_add_set(&b, &part, w->selr, 0, &w->which[i]);
+		vgic_reg_add_get(&b, &part, w->reg, 0, &w->values->v[i]);
+	}
+	vgic_reg_add_set(&b, &part, w->selr, 0, irs_value(vm->vgic_v5, w->name));
+	ret = batch_run(&b);
+	batch_fini(&b);
+	if (ret)
+		put_selector_back(vm, remote, w);
+	else
+		w->values->nr = w->nr;
+	return ret;
 }
 
 int vgic_v5_capture_irs(struct vm_state *vm, struct remote *remote)
 {
 	struct vgic_v5_state *gic = vm->vgic_v5;
 	struct batch b = BATCH(remote, vm->id, "IRS registers");
-	struct walk pes = { 0 }, spis = { 0 };
 	const struct vgic_part part = part_of(vm, 0);
+	struct walk walks[2];
 	int ret = capture_ids(vm, remote);
 
 	if (!ret)
 		ret = vgic_regs_capture(&b, &part, vgic_v5_irs_regs, vgic_v5_nr_irs_regs, &gic->irs);
 	batch_fini(&b);
+	if (!ret)
+		ret = make_walks(vm, walks);
+	if (!ret) {
+		ret = capture_walk(vm, remote, &walks[0]) ?: capture_walk(vm, remote, &walks[1]);
+		free_walks(walks);
+	}
 	kvm_error_explain(vm->id, "IRS registers", reg_errors, ret);
-	if (!ret)
-		ret = walk_pes(vm, &pes) ?: walk_spis(vm, &spis);
-	if (!ret)
-		ret = capture_walk(vm, remote, &pes, irs_reg(gic, "IRS_PE_SELR"), &gic->pe_cr0);
-	if (!ret)
-		ret = capture_walk(vm, remote, &spis, irs_reg(gic, "IRS_SPI_SELR"), &gic->spi_cfgr);
-	free(pes.which);
-	free(spis.which);
 	return ret;
 }
 
@@ -506,6 +573,7 @@ static int check_ppis(struct vm_state *vm, struct remote *remote)
 		       sizeof(found), "KVM_DEV_ARM_VGIC_USERSPACE_PPIS");
 	ret = batch_run(&b);
 	batch_fini(&b);
+	kvm_error_explain(vm->id, "GICv5", config_errors, ret);
 	if (ret || !memcmp(found, saved, sizeof(found)))
 		return ret;
 	pr_err("vm %u: GICv5: the VMM may drive PPIs %#" PRIx64 " %#" PRIx64 " on this host, %#" PRIx64 " %#" PRIx64
@@ -520,9 +588,8 @@ int vgic_v5_apply_config(struct vm_state *vm, struct remote *remote)
 	struct batch b = BATCH(remote, vm->id, "GICv5 addresses");
 	int ret;
 
-	if (gic->irs_base != VGIC_ADDR_UNSET)
-		batch_set_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V5_ADDR_TYPE_IRS, &gic->irs_base,
-			       sizeof(gic->irs_base), "KVM_VGIC_V5_ADDR_TYPE_IRS");
+	batch_set_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V5_ADDR_TYPE_IRS, &gic->irs_base,
+		       sizeof(gic->irs_base), "KVM_VGIC_V5_ADDR_TYPE_IRS");
 	/* Where there is none, the number is the host's, and compared with the ID registers. */
 	batch_set_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &gic->nr_spis, sizeof(gic->nr_spis),
 		       "KVM_DEV_ARM_VGIC_GRP_NR_IRQS")
@@ -591,16 +658,38 @@ static int compare_ids(const struct vm_state *vm, const struct vgic_values *now)
 	return ret;
 }
 
+/* The guest may know the implementation by them; KVM does not let them be written. */
+static void warn_of_version(const struct vm_state *vm, const struct vgic_values *now)
+{
+	static const char *const names[] = { "IRS_IIDR", "IRS_AIDR" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		uint64_t found = vgic_values_of(vgic_v5_irs_regs, vgic_v5_nr_irs_regs, now, names[i])->v[0];
+
+		if (found != *irs_value(vm->vgic_v5, names[i]))
+			pr_warn("vm %u: %s is %#" PRIx64 " on this host, was %#" PRIx64 "\n", vm->id, names[i], found,
+				*irs_value(vm->vgic_v5, names[i]));
+	}
+}
+
 int vgic_v5_check_ids(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "IRS ID registers");
+	struct vgic_values *ids = NULL, *irs = NULL;
 	const struct vgic_part part = part_of(vm, 0);
-	struct vgic_values *now = NULL;
-	int ret = vgic_regs_capture(&b, &part, vgic_v5_id_regs, vgic_v5_nr_id_regs, &now);
-	batch_fini(&b);
+	int ret = vgic_regs_capture(&b, &part, vgic_v5_id_regs, vgic_v5_nr_id_regs, &ids);
+
+	batch_reset(&b);
 	if (!ret)
-		ret = compare_ids(vm, now);
-	vgic_values_free(now, vgic_v5_nr_id_regs);
+		ret = vgic_regs_capture(&b, &part, vgic_v5_irs_regs, vgic_v5_nr_irs_regs, &irs);
+	batch_fini(&b);
+	kvm_error_explain(vm->id, "IRS ID registers", reg_errors, ret);
+	if (!ret) {
+		warn_of_version(vm, irs);
+		ret = compare_ids(vm, ids);
+	}
+	vgic_values_free(ids, vgic_v5_nr_id_regs);
+	vgic_values_free(irs, vgic_v5_nr_irs_regs);
 	return ret ?: check_form(vm, remote);
 }
 
@@ -695,27 +784,19 @@ int vgic_v5_apply_ists(struct vm_state *vm, struct remote *remote)
 	return ret ?: err;
 }
 
-static void add_walk(struct batch *b, const struct vgic_part *part, const struct walk *w,
-		     const struct vgic_values *values)
+static int apply_walks(struct vm_state *vm, struct remote *remote, const struct walk walks[2])
 {
-	for (uint32_t i = 0; i < values->nr; i++) {
-		vgic_reg_add_set(b, part, w->selr, 0, &w->which[i]);
-		vgic_reg_add_set(b, part, w->reg, 0, &values->v[i]);
-	}
-}
-
-static int apply_walks(struct vm_state *vm, struct remote *remote, const struct walk *pes, const struct walk *spis)
-{
-	const struct vgic_v5_state *gic = vm->vgic_v5;
-	const uint64_t spi_selected = irs_reg(gic, "IRS_SPI_SELR"), pe_selected = irs_reg(gic, "IRS_PE_SELR");
 	const struct vgic_part part = part_of(vm, 0);
 	struct batch b = BATCH(remote, vm->id, "IRS registers behind selectors");
 	int ret;
 
-	add_walk(&b, &part, pes, &gic->pe_cr0);
-	add_walk(&b, &part, spis, &gic->spi_cfgr);
-	vgic_reg_add_set(&b, &part, &spi_selr, 0, &spi_selected);
-	vgic_reg_add_set(&b, &part, &pe_selr, 0, &pe_selected);
+	for (size_t w = 0; w < 2; w++)
+		for (uint32_t i = 0; i < walks[w].values->nr; i++) {
+			vgic_reg_add_set(&b, &part, walks[w].selr, 0, &walks[w].which[i]);
+			vgic_reg_add_set(&b, &part, walks[w].reg, 0, &walks[w].values->v[i]);
+		}
+	for (size_t w = 2; w--;)
+		vgic_reg_add_set(&b, &part, walks[w].selr, 0, irs_value(vm->vgic_v5, walks[w].name));
 	ret = batch_run(&b);
 	batch_fini(&b);
 	kvm_error_explain(vm->id, "IRS registers behind selectors", reg_errors, ret);
@@ -724,16 +805,16 @@ static int apply_walks(struct vm_state *vm, struct remote *remote, const struct 
 
 int vgic_v5_apply_irs(struct vm_state *vm, struct remote *remote)
 {
-	struct walk pes = { 0 }, spis = { 0 };
+	struct walk walks[2];
 	int ret;
 
 	ret = apply_table(vm, remote, "IRS registers", vgic_v5_irs_regs, vgic_v5_nr_irs_regs, vm->vgic_v5->irs);
 	if (!ret)
-		ret = walk_pes(vm, &pes) ?: walk_spis(vm, &spis);
-	if (!ret)
-		ret = apply_walks(vm, remote, &pes, &spis);
-	free(pes.which);
-	free(spis.which);
+		ret = make_walks(vm, walks);
+	if (!ret) {
+		ret = apply_walks(vm, remote, walks);
+		free_walks(walks);
+	}
 	return ret;
 }
 

@@ -45,7 +45,7 @@ struct vgic_v5_state {
 	int32_t fd; /* number of the device fd in the process */
 	enum vgic_v5_form form;
 	uint32_t nr_spis;
-	uint64_t irs_base; /* IPA, or VGIC_ADDR_UNSET */
+	uint64_t irs_base; /* IPA */
 	uint64_t userspace_ppis[2];
 	struct vgic_values *id;	 /* vgic_v5_nr_id_regs of them */
 	struct vgic_values *irs; /* vgic_v5_nr_irs_regs of them */
@@ -73,6 +73,9 @@ int vgic_v5_apply_ids(struct vm_state *vm, struct remote *remote);
 int vgic_v5_apply_ists(struct vm_state *vm, struct remote *remote);
 int vgic_v5_apply_irs(struct vm_state *vm, struct remote *remote);
 int vgic_v5_apply_cpuif(struct vm_state *vm, struct remote *remote);
+
+/* LPIs that @gic's ID registers say there are, in *@nr: 0, or a number of LPI_ID_BITS that is too large. */
+int vgic_v5_nr_lpis(const struct vgic_v5_state *gic, uint32_t *nr);
 
 void vgic_v5_free(struct vgic_v5_state *gic);
 

@@ -2,6 +2,7 @@
 /* The VM itself: creation, memslots, and the end of the file descriptors kept aside. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -107,9 +108,17 @@ static int create_vm(const struct vm_state *vm)
 static int create_vgic(const struct vm_state *vm, int vm_fd)
 {
 	struct kvm_create_device dev = { .type = vm->vgic ? KVM_DEV_TYPE_ARM_VGIC_V3 : KVM_DEV_TYPE_ARM_VGIC_V5 };
+	const char *gic = vm->vgic ? "GICv3" : "GICv5";
+	char what[40];
+	int ret;
 
-	if (ioctl(vm_fd, KVM_CREATE_DEVICE, &dev))
-		return create_failed(vm, vm->vgic ? "KVM_CREATE_DEVICE, GICv3" : "KVM_CREATE_DEVICE, GICv5");
+	if (ioctl(vm_fd, KVM_CREATE_DEVICE, &dev)) {
+		snprintf(what, sizeof(what), "KVM_CREATE_DEVICE, %s", gic);
+		ret = create_failed(vm, what);
+		if (ret == -ENODEV)
+			pr_err("vm %u: this host's KVM has no %s for guests: restore on one that has\n", vm->id, gic);
+		return ret;
+	}
 	return park(vm, dev.fd, KVM_FILE_VGIC, 0);
 }
 

@@ -87,7 +87,7 @@ static const struct kernel_param_ops bounded_ops = { .set = set_bounded, .get = 
 	module_param_cb(name, &bounded_ops, &name, 0644); \
 	MODULE_PARM_DESC(name, text)
 
-BOUNDED_PARAM(id_bits, 16, 1, 16, "IRS_IDR2.ID_BITS");
+BOUNDED_PARAM(id_bits, 16, 1, 24, "of the host's IRS_IDR2.ID_BITS: a new VM has 16 at most");
 BOUNDED_PARAM(min_lpi_id_bits, 14, 1, 15, "IRS_IDR2.MIN_LPI_ID_BITS");
 BOUNDED_PARAM(priority_bits, 5, 1, 5, "bits of a priority");
 BOUNDED_PARAM(pa_range, 5, 0, 7, "IRS_IDR0.PA_RANGE");
@@ -120,7 +120,7 @@ MODULE_PARM_DESC(abi, "merged (Linux 7.4) or v1 (the series of April 2026)");
 #define MAX_RULES 16
 
 static struct rule {
-	char op[4];
+	char op[8];
 	u32 group;
 	bool any_attr, stays, used;
 	u64 attr;
@@ -129,17 +129,17 @@ static struct rule {
 static size_t nr_rules;
 static DEFINE_MUTEX(rules_lock);
 
-/* "SET 11 * -12": operation, group, attr, errno. It holds for one call, or with an x behind it for all. */
+/* "SET 11 * -12": operation (SET, GET, QUIESCE), group, attr, errno. It holds for one call, or with an x behind it for all. */
 static int parse_rule(const char *text, struct rule *rule)
 {
 	char attr[24], x = 'x';
-	int n = sscanf(text, "%3s %u %23s %d %c", rule->op, &rule->group, attr, &rule->error, &x);
+	int n = sscanf(text, "%7s %u %23s %d %c", rule->op, &rule->group, attr, &rule->error, &x);
 
 	rule->stays = n == 5;
 	rule->any_attr = n >= 4 && !strcmp(attr, "*");
 	if (n < 4 || x != 'x' || rule->error >= 0 || rule->error < -MAX_ERRNO)
 		return -EINVAL;
-	if (strcmp(rule->op, "SET") && strcmp(rule->op, "GET"))
+	if (strcmp(rule->op, "SET") && strcmp(rule->op, "GET") && strcmp(rule->op, "QUIESCE"))
 		return -EINVAL;
 	return rule->any_attr ? 0 : kstrtou64(attr, 0, &rule->attr);
 }
@@ -543,7 +543,7 @@ static int run_left(struct kretprobe_instance *probe, struct pt_regs *regs)
 
 	if (!v5 || vcpu_has_run_once(vcpu) || regs_return_value(regs))
 		return 0;
-	ret = model_first_run(&v5->model);
+	ret = model_first_run(&v5->model, vcpu->vcpu_idx);
 	if (ret) {
 		WRITE_ONCE(vcpu->kvm->vm_dead, true);
 		regs_set_return_value(regs, ret);

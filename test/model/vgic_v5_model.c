@@ -38,7 +38,11 @@
 #define CFGR_KEPT 0x101ffu
 #define CFGR_ID_BITS 0x1fu
 
+/* PPIs that KVM has for guests: SW_PPI, the PMU's, timers'. */
+#define EXPOSED_PPIS (1ull << 3 | 1ull << 23 | 1ull << 26 | 1ull << 27 | 1ull << 28 | 1ull << 30)
+
 #define ISTE_PENDING 1u
+#define ISTE_HM 4u
 #define ISTE_HWU 0x600u
 
 struct descriptor {
@@ -57,6 +61,7 @@ void model_init(struct model *m, const struct model_host *host, const struct mod
 void model_fini(struct model *m)
 {
 	m->env->free(m->spi);
+	m->env->free(m->is_level);
 	m->env->free(m->lpi);
 	m->env->free(m->cpus);
 }
@@ -165,7 +170,7 @@ static const struct irs_reg {
 	{ "MEC_MECID_R", 0x344, false, RAZ_WI, 0 },
 	{ "MPAM_IDR", 0x380, false, RAZ_WI, 0 },
 	{ "MPAM_PARTID_R", 0x384, false, RAZ_WI, 0 },
-	{ "SWERR_STATUSR", 0x3c0, false, RAZ_WI, 0 },
+	{ "SWERR_STATUSR", 0x3c0, true, RAZ_WI, 0 },
 	{ "SWERR_SYNDROMER0", 0x3c8, true, RAZ_WI, 0 },
 	{ "SWERR_SYNDROMER1", 0x3d0, true, RAZ_WI, 0 },
 	/* The documents give no values for these, but for the component ids of every Arm device. */
@@ -223,7 +228,7 @@ static u64 get_irs_reg(const struct model *m, const struct irs_reg *reg)
 	case 0x108:
 		return m->spi_selr;
 	case 0x114:
-		return m->spi_selr < m->nr_spis ? field(m->spi[m->spi_selr], 2, 1) : 0;
+		return m->spi_selr < m->nr_spis && m->is_level[m->spi_selr];
 	case 0x140:
 		return m->pe_selr;
 	case 0x148:
@@ -259,7 +264,7 @@ static int check_idr(struct model *m, u32 offset, u32 value)
 		m->idr2 = value;
 		return 0;
 	}
-	return value == get_irs_reg(m, irs_reg_at(offset)) ? 0 : -EINVAL;
+	return field(value ^ get_irs_reg(m, irs_reg_at(offset)), 0, offset == 0x01c ? 24 : 25) ? -EINVAL : 0;
 }
 
 static int set_cfgr(struct model *m, u32 value)
@@ -271,13 +276,11 @@ static int set_cfgr(struct model *m, u32 value)
 	return 0;
 }
 
-/* The v1 documents: the table is made when BASER is written; what GRP_IST has restored is not thrown away again. */
+/* The v1 documents: the table is made when BASER is written. */
 static int set_baser_v1(struct model *m, u64 value)
 {
 	int ret;
 
-	if (m->ist_restored)
-		return -EPROTO;
 	drop_lpi_ist(m);
 	m->ist_baser = 0;
 	ret = value & BASER_VALID ? make_lpi_ist(m) : 0;
@@ -300,17 +303,18 @@ static int set_baser(struct model *m, u64 value)
 }
 
 /*
- * What the documents forbid and KVM may let pass: an ID register, or what describes the LPI IST, after
- * GRP_IST was restored; in v1, any other register before that. EPROTO is no errno of the interface.
+ * What the documents' order forbids and KVM may let pass; EPROTO is no errno of the interface. Merged: all IRS
+ * registers, then GRP_IST. v1: ID registers, IST_CFGR, IST_BASER, then GRP_IST, then the others.
  */
-static int check_order(const struct model *m, const struct irs_reg *reg)
+static bool out_of_order(const struct model *m, const struct irs_reg *reg, u64 value)
 {
-	bool describes_lpis = reg->offset == 0x180 || reg->offset == 0x190;
-	bool is_control = reg->offset == 0x080 || reg->offset == 0x084;
-
-	if (m->ist_restored && (reg->kind == CHECKED || (describes_lpis && !m->lpi)))
-		return -EPROTO;
-	return is_raw(m) && is_control && !m->ist_restored ? -EPROTO : 0;
+	if (reg->offset == 0x180 || reg->offset == 0x190)
+		return m->ist_restored && value != get_irs_reg(m, reg);
+	if (!is_raw(m))
+		return m->ist_restored;
+	if (reg->kind == CHECKED)
+		return m->baser_restored || m->ist_restored;
+	return m->restoring && !m->ist_restored;
 }
 
 static int set_irs_reg(struct model *m, const struct irs_reg *reg, u64 value)
@@ -327,7 +331,7 @@ static int set_irs_reg(struct model *m, const struct irs_reg *reg, u64 value)
 		return 0;
 	case 0x114:
 		if (is_raw(m) && m->spi_selr < m->nr_spis)
-			m->spi[m->spi_selr] = (m->spi[m->spi_selr] & ~4u) | (value & 1) << 2;
+			m->is_level[m->spi_selr] = value & 1;
 		return 0;
 	case 0x140:
 		m->pe_selr = value & reg->value;
@@ -340,6 +344,20 @@ static int set_irs_reg(struct model *m, const struct irs_reg *reg, u64 value)
 	return reg->kind == CHECKED ? check_idr(m, reg->offset, value) : 0;
 }
 
+static int user_writes(struct model *m, const struct irs_reg *reg, u64 value)
+{
+	bool wrong = out_of_order(m, reg, value);
+	int ret = set_irs_reg(m, reg, value);
+
+	if (!ret && wrong)
+		return -EPROTO;
+	if (!ret && reg->kind == CHECKED)
+		m->restoring = true;
+	if (!ret && reg->offset == 0x180)
+		m->baser_restored = true;
+	return ret;
+}
+
 /* A guest's write: IST_BASER makes and frees the table at once. */
 static int guest_writes(struct model *m, u64 offset, u64 value)
 {
@@ -349,6 +367,8 @@ static int guest_writes(struct model *m, u64 offset, u64 value)
 		return -ENXIO;
 	if (reg->offset == 0x190 && m->ist_baser & BASER_VALID)
 		return 0;
+	if (reg->offset == 0x114 && m->spi_selr < m->nr_spis)
+		m->is_level[m->spi_selr] = value & 1;
 	if (reg->offset != 0x180)
 		return reg->kind == CHECKED ? 0 : set_irs_reg(m, reg, value);
 	if (m->ist_baser & BASER_VALID && value & BASER_VALID)
@@ -494,17 +514,20 @@ static int initialise(struct model *m)
 	else if (!m->nr_irqs_set)
 		m->nr_spis = MIN_SPIS;
 	m->cpus = m->env->alloc(nr * sizeof(*m->cpus));
-	m->spi = m->env->alloc((m->nr_spis + 1) * sizeof(u32));
-	if (!m->cpus || !m->spi) {
+	m->spi = m->env->alloc((m->nr_spis + 1) * sizeof(*m->spi));
+	m->is_level = m->env->alloc((m->nr_spis + 1) * sizeof(*m->is_level));
+	if (!m->cpus || !m->spi || !m->is_level) {
 		m->env->free(m->cpus);
 		m->env->free(m->spi);
+		m->env->free(m->is_level);
 		m->cpus = NULL;
 		m->spi = NULL;
+		m->is_level = NULL;
 		return -ENOMEM;
 	}
 	m->idr0 = 1 | m->host.pa_range << 2;
 	m->idr1 = (log2_up(max_id + 1) - 1) << 16 | (m->host.priority_bits - 1) << 20;
-	m->idr2 = m->host.id_bits | 1 << 5 | m->host.min_lpi_id_bits << 6;
+	m->idr2 = (m->host.id_bits < 16 ? m->host.id_bits : 16) | 1 << 5 | m->host.min_lpi_id_bits << 6;
 	m->spi_selr = 0xffffff;
 	m->pe_selr = 0xffff;
 	m->initialised = true;
@@ -596,9 +619,7 @@ static int access_irs(struct model *m, const struct kvm_device_attr *attr, bool 
 	if (!ret && !reg->is_wide)
 		value = (u32)value;
 	if (!ret && set)
-		ret = check_order(m, reg);
-	if (!ret && set)
-		ret = set_irs_reg(m, reg, value);
+		ret = user_writes(m, reg, value);
 	else if (!ret)
 		value = get_irs_reg(m, reg);
 	m->env->unlock_vcpus(m->ctx);
@@ -635,10 +656,14 @@ static int get_ists(struct model *m, u64 addr)
 	int ret = read_descriptor(m, addr, &d);
 
 	if (!ret)
+		ret = m->env->fails(m->ctx, "QUIESCE", GRP_IST, 0);
+	if (!ret)
 		ret = m->env->copy_out(m->ctx, d.spi_addr, m->spi, d.spi_size);
+	if (!ret)
+		ret = m->env->fails(m->ctx, "QUIESCE", GRP_IST, 1);
 	if (!ret && lpis_valid(m))
 		ret = m->lpi ? m->env->copy_out(m->ctx, d.lpi_addr, m->lpi, d.lpi_size) : -ENXIO;
-	return ret;
+	return ret ? ret : m->env->fails(m->ctx, "QUIESCE", GRP_IST, 2);
 }
 
 /* Pendings are made again when all entries are there: as one reads them, they are as they were written. */
@@ -651,6 +676,15 @@ static int take_entries(struct model *m, u32 *table, u64 addr, size_t size)
 	for (i = 0; i < size / sizeof(u32); i++)
 		table[i] &= ~ISTE_HWU;
 	return 0;
+}
+
+/* How an SPI is triggered goes with its entry. */
+static void take_triggers(struct model *m)
+{
+	u32 i;
+
+	for (i = 0; i < m->nr_spis; i++)
+		m->is_level[i] = m->spi[i] & ISTE_HM;
 }
 
 static void drop_pendings(struct model *m)
@@ -681,6 +715,7 @@ static int set_ists(struct model *m, u64 addr)
 		drop_lpi_ist(m);
 		return ret;
 	}
+	take_triggers(m);
 	m->restore_pending = false;
 	m->ist_restored = true;
 	return 0;
@@ -710,8 +745,6 @@ static int set_ists_v1(struct model *m, u64 addr)
 	int ret = check_raw(m, addr);
 	u32 i;
 
-	if (!ret && m->ist_restored)
-		ret = -EBUSY;
 	if (!ret && m->nr_spis)
 		ret = take_entries(m, m->spi, addr, m->nr_spis * sizeof(u32));
 	if (!ret && m->lpi)
@@ -729,7 +762,7 @@ static int access_ists(struct model *m, const struct kvm_device_attr *attr, bool
 
 	if (attr->attr)
 		return -ENXIO;
-	ret = lock(m, set);
+	ret = lock(m, set && !is_raw(m));
 	if (ret)
 		return ret;
 	if (is_raw(m))
@@ -758,6 +791,7 @@ static int set_test(struct model *m, const struct kvm_device_attr *attr)
 		if (low >= m->nr_spis)
 			return -EINVAL;
 		m->spi[low] = (u32)value;
+		m->is_level[low] = value & ISTE_HM;
 		return 0;
 	case MODEL_TEST_LPI:
 		if (low >= m->nr_lpis)
@@ -774,13 +808,27 @@ static int set_test(struct model *m, const struct kvm_device_attr *attr)
 	return -ENXIO;
 }
 
-int model_first_run(const struct model *m)
+static void hide_ppis(struct model *m, u32 i)
+{
+	static const u32 instrs[] = { 0xc656, 0xc66a, 0xc66e }; /* ENABLER0, SACTIVER0, SPENDR0 */
+	size_t r;
+
+	for (r = 0; r < sizeof(instrs) / sizeof(instrs[0]); r++)
+		m->cpus[i].reg[cpu_reg_at(instrs[r]) - cpu_regs] &= EXPOSED_PPIS;
+}
+
+int model_first_run(struct model *m, u32 i)
 {
 	if (!m->initialised)
 		return -EBUSY;
 	if (m->restore_pending)
 		return -EINVAL;
-	return m->irs_base == UNSET ? -ENXIO : 0;
+	if (m->irs_base == UNSET)
+		return -ENXIO;
+	if (!m->cpus[i].ran)
+		hide_ppis(m, i);
+	m->cpus[i].ran = true;
+	return 0;
 }
 
 /* ---- the device ---- */
@@ -821,7 +869,10 @@ static void record(const struct model *m, const char *op, const struct kvm_devic
 	char line[MODEL_LINE], name[64];
 
 	model_name(m, attr, name, sizeof(name));
-	snprintf(line, sizeof(line), "%s %s: %d", op, name, ret);
+	if (attr->group == GRP_IRS_REGS && (attr->attr == 0x108 || attr->attr == 0x140) && !ret)
+		snprintf(line, sizeof(line), "%s %s %u: 0", op, name, attr->attr == 0x108 ? m->spi_selr : m->pe_selr);
+	else
+		snprintf(line, sizeof(line), "%s %s: %d", op, name, ret);
 	m->env->record(m->ctx, line);
 }
 

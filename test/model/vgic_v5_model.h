@@ -65,13 +65,17 @@ struct model_env {
 
 	void *(*alloc)(size_t size); /* zeroed, or NULL */
 	void (*free)(void *p);
-	/* A call and its answer; and what a test wants it to fail with first: 0 or a negative errno. */
+	/*
+	 * A call and its answer; and what a test wants it to fail with first: 0 or a negative errno. @op is SET, GET, or
+	 * QUIESCE: of KVM_DEV_ARM_VGIC_GRP_IST, where @attr is 0 before the tables are copied, 1 after the SPIs', 2 after both.
+	 */
 	void (*record)(void *ctx, const char *line);
 	int (*fails)(void *ctx, const char *op, u32 group, u64 attr);
 };
 
 struct model_cpu {
 	u64 reg[MODEL_CPU_REGS];
+	bool ran;
 };
 
 struct model {
@@ -85,9 +89,11 @@ struct model {
 	u32 idr0, idr1, idr2, cr0, cr1, spi_selr, pe_selr, ist_cfgr;
 	u64 ist_baser;
 	u32 *spi, *lpi; /* ISTs; lpi is NULL where the host has made none */
+	bool *is_level; /* of each SPI, as IRS_SPI_CFGR has it */
 	u32 nr_lpis;
 	bool restore_pending; /* IST_BASER was made VALID: the first run waits for GRP_IST */
-	bool ist_restored;
+	bool restoring;	      /* user space has written an ID register */
+	bool baser_restored, ist_restored;
 	struct model_cpu *cpus;
 };
 
@@ -102,7 +108,10 @@ int model_has_attr(struct model *m, const struct kvm_device_attr *attr);
 /* What @attr is called in records: "IRS_REGS CR0". */
 void model_name(const struct model *m, const struct kvm_device_attr *attr, char *name, size_t size);
 
-/* What the first KVM_RUN would answer: 0, -EBUSY, -EINVAL or -ENXIO. */
-int model_first_run(const struct model *m);
+/*
+ * The first KVM_RUN of vCPU @i: 0, -EBUSY, -EINVAL or -ENXIO. From then on a vCPU has the PPIs that KVM gives to guests
+ * and no other.
+ */
+int model_first_run(struct model *m, u32 i);
 
 #endif

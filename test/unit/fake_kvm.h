@@ -146,7 +146,8 @@ struct fake_kvm {
 	struct fake_vcpu vcpus[FAKE_VCPUS];
 	size_t nr_vcpus;
 	uint64_t features, vtimer, ptimer;
-	bool ptimer_offset, ran;
+	bool ptimer_offset, ran, runs;
+	int fail_quiesce[3]; /* of a GICv5: negative errnos, see struct model_env */
 	struct memslot slots[FAKE_SLOTS];
 	size_t nr_slots;
 	uint8_t ring[FAKE_PAGE]; /* the second page of each vCPU's mapping */
@@ -238,8 +239,9 @@ int fake_lpi_add(struct fake_kvm *kvm, uint32_t intid, int target);
 
 void fake_v5_create(struct fake_kvm *kvm, const struct model_host *host);
 void fake_v5_destroy(struct fake_kvm *kvm);
-/* What nobody records: a guest's doing, or a set-up. 0 or a negative errno. */
+/* What nobody records: a guest's doing, a set-up, or a look. 0 or a negative errno. */
 int fake_v5_set(struct fake_kvm *kvm, uint32_t group, uint64_t attr, uint64_t value);
+int fake_v5_get(struct fake_kvm *kvm, uint32_t group, uint64_t attr, void *value);
 int64_t fake_v5_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);
 void fake_v5_describe(struct fake_kvm *kvm, unsigned long req, const void *arg, char *line);
 const char *fake_v5_diff(const struct fake_kvm *left, const struct fake_kvm *right);

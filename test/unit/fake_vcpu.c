@@ -253,8 +253,8 @@ int fake_run(struct fake_kvm *kvm, uint32_t i)
 
 	if (!vcpu->initialised)
 		return -ENOEXEC;
-	if (kvm->v5 && !kvm->ran && model_first_run(kvm->v5))
-		return model_first_run(kvm->v5);
+	if (kvm->v5 && model_first_run(kvm->v5, i))
+		return model_first_run(kvm->v5, i);
 	if (!kvm->v5 && !kvm->gic.initialised)
 		return -ENXIO;
 	kvm->ran = true;

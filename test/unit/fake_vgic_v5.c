@@ -68,7 +68,7 @@ static uint64_t vcpu_mpidr(void *ctx, uint32_t i)
 
 static bool lock_vcpus(void *ctx)
 {
-	return true;
+	return !((struct fake_kvm *)ctx)->runs;
 }
 
 static void unlock_vcpus(void *ctx)
@@ -91,7 +91,8 @@ static void record(void *ctx, const char *line)
 
 static int fails(void *ctx, const char *op, uint32_t group, uint64_t attr)
 {
-	return 0; /* the fake fails calls by itself */
+	/* The fake fails calls by itself. */
+	return strcmp(op, "QUIESCE") ? 0 : ((struct fake_kvm *)ctx)->fail_quiesce[attr];
 }
 
 static const struct model_env env = {
@@ -125,6 +126,13 @@ void fake_v5_destroy(struct fake_kvm *kvm)
 		model_fini(kvm->v5);
 	free(kvm->v5);
 	kvm->v5 = NULL;
+}
+
+int fake_v5_get(struct fake_kvm *kvm, uint32_t group, uint64_t attr, void *value)
+{
+	struct kvm_device_attr a = { .group = group, .attr = attr, .addr = (uintptr_t)value };
+
+	return model_get_attr(kvm->v5, &a);
 }
 
 int fake_v5_set(struct fake_kvm *kvm, uint32_t group, uint64_t attr, uint64_t value)
@@ -201,8 +209,10 @@ const char *fake_v5_diff(const struct fake_kvm *left, const struct fake_kvm *rig
 	DIFF(ist_baser);
 	DIFF(nr_lpis);
 	for (size_t i = 0; i < left->nr_vcpus; i++)
-		if (memcmp(&a->cpus[i], &b->cpus[i], sizeof(a->cpus[i])))
+		if (memcmp(a->cpus[i].reg, b->cpus[i].reg, sizeof(a->cpus[i].reg)))
 			return "v5 CPU interface";
+	if (a->is_level && memcmp(a->is_level, b->is_level, a->nr_spis * sizeof(*a->is_level)))
+		return "v5 trigger of an SPI";
 	diff = diff_ist("SPI", a->spi, b->spi, a->nr_spis);
 	return diff ?: diff_ist("LPI", a->lpi, b->lpi, a->nr_lpis);
 }

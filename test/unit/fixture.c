@@ -366,6 +366,9 @@ static struct vgic_v5_state *make_vgic_v5(size_t nr_vcpus, uint32_t nr_spis, uin
 	*vgic_values_of(vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id, "IRS_IST_CFGR")->v = lpi_bits;
 	*vgic_values_of(vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id, "IRS_IST_BASER")->v =
 		lpi_bits ? 0x40000001 : 0;
+	*vgic_values_of(vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id, "IRS_IDR5")->v = nr_spis;
+	*vgic_values_of(vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id, "IRS_IDR6")->v = nr_spis;
+	*vgic_values_of(vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id, "IRS_IDR7")->v = 0;
 	gic->pe_cr0 = make_words(nr_vcpus);
 	gic->spi_cfgr = make_words(nr_spis);
 	gic->spi = make_ist(nr_spis);

@@ -460,7 +460,14 @@ RULE(file_of_its_missing, READ_ONLY, "kvm-vm.img: VM 1: no file is ITS 2", vm->f
 #define V5_ID(name) values(vgic_v5_id_regs, vgic_v5_nr_id_regs, V5->id, name)
 #define V5_IRS(name) values(vgic_v5_irs_regs, vgic_v5_nr_irs_regs, V5->irs, name)
 V5_RULE(v5_spis_many, CHECK_ONLY, "kvm-vgic-1.img: nr_spis 1056, at most 1024 expected", V5->nr_spis = 1056)
-V5_RULE(v5_spis_other, BOTH, "kvm-vgic-1.img: SPI IST: 64 interrupts, 96 expected", V5->nr_spis = 96)
+V5_RULE(v5_spis_other, BOTH, "kvm-vgic-1.img: nr_spis 96, IRS_IDR5 to 7 say otherwise", V5->nr_spis = 96)
+V5_RULE(v5_idr5, BOTH, "kvm-vgic-1.img: nr_spis 64, IRS_IDR5 to 7 say otherwise", V5_ID("IRS_IDR5")->v[0] = 1024)
+V5_RULE(v5_idr6, BOTH, "kvm-vgic-1.img: nr_spis 64, IRS_IDR5 to 7 say otherwise", V5_ID("IRS_IDR6")->v[0] = 1024)
+V5_RULE(v5_idr7, BOTH, "kvm-vgic-1.img: nr_spis 64, IRS_IDR5 to 7 say otherwise", V5_ID("IRS_IDR7")->v[0] = 1)
+V5_RULE(v5_spis_few, BOTH, "kvm-vgic-1.img: SPI IST: 64 interrupts, 96 expected", V5->nr_spis = 96,
+	V5_ID("IRS_IDR5")->v[0] = 96, V5_ID("IRS_IDR6")->v[0] = 96)
+V5_RULE(v5_its, CHECK_ONLY, "kvm-vgic-1.img: a GICv5, and ITSes", vm->itses = grow(vm->itses, 1, sizeof(*vm->itses)),
+	memset(vm->itses, 0, sizeof(*vm->itses)), vm->nr_itses = 1)
 V5_RULE(v5_lpis_other, BOTH, "kvm-vgic-1.img: LPI IST: 256 interrupts, 512 expected",
 	V5_ID("IRS_IST_CFGR")->v[0] = 9)
 V5_RULE(v5_lpis_none, BOTH, "kvm-vgic-1.img: LPI IST: 256 interrupts, 0 expected", V5_ID("IRS_IST_BASER")->v[0] = 0)

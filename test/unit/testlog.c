@@ -8,7 +8,7 @@
 #include "testlog.h"
 
 static char last[1024];
-static char all[8192]; /* as much of them as fits */
+static char all[8192]; /* errors and warnings, as much of them as fits */
 static unsigned int errors;
 
 void log_reset(void)
@@ -37,6 +37,7 @@ bool log_has(const char *text)
 
 void print_on_level(unsigned int loglevel, const char *format, ...)
 {
+	char line[sizeof(last)];
 	va_list args;
 
 	if (getenv("KVM_VGIC_TEST_LOG")) {
@@ -44,12 +45,15 @@ void print_on_level(unsigned int loglevel, const char *format, ...)
 		vfprintf(stderr, format, args);
 		va_end(args);
 	}
+	if (loglevel != LOG_ERROR && loglevel != LOG_WARN)
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	strncat(all, line, sizeof(all) - strlen(all) - 1);
 	if (loglevel != LOG_ERROR)
 		return;
 	errors++;
-	va_start(args, format);
-	vsnprintf(last, sizeof(last), format, args);
-	va_end(args);
-	strncat(all, last, sizeof(all) - strlen(all) - 1);
+	strcpy(last, line);
 	last[strcspn(last, "\n")] = 0;
 }

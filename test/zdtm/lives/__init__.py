@@ -9,8 +9,8 @@ import importlib.util
 import os
 import shutil
 
-from common import SmallVm, Unharmed, check_same, criu, criu_ok, finish, kvm_parts, require
-from zdtmvm import is_alive, wait_gone
+from common import SmallVm, Unharmed, check_same, criu, criu_ok, discard, finish, kvm_parts, require
+from zdtmvm import Failure, is_alive, wait_gone
 
 
 class Lives:
@@ -19,6 +19,7 @@ class Lives:
     options = []        # of the test
     dump_options = []   # of every criu dump and criu restore
     restore_options = []
+    needed = []         # steps and registers (plugin/fault.h) without which a restore is none
 
     def __init__(self, name, args):
         self.args = args
@@ -97,8 +98,28 @@ class Lives:
         """What a cycle consists of."""
         return [self.failing_dump, self.leave_running, self.dump_and_restore]
 
+    def left_out(self, what):
+        """What becomes of a restore without @what: KVM refuses it, or the VM finds something."""
+        images = self.images()
+        self.dump_ok(images)
+        wait_gone(self.vm.pid)
+        result = criu('restore', images, '-d', *self.restore_options, env={'KVM_VGIC_SKIP': what})
+        if result.status:
+            result.require(result.errors, 'the restore failed, and not by the plugin')
+            return 'refused: ' + result.errors[0]
+        try:
+            self.goes_on()
+            finish(self.vm)
+        except Failure as e:
+            return 'found: ' + str(e).strip().splitlines()[-1]
+        raise Failure(f'a restore without "{what}" is as good as one with it')
+
     def more(self):
         """What is tested once beside the cycles, after them; the VM is to be finished after it."""
+        for what in self.needed:
+            print(f'  without "{what}": {self.left_out(what)}', flush=True)
+            discard(self.vm)
+            self.vm = self.start(self.vm.name)
 
     def end(self):
         finish(self.vm)

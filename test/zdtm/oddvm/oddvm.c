@@ -107,7 +107,7 @@ int odd_create_vcpu(struct odd_vm *vm, unsigned int i)
 
 	vcpu->vm = vm;
 	vcpu->id = i;
-	vcpu->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, i);
+	vcpu->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, vm->id_step ? i * vm->id_step : i);
 	if (vcpu->fd < 0)
 		return -1;
 	vcpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);

@@ -43,7 +43,7 @@ struct odd_stats {
 
 struct odd_vcpu {
 	struct odd_vm *vm;
-	unsigned int id;		/* and its index: they are the same here */
+	unsigned int id;		/* its index; and its id, but for id_step */
 	int fd;
 	struct kvm_run *run;
 	uint64_t last;			/* what the last MMIO write said */
@@ -55,6 +55,7 @@ struct odd_vm {
 	int kvm_fd, vm_fd, gic_fd;
 	size_t run_size;
 	uint32_t features;		/* of its vCPUs, beside PSCI */
+	unsigned int id_step;		/* between the ids of vCPUs, where it is not 0 */
 	struct odd_vcpu vcpu[ODD_MAX_VCPUS];
 	struct odd_stats *stats;
 	char *ram;
