@@ -17,7 +17,7 @@ const char *test_doc = "A KVM VM whose vCPUs a SYSTEM_RESET stopped in the middl
 const char *test_author = "The kvm-vgic authors";
 
 #define PSCI_SYSTEM_RESET 0x84000009
-#define NR_VCPUS	  ODD_MAX_VCPUS
+#define NR_VCPUS	  4
 #define UNTOUCHED	  0x5555555555555555
 
 /* Each vCPU starts at an instruction of these. */
@@ -41,12 +41,13 @@ static const struct {
 	const char *name;
 	unsigned int insn;
 	bool answered;
-} plan[NR_VCPUS] = {
+} plan[] = {
 	{ "a read", LOAD, false },
 	{ "a read with its answer", LOAD, true },
 	{ "a write", STORE, false },
 	{ "SYSTEM_RESET", CALL, false }, /* the last: it stops the others */
 };
+_Static_assert(ARRAY_SIZE(plan) == NR_VCPUS, "each vCPU does something");
 
 static struct odd_vm vm;
 static sem_t left[NR_VCPUS], go_on[NR_VCPUS], completed[NR_VCPUS];
