@@ -34,7 +34,9 @@
 #include "probe/proc.h"
 #include "remote/task.h"
 #include "remote/threads.h"
+#include "setting.h"
 #include "signals.h"
+#include "state/counter.h"
 #include "state/kvm_run.h"
 
 #define PLUGIN_NAME "kvm_vgic_plugin"
@@ -424,11 +426,18 @@ static bool inventory_has_us(void)
 
 static int check_host(const struct vm_state *vm)
 {
-	if (vm->page_size == sysconf(_SC_PAGESIZE))
-		return 0;
-	pr_err("vm %u: dumped on a host with pages of %u bytes, this one has %ld\n", vm->id, vm->page_size,
-	       sysconf(_SC_PAGESIZE));
-	return -EINVAL;
+	if (vm->page_size != sysconf(_SC_PAGESIZE)) {
+		pr_err("vm %u: dumped on a host with pages of %u bytes, this one has %ld\n", vm->id, vm->page_size,
+		       sysconf(_SC_PAGESIZE));
+		return -EINVAL;
+	}
+	if (vm->cntfrq != counter_frequency()) {
+		pr_err("vm %u: dumped on a host whose counter has %u Hz (CNTFRQ_EL0), this one's has %u: the guest's "
+		       "clock would be wrong: restore on a host of the same frequency\n",
+		       vm->id, vm->cntfrq, counter_frequency());
+		return -EINVAL;
+	}
+	return 0;
 }
 
 static int begin_restore(void)
@@ -437,6 +446,8 @@ static int begin_restore(void)
 
 	if (!inventory_has_us())
 		return 0;
+	if (setting_check())
+		return -EINVAL;
 #ifndef __aarch64__
 	pr_err("the images are of an arm64 VM: restore them on an arm64 host\n");
 	return -ENOTSUP;

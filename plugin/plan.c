@@ -5,6 +5,7 @@
 #include "fault.h"
 #include "log.h"
 #include "plan.h"
+#include "state/counter.h"
 #include "state/kvm_run.h"
 
 /* All tasks of the VMM are stopped; CRIU has not looked at its memory yet. */
@@ -31,6 +32,7 @@ const struct plan_step plan_dump[] = {
 	{ "vCPU registers", ANY_GIC, vcpu_capture_regs,
 	  "before power states: reading a register commits a PSCI reset that is pending" },
 	{ "timer interrupts", GICV3, vcpu_capture_timers, "devices/vcpu.rst 2" },
+	{ "PMU", ANY_GIC, pmu_capture, "devices/vcpu.rst 1: after ID_AA64DFR0_EL1, which tells how many events there are" },
 	{ "vCPU events", ANY_GIC, vcpu_capture_events, "api.rst 4.31" },
 	{ "power states", ANY_GIC, vcpu_capture_mp_state, "api.rst 4.38" },
 	{ "kvm_run pages", ANY_GIC, kvm_run_capture, "last: names each vCPU with the PC that was read" },
@@ -41,16 +43,21 @@ const size_t plan_nr_dump = sizeof(plan_dump) / sizeof(plan_dump[0]);
 const struct plan_step plan_restore[] = {
 	{ "no vCPU runs", ANY_GIC, kvm_run_forbid,
 	  "before KVM_ARM_VCPU_INIT: criu may be killed, and the tasks run on" },
+	{ "capabilities", ANY_GIC, vm_apply_caps, "before the guest can meet what they change" },
 	{ "memslots", ANY_GIC, vm_apply_memslots, "guest memory before anything that may read it" },
 	{ "ITS tables compared", ANY_GIC, its_check_tables,
 	  "before KVM is given any state, and before it clears what it has read of them" },
 	{ "LPI tables compared", ANY_GIC, lpi_check, "likewise" },
 	{ "vCPU initialisation", ANY_GIC, vcpu_apply_init,
 	  "api.rst 4.82: before every other ioctl on a vCPU" },
+	{ "vector lengths", ANY_GIC, vcpu_apply_vector_lengths,
+	  "api.rst 4.68, 4.119: before KVM_ARM_VCPU_FINALIZE, which comes before every register" },
 	{ "ID and firmware registers", ANY_GIC, vcpu_apply_id_regs,
 	  "api.rst 4.68: they decide which others exist" },
 	{ "register list", ANY_GIC, vcpu_check_reg_list,
 	  "nothing is written to a host that lacks a register" },
+	{ "PMU event filter", ANY_GIC, pmu_apply_filter,
+	  "devices/vcpu.rst 1.3: before KVM_ARM_VCPU_PMU_V3_INIT and the first KVM_RUN" },
 	{ "vCPU registers", ANY_GIC, vcpu_apply_regs,
 	  "devices/vcpu.rst: after the device attributes that reset some" },
 	{ "timer interrupts", GICV3, vcpu_apply_timers, "devices/vcpu.rst 2: before a vCPU has run" },
@@ -80,13 +87,17 @@ const struct plan_step plan_restore[] = {
 	{ "IRS registers, after the ISTs", GICV5_RAW, vgic_v5_apply_irs, "arm-vgic-v5.rst of April 2026" },
 	{ "GICv5 CPU interfaces", GICV5, vgic_v5_apply_cpuif,
 	  "after the ISTs, whose interrupts they are to signal" },
-	{ "guest counters", ANY_GIC, vcpu_apply_counters,
+	{ "PMU", ANY_GIC, pmu_apply, "devices/vcpu.rst 1.2: with the GIC initialised" },
+	{ "guest counters", ANY_GIC, counter_apply,
 	  "once per VM: the offset belongs to it, not to a vCPU" },
 	/* The barrier: from here on a vCPU may run, and its first KVM_RUN fixes ID registers for the VM. */
 	{ "pending exits", ANY_GIC, kvm_run_replay,
 	  "while every vCPU is RUNNABLE: a stopped one would sleep in KVM_RUN" },
 	{ "vCPU events", ANY_GIC, vcpu_apply_events,
 	  "after the replay: 7.x delivers an unmasked SError at once" },
+	{ "steal time", ANY_GIC, vcpu_apply_pvtime, "after the replay: time stolen from criu is none of the guest's" },
+	{ "guest debugging", ANY_GIC, vcpu_apply_debug, "after the replay, which steps the vCPU itself" },
+	{ "signal masks", ANY_GIC, vcpu_apply_sigsets, "after the replay: the mask is of the vCPU's own thread" },
 	{ "power states", ANY_GIC, vcpu_apply_mp_state, "after the replay, and after all registers" },
 	{ "kvm_run pages", ANY_GIC, kvm_run_apply, "after the replay, which wrote them" },
 	{ "fds kept aside", ANY_GIC, vm_close_parked, "the VMM must not find fds it never had" },

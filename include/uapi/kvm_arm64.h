@@ -37,11 +37,24 @@ struct arm64_guest_debug {
 	uint64_t dbg_bcr[16], dbg_bvr[16], dbg_wcr[16], dbg_wvr[16];
 };
 
+/* struct kvm_pmu_event_filter, of <asm/kvm.h> on arm64 alone. */
+struct arm64_pmu_event_filter {
+	uint16_t base_event, nevents;
+	uint8_t action;
+	uint8_t pad[3];
+};
+
+/* struct kvm_arm_counter_offset, of Linux 6.4. */
+struct arm64_counter_offset {
+	uint64_t counter_offset, reserved;
+};
+
 #define ARM64_VCPU_INIT _IOW(KVMIO, 0xae, struct arm64_vcpu_init)
 #define ARM64_PREFERRED_TARGET _IOR(KVMIO, 0xaf, struct arm64_vcpu_init)
 #define ARM64_GET_VCPU_EVENTS _IOR(KVMIO, 0x9f, struct arm64_vcpu_events)
 #define ARM64_SET_VCPU_EVENTS _IOW(KVMIO, 0xa0, struct arm64_vcpu_events)
 #define ARM64_SET_GUEST_DEBUG _IOW(KVMIO, 0x9b, struct arm64_guest_debug)
+#define ARM64_SET_COUNTER_OFFSET _IOW(KVMIO, 0xb5, struct arm64_counter_offset)
 
 /* name, value */
 #define KVM_ARM64_CONSTANTS(X)                      \
@@ -76,6 +89,12 @@ struct arm64_guest_debug {
 	X(KVM_DEV_ARM_VGIC_GRP_ITS_REGS, 8)            \
 	X(KVM_DEV_ARM_ITS_SAVE_TABLES, 1)              \
 	X(KVM_DEV_ARM_ITS_RESTORE_TABLES, 2)           \
+	X(KVM_ARM_VCPU_PMU_V3_CTRL, 0)                 \
+	X(KVM_ARM_VCPU_PMU_V3_IRQ, 0)                  \
+	X(KVM_ARM_VCPU_PMU_V3_INIT, 1)                 \
+	X(KVM_ARM_VCPU_PMU_V3_FILTER, 2)               \
+	X(KVM_ARM_VCPU_PVTIME_CTRL, 2)                 \
+	X(KVM_ARM_VCPU_PVTIME_IPA, 0)                  \
 	X(KVM_ARM_VCPU_TIMER_CTRL, 1)                  \
 	X(KVM_ARM_VCPU_TIMER_IRQ_VTIMER, 0)            \
 	X(KVM_ARM_VCPU_TIMER_IRQ_PTIMER, 1)
@@ -86,6 +105,7 @@ KVM_ARM64_CONSTANTS(X)
 _Static_assert(sizeof(struct arm64_vcpu_init) == sizeof(struct kvm_vcpu_init), "KVM_ARM_VCPU_INIT");
 _Static_assert(sizeof(struct arm64_vcpu_events) == sizeof(struct kvm_vcpu_events), "KVM_SET_VCPU_EVENTS");
 _Static_assert(sizeof(struct arm64_guest_debug) == sizeof(struct kvm_guest_debug), "KVM_SET_GUEST_DEBUG");
+_Static_assert(sizeof(struct arm64_pmu_event_filter) == sizeof(struct kvm_pmu_event_filter), "PMU_V3_FILTER");
 #else
 #define X(name, value) name = value,
 enum { KVM_ARM64_CONSTANTS(X) };
@@ -130,5 +150,8 @@ static inline uint32_t kvm_reg_size(uint64_t id)
 #define ARM64_CORE_PSTATE ARM64_CORE_U64(66)
 #define ARM64_MPIDR_EL1 ARM64_SYS_REG(3, 0, 0, 0, 5)
 #define ARM64_MDSCR_EL1 ARM64_SYS_REG(2, 0, 0, 2, 2)
+#define ARM64_ID_AA64DFR0_EL1 ARM64_SYS_REG(3, 0, 0, 5, 0)
+/* The vector lengths of a vCPU, a bit for each multiple of 128 bits. */
+#define ARM64_SVE_VLS (KVM_REG_ARM64 | KVM_REG_SIZE_U512 | KVM_REG_ARM64_SVE | 0xffff)
 
 #endif

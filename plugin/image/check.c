@@ -67,6 +67,9 @@ static bool is_uuid(const char id[37])
 	return !id[36];
 }
 
+/* All that KVM_ARM_VCPU_INIT of Linux 7.2 knows but HAS_EL2. */
+#define KNOWN_FEATURES 0x7full
+
 static int check_head(const struct vm_state *vm)
 {
 	if (!vm->id)
@@ -79,6 +82,10 @@ static int check_head(const struct vm_state *vm)
 		return refuse_vm(vm, "boot_id is no UUID");
 	if (vm->ipa_bits < 32 || vm->ipa_bits > 52)
 		return refuse_vm(vm, "ipa_bits %u, 32 to 52 expected", vm->ipa_bits);
+	if (vm->features & ~KNOWN_FEATURES)
+		return refuse_vm(vm, "features 0x%" PRIx64 " are not known", vm->features);
+	if (vm->caps & ~VM_CAP_KNOWN)
+		return refuse_vm(vm, "caps 0x%x are not known", vm->caps);
 	if (!vm->nr_vcpus || vm->nr_vcpus > VM_MAX_VCPUS)
 		return refuse(IMAGE_VCPU ": %zu vCPUs, 1 to %u expected", vm->id, vm->nr_vcpus, VM_MAX_VCPUS);
 	if (vm->park_base < 0 || vm->park_base > PARK_MAX)
@@ -146,6 +153,27 @@ static int check_slots(const struct vm_state *vm)
 	return ret;
 }
 
+static int check_pmu_filter(const struct vm_state *vm)
+{
+	const struct pmu_filter *filter = &vm->pmu_filter;
+
+	if (filter->active && !(vm->features >> KVM_ARM_VCPU_PMU_V3 & 1))
+		return refuse_vm(vm, "pmu_filter, and no PMU");
+	if (filter->nr > PMU_MAX_EVENTS / 2)
+		return refuse_vm(vm, "pmu_filter: %zu ranges, at most %u expected", filter->nr,
+				 PMU_MAX_EVENTS / 2);
+	for (size_t i = 0; i < filter->nr; i++) {
+		const struct pmu_range *range = &filter->allowed[i];
+
+		if (range->last < range->first || range->last >= PMU_MAX_EVENTS ||
+		    (i && range->first <= filter->allowed[i - 1].last))
+			return refuse_vm(vm, "pmu_filter: range %zu, 0x%x to 0x%x: not after the one before, or "
+					     "beyond 0x%x",
+					 i, range->first, range->last, PMU_MAX_EVENTS - 1);
+	}
+	return 0;
+}
+
 /* CRIU's files */
 
 static int check_file(const struct vm_state *vm, const struct kvm_file *file)
@@ -203,6 +231,8 @@ int check_vm(const struct vm_state *vm, bool complete)
 	int ret;
 
 	ret = check_head(vm);
+	if (!ret)
+		ret = check_pmu_filter(vm);
 	if (!ret)
 		ret = check_slots(vm);
 	if (!ret)

@@ -120,6 +120,9 @@ static int check_pending(const struct vm_state *vm, size_t i)
 	return 0;
 }
 
+/* What KVM takes: ESR_ELx.ISS. api.rst 4.32 has 24 bits of it, and not ISV (IDS). */
+#define SERROR_ISS 0x1ffffffull
+
 static int check_events(const struct vm_state *vm, size_t i)
 {
 	static const struct arm64_vcpu_events zero;
@@ -131,6 +134,9 @@ static int check_events(const struct vm_state *vm, size_t i)
 	if (events->exception.serror_has_esr > 1)
 		return refuse_events(vm, i, "serror_has_esr %u, 0 or 1 expected",
 				     events->exception.serror_has_esr);
+	if (events->exception.serror_esr & ~SERROR_ISS)
+		return refuse_events(vm, i, "serror_esr 0x%" PRIx64 ", 25 bits expected",
+				     events->exception.serror_esr);
 	if (events->exception.ext_dabt_pending)
 		return refuse_events(vm, i, "ext_dabt_pending %u, 0 expected",
 				     events->exception.ext_dabt_pending);
@@ -143,6 +149,51 @@ static int check_events(const struct vm_state *vm, size_t i)
 static bool is_ppi(uint32_t intid)
 {
 	return intid >= 16 && intid < VGIC_NR_PRIVATE;
+}
+
+/* With a GICv5 it has the interrupt's type in its upper bits. */
+static bool is_pmu_irq(const struct vm_state *vm, uint32_t irq)
+{
+	return !irq || vm->vgic_v5 || (irq >= 16 && irq < VGIC_MAX_IRQS);
+}
+
+static int check_pmu(const struct vm_state *vm, size_t i)
+{
+	const struct vcpu_state *vcpu = &vm->vcpus[i];
+
+	if ((vcpu->pmu_irq || vcpu->pmu_created) && !(vm->features >> KVM_ARM_VCPU_PMU_V3 & 1))
+		return refuse_vcpu(vm, i, "pmu_irq %u, pmu_created %u, and no PMU", vcpu->pmu_irq,
+				   vcpu->pmu_created);
+	if (!is_pmu_irq(vm, vcpu->pmu_irq))
+		return refuse_vcpu(vm, i, "pmu_irq %u is no PPI or SPI", vcpu->pmu_irq);
+	return 0;
+}
+
+/* struct pvclock_vcpu_stolen_time, which KVM writes. */
+#define PVTIME_SIZE 64
+
+static int check_pvtime(const struct vm_state *vm, size_t i)
+{
+	uint64_t ipa = vm->vcpus[i].pvtime;
+
+	if (ipa == VCPU_NO_PVTIME)
+		return 0;
+	if (!aligned(ipa, PVTIME_SIZE) || !within_ipa(vm, ipa, PVTIME_SIZE))
+		return refuse_vcpu(vm, i, "pvtime 0x%" PRIx64 ": not aligned to %u bytes, or not within %u IPA bits",
+				   ipa, PVTIME_SIZE, vm->ipa_bits);
+	return 0;
+}
+
+/* KVM_GUESTDBG_VALID_MASK of arm64: ENABLE, SINGLESTEP, USE_SW_BP, USE_HW. */
+#define DEBUG_CONTROL 0x30003u
+
+static int check_debug(const struct vm_state *vm, size_t i)
+{
+	uint32_t control = vm->vcpus[i].debug.control;
+
+	if (!control || (control & KVM_GUESTDBG_ENABLE && !(control & ~DEBUG_CONTROL)))
+		return 0;
+	return refuse_vcpu(vm, i, "debug: control 0x%x is not known", control);
 }
 
 static bool is_mp_state(uint32_t state)
@@ -171,6 +222,12 @@ static int check_vcpu(const struct vm_state *vm, size_t i)
 		return refuse_vcpu(vm, i, "run_size %zu, pages of %u bytes up to %u expected", vcpu->run_size,
 				   vm->page_size, VCPU_RUN_MAX);
 	ret = check_regs(vm, i);
+	if (!ret)
+		ret = check_pmu(vm, i);
+	if (!ret)
+		ret = check_pvtime(vm, i);
+	if (!ret)
+		ret = check_debug(vm, i);
 	if (!ret)
 		ret = check_maps(vm, i);
 	if (!ret)

@@ -36,13 +36,13 @@
 /* As CRIU's, the magics are the coordinates of towns: these are all near Arm's. */
 const struct frame_kind frame_vm = {
 	.magic = 0x52120007, /* Cambridge */
-	.major = 2,
+	.major = 3,
 	.payload = &kvm_vgic__vm_entry__descriptor,
 };
 
 const struct frame_kind frame_vcpu = {
 	.magic = 0x52240016, /* Ely */
-	.major = 3,
+	.major = 4,
 	.payload = &kvm_vgic__vcpu_entry__descriptor,
 };
 

@@ -56,9 +56,24 @@ static void pack_maps(KvmVgic__VcpuMapEntry **list, const struct vcpu_state *vcp
 	}
 }
 
+/* The registers of struct arm64_guest_debug, one after the other. */
+#define DEBUG_REGS 64
+_Static_assert(sizeof(struct arm64_guest_debug) - offsetof(struct arm64_guest_debug, dbg_bcr) == DEBUG_REGS * sizeof(uint64_t),
+	       "nothing but registers");
+
+static void pack_debug(KvmVgic__GuestDebugEntry *entry, uint64_t *regs, const struct arm64_guest_debug *debug)
+{
+	entry->control = debug->control;
+	entry->n_regs = DEBUG_REGS;
+	memcpy(regs, (const uint8_t *)debug + offsetof(struct arm64_guest_debug, dbg_bcr), DEBUG_REGS * sizeof(*regs));
+	entry->regs = regs;
+}
+
 void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struct vcpu_state *before)
 {
 	KvmVgic__VcpuEntry entry = KVM_VGIC__VCPU_ENTRY__INIT;
+	KvmVgic__GuestDebugEntry debug = KVM_VGIC__GUEST_DEBUG_ENTRY__INIT;
+	uint64_t debug_regs[DEBUG_REGS];
 
 	entry.idx = vcpu->idx;
 	entry.id = vcpu->id;
@@ -68,6 +83,14 @@ void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struc
 	entry.ptimer_irq = vcpu->ptimer_irq;
 	entry.mp_state = vcpu->mp_state;
 	entry.pending = (KvmVgic__VcpuPending)vcpu->pending;
+	entry.pmu_irq = vcpu->pmu_irq;
+	entry.pmu_created = vcpu->pmu_created;
+	entry.has_pvtime = vcpu->pvtime != VCPU_NO_PVTIME;
+	entry.pvtime = vcpu->pvtime;
+	entry.has_sigset = vcpu->sigset_active;
+	entry.sigset = vcpu->sigset;
+	pack_debug(&debug, debug_regs, &vcpu->debug);
+	entry.debug = vcpu->debug.control ? &debug : NULL;
 	entry.n_maps = vcpu->nr_maps;
 	entry.run_size = vcpu->run_size;
 	entry.n_run = byte_runs_pack(out, &entry.run, vcpu->run, vcpu->run_size);
@@ -183,6 +206,21 @@ static int unpack_run(const struct frame_in *in, const KvmVgic__VcpuEntry *entry
 	return 0;
 }
 
+static int unpack_debug(const struct frame_in *in, const KvmVgic__GuestDebugEntry *entry, struct vcpu_state *vcpu)
+{
+	if (!entry)
+		return 0;
+	if (entry->n_regs != DEBUG_REGS) {
+		pr_err("%s: vCPU %u: debug: %zu registers, %u expected\n", in->file, vcpu->idx, entry->n_regs,
+		       DEBUG_REGS);
+		return -EINVAL;
+	}
+	vcpu->debug.control = entry->control;
+	memcpy((uint8_t *)&vcpu->debug + offsetof(struct arm64_guest_debug, dbg_bcr), entry->regs,
+	       DEBUG_REGS * sizeof(*entry->regs));
+	return 0;
+}
+
 int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu,
 		const struct vcpu_state *before)
 {
@@ -196,7 +234,14 @@ int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, stru
 	vcpu->ptimer_irq = entry->ptimer_irq;
 	vcpu->mp_state = entry->mp_state;
 	vcpu->pending = (enum vcpu_pending)entry->pending;
-	ret = unpack_regs(in, entry, vcpu, before);
+	vcpu->pmu_irq = entry->pmu_irq;
+	vcpu->pmu_created = entry->pmu_created;
+	vcpu->pvtime = entry->has_pvtime ? entry->pvtime : VCPU_NO_PVTIME;
+	vcpu->sigset_active = entry->has_sigset;
+	vcpu->sigset = entry->has_sigset ? entry->sigset : 0;
+	ret = unpack_debug(in, entry->debug, vcpu);
+	if (!ret)
+		ret = unpack_regs(in, entry, vcpu, before);
 	if (!ret)
 		ret = unpack_maps(in, entry, vcpu);
 	if (!ret)

@@ -50,9 +50,24 @@ static void pack_files(KvmVgic__KvmFileEntry **list, const struct vm_state *vm)
 	}
 }
 
+/* Packs the filter into @entry, whose lists are to be freed; false where it could not be. */
+static bool pack_filter(struct frame_out *out, KvmVgic__PmuFilterEntry *entry, const struct pmu_filter *filter)
+{
+	entry->n_allowed = filter->nr;
+	if (!ENTRY_LIST(out, filter->nr, entry->allowed))
+		return false;
+	for (size_t i = 0; i < filter->nr; i++) {
+		kvm_vgic__pmu_range_entry__init(entry->allowed[i]);
+		entry->allowed[i]->first = filter->allowed[i].first;
+		entry->allowed[i]->last = filter->allowed[i].last;
+	}
+	return true;
+}
+
 void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct image_seals *seals)
 {
 	KvmVgic__VmEntry entry = KVM_VGIC__VM_ENTRY__INIT;
+	KvmVgic__PmuFilterEntry filter = KVM_VGIC__PMU_FILTER_ENTRY__INIT;
 	char boot_id[sizeof(vm->boot_id)] = { 0 };
 
 	memcpy(boot_id, vm->boot_id, sizeof(boot_id) - 1);
@@ -65,6 +80,11 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	entry.vtimer_cnt = vm->vtimer_cnt;
 	entry.ptimer_cnt = vm->ptimer_cnt;
 	entry.ptimer_offset = vm->ptimer_offset;
+	entry.counter_offset = vm->counter_offset;
+	entry.cntfrq = vm->cntfrq;
+	entry.realtime = vm->realtime;
+	entry.caps = vm->caps;
+	entry.pmu_filter = vm->pmu_filter.active ? &filter : NULL;
 	entry.fd = vm->fd;
 	entry.park_base = vm->park_base;
 	entry.n_slots = vm->nr_slots;
@@ -76,7 +96,7 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	entry.its_seal = seals->its;
 	entry.thread_seal = seals->thread;
 	if (ENTRY_LIST(out, vm->nr_slots, entry.slots) && ENTRY_LIST(out, vm->nr_backings, entry.backings) &&
-	    ENTRY_LIST(out, vm->nr_files, entry.files)) {
+	    ENTRY_LIST(out, vm->nr_files, entry.files) && pack_filter(out, &filter, &vm->pmu_filter)) {
 		pack_slots(entry.slots, vm);
 		pack_backings(entry.backings, vm);
 		pack_files(entry.files, vm);
@@ -85,6 +105,7 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	free(entry.slots);
 	free(entry.backings);
 	free(entry.files);
+	free(filter.allowed);
 }
 
 static int unpack_slots(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm)
@@ -168,6 +189,28 @@ static int unpack_files(const struct frame_in *in, const KvmVgic__VmEntry *entry
 	return 0;
 }
 
+static int unpack_filter(const struct frame_in *in, const KvmVgic__PmuFilterEntry *entry, struct vm_state *vm)
+{
+	struct pmu_filter *filter = &vm->pmu_filter;
+	int ret;
+
+	if (!entry)
+		return 0;
+	if (entry->n_allowed > PMU_MAX_EVENTS / 2) {
+		pr_err("%s: VM %u: %zu ranges of PMU events, at most %u expected\n", in->file, vm->id,
+		       entry->n_allowed, PMU_MAX_EVENTS / 2);
+		return -EINVAL;
+	}
+	ret = entry_alloc(in, &filter->allowed, entry->n_allowed, sizeof(*filter->allowed));
+	if (ret)
+		return ret;
+	filter->active = true;
+	filter->nr = entry->n_allowed;
+	for (size_t i = 0; i < filter->nr; i++)
+		filter->allowed[i] = (struct pmu_range){ entry->allowed[i]->first, entry->allowed[i]->last };
+	return 0;
+}
+
 int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm,
 	      struct image_seals *seals)
 {
@@ -181,6 +224,10 @@ int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct v
 	vm->vtimer_cnt = entry->vtimer_cnt;
 	vm->ptimer_cnt = entry->ptimer_cnt;
 	vm->ptimer_offset = entry->ptimer_offset;
+	vm->counter_offset = entry->counter_offset;
+	vm->cntfrq = entry->cntfrq;
+	vm->realtime = entry->realtime;
+	vm->caps = entry->caps;
 	vm->fd = entry->fd;
 	vm->park_base = entry->park_base;
 	if (strlen(entry->boot_id) != sizeof(vm->boot_id) - 1) {
@@ -199,5 +246,7 @@ int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct v
 	ret = unpack_slots(in, entry, vm);
 	if (!ret)
 		ret = unpack_backings(in, entry, vm);
+	if (!ret)
+		ret = unpack_filter(in, entry->pmu_filter, vm);
 	return ret ? ret : unpack_files(in, entry, vm);
 }

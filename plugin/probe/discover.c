@@ -12,8 +12,7 @@
 #include "probe/discover.h"
 #include "probe/kernel.h"
 #include "probe/proc.h"
-
-#define REFUSAL "not supported by this version"
+#include "probe/vcpu.h"
 
 /* A fd of KVM's that the dump knows by name and cannot carry. */
 static const struct {
@@ -42,23 +41,23 @@ static const struct {
 	{ KVM_HAS_DIRTY_RING, "a dirty ring", "use dirty bitmaps, or no dirty tracking" },
 	{ KVM_HAS_MANUAL_DIRTY_LOG, "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", "have the VMM not enable it" },
 	{ KVM_HAS_HALT_POLL, "KVM_CAP_HALT_POLL", "have the VMM not enable it" },
-	{ KVM_HAS_PMU_FILTER, "a PMU event filter", "run the VM without a PMU" },
 	{ KVM_HAS_SMCCC_FILTER, "an SMCCC filter", "have the VMM not set one" },
 	{ KVM_HAS_SPLIT_CHUNK, "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE", "have the VMM not enable it" },
 };
 
 /* Bits of kvm->arch.flags, the same in the kernels that kernel.c knows; NULL: a VM may have it. */
+enum { NISV_TO_USER = 0, SYSTEM_SUSPEND = 4, VM_COUNTER_OFFSET = 5 };
 static const char *const arch_flags[64] = {
-	[0] = "KVM_CAP_ARM_NISV_TO_USER",
+	[NISV_TO_USER] = NULL,
 	[1] = "KVM_CAP_ARM_MTE",
 	[2] = NULL, /* HAS_RAN_ONCE */
 	[3] = NULL, /* VCPU_FEATURES_CONFIGURED */
-	[4] = "KVM_CAP_ARM_SYSTEM_SUSPEND",
-	[5] = "KVM_ARM_SET_COUNTER_OFFSET",
+	[SYSTEM_SUSPEND] = NULL,
+	[VM_COUNTER_OFFSET] = NULL,
 	[6] = NULL, /* TIMER_PPIS_IMMUTABLE */
 	[7] = NULL, /* ID_REGS_INITIALIZED */
 	[8] = NULL, /* FGU_INITIALIZED */
-	[9] = "SVE",
+	[9] = NULL, /* GUEST_HAS_SVE: a vCPU feature too */
 	[10] = "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS",
 	[11] = "KVM_CAP_ARM_SEA_TO_USER",
 };
@@ -67,12 +66,12 @@ static const char *const arch_flags[64] = {
 /* vCPU features; NULL: carried. */
 static const char *const features[] = {
 	[KVM_ARM_VCPU_POWER_OFF] = NULL,
-	[KVM_ARM_VCPU_EL1_32BIT] = "an AArch32 guest",
+	[KVM_ARM_VCPU_EL1_32BIT] = NULL,
 	[KVM_ARM_VCPU_PSCI_0_2] = NULL,
-	[KVM_ARM_VCPU_PMU_V3] = "a PMU",
-	[KVM_ARM_VCPU_SVE] = "SVE",
-	[KVM_ARM_VCPU_PTRAUTH_ADDRESS] = "pointer authentication",
-	[KVM_ARM_VCPU_PTRAUTH_GENERIC] = "pointer authentication",
+	[KVM_ARM_VCPU_PMU_V3] = NULL,
+	[KVM_ARM_VCPU_SVE] = NULL,
+	[KVM_ARM_VCPU_PTRAUTH_ADDRESS] = NULL,
+	[KVM_ARM_VCPU_PTRAUTH_GENERIC] = NULL,
 	[KVM_ARM_VCPU_HAS_EL2] = "nested virtualisation",
 };
 #define KNOWN_FEATURES (sizeof(features) / sizeof(features[0]))
@@ -95,14 +94,6 @@ static int refuse(pid_t pid, const char *what, const char *advice)
 static int refuse_fd(pid_t pid, const struct proc_fd *fd, const char *what, const char *advice)
 {
 	pr_err("pid %d: fd %d (%s): %s: " REFUSAL ": %s\n", pid, fd->fd, fd->name, what, advice);
-	return -ENOTSUP;
-}
-
-static int refuse_vcpu(const struct discovery *d, const struct kvm_rec *rec, const char *what,
-		       const char *advice)
-{
-	pr_err("pid %d: fd %u (vCPU id %u): %s: " REFUSAL ": %s\n", d->pid, rec->fd, rec->vcpu.id, what,
-	       advice);
 	return -ENOTSUP;
 }
 
@@ -188,6 +179,9 @@ static int check_flags(const struct discovery *d)
 		if (features[bit])
 			return refuse(d->pid, features[bit], "run the VM without that vCPU feature");
 	}
+	if (d->vm_rec->vm.features >> KVM_ARM_VCPU_PMU_V3 & 1 && probe_nr_cpu_pmus() > 1)
+		return refuse(d->pid, "a PMU, on a host with CPUs of several kinds",
+			      "run the VM without that vCPU feature");
 	return 0;
 }
 
@@ -282,23 +276,9 @@ static int check_vm(const struct discovery *d)
 	return check_flags(d);
 }
 
-/* The iflags of a vCPU that was not in KVM_RUN: an exception that it is still to take, a PC still to move. */
-#define IFLAGS_PENDING 0x3
-/* INVALID_GPA: no steal time. */
-#define STEAL_BASE_NONE (~0ull)
-
-static int check_vcpu(const struct discovery *d, const struct kvm_rec *rec)
+static struct probe_recs recs_of(const struct discovery *d)
 {
-	if (rec->vcpu.iflags & IFLAGS_PENDING)
-		return refuse_vcpu(d, rec, "an injected exception that the guest has not taken yet",
-				   "try again: it is gone after the next KVM_RUN");
-	if (rec->vcpu.guest_debug)
-		return refuse_vcpu(d, rec, "guest debugging", "detach the debugger");
-	if (rec->vcpu.steal_base != STEAL_BASE_NONE)
-		return refuse_vcpu(d, rec, "steal time (KVM_ARM_VCPU_PVTIME_IPA)", "have the VMM not set it");
-	if (rec->vcpu.sigset_active)
-		return refuse_vcpu(d, rec, "KVM_SET_SIGNAL_MASK", "have the VMM use immediate_exit");
-	return 0;
+	return (struct probe_recs){ d->recs, d->nr_recs };
 }
 
 static int fill_vcpus(struct discovery *d)
@@ -325,13 +305,9 @@ static int fill_vcpus(struct discovery *d)
 		vcpu = &vm->vcpus[rec->vcpu.idx];
 		if (vcpu->fd >= 0)
 			continue; /* a duplicate of a fd that has been seen */
-		ret = check_vcpu(d, rec);
+		ret = probe_vcpu(d->pid, recs_of(d), rec, vcpu);
 		if (ret)
 			return ret;
-		vcpu->fd = rec->fd;
-		vcpu->idx = rec->vcpu.idx;
-		vcpu->id = rec->vcpu.id;
-		vcpu->mmio_needed = rec->vcpu.mmio_needed;
 		found++;
 	}
 	if (found != vm->nr_vcpus)
@@ -512,6 +488,19 @@ static int fill_itses(struct discovery *d)
 	return 0;
 }
 
+static uint32_t caps_of(uint64_t flags)
+{
+	return (flags >> NISV_TO_USER & 1 ? VM_CAP_NISV_TO_USER : 0) |
+	       (flags >> SYSTEM_SUSPEND & 1 ? VM_CAP_SYSTEM_SUSPEND : 0);
+}
+
+static int fill_pmu(struct discovery *d)
+{
+	if (!(d->vm_rec->vm.has >> KVM_HAS_PMU_FILTER & 1))
+		return 0;
+	return probe_pmu_filter(recs_of(d), d->vm_rec->fd, &d->vm->pmu_filter);
+}
+
 static int fill_boot_id(struct vm_state *vm)
 {
 	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
@@ -553,9 +542,13 @@ static int fill_vm(struct discovery *d)
 	vm->ipa_bits = 64 - (d->vm_rec->vm.vtcr & 0x3f); /* VTCR_EL2.T0SZ */
 	vm->features = d->vm_rec->vm.features;
 	vm->ptimer_offset = d->vm_rec->vm.poffset != 0;
+	vm->counter_offset = d->vm_rec->vm.flags >> VM_COUNTER_OFFSET & 1;
+	vm->caps = caps_of(d->vm_rec->vm.flags);
 	ret = fill_boot_id(vm);
 	if (!ret)
 		ret = fill_vcpus(d);
+	if (!ret)
+		ret = fill_pmu(d);
 	if (!ret)
 		ret = fill_maps(d);
 	if (!ret)

@@ -8,6 +8,9 @@
 
 #include "state/vm.h"
 
+/* Of an error line that names what cannot be carried; what to do comes behind it. */
+#define REFUSAL "not supported by this version"
+
 /* Whether @pid has KVM in its file descriptors or mappings. A negative errno when that cannot be
  * told, logged but for -ESRCH: it has ended. */
 int discover_uses_kvm(pid_t pid);

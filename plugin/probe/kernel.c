@@ -18,10 +18,11 @@
  */
 static const struct series {
 	const char *release;
-	bool saves_orphans; /* ITS interrupts without a collection */
+	bool saves_orphans;	  /* ITS interrupts without a collection */
+	unsigned int step_pending; /* in sflags: DBG_SS_ACTIVE_PENDING, now HOST_SS_ACTIVE_PENDING */
 } known_series[] = {
-	{ "6.12.", false },
-	{ "7.2.", true },
+	{ "6.12.", false, 1 << 5 },
+	{ "7.2.", true, 1 << 3 },
 };
 
 static struct kvm_iter *skel;
@@ -54,6 +55,14 @@ bool kernel_saves_orphans(void)
 	const struct series *series = running_series(&uts);
 
 	return series && series->saves_orphans;
+}
+
+bool kernel_step_is_pending(unsigned int sflags)
+{
+	struct utsname uts;
+	const struct series *series = running_series(&uts);
+
+	return series && sflags & series->step_pending;
 }
 
 static int check_series(void)

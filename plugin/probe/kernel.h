@@ -21,6 +21,9 @@ void kernel_probe_unload(void);
 /* Whether KVM_DEV_ARM_ITS_SAVE_TABLES of this kernel copes with interrupts that have no collection any more. */
 bool kernel_saves_orphans(void);
 
+/* Whether sflags of a vCPU say that a single step of KVM_SET_GUEST_DEBUG is to be taken at the next KVM_RUN. */
+bool kernel_step_is_pending(unsigned int sflags);
+
 /* The records of @pid, in *@recs, to be freed by the caller. 0 or a negative errno, logged. */
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr);
 

@@ -160,18 +160,37 @@ struct kvm {
 	_Bool vm_dead;
 	struct kvm_arch arch;
 };
+struct kvm_guest_debug_arch {
+	__u64 dbg_bcr[16];
+	__u64 dbg_bvr[16];
+	__u64 dbg_wcr[16];
+	__u64 dbg_wvr[16];
+};
+
+struct kvm_pmu {
+	_Bool created;
+};
+
 struct kvm_vcpu_arch {
 	__u8 iflags;
+	__u16 sflags; /* __u8 in 6.12 */
 	struct {
 		__u64 base;
 	} steal;
+	struct kvm_guest_debug_arch external_debug_state;
+	struct kvm_pmu pmu;
 };
+
+typedef struct {
+	unsigned long sig[1];
+} sigset_t;
 struct kvm_vcpu {
 	struct kvm *kvm;
 	int vcpu_id;
 	int vcpu_idx;
 	int mmio_needed;
 	int sigset_active;
+	sigset_t sigset;
 	unsigned long guest_debug;
 	struct kvm_vcpu_arch arch;
 };

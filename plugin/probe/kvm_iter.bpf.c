@@ -16,6 +16,8 @@
 #define MAX_DEVICES 64
 #define MAX_SPIS 1024
 #define MAX_ROUTES 4096
+#define PMU_EVENTS 65536 /* of ID_AA64DFR0_EL1.PMUVer from PMUv3p1 on */
+#define DEBUG_REGS 64	 /* in struct kvm_guest_debug_arch */
 #define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
 #define KVM_DEV_TYPE_ARM_VGIC_V3 7
 #define KVM_IRQ_ROUTING_IRQCHIP 1
@@ -149,6 +151,25 @@ static int note_unrouted(__u32 i, struct walk *w)
 	return 0;
 }
 
+/*
+ * The events that the filter lets through, by the words in which that changes. An older PMU has fewer, and
+ * what is read behind those means nothing.
+ */
+static int emit_pmu_events(__u32 i, struct walk *w)
+{
+	struct kvm_rec rec = { .type = KVM_REC_PMU, .fd = w->fd, .kvm = w->kvm };
+	__u64 allowed = 0;
+
+	bpf_probe_read_kernel(&allowed, sizeof(allowed), (void *)w->at + i * sizeof(allowed));
+	if (allowed == (w->aux ? ~0ull : 0))
+		return 0;
+	w->aux = allowed >> 63;
+	rec.pmu.first = 64 * i;
+	rec.pmu.allowed = allowed;
+	emit(w->seq, &rec);
+	return 0;
+}
+
 static bool list_is_empty(void *head)
 {
 	struct list_head *list = head;
@@ -223,6 +244,11 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 
 	bpf_loop(128, walk_bucket, &w, 0);
 
+	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.pmu_filter);
+	w.aux = 0;
+	if (w.at)
+		bpf_loop(PMU_EVENTS / 64, emit_pmu_events, &w, 0);
+
 	/* Only GICv3 has state of an SPI that no attribute shows. */
 	if (rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
 		return;
@@ -233,19 +259,42 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	bpf_loop(MAX_SPIS, note_unrouted, &w, 0);
 }
 
+/* Breakpoints and watchpoints of KVM_SET_GUEST_DEBUG. */
+static int emit_debug(__u32 i, struct walk *w)
+{
+	struct kvm_rec rec = { .type = KVM_REC_DEBUG, .fd = w->fd, .kvm = w->kvm };
+	const __u32 n = sizeof(rec.debug.values) / sizeof(rec.debug.values[0]);
+
+	rec.debug.first = n * i;
+	bpf_probe_read_kernel(rec.debug.values, sizeof(rec.debug.values),
+			      (void *)w->at + i * sizeof(rec.debug.values));
+	emit(w->seq, &rec);
+	return 0;
+}
+
 static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
 {
 	struct kvm_rec rec = { .type = KVM_REC_VCPU, .fd = ctx->fd };
+	struct walk w = { .seq = ctx->meta->seq, .fd = ctx->fd };
 
 	rec.kvm = (unsigned long long)BPF_CORE_READ(vcpu, kvm);
 	rec.vcpu.idx = BPF_CORE_READ(vcpu, vcpu_idx);
 	rec.vcpu.id = BPF_CORE_READ(vcpu, vcpu_id);
 	rec.vcpu.mmio_needed = BPF_CORE_READ(vcpu, mmio_needed);
 	rec.vcpu.iflags = BPF_CORE_READ(vcpu, arch.iflags);
+	rec.vcpu.sflags = BPF_CORE_READ_BITFIELD_PROBED(vcpu, arch.sflags);
 	rec.vcpu.sigset_active = BPF_CORE_READ(vcpu, sigset_active);
+	rec.vcpu.sigset = BPF_CORE_READ(vcpu, sigset.sig[0]);
 	rec.vcpu.guest_debug = BPF_CORE_READ(vcpu, guest_debug);
 	rec.vcpu.steal_base = BPF_CORE_READ(vcpu, arch.steal.base);
+	rec.vcpu.pmu_created = BPF_CORE_READ(vcpu, arch.pmu.created);
 	emit(ctx->meta->seq, &rec);
+
+	if (!rec.vcpu.guest_debug)
+		return;
+	w.kvm = rec.kvm;
+	w.at = (unsigned long long)vcpu + bpf_core_field_offset(struct kvm_vcpu, arch.external_debug_state);
+	bpf_loop(DEBUG_REGS / 4, emit_debug, &w, 0);
 }
 
 static void emit_device(struct bpf_iter__task_file *ctx, struct kvm_device *dev)

@@ -8,12 +8,14 @@ enum kvm_rec_type {
 	KVM_REC_SLOT,	  /* of a VM fd, after its KVM_REC_VM */
 	KVM_REC_ACTIVE,	  /* likewise: an SPI active on a vCPU that its IROUTER does not name */
 	KVM_REC_UNROUTED, /* likewise: of SPIs, those whose IROUTER was never written */
+	KVM_REC_PMU,	  /* likewise: 64 events of the PMU event filter */
 	KVM_REC_VCPU,	  /* of a vCPU fd */
+	KVM_REC_DEBUG,	  /* likewise: some of the registers that its debugger has given KVM */
 	KVM_REC_DEVICE,	  /* of the fd of a GICv3 */
 	KVM_REC_ITS,	  /* of the fd of an ITS */
 };
 
-/* State that has no getter and is not carried: a bit each in kvm_rec.vm.has. */
+/* State that has no getter: a bit each in kvm_rec.vm.has. Most of it is not carried. */
 enum kvm_has {
 	KVM_HAS_IRQFD,
 	KVM_HAS_IOEVENTFD,
@@ -53,10 +55,21 @@ struct kvm_rec {
 			unsigned int first, bits;
 		} unrouted;
 		struct {
-			unsigned long long guest_debug, steal_base;
+			unsigned long long guest_debug, steal_base, sigset;
 			unsigned int idx, id;
-			unsigned int mmio_needed, iflags, sigset_active;
+			unsigned int mmio_needed, iflags, sflags, sigset_active;
+			unsigned int pmu_created;
 		} vcpu;
+		struct {
+			unsigned int first; /* of the 64 u64 of struct kvm_guest_debug_arch */
+			unsigned int pad;
+			unsigned long long values[4];
+		} debug;
+		struct {
+			/* Events that are not told have the last bit of those told before them, or 0. */
+			unsigned int first, pad;
+			unsigned long long allowed; /* a bit for each */
+		} pmu;
 		struct {
 			unsigned long long object; /* address of struct vgic_its: tells ITSes apart */
 			unsigned int orphans;	   /* interrupts whose collection the guest has unmapped */

@@ -9,6 +9,7 @@
 #include "fault.h"
 #include "log.h"
 #include "remote/remote.h"
+#include "state/counter.h"
 #include "state/vm.h"
 
 const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id)
@@ -19,9 +20,8 @@ const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id)
 	return NULL;
 }
 
-/* Runs the batch that @add fills for every vCPU, and frees it. */
-static int for_each_vcpu(struct vm_state *vm, struct remote *remote, const char *step,
-			 void (*add)(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu))
+int vcpu_for_each(struct vm_state *vm, struct remote *remote, const char *step,
+		  void (*add)(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu))
 {
 	struct batch b = BATCH(remote, vm->id, step);
 	int ret;
@@ -70,10 +70,16 @@ static int get_reg_list(struct vm_state *vm, struct remote *remote, struct vcpu_
 	list->n = VCPU_MAX_REGS;
 	batch_ioctl(&b, vcpu->fd, KVM_GET_REG_LIST, list,
 		    sizeof(*list) + VCPU_MAX_REGS * sizeof(list->reg[0]), "KVM_GET_REG_LIST");
-	ret = batch_run(&b);
+	ret = batch_try(&b);
 	batch_fini(&b);
 	if (!ret && list->n > VCPU_MAX_REGS)
 		ret = -E2BIG;
+	if (ret)
+		pr_err("vm %u: vcpu %u: KVM_GET_REG_LIST: %s (errno %d)%s\n", vm->id, vcpu->idx, strerror(-ret),
+		       -ret,
+		       ret == -EPERM ? ": a vCPU with SVE and without KVM_ARM_VCPU_FINALIZE: dump the VM when it "
+				       "has been set up" :
+				       "");
 	return ret;
 }
 
@@ -86,20 +92,6 @@ static void get_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vc
 {
 	for (size_t i = 0; i < vcpu->nr_regs; i++)
 		batch_get_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
-}
-
-/* The guest's counters belong to the VM: written back once, from the largest value that a vCPU read. */
-static void note_counters(struct vm_state *vm)
-{
-	for (size_t i = 0; i < vm->nr_vcpus; i++) {
-		const uint64_t *virt = vcpu_reg_u64(&vm->vcpus[i], KVM_REG_ARM_TIMER_CNT);
-		const uint64_t *phys = vcpu_reg_u64(&vm->vcpus[i], KVM_REG_ARM_PTIMER_CNT);
-
-		if (virt && *virt > vm->vtimer_cnt)
-			vm->vtimer_cnt = *virt;
-		if (phys && *phys > vm->ptimer_cnt)
-			vm->ptimer_cnt = *phys;
-	}
 }
 
 int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
@@ -124,9 +116,9 @@ int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
 	}
 	free(list);
 	if (!ret)
-		ret = for_each_vcpu(vm, remote, "vCPU registers", get_regs);
+		ret = vcpu_for_each(vm, remote, "vCPU registers", get_regs);
 	if (!ret)
-		note_counters(vm);
+		counter_note(vm);
 	return ret;
 }
 
@@ -140,7 +132,7 @@ static void get_timers(struct batch *b, struct vm_state *vm, struct vcpu_state *
 
 int vcpu_capture_timers(struct vm_state *vm, struct remote *remote)
 {
-	return for_each_vcpu(vm, remote, "timer interrupts", get_timers);
+	return vcpu_for_each(vm, remote, "timer interrupts", get_timers);
 }
 
 static void get_mp_state(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
@@ -151,7 +143,7 @@ static void get_mp_state(struct batch *b, struct vm_state *vm, struct vcpu_state
 
 int vcpu_capture_mp_state(struct vm_state *vm, struct remote *remote)
 {
-	return for_each_vcpu(vm, remote, "power states", get_mp_state);
+	return vcpu_for_each(vm, remote, "power states", get_mp_state);
 }
 
 /*
@@ -217,27 +209,72 @@ static void set_id_regs(struct batch *b, struct vm_state *vm, struct vcpu_state 
 
 int vcpu_apply_id_regs(struct vm_state *vm, struct remote *remote)
 {
-	return for_each_vcpu(vm, remote, "ID and firmware registers", set_id_regs);
+	return vcpu_for_each(vm, remote, "ID and firmware registers", set_id_regs);
+}
+
+static bool is_sve(uint64_t id)
+{
+	return (id & KVM_REG_ARM_COPROC_MASK) == KVM_REG_ARM64_SVE;
+}
+
+/* APIAKeyLo_EL1 to APGAKeyHi_EL1: op0 3, op1 0, CRn 2, CRm 1 to 3. */
+static bool is_pauth_key(uint64_t id)
+{
+	uint64_t crm = id >> 3 & 0xf;
+
+	return (id & ~0x7full) == ARM64_SYS_REG(3, 0, 2, 0, 0) && crm >= 1 && crm <= 3;
+}
+
+/* PMCCNTR_EL0, and PMEVCNTR<n>_EL0: op0 3, op1 3, CRn 14, CRm 8 to 11. */
+static bool is_pmu_counter(uint64_t id)
+{
+	uint64_t crm = id >> 3 & 0xf;
+
+	return id == ARM64_SYS_REG(3, 3, 9, 13, 0) ||
+	       ((id & ~0x7full) == ARM64_SYS_REG(3, 3, 14, 0, 0) && crm >= 8 && crm <= 11);
+}
+
+static bool is_cntv_ctl(uint64_t id)
+{
+	return id == KVM_REG_ARM_TIMER_CTL;
+}
+
+static bool is_cntv_cval(uint64_t id)
+{
+	return id == KVM_REG_ARM_TIMER_CVAL;
 }
 
 /* Registers that a test leaves out. */
 static bool left_out(uint64_t id)
 {
-	return (id == KVM_REG_ARM_TIMER_CTL && fault_leaves_out("CNTV_CTL_EL0")) ||
-	       (id == KVM_REG_ARM_TIMER_CVAL && fault_leaves_out("CNTV_CVAL_EL0"));
+	static const struct {
+		const char *what;
+		bool (*has)(uint64_t id);
+	} classes[] = {
+		{ "CNTV_CTL_EL0", is_cntv_ctl },
+		{ "CNTV_CVAL_EL0", is_cntv_cval },
+		{ "SVE registers", is_sve },
+		{ "pointer authentication keys", is_pauth_key },
+		{ "PMU counters", is_pmu_counter },
+	};
+
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+		if (classes[i].has(id) && fault_leaves_out(classes[i].what))
+			return true;
+	return false;
 }
 
 static void set_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
 {
 	for (size_t i = 0; i < vcpu->nr_regs; i++)
 		if (!comes_first(vcpu->regs[i].id) && !is_counter(vcpu->regs[i].id) &&
-		    !left_out(vcpu->regs[i].id))
+		    vcpu->regs[i].id != ARM64_SVE_VLS && !left_out(vcpu->regs[i].id))
 			batch_set_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
 }
 
 int vcpu_apply_regs(struct vm_state *vm, struct remote *remote)
 {
-	return for_each_vcpu(vm, remote, "vCPU registers", set_regs);
+	return vcpu_for_each(vm, remote, "vCPU registers", set_regs);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -304,26 +341,7 @@ static void set_timers(struct batch *b, struct vm_state *vm, struct vcpu_state *
 
 int vcpu_apply_timers(struct vm_state *vm, struct remote *remote)
 {
-	return for_each_vcpu(vm, remote, "timer interrupts", set_timers);
-}
-
-/*
- * The virtual counter goes on from where it stood. The physical one is the host's
- * unless the VM had an offset of its own or the host was booted anew: an offset
- * makes every access to the physical timer trap where the CPU lacks FEAT_ECV.
- */
-int vcpu_apply_counters(struct vm_state *vm, struct remote *remote)
-{
-	struct batch b = BATCH(remote, vm->id, "guest counters");
-	int ret;
-
-	b.vcpu = 0;
-	if (vm->ptimer_offset)
-		batch_set_reg(&b, vm->vcpus[0].fd, KVM_REG_ARM_PTIMER_CNT, &vm->ptimer_cnt);
-	batch_set_reg(&b, vm->vcpus[0].fd, KVM_REG_ARM_TIMER_CNT, &vm->vtimer_cnt);
-	ret = batch_run(&b);
-	batch_fini(&b);
-	return ret;
+	return vcpu_for_each(vm, remote, "timer interrupts", set_timers);
 }
 
 static void set_mp_state(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
@@ -334,5 +352,34 @@ static void set_mp_state(struct batch *b, struct vm_state *vm, struct vcpu_state
 
 int vcpu_apply_mp_state(struct vm_state *vm, struct remote *remote)
 {
-	return for_each_vcpu(vm, remote, "power states", set_mp_state);
+	return vcpu_for_each(vm, remote, "power states", set_mp_state);
+}
+
+/* Which signals KVM_RUN lets through (api.rst, KVM_SET_SIGNAL_MASK). */
+struct sigmask {
+	uint32_t len;
+	uint8_t sigset[sizeof(uint64_t)];
+};
+
+int vcpu_apply_sigsets(struct vm_state *vm, struct remote *remote)
+{
+	struct sigmask *masks = calloc(vm->nr_vcpus, sizeof(*masks));
+	struct batch b = BATCH(remote, vm->id, "signal masks");
+	int ret;
+
+	if (!masks)
+		return -ENOMEM;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		if (!vm->vcpus[i].sigset_active)
+			continue;
+		masks[i].len = sizeof(masks[i].sigset);
+		memcpy(masks[i].sigset, &vm->vcpus[i].sigset, sizeof(masks[i].sigset));
+		b.vcpu = i;
+		batch_ioctl(&b, vm->vcpus[i].fd, KVM_SET_SIGNAL_MASK, &masks[i], sizeof(masks[i]),
+			    "KVM_SET_SIGNAL_MASK");
+	}
+	ret = batch_run(&b);
+	batch_fini(&b);
+	free(masks);
+	return ret;
 }

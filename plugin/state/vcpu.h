@@ -60,6 +60,12 @@ struct vcpu_state {
 	uint32_t vtimer_irq, ptimer_irq; /* INTID of the PPI, 16 to 31 */
 	uint32_t mp_state;		 /* KVM_MP_STATE_* */
 	struct arm64_vcpu_events events;
+	uint32_t pmu_irq;  /* INTID of the PMU's overflow interrupt; 0: not set */
+	bool pmu_created;  /* KVM_ARM_VCPU_PMU_V3_INIT was made */
+	uint64_t pvtime;   /* IPA of its stolen time structure, or VCPU_NO_PVTIME */
+	bool sigset_active; /* KVM_SET_SIGNAL_MASK was made, with: */
+	uint64_t sigset;
+	struct arm64_guest_debug debug; /* control 0: its debugger is not attached */
 
 	bool mmio_needed; /* of struct kvm_vcpu, at the dump; not in the image: pending is what it means */
 	enum vcpu_pending pending;
@@ -69,8 +75,15 @@ struct vcpu_state {
 	size_t run_size;
 };
 
+#define VCPU_NO_PVTIME (~0ull)
+
 struct vm_state;
 struct remote;
+struct batch;
+
+/* Runs, for the step of this name, the batch that @add fills for every vCPU. 0 or a negative errno, logged. */
+int vcpu_for_each(struct vm_state *vm, struct remote *remote, const char *step,
+		  void (*add)(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu));
 
 /* Steps of the two sequences (plan.c). 0 or a negative errno, logged. Facts and orders: docs/architecture.md.
  */
@@ -81,13 +94,16 @@ int vcpu_capture_mp_state(struct vm_state *vm, struct remote *remote);
 int vcpu_capture_events(struct vm_state *vm, struct remote *remote);
 
 int vcpu_apply_init(struct vm_state *vm, struct remote *remote);
+int vcpu_apply_vector_lengths(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_id_regs(struct vm_state *vm, struct remote *remote);
 int vcpu_check_reg_list(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_regs(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_timers(struct vm_state *vm, struct remote *remote);
-int vcpu_apply_counters(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_events(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_mp_state(struct vm_state *vm, struct remote *remote);
+int vcpu_apply_debug(struct vm_state *vm, struct remote *remote);
+int vcpu_apply_sigsets(struct vm_state *vm, struct remote *remote);
+int vcpu_apply_pvtime(struct vm_state *vm, struct remote *remote);
 
 /* The value of a 64-bit register of @vcpu, or NULL. */
 const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id);

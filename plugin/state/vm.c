@@ -26,6 +26,7 @@ void vm_state_free(struct vm_state *vm)
 	free(vm->slots);
 	free(vm->backings);
 	free(vm->files);
+	free(vm->pmu_filter.allowed);
 	thread_free(vm->threads, vm->nr_threads);
 	vgic_v3_free(vm->vgic);
 	vgic_v5_free(vm->vgic_v5);
@@ -162,6 +163,32 @@ int vm_create(const struct vm_state *vm)
 		ret = create_vcpus(vm, vm_fd);
 	if (!ret)
 		ret = create_itses(vm, vm_fd);
+	return ret;
+}
+
+static const struct {
+	uint32_t flag; /* VM_CAP_* */
+	uint32_t cap;
+	const char *name;
+} caps[] = {
+	{ VM_CAP_NISV_TO_USER, KVM_CAP_ARM_NISV_TO_USER, "KVM_ENABLE_CAP, KVM_CAP_ARM_NISV_TO_USER" },
+	{ VM_CAP_SYSTEM_SUSPEND, KVM_CAP_ARM_SYSTEM_SUSPEND, "KVM_ENABLE_CAP, KVM_CAP_ARM_SYSTEM_SUSPEND" },
+};
+#define NR_CAPS (sizeof(caps) / sizeof(caps[0]))
+
+int vm_apply_caps(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "capabilities");
+	struct kvm_enable_cap enable[NR_CAPS];
+	int ret;
+
+	for (size_t i = 0; i < NR_CAPS; i++) {
+		enable[i] = (struct kvm_enable_cap){ .cap = caps[i].cap };
+		if (vm->caps & caps[i].flag)
+			batch_ioctl(&b, vm->fd, KVM_ENABLE_CAP, &enable[i], sizeof(enable[i]), caps[i].name);
+	}
+	ret = batch_run(&b);
+	batch_fini(&b);
 	return ret;
 }
 

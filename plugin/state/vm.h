@@ -10,6 +10,7 @@
 #include "state/backing.h"
 #include "state/its.h"
 #include "state/lpi.h"
+#include "state/pmu.h"
 #include "state/thread.h"
 #include "state/vcpu.h"
 #include "state/vgic_v3.h"
@@ -18,6 +19,11 @@
 #define VM_MAX_VCPUS 512
 #define VM_MAX_SLOTS 32768
 #define VM_MAX_FILES 4096
+
+/* Capabilities of the VM that change what its guest meets. In images: the values stay. */
+#define VM_CAP_NISV_TO_USER 0x1u
+#define VM_CAP_SYSTEM_SUSPEND 0x2u
+#define VM_CAP_KNOWN 0x3u
 
 struct memslot {
 	uint32_t slot;		 /* slot id; bits 31:16 the address space, 0 on arm64 */
@@ -51,6 +57,11 @@ struct vm_state {
 	uint64_t vtimer_cnt; /* KVM_REG_ARM_TIMER_CNT, the largest any vCPU read */
 	uint64_t ptimer_cnt; /* KVM_REG_ARM_PTIMER_CNT, likewise */
 	bool ptimer_offset;  /* the VM's physical counter was not the host's */
+	bool counter_offset; /* its counters follow KVM_ARM_SET_COUNTER_OFFSET */
+	uint32_t cntfrq;     /* Hz: what the guest's counters count in */
+	uint64_t realtime;   /* ns since the Epoch, when the counters were read */
+	uint32_t caps;	     /* VM_CAP_*: enabled for the VM */
+	struct pmu_filter pmu_filter;
 
 	int32_t fd;	   /* its number in the process */
 	int32_t park_base; /* fd numbers from here up are free in the process, for use during restore */
@@ -95,6 +106,7 @@ int vm_gic_fd(const struct vm_state *vm);
 size_t vm_room(const struct vm_state *vm);
 
 /* Steps of the restore sequence (plan.c). 0 or a negative errno, logged. */
+int vm_apply_caps(struct vm_state *vm, struct remote *remote);
 int vm_apply_memslots(struct vm_state *vm, struct remote *remote);
 int vm_close_parked(struct vm_state *vm, struct remote *remote);
 

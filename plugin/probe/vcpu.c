@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See vcpu.h. */
+#include <glob.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "probe/discover.h"
+#include "probe/kernel.h"
+#include "probe/vcpu.h"
+
+/* The iflags of a vCPU that was not in KVM_RUN: an exception that it is still to take, a PC still to move. */
+#define IFLAGS_PENDING 0x3
+
+static int refuse(pid_t pid, const struct kvm_rec *rec, const char *what, const char *advice)
+{
+	pr_err("pid %d: fd %u (vCPU id %u): %s: " REFUSAL ": %s\n", pid, rec->fd, rec->vcpu.id, what, advice);
+	return -ENOTSUP;
+}
+
+static int check(pid_t pid, const struct kvm_rec *rec)
+{
+	if (rec->vcpu.iflags & IFLAGS_PENDING)
+		return refuse(pid, rec, "an injected exception that the guest has not taken yet",
+			      "try again: it is gone after the next KVM_RUN");
+	if (kernel_step_is_pending(rec->vcpu.sflags))
+		return refuse(pid, rec, "a single step that the host has pending",
+			      "try again: it is gone after the next KVM_RUN; or detach the debugger");
+	return 0;
+}
+
+/* The registers that KVM_SET_GUEST_DEBUG gave, of the same vCPU fd. */
+static void fill_debug(struct probe_recs all, const struct kvm_rec *rec, struct arm64_guest_debug *debug)
+{
+	uint64_t *regs[] = { debug->dbg_bcr, debug->dbg_bvr, debug->dbg_wcr, debug->dbg_wvr };
+
+	debug->control = rec->vcpu.guest_debug;
+	for (const struct kvm_rec *r = all.recs; r < all.recs + all.nr; r++)
+		for (unsigned int i = 0; r->type == KVM_REC_DEBUG && r->fd == rec->fd && i < 4; i++)
+			if ((r->debug.first + i) / 16 < 4)
+				regs[(r->debug.first + i) / 16][(r->debug.first + i) % 16] =
+					r->debug.values[i];
+}
+
+int probe_vcpu(pid_t pid, struct probe_recs all, const struct kvm_rec *rec, struct vcpu_state *vcpu)
+{
+	int ret = check(pid, rec);
+
+	if (ret)
+		return ret;
+	vcpu->fd = rec->fd;
+	vcpu->idx = rec->vcpu.idx;
+	vcpu->id = rec->vcpu.id;
+	vcpu->mmio_needed = rec->vcpu.mmio_needed;
+	vcpu->pmu_created = rec->vcpu.pmu_created;
+	vcpu->pvtime = rec->vcpu.steal_base;
+	vcpu->sigset_active = rec->vcpu.sigset_active;
+	vcpu->sigset = rec->vcpu.sigset_active ? rec->vcpu.sigset : 0;
+	if (rec->vcpu.guest_debug)
+		fill_debug(all, rec, &vcpu->debug);
+	return 0;
+}
+
+/*
+ * With several kinds of CPUs KVM_ARM_VCPU_PMU_V3_SET_PMU ties a VM to one of them, and whether it was
+ * used is not to be seen. Each kind's PMU has a list of its CPUs; other PMUs have a mask.
+ */
+size_t probe_nr_cpu_pmus(void)
+{
+	glob_t found = { 0 };
+	size_t nr = 0;
+
+	if (!glob("/sys/bus/event_source/devices/*/cpus", 0, NULL, &found))
+		nr = found.gl_pathc;
+	globfree(&found);
+	return nr;
+}
+
+/* The words that the iterator has told, and those between them, which are as the last bit before. */
+static void fill_events(struct probe_recs all, unsigned int vm_fd, uint64_t *bits)
+{
+	const struct kvm_rec *r = all.recs, *end = all.recs + all.nr;
+	uint64_t last = 0;
+
+	for (unsigned int w = 0; w < PMU_MAX_EVENTS / 64; w++) {
+		while (r < end && (r->type != KVM_REC_PMU || r->fd != vm_fd || r->pmu.first < 64 * w))
+			r++;
+		bits[w] = r < end && r->pmu.first == 64 * w ? r->pmu.allowed : last ? ~0ull : 0;
+		last = bits[w] >> 63;
+	}
+}
+
+int probe_pmu_filter(struct probe_recs all, unsigned int vm_fd, struct pmu_filter *filter)
+{
+	uint64_t *bits = calloc(PMU_MAX_EVENTS / 64, sizeof(*bits));
+	int ret = bits ? 0 : -ENOMEM;
+
+	if (!ret) {
+		fill_events(all, vm_fd, bits);
+		ret = pmu_filter_from_bits(filter, bits);
+	}
+	free(bits);
+	return ret;
+}

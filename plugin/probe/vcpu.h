@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the kernel alone knows of a vCPU and of its VM's PMU. */
+#ifndef KVM_VGIC_PROBE_VCPU_H
+#define KVM_VGIC_PROBE_VCPU_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "probe/kvm_iter.h"
+#include "state/vm.h"
+
+struct probe_recs {
+	const struct kvm_rec *recs;
+	size_t nr;
+};
+
+/* Fills @vcpu of @pid from its record @rec, which is one of @all. -ENOTSUP, logged, for what cannot be
+ * carried. */
+int probe_vcpu(pid_t pid, struct probe_recs all, const struct kvm_rec *rec, struct vcpu_state *vcpu);
+
+/* How many kinds of CPUs with a PMU this host has. */
+size_t probe_nr_cpu_pmus(void);
+
+/* Fills @filter from the records of the VM fd @vm_fd. 0 or -ENOMEM. */
+int probe_pmu_filter(struct probe_recs all, unsigned int vm_fd, struct pmu_filter *filter);
+
+#endif
