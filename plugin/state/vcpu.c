@@ -35,27 +35,47 @@ int vcpu_for_each(struct vm_state *vm, struct remote *remote, const char *step,
 	return ret;
 }
 
-/* The first register that is read: here it shows whether a vCPU was initialised. */
+/*
+ * @id of @vcpu into @value; where KVM answers @err the vCPU was not set up: @what says how far. The first
+ * registers that are read show it.
+ */
+static int get_first_reg(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t id, void *value,
+			 int err, const char *what)
+{
+	struct batch b = BATCH(remote, vm->id, "vCPU affinities");
+	int ret;
+
+	b.vcpu = vcpu->idx;
+	batch_get_reg(&b, vcpu->fd, id, value)->may_fail = err;
+	ret = batch_run(&b);
+	if (!ret && b.calls[0].result) {
+		pr_err("vm %u: vcpu %u (id %u): %s: not supported by this version: dump the VM when it has been set "
+		       "up\n",
+		       vm->id, vcpu->idx, vcpu->id, what);
+		ret = -err;
+	}
+	batch_fini(&b);
+	return ret;
+}
+
+static int capture_mpidr(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
+{
+	uint8_t z0[VCPU_REG_MAX];
+	int ret = get_first_reg(vm, remote, vcpu, ARM64_MPIDR_EL1, &vcpu->mpidr, ENOEXEC,
+				"a vCPU without KVM_ARM_VCPU_INIT");
+
+	if (!ret && vm->features >> KVM_ARM_VCPU_SVE & 1)
+		ret = get_first_reg(vm, remote, vcpu, ARM64_SVE_Z0, z0, EPERM,
+				    "a vCPU with SVE and without KVM_ARM_VCPU_FINALIZE");
+	return ret;
+}
+
 int vcpu_capture_mpidr(struct vm_state *vm, struct remote *remote)
 {
 	int ret = 0;
 
-	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++) {
-		struct vcpu_state *vcpu = &vm->vcpus[i];
-		struct batch b = BATCH(remote, vm->id, "vCPU affinities");
-
-		b.vcpu = i;
-		batch_get_reg(&b, vcpu->fd, ARM64_MPIDR_EL1, &vcpu->mpidr)->may_fail = ENOEXEC;
-		ret = batch_run(&b);
-		if (!ret && b.calls[0].result) {
-			pr_err("vm %u: vcpu %zu (id %u): a vCPU without KVM_ARM_VCPU_INIT: not supported by "
-			       "this "
-			       "version: dump the VM when it has been set up\n",
-			       vm->id, i, vcpu->id);
-			ret = -ENOEXEC;
-		}
-		batch_fini(&b);
-	}
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
+		ret = capture_mpidr(vm, remote, &vm->vcpus[i]);
 	return ret;
 }
 
@@ -70,16 +90,10 @@ static int get_reg_list(struct vm_state *vm, struct remote *remote, struct vcpu_
 	list->n = VCPU_MAX_REGS;
 	batch_ioctl(&b, vcpu->fd, KVM_GET_REG_LIST, list,
 		    sizeof(*list) + VCPU_MAX_REGS * sizeof(list->reg[0]), "KVM_GET_REG_LIST");
-	ret = batch_try(&b);
+	ret = batch_run(&b);
 	batch_fini(&b);
 	if (!ret && list->n > VCPU_MAX_REGS)
 		ret = -E2BIG;
-	if (ret)
-		pr_err("vm %u: vcpu %u: KVM_GET_REG_LIST: %s (errno %d)%s\n", vm->id, vcpu->idx, strerror(-ret),
-		       -ret,
-		       ret == -EPERM ? ": a vCPU with SVE and without KVM_ARM_VCPU_FINALIZE: dump the VM when it "
-				       "has been set up" :
-				       "");
 	return ret;
 }
 

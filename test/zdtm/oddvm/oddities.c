@@ -23,7 +23,6 @@
 #endif
 
 #define FEATURE(name)	(1u << KVM_ARM_VCPU_##name)
-#define PTRAUTH		(FEATURE(PTRAUTH_ADDRESS) | FEATURE(PTRAUTH_GENERIC))
 #define MPIDR_EL1	ARM64_SYS_REG(3, 0, 0, 0, 5)
 
 void odd_lacking(const char *what)
@@ -184,13 +183,6 @@ static int dirty_log(struct odd_vm *vm)
 	return odd_add_memory(vm, KVM_MEM_LOG_DIRTY_PAGES);
 }
 
-static int counter_offset(struct odd_vm *vm)
-{
-	struct kvm_arm_counter_offset offset = { .counter_offset = 1000 };
-
-	return ioctl(vm->vm_fd, KVM_ARM_SET_COUNTER_OFFSET, &offset);
-}
-
 static int smccc_filter(struct odd_vm *vm)
 {
 	struct kvm_smccc_filter filter = { .base = 0xc2000000, .nr_functions = 1, .action = KVM_SMCCC_FILTER_DENY };
@@ -208,35 +200,6 @@ static int eager_split(struct odd_vm *vm)
 	return ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap);
 }
 
-static int pmu(struct odd_vm *vm)
-{
-	unsigned int i;
-	int irq = 23;
-
-	for (i = 0; i < ODD_NR_VCPUS; i++)
-		if (odd_set_attr(vm->vcpu[i].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ, &irq) ||
-		    odd_set_attr(vm->vcpu[i].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, NULL))
-			return -1;
-	return 0;
-}
-
-static int pmu_filter(struct odd_vm *vm)
-{
-	struct kvm_pmu_event_filter filter = { .base_event = 0x11, .nevents = 1, .action = KVM_PMU_EVENT_DENY };
-
-	if (odd_set_attr(vm->vcpu[0].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_FILTER, &filter))
-		return -1;
-	return pmu(vm);
-}
-
-/* Where KVM tells the guest of stolen time. */
-static int pvtime(struct odd_vm *vm)
-{
-	uint64_t ipa = ODD_RAM_BASE + 0x8000;
-
-	return odd_set_attr(vm->vcpu[0].fd, KVM_ARM_VCPU_PVTIME_CTRL, KVM_ARM_VCPU_PVTIME_IPA, &ipa);
-}
-
 static int vm_stats(struct odd_vm *vm)
 {
 	return ioctl(vm->vm_fd, KVM_GET_STATS_FD, NULL) < 0 ? -1 : 0;
@@ -245,23 +208,6 @@ static int vm_stats(struct odd_vm *vm)
 static int vcpu_stats(struct odd_vm *vm)
 {
 	return ioctl(vm->vcpu[0].fd, KVM_GET_STATS_FD, NULL) < 0 ? -1 : 0;
-}
-
-static int guest_debug(struct odd_vm *vm)
-{
-	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP };
-
-	return ioctl(vm->vcpu[0].fd, KVM_SET_GUEST_DEBUG, &debug);
-}
-
-static int signal_mask(struct odd_vm *vm)
-{
-	struct {
-		struct kvm_signal_mask head;
-		uint64_t set;
-	} arg = { .head.len = 8 };
-
-	return ioctl(vm->vcpu[0].fd, KVM_SET_SIGNAL_MASK, &arg);
 }
 
 static int same_mpidr(struct odd_vm *vm)
@@ -322,6 +268,26 @@ static int finish_vcpu(struct odd_vm *vm)
 	return odd_init_vcpu(vm, 1) || odd_start(vm, 1);
 }
 
+/* Without KVM_ARM_VCPU_FINALIZE. */
+static int init_alone(struct odd_vm *vm)
+{
+	struct kvm_vcpu_init init = { 0 };
+
+	if (ioctl(vm->vm_fd, KVM_ARM_PREFERRED_TARGET, &init))
+		return -1;
+	init.features[0] = FEATURE(PSCI_0_2) | vm->features;
+	return ioctl(vm->vcpu[1].fd, KVM_ARM_VCPU_INIT, &init);
+}
+
+static int finish_sve(struct odd_vm *vm)
+{
+	struct kvm_reg_list list = { 0 };
+
+	if (ioctl(vm->vcpu[1].fd, KVM_GET_REG_LIST, &list) == 0 || errno != EPERM)
+		return -1;
+	return odd_init_vcpu(vm, 1) || odd_start(vm, 1);
+}
+
 static int finish_vcpus(struct odd_vm *vm)
 {
 	/* A GIC that has been initialised takes no more vCPUs: with or without a dump. */
@@ -361,29 +327,20 @@ static const struct oddity oddities[] = {
 	{ "dirty-ring", .cap = KVM_CAP_DIRTY_LOG_RING_ACQ_REL, .cap_arg = 65536 },
 	{ "manual-dirty-log", .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .cap_arg = 1 },
 	{ "halt-poll", .cap = KVM_CAP_HALT_POLL, .cap_arg = 1000 },
-	{ "nisv", .cap = KVM_CAP_ARM_NISV_TO_USER },
-	{ "system-suspend", .cap = KVM_CAP_ARM_SYSTEM_SUSPEND },
 	{ "eager-split", .early = eager_split },
 	{ "mte", .cap = KVM_CAP_ARM_MTE },
 	{ "writable-imp-id", .cap = KVM_CAP_ARM_WRITABLE_IMP_ID_REGS },
 	{ "sea-to-user", .cap = KVM_CAP_ARM_SEA_TO_USER },
-	{ "counter-offset", .built = counter_offset },
 	{ "smccc-filter", .early = smccc_filter },
-	{ "pmu", .features = FEATURE(PMU_V3), .built = pmu },
-	{ "pmu-filter", .features = FEATURE(PMU_V3), .built = pmu_filter },
-	{ "sve", .features = FEATURE(SVE) },
-	{ "ptrauth", .features = PTRAUTH },
-	{ "aarch32", .features = FEATURE(EL1_32BIT) },
 	{ "nested", .features = FEATURE(HAS_EL2) },
-	{ "pvtime", .built = pvtime },
 	{ "vm-stats", .running = vm_stats },
 	{ "vcpu-stats", .running = vcpu_stats },
-	{ "guest-debug", .built = guest_debug },
-	{ "signal-mask", .built = signal_mask },
 	{ "same-mpidr", .built = same_mpidr },
 	{ "exception", .leave_out = ODD_START_1, .built = exception, .after = take_exception },
 	{ "dead", .leave_out = ODD_GIC_PLACE | ODD_GIC_INIT | ODD_NO_START, .built = dead, .after = still_dead },
 	{ "gic-uninit", .leave_out = ODD_GIC_INIT | ODD_VCPU_1 | ODD_NO_START, .after = finish_gic },
+	{ "sve-unfinished", .leave_out = ODD_VCPU_1_INIT | ODD_START_1, .features = FEATURE(SVE), .running = init_alone,
+	  .after = finish_sve },
 	{ "vcpu-uninit", .leave_out = ODD_VCPU_1_INIT | ODD_START_1, .after = finish_vcpu },
 	{ "no-gic", .leave_out = ODD_GIC },
 	{ "no-vcpus", .leave_out = ODD_NO_VCPUS, .after = finish_vcpus },

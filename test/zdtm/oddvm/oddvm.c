@@ -225,6 +225,8 @@ static void *vcpu_thread(void *arg)
 		} else if (errno != EINTR) {
 			found(vcpu->vm, "KVM_RUN: errno", vcpu->id, errno);
 			break;
+		} else if (vcpu->vm->interrupted) {
+			vcpu->vm->interrupted(vcpu);
 		}
 	}
 	vcpu->ended = true;

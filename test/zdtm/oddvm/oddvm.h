@@ -56,6 +56,7 @@ struct odd_vm {
 	size_t run_size;
 	uint32_t features;		/* of its vCPUs, beside PSCI */
 	unsigned int id_step;		/* between the ids of vCPUs, where it is not 0 */
+	void (*interrupted)(struct odd_vcpu *vcpu);	/* in its thread, where KVM_RUN answered EINTR; or NULL */
 	struct odd_vcpu vcpu[ODD_MAX_VCPUS];
 	struct odd_stats *stats;
 	char *ram;
