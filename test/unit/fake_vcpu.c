@@ -52,8 +52,8 @@ static const struct {
 	{ ARM64_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS" }, { ARM64_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG" },
 	{ KVM_GET_REG_LIST, "KVM_GET_REG_LIST" },	  { KVM_GET_ONE_REG, "KVM_GET_ONE_REG" },
 	{ KVM_SET_ONE_REG, "KVM_SET_ONE_REG" },		  { KVM_GET_MP_STATE, "KVM_GET_MP_STATE" },
-	{ KVM_SET_MP_STATE, "KVM_SET_MP_STATE" },	  { KVM_GET_DEVICE_ATTR, "GET TIMER_IRQ" },
-	{ KVM_SET_DEVICE_ATTR, "SET TIMER_IRQ" },	  { KVM_RUN, "KVM_RUN" },
+	{ KVM_SET_MP_STATE, "KVM_SET_MP_STATE" },	  { KVM_GET_DEVICE_ATTR, "GET" },
+	{ KVM_SET_DEVICE_ATTR, "SET" },			  { KVM_RUN, "KVM_RUN" },
 };
 
 static void describe_reg(const struct kvm_one_reg *reg, bool set, char *more)
@@ -72,21 +72,33 @@ static void describe_reg(const struct kvm_one_reg *reg, bool set, char *more)
 	}
 }
 
+static void describe_attr(const struct kvm_device_attr *attr, bool set, char *more)
+{
+	static const char *const attrs[3][3] = {
+		[KVM_ARM_VCPU_PMU_V3_CTRL] = { "PMU_V3 IRQ", "PMU_V3 INIT", "PMU_V3 FILTER" },
+		[KVM_ARM_VCPU_TIMER_CTRL] = { "TIMER_IRQ virtual", "TIMER_IRQ physical" },
+		[KVM_ARM_VCPU_PVTIME_CTRL] = { "PVTIME IPA" },
+	};
+	const char *name = attr->group < 3 && attr->attr < 3 ? attrs[attr->group][attr->attr] : NULL;
+	uint32_t word;
+	int n = snprintf(more, FAKE_LINE, " %s", name ? name : "unknown attribute");
+
+	if (!set || !attr->addr)
+		return;
+	memcpy(&word, (void *)(uintptr_t)attr->addr, sizeof(word));
+	snprintf(more + n, FAKE_LINE - n, " = %u", word);
+}
+
 /* The argument of @req, as far as a reader wants to see it. */
 static void describe_arg(unsigned long req, const void *arg, char *more)
 {
-	const struct kvm_device_attr *attr = arg;
 	uint32_t word;
 
 	*more = 0;
 	if (req == KVM_GET_ONE_REG || req == KVM_SET_ONE_REG)
 		describe_reg(arg, req == KVM_SET_ONE_REG, more);
-	if (req == KVM_GET_DEVICE_ATTR)
-		snprintf(more, FAKE_LINE, " %s", attr->attr ? "physical" : "virtual");
-	if (req == KVM_SET_DEVICE_ATTR) {
-		memcpy(&word, (void *)(uintptr_t)attr->addr, sizeof(word));
-		snprintf(more, FAKE_LINE, " %s = %u", attr->attr ? "physical" : "virtual", word);
-	}
+	if (req == KVM_GET_DEVICE_ATTR || req == KVM_SET_DEVICE_ATTR)
+		describe_attr(arg, req == KVM_SET_DEVICE_ATTR, more);
 	if (req == ARM64_SET_GUEST_DEBUG || req == KVM_SET_MP_STATE || req == ARM64_SET_VCPU_EVENTS) {
 		memcpy(&word, arg, sizeof(word));
 		snprintf(more, FAKE_LINE, " = %#x", word);

@@ -431,6 +431,7 @@ static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, s
 	vcpu->id = kvm->vcpus[i].id;
 	vcpu->fd = FAKE_VCPU_FD + i;
 	vcpu->mmio_needed = kvm->vcpus[i].mmio_needed;
+	vcpu->pvtime = VCPU_NO_PVTIME;
 	for (size_t m = 0; m < kvm->nr_maps; m++) {
 		const struct fake_map *map = &kvm->maps[m];
 

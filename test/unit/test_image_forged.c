@@ -117,11 +117,11 @@ static void a_newer_major_version_is_refused_by_name(void **state)
 {
 	struct forge *forge = *state;
 
-	write_version(forge, FORGE_VM, 3, 3, NULL, 0);
-	assert_says(forge, "kvm-vm.img: format version 3.3, only 2.x is known to this plugin");
+	write_version(forge, FORGE_VM, 4, 3, NULL, 0);
+	assert_says(forge, "kvm-vm.img: format version 4.3, only 3.x is known to this plugin");
 	forge_reset(forge);
-	write_version(forge, FORGE_VCPU, 4, 0, NULL, 0);
-	assert_says(forge, "kvm-vcpu-1.img: format version 4.0, only 3.x is known to this plugin");
+	write_version(forge, FORGE_VCPU, 5, 0, NULL, 0);
+	assert_says(forge, "kvm-vcpu-1.img: format version 5.0, only 4.x is known to this plugin");
 	forge_reset(forge);
 	write_version(forge, FORGE_VCPU_EVENTS, 2, 0, NULL, 0);
 	assert_says(forge, "kvm-vcpu-events-1.img: format version 2.0, only 1.x is known to this plugin");
@@ -133,17 +133,17 @@ static void a_newer_major_version_is_refused_by_name(void **state)
 	assert_says(forge, "kvm-its-1.img: format version 2.0, only 1.x is known to this plugin");
 }
 
-/* Without the seal of the ITSes, or registers where they are now: a restore must not lose them. */
+/* Without what a vCPU has beside its registers, or registers where they are now: a restore must not lose them. */
 static void an_older_major_version_is_refused_by_name(void **state)
 {
 	struct forge *forge = *state;
 
-	write_version(forge, FORGE_VM, 1, 0, NULL, 0);
-	assert_says(forge, "kvm-vm.img: format version 1.0, only 2.x is known to this plugin");
+	write_version(forge, FORGE_VM, 2, 0, NULL, 0);
+	assert_says(forge, "kvm-vm.img: format version 2.0, only 3.x is known to this plugin");
 	forge_reset(forge);
 
-	write_version(forge, FORGE_VCPU, 2, 0, NULL, 0);
-	assert_says(forge, "kvm-vcpu-1.img: format version 2.0, only 3.x is known to this plugin");
+	write_version(forge, FORGE_VCPU, 3, 0, NULL, 0);
+	assert_says(forge, "kvm-vcpu-1.img: format version 3.0, only 4.x is known to this plugin");
 }
 
 static void version_0_is_refused(void **state)

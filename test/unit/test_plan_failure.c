@@ -82,6 +82,7 @@ static const struct {
 	{ "*: SET ADDR REDIST*", "redistributor region" }, { "*: SET CTRL INIT", "CTRL_INIT" },
 	{ "its *: ?ET ADDR ITS*", "ITS_ADDR_TYPE" },	   { "its *: SET CTRL SAVE*", "ITS_SAVE_TABLES" },
 	{ "*: SET CTRL RESTORE*", "ITS_RESTORE_TABLES" },  { "gic: SET CTRL SAVE*", "SAVE_PENDING_TABLES" },
+	{ "*: ?ET PMU_V3 IRQ*", "PMU_V3_IRQ" },
 	{ "*: ?ET TIMER_IRQ v*", "TIMER_IRQ_VTIMER" },	   { "*: ?ET TIMER_IRQ p*", "TIMER_IRQ_PTIMER" },
 	{ "vcpu *: write page*", "kvm_run page: write" },  { "vcpu *: read page*", "kvm_run page: read" },
 };

@@ -419,7 +419,7 @@ static void the_registers_of_an_its_are_restored_in_the_documented_order(void **
 		"# ITS control",
 		"its 0: SET GITS_CTLR 0 = 0x80000001",
 		"its 1: SET GITS_CTLR 0 = 0",
-		"# guest counters",
+		"# PMU",
 		NULL,
 	};
 
