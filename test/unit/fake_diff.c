@@ -46,13 +46,13 @@ static const char *diff_irqs(const struct fake_irq *a, const struct fake_irq *b,
 	return NULL;
 }
 
-static const char *diff_regs(const struct fake_vcpu *a, const struct fake_vcpu *b)
+static const char *diff_regs(const struct fake_kvm *of, const struct fake_vcpu *a, const struct fake_vcpu *b)
 {
 	DIFF(nr_regs);
 	for (size_t r = 0; r < a->nr_regs; r++) {
 		bool same = !memcmp(a->regs[r].value, b->regs[r].value, kvm_reg_size(a->regs[r].id));
 		/* One that does not exist has no value. */
-		bool hidden = a->regs[r].id == FAKE_TCR2;
+		bool hidden = !fake_reg_exists(of, a, a->regs[r].id);
 
 		if (same || hidden || is_counter(a->regs[r].id))
 			continue;
@@ -76,7 +76,16 @@ static const char *diff_icc(const struct fake_vcpu *a, const struct fake_vcpu *b
 	return NULL;
 }
 
-static const char *diff_vcpu(const struct fake_vcpu *a, const struct fake_vcpu *b)
+/* KVM keeps the registers of a debugger that has gone, and of one that uses none. */
+static const char *diff_debug(const struct fake_vcpu *a, const struct fake_vcpu *b)
+{
+	DIFF(debug.control);
+	if (a->debug.control & FAKE_DEBUG_HW)
+		DIFF(debug);
+	return NULL;
+}
+
+static const char *diff_vcpu(const struct fake_kvm *of, const struct fake_vcpu *a, const struct fake_vcpu *b)
 {
 	const char *diff;
 
@@ -84,7 +93,14 @@ static const char *diff_vcpu(const struct fake_vcpu *a, const struct fake_vcpu *
 	DIFF(initialised);
 	DIFF(mp_state);
 	DIFF(timer_irq);
-	DIFF(debug);
+	DIFF(sve_finalized);
+	DIFF(pmu_irq);
+	DIFF(pmu_created);
+	DIFF(pvtime);
+	DIFF(stolen);
+	DIFF(sigset_active);
+	if (a->sigset_active)
+		DIFF(sigset);
 	DIFF(serror);
 	DIFF(serror_esr);
 	DIFF(mmio_needed);
@@ -92,7 +108,9 @@ static const char *diff_vcpu(const struct fake_vcpu *a, const struct fake_vcpu *
 	DIFF(propbaser);
 	DIFF(pendbaser);
 	DIFF(gicr_ctlr);
-	diff = diff_regs(a, b);
+	diff = diff_regs(of, a, b);
+	if (!diff)
+		diff = diff_debug(a, b);
 	if (!diff)
 		diff = diff_icc(a, b);
 	return diff ? diff : diff_irqs(a->irq, b->irq, 0, VGIC_NR_PRIVATE);
@@ -229,6 +247,22 @@ static const char *diff_task(const struct fake_kvm *a, const struct fake_kvm *b)
 	return NULL;
 }
 
+/* As far as the guest can name events: by the PMU it has, not by the host's. */
+static const char *diff_pmu_filter(const struct fake_kvm *a, const struct fake_kvm *b)
+{
+	uint64_t dfr0 = fake_reg_u64((struct fake_vcpu *)&a->vcpus[0], ARM64_ID_AA64DFR0_EL1);
+	uint32_t events = (dfr0 >> 8 & 0xf) > 1 ? PMU_MAX_EVENTS : 1024;
+
+	DIFF(pmu_filtered);
+	for (uint32_t w = 0; a->pmu_filtered && w < events / 64; w++) {
+		if (a->pmu_filter[w] == b->pmu_filter[w])
+			continue;
+		snprintf(where, sizeof(where), "PMU event filter from %#x on", 64 * w);
+		return where;
+	}
+	return NULL;
+}
+
 /* The counters are left to the tests: they go on meanwhile. */
 const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
 {
@@ -238,15 +272,19 @@ const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
 	DIFF(nr_vcpus);
 	DIFF(features);
 	DIFF(ptimer_offset);
+	DIFF(counter_offset);
+	DIFF(caps);
 	DIFF(ring);
 	DIFF(nr_slots);
 	for (size_t i = 0; i < a->nr_slots; i++)
 		DIFF(slots[i]);
 	diff = diff_itses(a, b);
+	if (!diff)
+		diff = diff_pmu_filter(a, b);
 	if (diff)
 		return diff;
 	for (size_t i = 0; i < a->nr_vcpus; i++) {
-		diff = diff_vcpu(&a->vcpus[i], &b->vcpus[i]);
+		diff = diff_vcpu(a, &a->vcpus[i], &b->vcpus[i]);
 		if (diff) {
 			snprintf(text, sizeof(text), "vCPU %zu: %s", i, diff);
 			return text;

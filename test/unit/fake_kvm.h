@@ -17,7 +17,7 @@
 #define FAKE_ROOM 0x7e0000000000u /* remote.room */
 #define FAKE_ROOM_SIZE (4u << 20)
 #define FAKE_VCPUS 8
-#define FAKE_REGS 32
+#define FAKE_REGS 40
 #define FAKE_FDS 128
 #define FAKE_MAPS 64
 #define FAKE_SLOTS 8
@@ -35,6 +35,17 @@
 #define FAKE_ID_MMFR3 ARM64_SYS_REG(3, 0, 0, 7, 3)
 #define FAKE_TCR2 ARM64_SYS_REG(3, 0, 2, 0, 3)
 #define FAKE_PSCI_VERSION (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW)
+/* Those of vCPU features: the first and the last of each kind. */
+#define FAKE_V0 (KVM_REG_ARM64 | KVM_REG_SIZE_U128 | KVM_REG_ARM_CORE | 84) /* without SVE only: Z0 is the same */
+#define FAKE_FFR (KVM_REG_ARM64 | KVM_REG_SIZE_U256 | KVM_REG_ARM64_SVE | 0x600)
+#define FAKE_APIA ARM64_SYS_REG(3, 0, 2, 1, 0)
+#define FAKE_APGA ARM64_SYS_REG(3, 0, 2, 3, 1)
+#define FAKE_PMCCNTR ARM64_SYS_REG(3, 3, 9, 13, 0)
+#define FAKE_PMEVCNTR0 ARM64_SYS_REG(3, 3, 14, 8, 0)
+#define FAKE_PMEVCNTR30 ARM64_SYS_REG(3, 3, 14, 11, 6)
+#define FAKE_PMEVTYPER0 ARM64_SYS_REG(3, 3, 14, 12, 0)
+/* Vector lengths that the host's CPUs have: 128, 256 and 512 bits. */
+#define FAKE_VLS 0xbull
 #define FAKE_FEAT_BMAP (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW_FEAT_BMAP)
 
 enum fake_kind { FAKE_CLOSED, FAKE_VM, FAKE_VGIC, FAKE_VCPU, FAKE_ITS }; /* FAKE_VGIC: v3, or v5 where there is one */
@@ -80,7 +91,13 @@ struct fake_vcpu {
 	bool initialised;
 	struct fake_reg regs[FAKE_REGS];
 	size_t nr_regs;
-	uint32_t mp_state, timer_irq[2], debug;
+	bool sve_finalized;
+	uint32_t mp_state, timer_irq[2], pmu_irq;
+	bool pmu_created;
+	uint64_t pvtime, stolen; /* stolen: what KVM_RUN has added to its guest's stolen time */
+	struct arm64_guest_debug debug;
+	bool sigset_active;
+	uint64_t sigset;
 	bool serror;
 	uint64_t serror_esr;
 	bool mmio_needed;
@@ -145,8 +162,16 @@ struct fake_kvm {
 
 	struct fake_vcpu vcpus[FAKE_VCPUS];
 	size_t nr_vcpus;
-	uint64_t features, vtimer, ptimer;
-	bool ptimer_offset, ran, runs;
+	uint64_t features;
+	bool features_set;
+	bool no_ras; /* of the host: without it an SError has no ESR */
+	uint64_t host, vtimer, ptimer; /* the host's counter and the guest's */
+	bool ptimer_offset, counter_offset, ran, runs;
+	uint32_t caps; /* VM_CAP_* */
+	uint32_t pmu_events; /* how many this host's PMU has */
+	bool pmu_filtered;
+	uint64_t pmu_filter[PMU_MAX_EVENTS / 64]; /* allowed: a bit for each event */
+	uint64_t signals; /* that the thread which calls KVM_RUN has pending, and blocks */
 	int fail_quiesce[3]; /* of a GICv5: negative errnos, see struct model_env */
 	struct memslot slots[FAKE_SLOTS];
 	size_t nr_slots;
@@ -197,6 +222,13 @@ struct fake_reg *fake_reg(struct fake_vcpu *vcpu, uint64_t id);
 uint64_t fake_reg_u64(struct fake_vcpu *vcpu, uint64_t id);
 void fake_set_reg_u64(struct fake_vcpu *vcpu, uint64_t id, uint64_t value);
 
+/* Whether KVM shows it, by the vCPU's features and ID registers. */
+bool fake_reg_exists(const struct fake_kvm *kvm, const struct fake_vcpu *vcpu, uint64_t id);
+
+/* Whether vCPUs have the feature KVM_ARM_VCPU_*. */
+bool fake_has(const struct fake_kvm *kvm, uint32_t feature);
+void fake_pmu_allow(struct fake_kvm *kvm, uint32_t event, bool allow);
+
 /* The VMM calls KVM_RUN: 0 or a negative errno. */
 int fake_run(struct fake_kvm *kvm, uint32_t vcpu);
 
@@ -213,6 +245,8 @@ void fake_its_run_commands(struct fake_its *its);
 /* NULL, or what differs first: all that a guest or the VMM could find out. */
 const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b);
 
+#define FAKE_DEBUG_HW 0x20000u /* KVM_GUESTDBG_USE_HW of arm64 */
+
 /* Between the parts of the model. */
 #define FAKE_LINE sizeof(((struct fake_kvm *)0)->lines[0])
 
@@ -228,6 +262,10 @@ int64_t fake_vm_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);
 void fake_vcpu_describe(const struct fake_kvm *kvm, uint32_t i, unsigned long req, const void *arg,
 			char *line);
 void fake_vm_describe(unsigned long req, const void *arg, char *line);
+
+int64_t fake_attr_ioctl(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kvm_device_attr *attr,
+			bool set);
+void fake_attr_describe(const struct kvm_device_attr *attr, bool set, char *more);
 
 int64_t fake_its_ioctl(struct fake_kvm *kvm, uint32_t i, unsigned long req, void *arg);
 void fake_its_describe(uint32_t i, unsigned long req, const void *arg, char *line);

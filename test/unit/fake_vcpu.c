@@ -42,6 +42,17 @@ void fake_set_reg_u64(struct fake_vcpu *vcpu, uint64_t id, uint64_t value)
 	memcpy(reg->value, &value, sizeof(value));
 }
 
+bool fake_has(const struct fake_kvm *kvm, uint32_t feature)
+{
+	return kvm->features >> feature & 1;
+}
+
+/* struct kvm_signal_mask with its mask. */
+struct fake_sigmask {
+	uint32_t len;
+	uint8_t sigset[sizeof(uint64_t)];
+};
+
 /* What a call says */
 
 static const struct {
@@ -53,7 +64,8 @@ static const struct {
 	{ KVM_GET_REG_LIST, "KVM_GET_REG_LIST" },	  { KVM_GET_ONE_REG, "KVM_GET_ONE_REG" },
 	{ KVM_SET_ONE_REG, "KVM_SET_ONE_REG" },		  { KVM_GET_MP_STATE, "KVM_GET_MP_STATE" },
 	{ KVM_SET_MP_STATE, "KVM_SET_MP_STATE" },	  { KVM_GET_DEVICE_ATTR, "GET" },
-	{ KVM_SET_DEVICE_ATTR, "SET" },			  { KVM_RUN, "KVM_RUN" },
+	{ KVM_SET_DEVICE_ATTR, "SET" },			  { KVM_SET_SIGNAL_MASK, "KVM_SET_SIGNAL_MASK" },
+	{ KVM_ARM_VCPU_FINALIZE, "KVM_ARM_VCPU_FINALIZE" }, { KVM_RUN, "KVM_RUN" },
 };
 
 static void describe_reg(const struct kvm_one_reg *reg, bool set, char *more)
@@ -72,21 +84,12 @@ static void describe_reg(const struct kvm_one_reg *reg, bool set, char *more)
 	}
 }
 
-static void describe_attr(const struct kvm_device_attr *attr, bool set, char *more)
+static void describe_sigset(const struct fake_sigmask *mask, char *more)
 {
-	static const char *const attrs[3][3] = {
-		[KVM_ARM_VCPU_PMU_V3_CTRL] = { "PMU_V3 IRQ", "PMU_V3 INIT", "PMU_V3 FILTER" },
-		[KVM_ARM_VCPU_TIMER_CTRL] = { "TIMER_IRQ virtual", "TIMER_IRQ physical" },
-		[KVM_ARM_VCPU_PVTIME_CTRL] = { "PVTIME IPA" },
-	};
-	const char *name = attr->group < 3 && attr->attr < 3 ? attrs[attr->group][attr->attr] : NULL;
-	uint32_t word;
-	int n = snprintf(more, FAKE_LINE, " %s", name ? name : "unknown attribute");
+	uint64_t sigset;
 
-	if (!set || !attr->addr)
-		return;
-	memcpy(&word, (void *)(uintptr_t)attr->addr, sizeof(word));
-	snprintf(more + n, FAKE_LINE - n, " = %u", word);
+	memcpy(&sigset, mask->sigset, sizeof(sigset));
+	snprintf(more, FAKE_LINE, " = %u bytes, %#" PRIx64, mask->len, sigset);
 }
 
 /* The argument of @req, as far as a reader wants to see it. */
@@ -98,8 +101,11 @@ static void describe_arg(unsigned long req, const void *arg, char *more)
 	if (req == KVM_GET_ONE_REG || req == KVM_SET_ONE_REG)
 		describe_reg(arg, req == KVM_SET_ONE_REG, more);
 	if (req == KVM_GET_DEVICE_ATTR || req == KVM_SET_DEVICE_ATTR)
-		describe_attr(arg, req == KVM_SET_DEVICE_ATTR, more);
-	if (req == ARM64_SET_GUEST_DEBUG || req == KVM_SET_MP_STATE || req == ARM64_SET_VCPU_EVENTS) {
+		fake_attr_describe(arg, req == KVM_SET_DEVICE_ATTR, more);
+	if (req == KVM_SET_SIGNAL_MASK)
+		describe_sigset(arg, more);
+	if (req == ARM64_SET_GUEST_DEBUG || req == KVM_SET_MP_STATE || req == ARM64_SET_VCPU_EVENTS ||
+	    req == KVM_ARM_VCPU_FINALIZE) {
 		memcpy(&word, arg, sizeof(word));
 		snprintf(more, FAKE_LINE, " = %#x", word);
 	}
@@ -123,21 +129,64 @@ void fake_vcpu_describe(const struct fake_kvm *kvm, uint32_t i, unsigned long re
 void fake_vm_describe(unsigned long req, const void *arg, char *line)
 {
 	const struct kvm_userspace_memory_region *region = arg;
+	const struct arm64_counter_offset *offset = arg;
+	const struct kvm_enable_cap *cap = arg;
 
 	if (req == KVM_SET_USER_MEMORY_REGION)
 		snprintf(line, FAKE_LINE, "vm: KVM_SET_USER_MEMORY_REGION %u at %#llx", region->slot,
 			 (unsigned long long)region->guest_phys_addr);
 	else if (req == ARM64_PREFERRED_TARGET)
 		snprintf(line, FAKE_LINE, "vm: KVM_ARM_PREFERRED_TARGET");
+	else if (req == KVM_ENABLE_CAP)
+		snprintf(line, FAKE_LINE, "vm: KVM_ENABLE_CAP %u", cap->cap);
+	else if (req == ARM64_SET_COUNTER_OFFSET)
+		snprintf(line, FAKE_LINE, "vm: KVM_ARM_SET_COUNTER_OFFSET = %#" PRIx64, offset->counter_offset);
 	else
 		snprintf(line, FAKE_LINE, "vm: unknown ioctl %#lx", req);
 }
 
 /* Registers */
 
-static bool exists(struct fake_vcpu *vcpu, uint64_t id)
+static bool is_sve(uint64_t id)
 {
-	return fake_reg(vcpu, id) && (id != FAKE_TCR2 || fake_reg_u64(vcpu, FAKE_ID_MMFR3) & 0xf);
+	return (id & KVM_REG_ARM_COPROC_MASK) == KVM_REG_ARM64_SVE;
+}
+
+bool fake_reg_exists(const struct fake_kvm *kvm, const struct fake_vcpu *vcpu, uint64_t id)
+{
+	static const struct {
+		uint64_t id;
+		uint32_t feature;
+	} of_features[] = {
+		{ FAKE_APIA, KVM_ARM_VCPU_PTRAUTH_ADDRESS }, { FAKE_APGA, KVM_ARM_VCPU_PTRAUTH_GENERIC },
+		{ FAKE_PMCCNTR, KVM_ARM_VCPU_PMU_V3 },	     { FAKE_PMEVCNTR0, KVM_ARM_VCPU_PMU_V3 },
+		{ FAKE_PMEVCNTR30, KVM_ARM_VCPU_PMU_V3 },    { FAKE_PMEVTYPER0, KVM_ARM_VCPU_PMU_V3 },
+	};
+
+	for (size_t i = 0; i < sizeof(of_features) / sizeof(of_features[0]); i++)
+		if (of_features[i].id == id && !fake_has(kvm, of_features[i].feature))
+			return false;
+	if ((is_sve(id) || id == FAKE_V0) && fake_has(kvm, KVM_ARM_VCPU_SVE) != is_sve(id))
+		return false;
+	return fake_reg((struct fake_vcpu *)vcpu, id) &&
+	       (id != FAKE_TCR2 || fake_reg_u64((struct fake_vcpu *)vcpu, FAKE_ID_MMFR3) & 0xf);
+}
+
+static bool lacks_finalize(const struct fake_kvm *kvm, const struct fake_vcpu *vcpu)
+{
+	return fake_has(kvm, KVM_ARM_VCPU_SVE) && !vcpu->sve_finalized;
+}
+
+/* All that the host has up to a length, or none is right. */
+static int check_vls(const uint64_t *vls)
+{
+	uint64_t up_to = *vls;
+
+	for (int shift = 1; shift < 64; shift *= 2)
+		up_to |= up_to >> shift;
+	if (!*vls || *vls != (FAKE_VLS & up_to) || vls[1])
+		return -EINVAL;
+	return 0;
 }
 
 /* KVM takes these from the VMM only before the VM has run. */
@@ -145,7 +194,7 @@ static bool is_fixed_by_run(uint64_t id)
 {
 	uint64_t kind = id & KVM_REG_ARM_COPROC_MASK;
 
-	return id == FAKE_ID_MMFR3 || id == ARM64_MPIDR_EL1 || kind == KVM_REG_ARM_FW ||
+	return id == FAKE_ID_MMFR3 || id == ARM64_ID_AA64DFR0_EL1 || id == ARM64_MPIDR_EL1 || kind == KVM_REG_ARM_FW ||
 	       kind == KVM_REG_ARM_FW_FEAT_BMAP;
 }
 
@@ -154,8 +203,10 @@ static int get_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kv
 	void *to = (void *)(uintptr_t)one->addr;
 	uint64_t value;
 
-	if (!exists(vcpu, one->id))
+	if (!fake_reg_exists(kvm, vcpu, one->id))
 		return -ENOENT;
+	if (is_sve(one->id) && one->id != ARM64_SVE_VLS && !vcpu->sve_finalized)
+		return -EPERM;
 	value = (one->id == KVM_REG_ARM_TIMER_CNT ? kvm->vtimer : kvm->ptimer) + vcpu->skew;
 	if (one->id == KVM_REG_ARM_TIMER_CNT || one->id == KVM_REG_ARM_PTIMER_CNT)
 		memcpy(to, &value, sizeof(value));
@@ -164,32 +215,48 @@ static int get_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kv
 	return 0;
 }
 
+/* Without effect once KVM_ARM_SET_COUNTER_OFFSET was made. */
+static void set_counter(struct fake_kvm *kvm, uint64_t id, const void *from)
+{
+	if (kvm->counter_offset)
+		return;
+	if (id == KVM_REG_ARM_TIMER_CNT) {
+		memcpy(&kvm->vtimer, from, sizeof(kvm->vtimer));
+		return;
+	}
+	memcpy(&kvm->ptimer, from, sizeof(kvm->ptimer));
+	kvm->ptimer_offset = kvm->ptimer != kvm->host;
+}
+
 static int set_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kvm_one_reg *one)
 {
 	const void *from = (void *)(uintptr_t)one->addr;
 
-	if (!exists(vcpu, one->id))
+	if (!fake_reg_exists(kvm, vcpu, one->id))
 		return -ENOENT;
+	if (is_sve(one->id) && vcpu->sve_finalized != (one->id != ARM64_SVE_VLS))
+		return -EPERM;
+	if (one->id == ARM64_SVE_VLS && check_vls(from))
+		return check_vls(from);
 	if (kvm->ran && is_fixed_by_run(one->id))
 		return -EBUSY;
-	if (one->id == KVM_REG_ARM_TIMER_CNT) {
-		memcpy(&kvm->vtimer, from, sizeof(kvm->vtimer));
-	} else if (one->id == KVM_REG_ARM_PTIMER_CNT) {
-		memcpy(&kvm->ptimer, from, sizeof(kvm->ptimer));
-		kvm->ptimer_offset = true;
+	if (one->id == KVM_REG_ARM_TIMER_CNT || one->id == KVM_REG_ARM_PTIMER_CNT) {
+		set_counter(kvm, one->id, from);
 	} else {
 		memcpy(fake_reg(vcpu, one->id)->value, from, kvm_reg_size(one->id));
 	}
 	return 0;
 }
 
-static int get_reg_list(struct fake_vcpu *vcpu, struct kvm_reg_list *list)
+static int get_reg_list(struct fake_kvm *kvm, struct fake_vcpu *vcpu, struct kvm_reg_list *list)
 {
 	uint64_t room = list->n;
 
+	if (lacks_finalize(kvm, vcpu))
+		return -EPERM;
 	list->n = 0;
 	for (size_t i = 0; i < vcpu->nr_regs; i++)
-		if (exists(vcpu, vcpu->regs[i].id) && list->n++ < room)
+		if (fake_reg_exists(kvm, vcpu, vcpu->regs[i].id) && list->n++ < room)
 			list->reg[list->n - 1] = vcpu->regs[i].id;
 	return list->n > room ? -E2BIG : 0;
 }
@@ -241,6 +308,11 @@ static void complete_mmio(struct fake_vcpu *vcpu)
 	fake_set_reg_u64(vcpu, ARM64_CORE_PC, fake_reg_u64(vcpu, ARM64_CORE_PC) + 4);
 }
 
+static bool steps(const struct fake_vcpu *vcpu)
+{
+	return vcpu->debug.control & KVM_GUESTDBG_SINGLESTEP;
+}
+
 /* One instruction. An AArch32 one that finds its endianness (PSTATE bit 9) changed stores other bytes. */
 static void step(struct fake_vcpu *vcpu)
 {
@@ -249,7 +321,7 @@ static void step(struct fake_vcpu *vcpu)
 
 	if (!vcpu->insn.len || vcpu->insn.pc != pc) {
 		fake_set_reg_u64(vcpu, ARM64_CORE_PC, pc + 4);
-		leave_with(vcpu, vcpu->debug ? KVM_EXIT_DEBUG : KVM_EXIT_INTR);
+		leave_with(vcpu, steps(vcpu) ? KVM_EXIT_DEBUG : KVM_EXIT_INTR);
 		return;
 	}
 	leave_with(vcpu, KVM_EXIT_MMIO);
@@ -258,78 +330,134 @@ static void step(struct fake_vcpu *vcpu)
 	vcpu->mmio_needed = true;
 }
 
+/* What KVM looks at before a vCPU's first run. */
+static int check_run(struct fake_kvm *kvm, uint32_t i)
+{
+	const struct fake_vcpu *vcpu = &kvm->vcpus[i];
+
+	if (!vcpu->initialised)
+		return -ENOEXEC;
+	if (lacks_finalize(kvm, vcpu))
+		return -EPERM;
+	if (kvm->v5 && model_first_run(kvm->v5, i))
+		return model_first_run(kvm->v5, i);
+	if (!kvm->v5 && !kvm->gic.initialised)
+		return -ENXIO;
+	return fake_has(kvm, KVM_ARM_VCPU_PMU_V3) && !vcpu->pmu_created ? -EINVAL : 0;
+}
+
 int fake_run(struct fake_kvm *kvm, uint32_t i)
 {
 	struct fake_vcpu *vcpu = &kvm->vcpus[i];
 	const struct kvm_run *run = (const struct kvm_run *)vcpu->run;
 
-	if (!vcpu->initialised)
-		return -ENOEXEC;
-	if (kvm->v5 && model_first_run(kvm->v5, i))
-		return model_first_run(kvm->v5, i);
-	if (!kvm->v5 && !kvm->gic.initialised)
-		return -ENXIO;
+	int ret = check_run(kvm, i);
+
+	if (ret)
+		return ret;
 	kvm->ran = true;
 	if (run->exit_reason == KVM_EXIT_MMIO && vcpu->mmio_needed)
 		complete_mmio(vcpu);
 	if (run->immediate_exit)
 		return -EINTR;
+	if (vcpu->sigset_active && kvm->signals & ~vcpu->sigset)
+		return -EINTR;
+	vcpu->stolen += vcpu->pvtime != VCPU_NO_PVTIME;
 	if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE)
 		return -EINTR; /* it sleeps, until a signal comes */
 	if (takes_exception(kvm, i)) {
 		fake_set_reg_u64(vcpu, ARM64_CORE_PC, VECTOR);
-		leave_with(vcpu, vcpu->debug ? KVM_EXIT_DEBUG : KVM_EXIT_INTR);
+		leave_with(vcpu, steps(vcpu) ? KVM_EXIT_DEBUG : KVM_EXIT_INTR);
 	} else {
 		step(vcpu);
 	}
-	if (vcpu->debug)
+	if (steps(vcpu))
 		fake_set_reg_u64(vcpu, ARM64_MDSCR_EL1, fake_reg_u64(vcpu, ARM64_MDSCR_EL1) | MDSCR_SS);
 	return 0;
 }
 
 /* The ioctls */
 
+#define VALID_FEATURES 0x7full
+#define PTRAUTH (1u << KVM_ARM_VCPU_PTRAUTH_ADDRESS | 1u << KVM_ARM_VCPU_PTRAUTH_GENERIC)
+
+/* All vCPUs of a VM have the same. */
 static int init_vcpu(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct arm64_vcpu_init *init)
 {
+	uint32_t features = init->features[0] & ~(1u << KVM_ARM_VCPU_POWER_OFF);
+
 	if (init->target != 5)
+		return -EINVAL;
+	if (init->features[0] & ~VALID_FEATURES || init->features[1])
+		return -ENOENT;
+	if ((features & PTRAUTH && (features & PTRAUTH) != PTRAUTH) ||
+	    (kvm->features_set && kvm->features != features))
 		return -EINVAL;
 	vcpu->initialised = true;
 	vcpu->mp_state = init->features[0] & 1 << KVM_ARM_VCPU_POWER_OFF ? KVM_MP_STATE_STOPPED
 									 : KVM_MP_STATE_RUNNABLE;
-	kvm->features = init->features[0] & ~(1u << KVM_ARM_VCPU_POWER_OFF);
+	kvm->features = features;
+	kvm->features_set = true;
 	return 0;
 }
 
-static int get_events(struct fake_vcpu *vcpu, struct arm64_vcpu_events *events)
+static int finalize(const struct fake_kvm *kvm, struct fake_vcpu *vcpu, int feature)
 {
-	*events = (struct arm64_vcpu_events){ .exception.serror_has_esr = 1 };
+	if (feature != KVM_ARM_VCPU_SVE || !fake_has(kvm, KVM_ARM_VCPU_SVE))
+		return -EINVAL;
+	if (vcpu->sve_finalized)
+		return -EPERM;
+	vcpu->sve_finalized = true;
+	return 0;
+}
+
+static int get_events(const struct fake_kvm *kvm, struct fake_vcpu *vcpu, struct arm64_vcpu_events *events)
+{
+	*events = (struct arm64_vcpu_events){ .exception.serror_has_esr = !kvm->no_ras };
 	events->exception.serror_pending = vcpu->serror;
-	events->exception.serror_esr = vcpu->serror ? vcpu->serror_esr : 0;
+	events->exception.serror_esr = vcpu->serror && !kvm->no_ras ? vcpu->serror_esr : 0;
 	return 0;
 }
 
-static int set_events(struct fake_vcpu *vcpu, const struct arm64_vcpu_events *events)
+#define ESR_ISS 0x1ffffffull
+#define ESR_OF_NOBODY 0x1000000u /* ISV */
+
+static int set_events(const struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct arm64_vcpu_events *events)
 {
+	bool has_esr = events->exception.serror_has_esr;
+
 	if (!events->exception.serror_pending)
 		return 0;
+	if (has_esr && (kvm->no_ras || events->exception.serror_esr & ~ESR_ISS))
+		return -EINVAL;
 	vcpu->serror = true;
-	vcpu->serror_esr = events->exception.serror_esr;
+	vcpu->serror_esr = has_esr ? events->exception.serror_esr : ESR_OF_NOBODY;
 	return 0;
 }
 
-static int timer_attr(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kvm_device_attr *attr,
-		      bool set)
-{
-	void *at = (void *)(uintptr_t)attr->addr;
+#define DEBUG_VALID 0x30003u
 
-	if (attr->group != KVM_ARM_VCPU_TIMER_CTRL || attr->attr > 1)
-		return -ENXIO;
-	if (set && kvm->ran)
-		return -EBUSY;
-	if (set)
-		memcpy(&vcpu->timer_irq[attr->attr], at, sizeof(uint32_t));
-	else
-		memcpy(at, &vcpu->timer_irq[attr->attr], sizeof(uint32_t));
+static int set_guest_debug(struct fake_vcpu *vcpu, const struct arm64_guest_debug *debug)
+{
+	if (debug->control & ~DEBUG_VALID)
+		return -EINVAL;
+	if (debug->control & KVM_GUESTDBG_ENABLE && debug->control & FAKE_DEBUG_HW)
+		vcpu->debug = *debug;
+	vcpu->debug.control = debug->control & KVM_GUESTDBG_ENABLE ? debug->control : 0;
+	return 0;
+}
+
+#define SIGKILL_AND_SIGSTOP (1ull << 8 | 1ull << 18)
+
+static int set_sigset(struct fake_vcpu *vcpu, const struct fake_sigmask *mask)
+{
+	vcpu->sigset_active = mask;
+	if (!mask)
+		return 0;
+	if (mask->len != sizeof(mask->sigset))
+		return -EINVAL;
+	memcpy(&vcpu->sigset, mask->sigset, sizeof(mask->sigset));
+	vcpu->sigset &= ~SIGKILL_AND_SIGSTOP;
 	return 0;
 }
 
@@ -343,14 +471,14 @@ int64_t fake_vcpu_ioctl(struct fake_kvm *kvm, uint32_t i, unsigned long req, voi
 	case ARM64_VCPU_INIT:
 		return init_vcpu(kvm, vcpu, arg);
 	case KVM_GET_REG_LIST:
-		return get_reg_list(vcpu, arg);
+		return get_reg_list(kvm, vcpu, arg);
 	case KVM_GET_ONE_REG:
 		return get_reg(kvm, vcpu, arg);
 	case KVM_SET_ONE_REG:
 		return set_reg(kvm, vcpu, arg);
 	case KVM_GET_DEVICE_ATTR:
 	case KVM_SET_DEVICE_ATTR:
-		return timer_attr(kvm, vcpu, arg, req == KVM_SET_DEVICE_ATTR);
+		return fake_attr_ioctl(kvm, vcpu, arg, req == KVM_SET_DEVICE_ATTR);
 	case KVM_GET_MP_STATE:
 		memcpy(arg, &vcpu->mp_state, sizeof(vcpu->mp_state));
 		return 0;
@@ -358,31 +486,61 @@ int64_t fake_vcpu_ioctl(struct fake_kvm *kvm, uint32_t i, unsigned long req, voi
 		memcpy(&vcpu->mp_state, arg, sizeof(vcpu->mp_state));
 		return 0;
 	case ARM64_GET_VCPU_EVENTS:
-		return get_events(vcpu, arg);
+		return get_events(kvm, vcpu, arg);
 	case ARM64_SET_VCPU_EVENTS:
-		return set_events(vcpu, arg);
+		return set_events(kvm, vcpu, arg);
 	case ARM64_SET_GUEST_DEBUG:
-		vcpu->debug = ((struct arm64_guest_debug *)arg)->control;
-		return 0;
+		return set_guest_debug(vcpu, arg);
+	case KVM_SET_SIGNAL_MASK:
+		return set_sigset(vcpu, arg);
+	case KVM_ARM_VCPU_FINALIZE:
+		return finalize(kvm, vcpu, *(int *)arg);
 	case KVM_RUN:
 		return fake_run(kvm, i);
 	}
 	return -ENOTTY;
 }
 
-int64_t fake_vm_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg)
+static int enable_cap(struct fake_kvm *kvm, const struct kvm_enable_cap *cap)
 {
-	const struct kvm_userspace_memory_region *region = arg;
+	if (cap->flags || (cap->cap != KVM_CAP_ARM_NISV_TO_USER && cap->cap != KVM_CAP_ARM_SYSTEM_SUSPEND))
+		return -EINVAL;
+	kvm->caps |= cap->cap == KVM_CAP_ARM_NISV_TO_USER ? VM_CAP_NISV_TO_USER : VM_CAP_SYSTEM_SUSPEND;
+	return 0;
+}
 
-	if (req == ARM64_PREFERRED_TARGET) {
-		*(struct arm64_vcpu_init *)arg = (struct arm64_vcpu_init){ .target = 5 };
-		return 0;
-	}
-	if (req != KVM_SET_USER_MEMORY_REGION)
-		return -ENOTTY;
+/* One offset for both counters. */
+static int set_counter_offset(struct fake_kvm *kvm, const struct arm64_counter_offset *offset)
+{
+	if (offset->reserved)
+		return -EINVAL;
+	kvm->counter_offset = true;
+	kvm->vtimer = kvm->ptimer = kvm->host - offset->counter_offset;
+	kvm->ptimer_offset = offset->counter_offset;
+	return 0;
+}
+
+static int set_region(struct fake_kvm *kvm, const struct kvm_userspace_memory_region *region)
+{
 	if (kvm->nr_slots == FAKE_SLOTS)
 		return -EINVAL;
 	kvm->slots[kvm->nr_slots++] = (struct memslot){ region->slot, region->flags, region->guest_phys_addr,
 							region->memory_size, region->userspace_addr };
 	return 0;
+}
+
+int64_t fake_vm_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg)
+{
+	switch (req) {
+	case ARM64_PREFERRED_TARGET:
+		*(struct arm64_vcpu_init *)arg = (struct arm64_vcpu_init){ .target = 5 };
+		return 0;
+	case KVM_ENABLE_CAP:
+		return enable_cap(kvm, arg);
+	case ARM64_SET_COUNTER_OFFSET:
+		return set_counter_offset(kvm, arg);
+	case KVM_SET_USER_MEMORY_REGION:
+		return set_region(kvm, arg);
+	}
+	return -ENOTTY;
 }

@@ -34,9 +34,11 @@ static const uint64_t reg_ids[FAKE_REGS] = {
 	ARM64_CORE_U64(2),
 	ARM64_CORE_PC,
 	ARM64_CORE_PSTATE,
-	KVM_REG_ARM64 | KVM_REG_SIZE_U128 | KVM_REG_ARM_CORE | 84,
+	FAKE_V0,
 	KVM_REG_ARM64 | KVM_REG_SIZE_U32 | KVM_REG_ARM_CORE | 212,
-	KVM_REG_ARM64 | KVM_REG_SIZE_U2048 | KVM_REG_ARM64_SVE,
+	ARM64_SVE_VLS,
+	ARM64_SVE_Z0,
+	FAKE_FFR,
 	FAKE_PSCI_VERSION,
 	FAKE_FEAT_BMAP,
 	KVM_REG_ARM_PTIMER_CNT,
@@ -48,10 +50,17 @@ static const uint64_t reg_ids[FAKE_REGS] = {
 	ARM64_MDSCR_EL1,
 	ARM64_MPIDR_EL1,
 	ARM64_SYS_REG(3, 0, 0, 4, 0), /* ID_AA64PFR0_EL1 */
+	ARM64_ID_AA64DFR0_EL1,
 	FAKE_ID_MMFR3,
 	ARM64_SYS_REG(3, 0, 1, 0, 0), /* SCTLR_EL1 */
 	FAKE_TCR2,
+	FAKE_APIA,
+	FAKE_APGA,
 	ARM64_SYS_REG(3, 0, 12, 0, 0), /* VBAR_EL1 */
+	FAKE_PMCCNTR,
+	FAKE_PMEVCNTR0,
+	FAKE_PMEVCNTR30,
+	FAKE_PMEVTYPER0,
 	KVM_REG_ARM64 | KVM_REG_SIZE_U32 | KVM_REG_ARM_DEMUX,
 };
 
@@ -62,6 +71,17 @@ static const uint64_t mpidrs[FAKE_VCPUS] = { 0x80000101, 0x80000000, 0x180010200
 					     0x80000002, 0x80000100, 0x80000003,  0x80000300 };
 static const uint32_t ids[FAKE_VCPUS] = { 7, 2, 12, 0, 5, 9, 1, 30 };
 static const uint64_t skews[FAKE_VCPUS] = { 40, 90, 10, 20, 30, 50, 60, 70 };
+
+/* Of a VM that runs with another PMU than a new one, and with the shorter vectors on every second vCPU. */
+#define DFR0_RUNNING 0x400 /* PMUv3p1 */
+#define DFR0_NEW 0x600	   /* PMUv3p5 */
+#define VLS_SHORT 0x3	   /* 128 and 256 bits */
+
+static void set_vls(struct fake_vcpu *vcpu, uint64_t vls)
+{
+	memset(fake_reg(vcpu, ARM64_SVE_VLS)->value, 0, VCPU_REG_MAX);
+	fake_set_reg_u64(vcpu, ARM64_SVE_VLS, vls);
+}
 
 static void add_regs(struct fake_vcpu *vcpu, uint64_t seed)
 {
@@ -112,6 +132,49 @@ static void fill_exit(struct fake_vcpu *vcpu, size_t i)
 	vcpu->mmio_needed = i != 2;
 }
 
+/* What a VMM has set up on some vCPUs. */
+static void fill_settings(struct fake_vcpu *vcpu, size_t i)
+{
+	static const uint32_t debug[FAKE_VCPUS] = {
+		[0] = KVM_GUESTDBG_ENABLE | FAKE_DEBUG_HW,
+		[3] = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP,
+		[6] = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | FAKE_DEBUG_HW,
+	};
+
+	vcpu->debug.control = debug[i];
+	for (size_t r = 0; i != 1 && r < 16; r++) { /* 2, 4, 5 and 7 had a debugger once */
+		vcpu->debug.dbg_bcr[r] = mix(4000 * i + r);
+		vcpu->debug.dbg_bvr[r] = mix(4100 * i + r);
+		vcpu->debug.dbg_wcr[r] = mix(4200 * i + r);
+		vcpu->debug.dbg_wvr[r] = mix(4300 * i + r);
+	}
+	if (i == 0 || i == 2 || i == 6)
+		vcpu->pvtime = FAKE_PVTIME(i);
+	vcpu->sigset_active = i == 0 || i == 1 || i == 5;
+	if (vcpu->sigset_active)
+		vcpu->sigset = ~(FAKE_SIGUSR1 | 1ull << 8 | 1ull << 18 | 1ull << (20 + i)); /* never 9 and 19 */
+}
+
+static void fill_pmu(const struct fake_kvm *kvm, struct fake_vcpu *vcpu, size_t i)
+{
+	if (!fake_has(kvm, KVM_ARM_VCPU_PMU_V3) || i == 5)
+		return;
+	vcpu->pmu_irq = kvm->v5 ? 0x20000017 : 23;
+	vcpu->pmu_created = i != 7;
+}
+
+/* Both halves of what an older PMU has, the last event of all, and more than a call can name at once. */
+static void fill_pmu_filter(struct fake_kvm *kvm)
+{
+	static const struct pmu_range allowed[] = { { 0, 0 },	      { 8, 0x1b },	 { 63, 64 },
+						    { 1000, 0xa000 }, { 0xfff0, 0xfff3 }, { 0xffff, 0xffff } };
+
+	kvm->pmu_filtered = fake_has(kvm, KVM_ARM_VCPU_PMU_V3);
+	for (size_t i = 0; kvm->pmu_filtered && i < sizeof(allowed) / sizeof(allowed[0]); i++)
+		for (uint32_t event = allowed[i].first; event <= allowed[i].last; event++)
+			fake_pmu_allow(kvm, event, true);
+}
+
 static void fill_vcpu(struct fake_kvm *kvm, size_t i)
 {
 	static const uint32_t mp_states[FAKE_VCPUS] = { 0, KVM_MP_STATE_STOPPED,  0,
@@ -128,7 +191,11 @@ static void fill_vcpu(struct fake_kvm *kvm, size_t i)
 	add_regs(vcpu, 1 + 100000 * i);
 	fake_set_reg_u64(vcpu, ARM64_MPIDR_EL1, mpidrs[i]);
 	fake_set_reg_u64(vcpu, FAKE_ID_MMFR3, 0x10);
+	fake_set_reg_u64(vcpu, ARM64_ID_AA64DFR0_EL1, DFR0_RUNNING);
+	set_vls(vcpu, i % 2 ? FAKE_VLS : VLS_SHORT);
+	vcpu->sve_finalized = fake_has(kvm, KVM_ARM_VCPU_SVE);
 	fill_exit(vcpu, i);
+	fill_settings(vcpu, i);
 	vcpu->serror = i == 6 || i == 1;
 	vcpu->serror_esr = vcpu->serror ? 0x1000000 + i : 0;
 	if (vcpu->serror)
@@ -398,9 +465,11 @@ struct fake_kvm *fake_running(struct fake_shape shape)
 {
 	struct fake_kvm *kvm = fake_new(shape.nr_vcpus, shape.nr_irqs);
 
-	kvm->features = 1 << KVM_ARM_VCPU_PSCI_0_2 | 1 << KVM_ARM_VCPU_PMU_V3;
+	kvm->features = shape.features ? shape.features : FAKE_FEATURES;
+	kvm->features_set = true;
 	kvm->vtimer = 0x123456789000;
-	kvm->ptimer = 0x555500000000;
+	kvm->host = kvm->ptimer = 0x555500000000;
+	kvm->caps = VM_CAP_NISV_TO_USER | VM_CAP_SYSTEM_SUSPEND;
 	kvm->ran = true;
 	kvm->nr_slots = 2;
 	kvm->slots[0] = (struct memslot){ 1, 0, 0x40000000, 0x8000000, 0xffff10000000 };
@@ -413,13 +482,18 @@ struct fake_kvm *fake_running(struct fake_shape shape)
 		fill_vcpu(kvm, i);
 		map_vcpu(kvm, i);
 	}
-	if (shape.v5) {
+	fill_pmu_filter(kvm);
+	kvm->counter_offset = kvm->ptimer_offset = shape.counter_offset;
+	if (shape.counter_offset)
+		kvm->ptimer = kvm->vtimer;
+	if (shape.v5)
 		fill_v5(kvm, shape);
-		return kvm;
-	}
-	fill_gic(kvm, shape);
+	else
+		fill_gic(kvm, shape);
 	if (shape.itses)
 		fill_itses(kvm);
+	for (size_t i = 0; i < kvm->nr_vcpus; i++)
+		fill_pmu(kvm, &kvm->vcpus[i], i);
 	return kvm;
 }
 
@@ -431,7 +505,12 @@ static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, s
 	vcpu->id = kvm->vcpus[i].id;
 	vcpu->fd = FAKE_VCPU_FD + i;
 	vcpu->mmio_needed = kvm->vcpus[i].mmio_needed;
-	vcpu->pvtime = VCPU_NO_PVTIME;
+	vcpu->pmu_created = kvm->vcpus[i].pmu_created;
+	vcpu->pvtime = kvm->vcpus[i].pvtime;
+	vcpu->sigset_active = kvm->vcpus[i].sigset_active;
+	vcpu->sigset = kvm->vcpus[i].sigset;
+	if (kvm->vcpus[i].debug.control)
+		vcpu->debug = kvm->vcpus[i].debug;
 	for (size_t m = 0; m < kvm->nr_maps; m++) {
 		const struct fake_map *map = &kvm->maps[m];
 
@@ -460,6 +539,17 @@ static void discover_unrouted(const struct fake_kvm *kvm, struct vgic_v3_state *
 			gic->unrouted[n / 32] |= 1u << n % 32;
 }
 
+/* Behind the events of an old PMU the kernel has something else, and the probe reads it. */
+static void discover_pmu_filter(const struct fake_kvm *kvm, struct pmu_filter *filter)
+{
+	uint64_t bits[PMU_MAX_EVENTS / 64];
+
+	memcpy(bits, kvm->pmu_filter, sizeof(bits));
+	memset(&bits[kvm->pmu_events / 64], 0xa5, (PMU_MAX_EVENTS - kvm->pmu_events) / 8);
+	if (kvm->pmu_filtered && pmu_filter_from_bits(filter, bits))
+		abort();
+}
+
 struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 {
 	struct vm_state *vm = alloc(1, sizeof(*vm));
@@ -469,6 +559,9 @@ struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 	vm->ipa_bits = 40;
 	vm->features = kvm->features | 1 << KVM_ARM_VCPU_POWER_OFF;
 	vm->ptimer_offset = kvm->ptimer_offset;
+	vm->counter_offset = kvm->counter_offset;
+	vm->caps = kvm->caps;
+	discover_pmu_filter(kvm, &vm->pmu_filter);
 	vm->fd = FAKE_VM_FD;
 	vm->park_base = FAKE_PARK_BASE;
 	vm->nr_slots = kvm->nr_slots;
@@ -503,6 +596,8 @@ static void create_vcpu(struct fake_vcpu *vcpu, const struct fake_vcpu *running,
 	add_regs(vcpu, 0);
 	fake_set_reg_u64(vcpu, ARM64_MPIDR_EL1, 0x80000000 | i);
 	fake_set_reg_u64(vcpu, FAKE_ID_MMFR3, 0x11);
+	fake_set_reg_u64(vcpu, ARM64_ID_AA64DFR0_EL1, DFR0_NEW);
+	set_vls(vcpu, FAKE_VLS);
 	memcpy(vcpu->timer_irq, fresh_timer_irq, sizeof(fresh_timer_irq));
 }
 
@@ -529,6 +624,9 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 {
 	struct fake_kvm *kvm = fake_new(running->nr_vcpus, 0);
 
+	kvm->host = kvm->ptimer = 0x777700000000;
+	kvm->no_ras = running->no_ras;
+	kvm->pmu_events = running->pmu_events;
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		create_vcpu(&kvm->vcpus[i], &running->vcpus[i], i);
 	create_itses(kvm, running);

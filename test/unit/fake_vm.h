@@ -12,6 +12,13 @@
 #define FAKE_ITS_FD 24
 #define FAKE_PARK_BASE 64
 
+/* Features of vCPUs: all that a VM of this project can have. AArch32 excludes some. */
+#define FAKE_FEATURES                                                                                        \
+	(1u << KVM_ARM_VCPU_PSCI_0_2 | 1u << KVM_ARM_VCPU_PMU_V3 | 1u << KVM_ARM_VCPU_SVE |                  \
+	 1u << KVM_ARM_VCPU_PTRAUTH_ADDRESS | 1u << KVM_ARM_VCPU_PTRAUTH_GENERIC)
+#define FAKE_PVTIME(i) (0x47ff0000u + 64 * (i)) /* where vCPU i has its stolen time, if it has */
+#define FAKE_SIGUSR1 (1ull << 9)		  /* what sigsets of vCPUs let through */
+
 /* MMIO that the guest of fake_running() does on vCPU 0 (a read) and 1 (a write). */
 #define FAKE_READ_PHYS 0x9000010u
 #define FAKE_WRITE_PHYS 0x9000020u
@@ -24,6 +31,8 @@ struct fake_shape {
 	bool legacy_redist;
 	uint32_t pri_bits; /* 5 to 7; 0: 7 */
 	bool itses;	   /* it has FAKE_NR_ITSES of them */
+	uint32_t features; /* of its vCPUs; 0: FAKE_FEATURES */
+	bool counter_offset; /* by KVM_ARM_SET_COUNTER_OFFSET */
 	/* A GICv5 instead: with nr_irqs SPIs and 1 << lpi_bits LPIs, of which 0 is none. */
 	bool v5;
 	enum model_abi abi;
@@ -65,7 +74,8 @@ struct fake_shape {
 /*
  * A VM that runs, as the dump finds it. Of its vCPUs, by index: 0 and 1 owe an MMIO read and a
  * write, 1 is stopped meanwhile; 2 has been served; 3 is in WFI; 4 is stopped and owes a read; 5 is
- * stopped; 6 has an SError pending; 7 is suspended.
+ * stopped; 6 has an SError pending; 7 is suspended. 0, 3 and 6 have a debugger, 0, 2 and 6 steal time, 0, 1 and 5
+ * signal masks; all have a PMU, but that 5 has no interrupt for it and 7 has not initialised it: they have not run.
  */
 struct fake_kvm *fake_running(struct fake_shape shape);
 /* What discovery makes of it. */

@@ -41,6 +41,7 @@ static void fill_regs(struct vcpu_state *vcpu)
 		KVM_REG_ARM64 | KVM_REG_SIZE_U8 | KVM_REG_ARM_FW | 1,
 		KVM_REG_ARM64 | KVM_REG_SIZE_U32 | KVM_REG_ARM_CORE | 212,
 		KVM_REG_ARM64 | KVM_REG_SIZE_U128 | KVM_REG_ARM_CORE | 84,
+		ARM64_SVE_VLS,
 		KVM_REG_ARM64 | KVM_REG_SIZE_U2048 | KVM_REG_ARM64_SVE | 32,
 	};
 
@@ -72,6 +73,24 @@ static void fill_run(struct vcpu_state *vcpu)
 		vcpu->run[vcpu->run_size - 1] = 0x77;
 }
 
+/* What its VMM has set up: each on some vCPUs, all on the first. */
+static void fill_settings(struct vcpu_state *vcpu, size_t i)
+{
+	uint64_t *const regs[] = { vcpu->debug.dbg_bcr, vcpu->debug.dbg_bvr, vcpu->debug.dbg_wcr,
+				   vcpu->debug.dbg_wvr };
+
+	vcpu->pmu_irq = i == 4 ? 0 : 23;
+	vcpu->pmu_created = i % 5 < 3;
+	vcpu->pvtime = i % 2 ? VCPU_NO_PVTIME : 0x47ff0000 + 64 * i;
+	vcpu->sigset_active = i % 3 == 0;
+	vcpu->sigset = vcpu->sigset_active ? next_value() : 0;
+	if (i % 4 && i % 4 != 3)
+		return;
+	vcpu->debug.control = i % 4 ? 0x10001 : 0x30003;
+	for (size_t r = 0; r < 64; r++)
+		regs[r / 16][r % 16] = next_value();
+}
+
 static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
 {
 	static const uint32_t mp_states[] = { KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_STOPPED,
@@ -91,6 +110,7 @@ static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
 	vcpu->maps[0] = (struct vcpu_map){ start, 2 * PAGE, 0, PROT_READ | PROT_WRITE, VCPU_MAP_DONTFORK };
 	vcpu->maps[1] = (struct vcpu_map){ start + 4 * PAGE, PAGE, PAGE, PROT_READ, 0 };
 	vcpu->nr_maps = 2;
+	fill_settings(vcpu, i);
 	fill_regs(vcpu);
 	fill_run(vcpu);
 }
@@ -286,6 +306,16 @@ static void fill_files(struct vm_state *vm)
 		vm->files[4 + vm->nr_vcpus + i] = (struct kvm_file){ id++, KVM_FILE_ITS, i };
 }
 
+static void fill_pmu_filter(struct pmu_filter *filter)
+{
+	static const struct pmu_range allowed[] = { { 0, 0 }, { 0x11, 0x3ff }, { 0x8000, 0xfffe }, { 0xffff, 0xffff } };
+
+	filter->active = true;
+	filter->nr = sizeof(allowed) / sizeof(allowed[0]);
+	filter->allowed = alloc(filter->nr, sizeof(*allowed));
+	memcpy(filter->allowed, allowed, sizeof(allowed));
+}
+
 struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
 {
 	struct vm_state *vm = alloc(1, sizeof(*vm));
@@ -295,7 +325,13 @@ struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
 	vm->page_size = PAGE;
 	strcpy(vm->boot_id, "0123cdef-89ab-4cde-8f01-23456789abcd");
 	vm->ipa_bits = 40;
-	vm->features = 1 << KVM_ARM_VCPU_PSCI_0_2 | 1 << KVM_ARM_VCPU_PMU_V3;
+	vm->features = 1 << KVM_ARM_VCPU_PSCI_0_2 | 1 << KVM_ARM_VCPU_PMU_V3 | 1 << KVM_ARM_VCPU_SVE |
+		       1 << KVM_ARM_VCPU_PTRAUTH_ADDRESS | 1 << KVM_ARM_VCPU_PTRAUTH_GENERIC;
+	vm->caps = VM_CAP_KNOWN;
+	vm->counter_offset = true;
+	vm->cntfrq = 0xfedcba98;
+	vm->realtime = 0xfedcba9876543211;
+	fill_pmu_filter(&vm->pmu_filter);
 	vm->vtimer_cnt = 0x123456789abcdef0;
 	vm->ptimer_cnt = 0xfedcba9876543210;
 	vm->ptimer_offset = true;
@@ -393,6 +429,8 @@ struct vm_state *fixture_vm_v5(size_t nr_vcpus, uint32_t nr_spis, uint32_t lpi_b
 	vm->lpi = NULL;
 	for (size_t i = 0; i < nr_vcpus; i++)
 		vm->vcpus[i].vtimer_irq = vm->vcpus[i].ptimer_irq = 0;
+	for (size_t i = 0; i < nr_vcpus; i++)
+		vm->vcpus[i].pmu_irq = 0x20000017;
 	free(vm->files);
 	fill_files(vm);
 	vm->vgic_v5 = make_vgic_v5(nr_vcpus, nr_spis, lpi_bits);
@@ -420,6 +458,16 @@ static const char *diff_vcpu(const struct vcpu_state *a, const struct vcpu_state
 	DIFF(mpidr);
 	DIFF(vtimer_irq);
 	DIFF(ptimer_irq);
+	DIFF(pmu_irq);
+	DIFF(pmu_created);
+	DIFF(pvtime);
+	DIFF(sigset_active);
+	DIFF(sigset);
+	DIFF(debug.control);
+	DIFF_BYTES(debug.dbg_bcr, sizeof(a->debug.dbg_bcr));
+	DIFF_BYTES(debug.dbg_bvr, sizeof(a->debug.dbg_bvr));
+	DIFF_BYTES(debug.dbg_wcr, sizeof(a->debug.dbg_wcr));
+	DIFF_BYTES(debug.dbg_wvr, sizeof(a->debug.dbg_wvr));
 	DIFF(mp_state);
 	DIFF(pending);
 	DIFF(nr_regs);
@@ -657,6 +705,16 @@ const char *fixture_diff(const struct vm_state *a, const struct vm_state *b)
 	DIFF(vtimer_cnt);
 	DIFF(ptimer_cnt);
 	DIFF(ptimer_offset);
+	DIFF(counter_offset);
+	DIFF(cntfrq);
+	DIFF(realtime);
+	DIFF(caps);
+	DIFF(pmu_filter.active);
+	DIFF(pmu_filter.nr);
+	for (size_t i = 0; i < a->pmu_filter.nr; i++) {
+		DIFF(pmu_filter.allowed[i].first);
+		DIFF(pmu_filter.allowed[i].last);
+	}
 	DIFF(fd);
 	DIFF(park_base);
 	diff = diff_lists(a, b);

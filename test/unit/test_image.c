@@ -147,11 +147,31 @@ static void drop_backings(struct vm_state *vm)
 		free(vm->backings[--vm->nr_backings].path);
 }
 
+static void drop_settings(struct vm_state *vm)
+{
+	vm->features = 0;
+	vm->caps = 0;
+	vm->counter_offset = vm->ptimer_offset = false;
+	vm->cntfrq = 0;
+	vm->realtime = 0;
+	vm->pmu_filter.active = false;
+	vm->pmu_filter.nr = 0;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		vm->vcpus[i].pmu_irq = 0;
+		vm->vcpus[i].pmu_created = false;
+		vm->vcpus[i].pvtime = VCPU_NO_PVTIME;
+		vm->vcpus[i].sigset_active = false;
+		vm->vcpus[i].sigset = 0;
+		vm->vcpus[i].debug = (struct arm64_guest_debug){ 0 };
+	}
+}
+
 /* Another form of what is legal: no memory, no files, no mappings, no active SPI, one legacy region, 64 KiB pages. */
 static void a_vm_with_little_comes_back(void **state)
 {
 	struct vm_state *vm = fixture_vm(2, 64);
 
+	drop_settings(vm);
 	vm->nr_slots = 0;
 	drop_backings(vm);
 	vm->vgic->nr_active = 0;
@@ -300,6 +320,51 @@ static void itses_to_the_limits(struct vm_state *vm)
 	lpis_to_the_limits(vm->lpi);
 }
 
+/* Which is another thing than no filter. */
+static void a_filter_that_allows_nothing_comes_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(1, 64);
+
+	vm->pmu_filter.nr = 0;
+	assert_round_trip(&vm, 1);
+}
+
+/* What is 0, and there all the same. */
+static void zeros_that_mean_something_come_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 64);
+
+	vm->vcpus[1].pvtime = 0;
+	vm->vcpus[1].sigset_active = true;
+	vm->vcpus[1].sigset = 0;
+	vm->vcpus[1].debug.control = KVM_GUESTDBG_ENABLE;
+	assert_round_trip(&vm, 1);
+}
+
+/* Events, each apart from the next. */
+static void the_most_ranges_of_events_come_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(1, 64);
+	struct pmu_filter *filter = &vm->pmu_filter;
+
+	filter->nr = PMU_MAX_EVENTS / 2;
+	filter->allowed = resize(filter->allowed, filter->nr, sizeof(*filter->allowed));
+	for (uint32_t i = 0; i < filter->nr; i++)
+		filter->allowed[i] = (struct pmu_range){ 2 * i + 1, 2 * i + 1 };
+	assert_round_trip(&vm, 1);
+}
+
+static void each_feature_comes_back(void **state)
+{
+	for (uint32_t bit = 0; bit < 7; bit++) {
+		struct vm_state *vm = fixture_vm(1, 64);
+
+		drop_settings(vm);
+		vm->features = 1u << bit;
+		assert_round_trip(&vm, 1);
+	}
+}
+
 /* As many ITSes as there can be, those added without an address. */
 static void the_most_itses_come_back(void **state)
 {
@@ -342,11 +407,28 @@ static void the_largest_tables_come_back(void **state)
 	assert_round_trip(&vm, 1);
 }
 
+static void settings_to_the_limits(struct vm_state *vm)
+{
+	struct vcpu_state *vcpu = &vm->vcpus[1];
+
+	vm->features = 0x7f;
+	vm->cntfrq = UINT32_MAX;
+	vm->realtime = UINT64_MAX;
+	vcpu->pmu_irq = VGIC_MAX_IRQS - 1;
+	vcpu->pvtime = (1ULL << 52) - 64;
+	vcpu->sigset_active = true;
+	vcpu->sigset = UINT64_MAX;
+	memset(&vcpu->debug, 0xff, sizeof(vcpu->debug));
+	vcpu->debug.control = 0x30003;
+	vcpu->events.exception.serror_esr = 0x1ffffff;
+}
+
 static void the_largest_values_come_back(void **state)
 {
 	struct vm_state *vm = fixture_vm(2, 96);
 
 	to_the_limits(vm);
+	settings_to_the_limits(vm);
 	vm->ipa_bits = 52;
 	vm->park_base = INT32_MAX - 2 - VM_MAX_VCPUS - VM_MAX_ITSES;
 	vm->fd = vm->park_base - 1;
@@ -364,6 +446,8 @@ static void the_smallest_values_come_back(void **state)
 	struct vm_state *vm = fixture_vm(1, 64);
 
 	drop_backings(vm);
+	vm->vcpus[0].pmu_irq = 16;
+	vm->vcpus[0].pvtime = 0;
 	vm->vpid = 1;
 	vm->fd = 0;
 	vm->park_base = 11;
@@ -698,6 +782,10 @@ int main(void)
 		cmocka_unit_test(the_largest_vm_comes_back),
 		cmocka_unit_test(several_vms_come_back),
 		cmocka_unit_test(a_vm_with_little_comes_back),
+		cmocka_unit_test(a_filter_that_allows_nothing_comes_back),
+		cmocka_unit_test(zeros_that_mean_something_come_back),
+		cmocka_unit_test(the_most_ranges_of_events_come_back),
+		cmocka_unit_test(each_feature_comes_back),
 		cmocka_unit_test(a_vm_without_its_comes_back),
 		cmocka_unit_test(the_most_itses_come_back),
 		cmocka_unit_test(the_largest_tables_come_back),

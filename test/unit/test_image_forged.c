@@ -440,6 +440,41 @@ static void maps_many(ProtobufCMessage *msg, unsigned int i)
 	vcpu->n_maps = 17;
 }
 
+static void debug_regs(ProtobufCMessage *msg, size_t n)
+{
+	KvmVgic__GuestDebugEntry *debug = ((KvmVgic__VcpuEntry *)msg)->debug;
+
+	debug->regs = realloc(debug->regs, (n + 1) * sizeof(*debug->regs));
+	memset(debug->regs, 0, n * sizeof(*debug->regs));
+	debug->n_regs = n;
+}
+
+static void debug_regs_few(ProtobufCMessage *msg, unsigned int i)
+{
+	if (!i)
+		debug_regs(msg, 63);
+}
+
+static void debug_regs_many(ProtobufCMessage *msg, unsigned int i)
+{
+	if (!i)
+		debug_regs(msg, 65);
+}
+
+static void debug_regs_none(ProtobufCMessage *msg, unsigned int i)
+{
+	if (!i)
+		debug_regs(msg, 0);
+}
+
+static void pmu_ranges_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__PmuFilterEntry *filter = ((KvmVgic__VmEntry *)msg)->pmu_filter;
+
+	filter->allowed = repeat_last((void *)filter->allowed, filter->n_allowed, 32769);
+	filter->n_allowed = 32769;
+}
+
 static void run_long(ProtobufCMessage *msg, unsigned int i)
 {
 	if (i == 1)
@@ -965,10 +1000,18 @@ static const struct change changes[] = {
 	{ "reg_long", FORGE_VCPU, reg_long,
 	  "kvm-vcpu-1.img: vCPU 0: reg_values: 4 bytes after the last register" },
 	{ "reg_ids_of_no_vcpu_before", FORGE_VCPU, reg_ids_of_no_vcpu_before,
-	  "kvm-vcpu-1.img: vCPU 0: reg_values: 301 bytes after the last register" },
+	  "kvm-vcpu-1.img: vCPU 0: reg_values: 365 bytes after the last register" },
 	{ "values_of_the_vcpu_before", FORGE_VCPU, values_of_the_vcpu_before,
 	  "kvm-vcpu-1.img: vCPU 1: register 0x603000000013c005: size 8, reg_values has 0 bytes left" },
 	{ "maps_many", FORGE_VCPU, maps_many, "kvm-vcpu-1.img: vCPU 0: 17 mappings, at most 16 expected" },
+	{ "debug_regs_few", FORGE_VCPU, debug_regs_few,
+	  "kvm-vcpu-1.img: vCPU 0: debug: 63 registers, 64 expected" },
+	{ "debug_regs_many", FORGE_VCPU, debug_regs_many,
+	  "kvm-vcpu-1.img: vCPU 0: debug: 65 registers, 64 expected" },
+	{ "debug_regs_none", FORGE_VCPU, debug_regs_none,
+	  "kvm-vcpu-1.img: vCPU 0: debug: 0 registers, 64 expected" },
+	{ "pmu_ranges_many", FORGE_VM, pmu_ranges_many,
+	  "kvm-vm.img: VM 1: 32769 ranges of PMU events, at most 32768 expected" },
 	{ "run_long", FORGE_VCPU, run_long,
 	  "kvm-vcpu-1.img: entry 3: bytes 8191 to 8192 of run: not in order, or more than 4096" },
 	{ "pending_negative", FORGE_VCPU, pending_negative,

@@ -91,6 +91,28 @@ RULE(park_base_negative, BOTH, "kvm-vm.img: VM 1: park_base -1 is no fd number",
 RULE(park_base_huge, BOTH, "kvm-vm.img: VM 1: park_base 2147483102 is no fd number",
      vm->park_base = INT32_MAX - 2 - VM_MAX_VCPUS - VM_MAX_ITSES + 1)
 
+RULE(features_nested, BOTH, "kvm-vm.img: VM 1: features 0x80 are not known", vm->features = 1 << KVM_ARM_VCPU_HAS_EL2)
+RULE(features_unknown, BOTH, "kvm-vm.img: VM 1: features 0x10000000008 are not known", vm->features = 1ULL << 40 | 8)
+RULE(caps_unknown, BOTH, "kvm-vm.img: VM 1: caps 0x7 are not known", vm->caps = 7)
+RULE(caps_of_a_bit_at_the_top, BOTH, "kvm-vm.img: VM 1: caps 0x80000000 are not known", vm->caps = 1u << 31)
+
+/* Events of the PMU: 0, 0x11 to 0x3ff, 0x8000 to 0xfffe, 0xffff */
+#define RANGE(i) (&vm->pmu_filter.allowed[i])
+#define NO_RANGE(i, range) \
+	"kvm-vm.img: VM 1: pmu_filter: range " #i ", " range ": not after the one before, or beyond 0xffff"
+RULE(filter_without_pmu, BOTH, "kvm-vm.img: VM 1: pmu_filter, and no PMU", vm->features = 0)
+RULE(filter_backwards, BOTH, NO_RANGE(1, "0x11 to 0x10"), RANGE(1)->last = 0x10)
+RULE(filter_first_backwards, BOTH, NO_RANGE(0, "0x1 to 0x0"), RANGE(0)->first = 1)
+RULE(filter_beyond, BOTH, NO_RANGE(3, "0xffff to 0x10000"), RANGE(3)->last = 0x10000)
+RULE(filter_all_beyond, BOTH, NO_RANGE(3, "0x10000 to 0x10000"), RANGE(3)->first = RANGE(3)->last = 0x10000)
+RULE(filter_overlap, BOTH, NO_RANGE(2, "0x3ff to 0xfffe"), RANGE(2)->first = 0x3ff)
+RULE(filter_order, BOTH, NO_RANGE(2, "0x1 to 0x2"), RANGE(2)->first = 1, RANGE(2)->last = 2)
+RULE(filter_many, READ_ONLY, "kvm-vm.img: VM 1: 32769 ranges of PMU events, at most 32768 expected",
+     vm->pmu_filter.allowed = grow(vm->pmu_filter.allowed, 32769, sizeof(*RANGE(0))), vm->pmu_filter.nr = 32769,
+     memset(RANGE(0), 0, 32769 * sizeof(*RANGE(0))))
+RULE(filter_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: pmu_filter: 32769 ranges, at most 32768 expected",
+     vm->pmu_filter.nr = 32769)
+
 /* Memslots */
 RULE(slot_gpa_unaligned, BOTH, "kvm-vm.img: VM 1: memslot 1: not aligned to pages of 4096 bytes",
      vm->slots[0].gpa += 1)
@@ -178,6 +200,29 @@ RULE(timer_irq_spi, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 32:
      VCPU1->ptimer_irq = 32)
 RULE(timer_irq_same, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 27: two of 16 to 31 expected",
      VCPU1->ptimer_irq = 27)
+#define NO_PMU vm->features = 0, vm->pmu_filter.active = false
+RULE(pmu_irq_without_pmu, BOTH, "kvm-vcpu-1.img: vCPU 0: pmu_irq 23, pmu_created 0, and no PMU", NO_PMU,
+     VCPU0->pmu_created = false)
+RULE(pmu_created_without_pmu, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 0, pmu_created 1, and no PMU", NO_PMU,
+     VCPU0->pmu_irq = 0, VCPU0->pmu_created = false, VCPU1->pmu_irq = 0)
+RULE(pmu_irq_sgi, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 15 is no PPI or SPI", VCPU1->pmu_irq = 15)
+RULE(pmu_irq_large, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 1024 is no PPI or SPI", VCPU1->pmu_irq = VGIC_MAX_IRQS)
+RULE(pvtime_unaligned, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: pvtime 0x40000020: not aligned to 64 bytes, or not within 40 IPA bits",
+     VCPU1->pvtime = 0x40000020)
+RULE(pvtime_beyond, BOTH,
+     "kvm-vcpu-1.img: vCPU 0: pvtime 0x10000000000: not aligned to 64 bytes, or not within 40 IPA bits",
+     VCPU0->pvtime = 1ULL << 40)
+RULE(pvtime_overflow, BOTH,
+     "kvm-vcpu-1.img: vCPU 0: pvtime 0xffffffffffffffc0: not aligned to 64 bytes, or not within 40 IPA bits",
+     VCPU0->pvtime = -64ULL)
+RULE(debug_not_enabled, BOTH, "kvm-vcpu-1.img: vCPU 0: debug: control 0x2 is not known", VCPU0->debug.control = 2)
+RULE(debug_unknown, BOTH, "kvm-vcpu-1.img: vCPU 1: debug: control 0x40001 is not known",
+     VCPU1->debug.control = 0x40001)
+RULE(serror_esr_wide, BOTH, "kvm-vcpu-events-1.img: vCPU 1: serror_esr 0x2000000, 25 bits expected",
+     VCPU1->events.exception.serror_esr = 0x2000000)
+RULE(serror_esr_of_none_wide, BOTH, "kvm-vcpu-events-1.img: vCPU 0: serror_esr 0x8000000000000000, 25 bits expected",
+     VCPU0->events.exception.serror_esr = 1ULL << 63)
 RULE(mp_state, BOTH, "kvm-vcpu-1.img: vCPU 1: mp_state 3 is not known", VCPU1->mp_state = KVM_MP_STATE_HALTED)
 RULE(fd_negative, BOTH, "kvm-vcpu-1.img: vCPU 1: fd -1, 0 to below the park_base of 1000 expected", VCPU1->fd = -1)
 RULE(fd_parked, BOTH, "kvm-vgic-1.img: fd 1000, 0 to below the park_base of 1000 expected", GIC->fd = 1000)

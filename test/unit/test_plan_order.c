@@ -22,6 +22,10 @@
 #define MPIDR "3c005 *"
 #define CORE_REGS "000*"
 #define SCTLR "3c080 *"
+#define DFR0 "3c028*"
+#define SET_VLS "KVM_SET_ONE_REG 0x606000000015ffff *"
+#define SET_SVE "KVM_SET_ONE_REG 0x60[58]0000000150*"
+#define DEBUGGER "KVM_SET_GUEST_DEBUG = 0x?000?"
 #define TIMER_CNT "3df1a *"
 #define PTIMER_CNT "3df01 *"
 
@@ -43,6 +47,7 @@ static const struct rule dump_rules[] = {
 	  "vcpu %u: KVM_GET_VCPU_EVENTS" },
 	{ "the_power_state_is_the_last_that_is_asked_of_a_vcpu", "vcpu %u: KVM_GET_VCPU_EVENTS",
 	  "vcpu %u: KVM_GET_MP_STATE" },
+	{ "the_pmu_has_as_many_events_as_its_guest_can_name", "vcpu ?: " GET_REG DFR0, "vcpu ?: GET PMU_V3 IRQ" },
 	{ "kvm_run_is_read_when_no_ioctl_can_change_it", "vcpu ?: KVM_*", "vcpu ?: read page*" },
 };
 
@@ -51,6 +56,21 @@ static const struct rule restore_rules[] = {
 	  "[gv][ic]*: SET*" },
 	{ "no_vcpu_forgets_its_registers_in_its_initialisation", "vcpu ?: KVM_ARM_VCPU_INIT*",
 	  "vcpu ?: *ET_*" },
+	{ "a_guest_meets_what_capabilities_change", "vm: KVM_ENABLE_CAP*", "vcpu ?: KVM_ARM_VCPU_INIT*" },
+	{ "vector_lengths_are_set_while_they_can_be", "vcpu %u: " SET_VLS, "vcpu %u: KVM_ARM_VCPU_FINALIZE = 0x4" },
+	{ "sve_registers_are_there_to_be_listed", "vcpu ?: KVM_ARM_VCPU_FINALIZE*", "vcpu ?: KVM_GET_REG_LIST" },
+	{ "sve_registers_have_their_length", "vcpu %u: KVM_ARM_VCPU_FINALIZE*", "vcpu %u: " SET_SVE },
+	{ "no_event_is_counted_that_the_vmm_forbids", "vcpu 0: SET PMU_V3 FILTER*", "vcpu ?: KVM_RUN" },
+	{ "the_event_filter_is_set_while_it_can_be", "vcpu 0: SET PMU_V3 FILTER*", "vcpu ?: SET PMU_V3 INIT" },
+	{ "the_event_filter_is_that_of_a_host_with_all_registers", "vcpu ?: KVM_GET_REG_LIST",
+	  "vcpu 0: SET PMU_V3 FILTER*" },
+	{ "the_pmu_has_its_interrupt", "vcpu %u: SET PMU_V3 IRQ = 23", "vcpu %u: SET PMU_V3 INIT" },
+	{ "the_pmu_finds_the_gic_initialised", "gic: SET CTRL INIT", "vcpu ?: SET PMU_V3 *I[RN]*" },
+	{ "a_vcpu_with_a_pmu_can_run", "vcpu ?: SET PMU_V3 INIT", "vcpu ?: KVM_RUN" },
+	{ "the_stolen_time_is_in_guest_memory", "vm: KVM_SET_USER_MEMORY_REGION*", "vcpu ?: SET PVTIME*" },
+	{ "no_time_is_stolen_by_the_replay", "vcpu ?: KVM_RUN", "vcpu ?: SET PVTIME*" },
+	{ "the_replay_does_not_detach_the_debugger", "vcpu ?: KVM_SET_GUEST_DEBUG = 0", "vcpu ?: " DEBUGGER },
+	{ "no_signal_for_a_vcpu_ends_the_replay", "vcpu ?: KVM_RUN", "vcpu ?: KVM_SET_SIGNAL_MASK*" },
 	{ "a_guest_keeps_the_cpu_features_it_has_seen", "vcpu %u: " SET_REG ID_REGS,
 	  "vcpu %u: KVM_GET_REG_LIST" },
 	{ "firmware_versions_decide_before_the_registers_they_decide", "vcpu %u: " SET_REG "[46]0000 *",
@@ -105,11 +125,12 @@ static const struct rule restore_rules[] = {
 	  "vcpu %u: SET ICC_[!S]*" },
 	{ "active_priorities_find_their_registers", "vcpu %u: SET ICC_CTLR_EL1*", "vcpu %u: SET ICC_[!CS]*" },
 	{ "the_timer_interrupts_are_set_before_a_vcpu_runs", "vcpu ?: SET TIMER_IRQ*", "vcpu ?: KVM_RUN" },
-	{ "guest_time_starts_when_all_else_is_there", "*: SET *", "vcpu ?: " SET_REG TIMER_CNT },
+	{ "guest_time_starts_when_all_else_is_there", "*: SET [!P]*", "vcpu ?: " SET_REG TIMER_CNT },
+	{ "guest_time_starts_when_the_pmu_counts", "*: SET PMU*", "vcpu ?: " SET_REG TIMER_CNT },
 	{ "guest_time_starts_after_the_registers", "vcpu ?: " SET_REG SCTLR, "vcpu ?: " SET_REG TIMER_CNT },
 	{ "no_vcpu_runs_before_all_are_complete", "vcpu ?: " SET_REG TIMER_CNT,
 	  "vcpu ?: KVM_SET_GUEST_DEBUG*" },
-	{ "no_vcpu_runs_before_the_gic_is_complete", "*: SET *", "vcpu ?: KVM_RUN" },
+	{ "no_vcpu_runs_before_the_gic_is_complete", "*: SET [!P]*", "vcpu ?: KVM_RUN" },
 	{ "an_exit_of_a_stopped_vcpu_can_be_replayed", "vcpu ?: KVM_RUN", "vcpu ?: KVM_SET_MP_STATE*" },
 	{ "an_serror_does_not_take_the_place_of_an_exit", "vcpu ?: KVM_RUN", "vcpu ?: KVM_SET_VCPU_EVENTS*" },
 	{ "no_vcpu_runs_should_criu_be_killed", "# no vCPU runs", "vcpu ?: KVM_ARM_VCPU_INIT*" },
@@ -295,13 +316,44 @@ static void no_vcpu_runs_that_owes_nothing(void **state)
 	assert_int_equal(fake_count(restored, "vcpu ?: KVM_RUN"), 2);
 	assert_int_equal(fake_count(restored, "vcpu 0: KVM_RUN"), 1);
 	assert_int_equal(fake_count(restored, "vcpu 1: KVM_RUN"), 1);
-	assert_int_equal(fake_count(restored, "vcpu [23]: KVM_SET_GUEST_DEBUG*"), 0);
+	assert_int_equal(fake_count(restored, "vcpu [23]: KVM_SET_GUEST_DEBUG*"), 1);
+	assert_int_equal(fake_count(restored, "vcpu 3: KVM_SET_GUEST_DEBUG = 0x10001"), 1); /* its debugger */
 }
 
 static void an_serror_is_given_to_who_had_it(void **state)
 {
 	assert_int_equal(fake_count(restored, "vcpu ?: KVM_SET_VCPU_EVENTS*"), 1);
 	assert_int_equal(fake_count(restored, "vcpu 1: KVM_SET_VCPU_EVENTS = 0x101"), 1);
+}
+
+/* By whom it was given one, and by nobody else. */
+static void what_a_vmm_has_set_up_on_a_vcpu_is_of_that_vcpu(void **state)
+{
+	static const struct {
+		const char *call;
+		size_t times;
+	} of_vcpus[] = {
+		{ "vcpu [02]: SET PVTIME IPA = 0x47ff00[08]0", 2 },
+		{ "vcpu ?: SET PVTIME*", 2 },
+		{ "vcpu 0: " DEBUGGER, 1 },
+		{ "vcpu 3: " DEBUGGER, 1 },
+		{ "vcpu ?: " DEBUGGER, 2 },
+		{ "vcpu 0: KVM_SET_SIGNAL_MASK = 8 bytes, 0xffffffffffebfcff", 1 },
+		{ "vcpu 1: KVM_SET_SIGNAL_MASK = 8 bytes, 0xffffffffffdbfcff", 1 },
+		{ "vcpu ?: KVM_SET_SIGNAL_MASK*", 2 },
+		{ "vcpu ?: SET PMU_V3 IRQ = 23", 4 },
+		{ "vcpu ?: SET PMU_V3 INIT", 4 },
+		{ "vm: KVM_ENABLE_CAP 177", 1 },
+		{ "vm: KVM_ENABLE_CAP 216", 1 },
+		{ "vm: KVM_ENABLE_CAP*", 2 },
+		{ "vcpu ?: " SET_VLS, 4 },
+		{ "vcpu ?: KVM_ARM_VCPU_FINALIZE*", 4 },
+	};
+
+	for (size_t i = 0; i < COUNT(of_vcpus); i++)
+		if (fake_count(restored, of_vcpus[i].call) != of_vcpus[i].times)
+			fail_msg("'%s': %zu times, %zu expected", of_vcpus[i].call,
+				 fake_count(restored, of_vcpus[i].call), of_vcpus[i].times);
 }
 
 /* The first KVM_RUN of any vCPU fixes ID registers, filters and timers of the VM. */
@@ -314,6 +366,8 @@ static void nothing_but_the_replay_follows_the_barrier(void **state)
 		"vcpu ?: " SET_REG "00042 = *", /* PSTATE */
 		"vcpu ?: " SET_REG "38012 = *", /* MDSCR_EL1 */
 		"vcpu ?: KVM_SET_VCPU_EVENTS*",
+		"vcpu ?: SET PVTIME IPA*",
+		"vcpu ?: KVM_SET_SIGNAL_MASK*",
 		"vcpu ?: KVM_SET_MP_STATE*",
 		"vcpu ?: mmap*",
 		"vcpu ?: [rw]* page*",
@@ -419,7 +473,7 @@ static void the_registers_of_an_its_are_restored_in_the_documented_order(void **
 		"# ITS control",
 		"its 0: SET GITS_CTLR 0 = 0x80000001",
 		"its 1: SET GITS_CTLR 0 = 0",
-		"# PMU",
+		"# PMU", /* the next step */
 		NULL,
 	};
 
@@ -560,6 +614,7 @@ int main(void)
 		cmocka_unit_test(the_physical_timer_stays_fast),
 		cmocka_unit_test(no_vcpu_runs_that_owes_nothing),
 		cmocka_unit_test(an_serror_is_given_to_who_had_it),
+		cmocka_unit_test(what_a_vmm_has_set_up_on_a_vcpu_is_of_that_vcpu),
 		cmocka_unit_test(nothing_but_the_replay_follows_the_barrier),
 		cmocka_unit_test(an_instruction_is_repeated_alone_and_unseen),
 		cmocka_unit_test(the_vmm_finds_its_mappings_where_they_were),

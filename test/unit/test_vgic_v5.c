@@ -689,43 +689,11 @@ static void a_changed_lpi_ist_is_named(void **state)
 
 /* ---- images ---- */
 
-/* What a restore reads of @vm's files. */
-static struct vm_state *through_images(struct vm_state *vm)
-{
-	int dir = fixture_dir();
-	struct vm_state **vms, *back;
-	size_t n;
-
-	strcpy(vm->boot_id, "0123cdef-89ab-4cde-8f01-23456789abcd");
-	vm->vpid = 17;
-	vm->nr_threads = 1;
-	vm->threads = calloc(1, sizeof(*vm->threads));
-	assert_non_null(vm->threads);
-	vm->threads[0].vtid = vm->vpid;
-	vm->nr_files = 2 + vm->nr_vcpus;
-	vm->files = calloc(vm->nr_files, sizeof(*vm->files));
-	assert_non_null(vm->files);
-	for (uint32_t i = 0; i < vm->nr_files; i++)
-		vm->files[i] = (struct kvm_file){ .id = i + 1,
-						  .kind = i == 0 ? KVM_FILE_VM :
-							  i == 1 ? KVM_FILE_VGIC :
-								   KVM_FILE_VCPU,
-						  .index = i < 2 ? 0 : i - 2 };
-	log_reset();
-	if (fixture_write(dir, &fixture_dump, &vm, 1) || image_read_all(dir, &vms, &n))
-		fail_msg("%s", log_error());
-	assert_int_equal(n, 1);
-	back = vms[0];
-	free(vms);
-	fixture_close(dir);
-	return back;
-}
-
 static void it_is_in_the_image(void **state)
 {
 	for (int abi = MODEL_MERGED; abi <= MODEL_V1; abi++) {
 		struct fake_kvm *source = fake_running(shape_of(abi, 8, 1024, 16));
-		struct vm_state *vm = fake_dump(source), *back = through_images(vm);
+		struct vm_state *vm = fake_dump(source), *back = trip_through_images(vm);
 		const struct vgic_v5_state *a = vm->vgic_v5, *b = back->vgic_v5;
 		struct trip trip = { .source = source, .vm = back };
 

@@ -3,10 +3,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "fixture.h"
+#include "image/image.h"
 #include "testlog.h"
 #include "trip.h"
 
@@ -26,6 +29,44 @@ struct trip trip_dump(struct fake_kvm *source)
 	trip.vm = fake_dump(source);
 	trip.copy = fake_created(source, trip.vm);
 	return trip;
+}
+
+/* CRIU's files, one for each object, and the one thread that there has to be. */
+static void add_files(struct vm_state *vm)
+{
+	vm->nr_threads = 1;
+	vm->threads = calloc(1, sizeof(*vm->threads));
+	vm->nr_files = 2 + vm->nr_vcpus + vm->nr_itses;
+	vm->files = calloc(vm->nr_files, sizeof(*vm->files));
+	assert_non_null(vm->threads);
+	assert_non_null(vm->files);
+	vm->threads[0].vtid = vm->vpid;
+	for (uint32_t i = 0; i < vm->nr_files; i++) {
+		vm->files[i] = (struct kvm_file){ .id = i + 1, .kind = i ? KVM_FILE_VGIC : KVM_FILE_VM };
+		if (i >= 2 + vm->nr_vcpus)
+			vm->files[i] = (struct kvm_file){ i + 1, KVM_FILE_ITS, i - 2 - vm->nr_vcpus };
+		else if (i >= 2)
+			vm->files[i] = (struct kvm_file){ i + 1, KVM_FILE_VCPU, i - 2 };
+	}
+}
+
+struct vm_state *trip_through_images(struct vm_state *vm)
+{
+	int dir = fixture_dir();
+	struct vm_state **vms, *back;
+	size_t n;
+
+	strcpy(vm->boot_id, "0123cdef-89ab-4cde-8f01-23456789abcd");
+	vm->vpid = 17;
+	add_files(vm);
+	log_reset();
+	if (fixture_write(dir, &fixture_dump, &vm, 1) || image_read_all(dir, &vms, &n))
+		fail_msg("%s", log_error());
+	assert_int_equal(n, 1);
+	back = vms[0];
+	free(vms);
+	fixture_close(dir);
+	return back;
 }
 
 int trip_restore(struct trip *trip)

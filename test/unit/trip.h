@@ -14,6 +14,8 @@ struct trip {
 void trip_finish(struct trip *trip);
 /* A dump of @source that must succeed, and the objects that its restore begins with. */
 struct trip trip_dump(struct fake_kvm *source);
+/* What a restore reads of @vm's files, which are written for it. */
+struct vm_state *trip_through_images(struct vm_state *vm);
 int trip_restore(struct trip *trip);
 void trip_assert_same(const struct trip *trip);
 void trip_assert_comes_back(struct fake_kvm *source);

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the plugin makes of the records of its iterator (plugin/probe/kvm_iter.h) about vCPUs and the PMU. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "probe/kernel.h"
+#include "probe/vcpu.h"
+#include "testlog.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define WORDS (PMU_MAX_EVENTS / 64)
+#define VM_FD 5u
+#define VCPU_FD 10u
+#define STEP_PENDING 8u
+
+/* That of the kernel that runs. */
+bool kernel_step_is_pending(unsigned int sflags)
+{
+	return sflags & STEP_PENDING;
+}
+
+/* The PMU's events */
+
+/* As the iterator does: the words in which it changes whether events are allowed. */
+static size_t tell_events(struct kvm_rec *recs, const uint64_t *bits)
+{
+	uint64_t last = 0;
+	size_t nr = 0;
+
+	for (uint32_t w = 0; w < WORDS; w++) {
+		if (bits[w] == (last ? ~0ull : 0))
+			continue;
+		last = bits[w] >> 63;
+		recs[nr++] = (struct kvm_rec){ .type = KVM_REC_PMU, .fd = VM_FD, .pmu = { 64 * w, 0, bits[w] } };
+	}
+	return nr;
+}
+
+static void assert_told(const uint64_t *bits)
+{
+	struct kvm_rec *recs = calloc(WORDS + 2, sizeof(*recs));
+	struct pmu_filter filter = { 0 };
+	uint64_t back[WORDS] = { 0 };
+	size_t nr;
+
+	/* Among records of other kinds, and of another VM's fd. */
+	recs[0] = (struct kvm_rec){ .type = KVM_REC_VM, .fd = VM_FD };
+	recs[1] = (struct kvm_rec){ .type = KVM_REC_PMU, .fd = VM_FD + 1, .pmu = { 0, 0, 0x5555 } };
+	nr = 2 + tell_events(recs + 2, bits);
+	assert_int_equal(probe_pmu_filter((struct probe_recs){ recs, nr }, VM_FD, &filter), 0);
+	assert_true(filter.active);
+	for (size_t r = 0; r < filter.nr; r++)
+		for (uint32_t i = filter.allowed[r].first; i <= filter.allowed[r].last; i++)
+			back[i / 64] |= 1ull << i % 64;
+	assert_memory_equal(bits, back, sizeof(back));
+	free(filter.allowed);
+	free(recs);
+}
+
+static void the_events_that_were_allowed_are_found(void **state)
+{
+	static const struct pmu_range ranges[] = { { 1, 0 },   { 0, 65535 },  { 0, 0 },	      { 65535, 65535 },
+						   { 63, 63 }, { 64, 64 },    { 63, 64 },     { 0, 127 },
+						   { 1, 200 }, { 60, 65530 }, { 64, 65535 },  { 0, 65471 } };
+
+	for (size_t i = 0; i < COUNT(ranges); i++) {
+		uint64_t bits[WORDS] = { 0 };
+
+		for (uint32_t event = ranges[i].first; event <= ranges[i].last; event++)
+			bits[event / 64] |= 1ull << event % 64;
+		assert_told(bits);
+	}
+}
+
+static void events_in_any_pattern_are_found(void **state)
+{
+	uint64_t x = 7;
+
+	for (int round = 0; round < 64; round++) {
+		uint64_t bits[WORDS];
+
+		for (size_t w = 0; w < WORDS; w++) {
+			x = x * 6364136223846793005 + 1442695040888963407;
+			bits[w] = x >> 62 ? -(x >> 60 & 1) : x ^ x >> 33;
+		}
+		assert_told(bits);
+	}
+}
+
+/* vCPUs */
+
+static struct kvm_rec vcpu_rec(void)
+{
+	struct kvm_rec rec = { .type = KVM_REC_VCPU, .fd = VCPU_FD };
+
+	rec.vcpu.idx = 3;
+	rec.vcpu.id = 77;
+	rec.vcpu.steal_base = VCPU_NO_PVTIME;
+	return rec;
+}
+
+static int probe(const struct kvm_rec *recs, size_t nr, struct vcpu_state *vcpu)
+{
+	log_reset();
+	return probe_vcpu(42, (struct probe_recs){ recs, nr }, recs, vcpu);
+}
+
+static void a_vcpu_with_nothing_has_nothing(void **state)
+{
+	struct kvm_rec rec = vcpu_rec();
+	struct vcpu_state vcpu = { 0 };
+	static const struct arm64_guest_debug none;
+
+	assert_int_equal(probe(&rec, 1, &vcpu), 0);
+	assert_int_equal(vcpu.fd, VCPU_FD);
+	assert_int_equal(vcpu.idx, 3);
+	assert_int_equal(vcpu.id, 77);
+	assert_true(vcpu.pvtime == VCPU_NO_PVTIME);
+	assert_false(vcpu.mmio_needed);
+	assert_false(vcpu.pmu_created);
+	assert_false(vcpu.sigset_active);
+	assert_memory_equal(&vcpu.debug, &none, sizeof(none));
+}
+
+static void what_a_vmm_has_set_up_is_found(void **state)
+{
+	struct kvm_rec rec = vcpu_rec();
+	struct vcpu_state vcpu = { 0 };
+
+	rec.vcpu.steal_base = 0x40000040;
+	rec.vcpu.sigset_active = 1;
+	rec.vcpu.sigset = 0x123456789abcdef0;
+	rec.vcpu.pmu_created = 1;
+	rec.vcpu.mmio_needed = 1;
+	assert_int_equal(probe(&rec, 1, &vcpu), 0);
+	assert_int_equal(vcpu.pvtime, 0x40000040);
+	assert_true(vcpu.sigset_active);
+	assert_int_equal(vcpu.sigset, 0x123456789abcdef0);
+	assert_true(vcpu.pmu_created);
+	assert_true(vcpu.mmio_needed);
+}
+
+/* KVM keeps one that was set, and taken away again. */
+static void a_signal_mask_that_is_not_in_use_is_none(void **state)
+{
+	struct kvm_rec rec = vcpu_rec();
+	struct vcpu_state vcpu = { 0 };
+
+	rec.vcpu.sigset = 0xff;
+	assert_int_equal(probe(&rec, 1, &vcpu), 0);
+	assert_int_equal(vcpu.sigset, 0);
+}
+
+/* The 64 registers of @fd, by four, each its number and @salt. */
+static void tell_debug(struct kvm_rec *recs, unsigned int fd, uint64_t salt)
+{
+	for (unsigned int i = 0; i < 16; i++) {
+		recs[i] = (struct kvm_rec){ .type = KVM_REC_DEBUG, .fd = fd, .debug = { .first = 4 * i } };
+		for (unsigned int n = 0; n < 4; n++)
+			recs[i].debug.values[n] = salt + 4 * i + n;
+	}
+}
+
+static void the_registers_of_a_debugger_are_found(void **state)
+{
+	struct kvm_rec recs[33] = { vcpu_rec() };
+	struct vcpu_state vcpu = { 0 };
+
+	recs[0].vcpu.guest_debug = 0x20001;
+	tell_debug(recs + 1, VCPU_FD + 1, 5000);
+	tell_debug(recs + 17, VCPU_FD, 1000);
+	assert_int_equal(probe(recs, COUNT(recs), &vcpu), 0);
+	assert_int_equal(vcpu.debug.control, 0x20001);
+	for (int i = 0; i < 16; i++) {
+		assert_int_equal(vcpu.debug.dbg_bcr[i], 1000 + i);
+		assert_int_equal(vcpu.debug.dbg_bvr[i], 1016 + i);
+		assert_int_equal(vcpu.debug.dbg_wcr[i], 1032 + i);
+		assert_int_equal(vcpu.debug.dbg_wvr[i], 1048 + i);
+	}
+}
+
+static void what_is_on_its_way_into_a_vcpu_is_refused(void **state)
+{
+	static const struct {
+		unsigned int iflags, sflags;
+		const char *what;
+	} flags[] = { { 1, 0, "an injected exception that the guest has not taken yet" },
+		      { 2, 0, "an injected exception that the guest has not taken yet" },
+		      { 0, STEP_PENDING, "a single step that the host has pending" } };
+
+	for (size_t i = 0; i < COUNT(flags); i++) {
+		struct kvm_rec rec = vcpu_rec();
+		struct vcpu_state vcpu = { 0 };
+
+		rec.vcpu.iflags = flags[i].iflags;
+		rec.vcpu.sflags = flags[i].sflags;
+		assert_int_equal(probe(&rec, 1, &vcpu), -ENOTSUP);
+		assert_int_equal(log_errors(), 1);
+		assert_true(log_has("pid 42: fd 10 (vCPU id 77): "));
+		assert_true(log_has(flags[i].what));
+	}
+}
+
+/* Of the flags, those that say something else: a vCPU may have them. */
+static void other_flags_do_not_matter(void **state)
+{
+	struct kvm_rec rec = vcpu_rec();
+	struct vcpu_state vcpu = { 0 };
+
+	rec.vcpu.iflags = ~3u;
+	rec.vcpu.sflags = ~STEP_PENDING;
+	assert_int_equal(probe(&rec, 1, &vcpu), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_events_that_were_allowed_are_found),
+		cmocka_unit_test(events_in_any_pattern_are_found),
+		cmocka_unit_test(a_vcpu_with_nothing_has_nothing),
+		cmocka_unit_test(what_a_vmm_has_set_up_is_found),
+		cmocka_unit_test(a_signal_mask_that_is_not_in_use_is_none),
+		cmocka_unit_test(the_registers_of_a_debugger_are_found),
+		cmocka_unit_test(what_is_on_its_way_into_a_vcpu_is_refused),
+		cmocka_unit_test(other_flags_do_not_matter),
+	};
+
+	return cmocka_run_group_tests_name("records of the probe", tests, NULL, NULL);
+}
