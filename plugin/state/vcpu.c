@@ -214,11 +214,21 @@ static bool comes_first(uint64_t id)
 	return is_id_reg(id) || is_firmware_reg(id) || id == ARM64_MPIDR_EL1;
 }
 
-static void set_id_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+static void set_first_regs(struct batch *b, struct vcpu_state *vcpu, bool firmware)
 {
 	for (size_t i = 0; i < vcpu->nr_regs; i++)
-		if (comes_first(vcpu->regs[i].id))
+		if (comes_first(vcpu->regs[i].id) && is_firmware_reg(vcpu->regs[i].id) == firmware)
 			batch_set_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
+}
+
+/*
+ * Which values KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2 takes depends on ID_AA64PFR1_EL1.SSBS
+ * (get_kernel_wa_level()).
+ */
+static void set_id_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	set_first_regs(b, vcpu, false);
+	set_first_regs(b, vcpu, true);
 }
 
 int vcpu_apply_id_regs(struct vm_state *vm, struct remote *remote)
@@ -258,6 +268,16 @@ static bool is_cntv_cval(uint64_t id)
 	return id == KVM_REG_ARM_TIMER_CVAL;
 }
 
+/*
+ * PMCNTENCLR_EL0, PMOVSCLR_EL0, PMINTENCLR_EL1: they read as the registers that set, and Linux 6.12 clears what is
+ * written to them (set_pmreg()).
+ */
+static bool clears(uint64_t id)
+{
+	return id == ARM64_SYS_REG(3, 3, 9, 12, 2) || id == ARM64_SYS_REG(3, 3, 9, 12, 3) ||
+	       id == ARM64_SYS_REG(3, 0, 9, 14, 2);
+}
+
 /* Registers that a test leaves out. */
 static bool left_out(uint64_t id)
 {
@@ -282,7 +302,8 @@ static void set_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vc
 {
 	for (size_t i = 0; i < vcpu->nr_regs; i++)
 		if (!comes_first(vcpu->regs[i].id) && !is_counter(vcpu->regs[i].id) &&
-		    vcpu->regs[i].id != ARM64_SVE_VLS && !left_out(vcpu->regs[i].id))
+		    vcpu->regs[i].id != ARM64_SVE_VLS && !clears(vcpu->regs[i].id) &&
+		    !left_out(vcpu->regs[i].id))
 			batch_set_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
 }
 
