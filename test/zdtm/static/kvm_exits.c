@@ -666,6 +666,7 @@ static int start(void)
 		errno = pthread_create(&vm.vcpu[i].thread, NULL, vcpu_thread, &vm.vcpu[i]);
 		if (errno)
 			return -1;
+		vm.vcpu[i].started = true;
 		vm.stats->running |= 1u << i;
 	}
 	return odd_goes_on(&vm) ? 0 : -1;
