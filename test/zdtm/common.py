@@ -16,7 +16,8 @@ from zdtmvm import WORK, Failure, Vm, is_alive
 
 TIMEOUT = 120           # seconds; a criu that takes longer hangs
 ODD_STATS_ADDR = 0x5a0000000000
-ODD_RAM_COUNTER = 0x5a0000100000 + 0x2000
+ODD_RAM_ADDR = 0x5a0000100000
+ODD_RAM_COUNTER = ODD_RAM_ADDR + 0x2000
 ODD_MAGIC = 0x6d762d64646f2d76
 NR_BPF = {'x86_64': 321}.get(platform.machine(), 280)
 BPF_NEXT_ID = {'program': 11, 'map': 12, 'link': 31}

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Dumps at random moments; what exits they have caught is printed, and the most important ones must be among them."""
+
+import collections
+import os
+import random
+import re
+import shutil
+import time
+
+import lives
+from common import require
+from zdtmvm import Failure, wait_gone
+
+CAUGHT = {'MMIO, pending read', 'MMIO, pending write'}
+CAUGHT_RUN = 10         # cycles from which on each must have been caught
+# What a dump has to catch for the lack of a step to be seen.
+AT = {'pending exits': CAUGHT}
+
+
+class Lives(lives.Lives):
+    needed = ['pending exits', 'kvm_run bytes', 'guest debugging', 'capabilities']
+
+    def __init__(self, name, args):
+        self.rng = random.Random(args.seed)
+        self.caught = collections.Counter()
+        self.wanted = set()
+        super().__init__(name, args)
+
+    def dump_ok(self, images, *options):
+        """Again, of another moment, until it has caught one of what is wanted."""
+        for _ in range(20):
+            time.sleep(self.rng.uniform(0.02, 0.4))
+            result = super().dump_ok(images, *options)
+            now = set(re.findall(r'kvm_vgic: vm \d+ vcpu \d+ \(id \d+\): exit (\S+, pending \w+)', result.log))
+            self.caught.update(now)
+            if not self.wanted or now & self.wanted:
+                return result
+            wait_gone(self.vm.pid)
+            self.restore_ok(images)
+            shutil.rmtree(images)
+            os.mkdir(images)
+        raise Failure(f'no dump caught any of {self.wanted}')
+
+    def left_out(self, what):
+        self.wanted = AT.get(what, set())
+        try:
+            return super().left_out(what)
+        finally:
+            self.wanted = set()
+
+    def end(self):
+        print('  dumps caught: ' + ', '.join(f'{k}: {n}' for k, n in sorted(self.caught.items())), flush=True)
+        missing = CAUGHT - set(self.caught)
+        require(not missing or self.args.norst or self.args.cycles < CAUGHT_RUN, f'no dump caught {missing}')
+        super().end()

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Three dumps of four find an SError pending; after each restore it is let in, and the next one comes."""
+
+import os
+import random
+import struct
+import time
+
+import lives
+from common import ODD_RAM_ADDR, require
+from zdtmvm import Failure
+
+# struct events_guest of static/kvm_vcpu_events.c, in the page of vCPU 1.
+ADDR = ODD_RAM_ADDR + 0x9000 + 80
+IDLE, PENDING = 0, 2
+STAY_IDLE, STAY_PENDING = 1, 2
+
+
+class Lives(lives.Lives):
+    needed = ['vCPU events']
+
+    def __init__(self, name, args):
+        self.rng = random.Random(args.seed)
+        self.caught = {IDLE: 0, PENDING: 0}
+        self.always = False
+        super().__init__(name, args)
+
+    def phase_and_taken(self):
+        with open(f'/proc/{self.vm.pid}/mem', 'rb', buffering=0) as mem:
+            mem.seek(ADDR + 8)
+            return struct.unpack('<2Q', mem.read(16))
+
+    def stay(self, what):
+        with open(f'/proc/{self.vm.pid}/mem', 'r+b', buffering=0) as mem:
+            mem.seek(ADDR)
+            mem.write(struct.pack('<Q', what))
+
+    def wait(self, what, condition):
+        end = time.monotonic() + 60
+        while not condition():
+            self.vm.stats().check()
+            if time.monotonic() > end:
+                raise Failure(f'in 60 s {what}')
+            time.sleep(0.01)
+
+    def dump_ok(self, images, *options):
+        phase = PENDING if self.always or self.rng.random() < 0.75 else IDLE
+        self.stay(STAY_PENDING if phase == PENDING else STAY_IDLE)
+        self.wait(f'it comes to no phase {phase}', lambda: self.phase_and_taken()[0] == phase)
+        time.sleep(self.rng.uniform(0.02, 0.2))
+        self.caught[phase] += 1
+        return super().dump_ok(images, *options)
+
+    def goes_on(self):
+        """One that was pending is taken, and another one after it."""
+        taken = self.phase_and_taken()[1]
+        self.stay(0)
+        super().goes_on()
+        self.wait('no SErrors are taken', lambda: self.phase_and_taken()[1] >= taken + 2)
+
+    def left_out(self, what):
+        self.always = True
+        return super().left_out(what)
+
+    def end(self):
+        print(f'  dumps with an SError pending: {self.caught[PENDING]}, with none: {self.caught[IDLE]}', flush=True)
+        require(self.args.norst or self.args.cycles < 10 or all(self.caught.values()), 'no dump caught one or none')
+        super().end()
