@@ -250,16 +250,16 @@ class OddStats:
         with open(f'/proc/{pid}/mem', 'rb', buffering=0) as mem:
             try:
                 mem.seek(ODD_STATS_ADDR)
-                data = mem.read(160)
+                data = mem.read(208)
                 mem.seek(ODD_RAM_COUNTER)
-                counts = struct.unpack('<2Q', mem.read(16))
+                counts = struct.unpack('<8Q', mem.read(64))
             except OSError:
                 return              # it has no VM
-        magic, running, *writes = struct.unpack_from('<4Q', data)
+        magic, running, *writes = struct.unpack_from('<10Q', data)
         if magic != ODD_MAGIC:
             raise Failure(f'pid {pid}: the counters are not those of a small VM')
-        self.error = self.error or data[32:160].split(b'\0')[0].decode(errors='replace')
-        for i in range(2):
+        self.error = self.error or data[80:208].split(b'\0')[0].decode(errors='replace')
+        for i in range(8):
             if running >> i & 1:
                 self.counters[f'pid {pid} vcpu {i} loops'] = counts[i]
                 self.counters[f'pid {pid} vcpu {i} MMIO writes'] = writes[i]

@@ -11,7 +11,6 @@
 
 #include "oddvm.h"
 
-#define STEP		4096	/* guest loops between two MMIO writes */
 #define VBAR_EL1	ARM64_SYS_REG(3, 0, 12, 0, 0)
 #define VECTORS		0x800
 
@@ -198,6 +197,8 @@ static void serve(struct odd_vcpu *vcpu)
 	struct kvm_run *run = vcpu->run;
 	uint64_t value = 0;
 
+	if (vcpu->vm->exit && vcpu->vm->exit(vcpu))
+		return;
 	if (run->exit_reason != KVM_EXIT_MMIO || !run->mmio.is_write || run->mmio.len > sizeof(value)) {
 		errno = 0;
 		found(vcpu->vm, "exit", vcpu->id, run->exit_reason);
@@ -205,7 +206,7 @@ static void serve(struct odd_vcpu *vcpu)
 		return;
 	}
 	memcpy(&value, run->mmio.data, run->mmio.len);
-	if (run->mmio.phys_addr != ODD_DEV_BASE + 8 * vcpu->id || value != vcpu->last + STEP) {
+	if (run->mmio.phys_addr != ODD_DEV_BASE + 8 * vcpu->id || value != vcpu->last + ODD_STEP) {
 		errno = 0;
 		found(vcpu->vm, "an MMIO write out of order: of", vcpu->id, value);
 	}
@@ -247,6 +248,7 @@ int odd_start(struct odd_vm *vm, unsigned int i)
 	errno = pthread_create(&vm->vcpu[i].thread, NULL, vcpu_thread, &vm->vcpu[i]);
 	if (errno)
 		return -1;
+	vm->vcpu[i].started = true;
 	vm->stats->running |= 1u << i;
 	return 0;
 }
@@ -265,7 +267,7 @@ bool odd_goes_on(struct odd_vm *vm)
 	const volatile struct odd_stats *stats = vm->stats;
 	unsigned int i, ticks;
 
-	for (i = 0; i < ODD_NR_VCPUS; i++) {
+	for (i = 0; i < ODD_MAX_VCPUS; i++) {
 		uint64_t writes = stats->writes[i], count = counter[i];
 
 		if (!(stats->running >> i & 1))
@@ -284,10 +286,10 @@ bool odd_stop(struct odd_vm *vm)
 	const struct timespec pause = { .tv_nsec = 10000000 };
 	unsigned int i;
 
-	for (i = 0; i < ODD_NR_VCPUS; i++) {
+	for (i = 0; i < ODD_MAX_VCPUS; i++) {
 		struct odd_vcpu *vcpu = &vm->vcpu[i];
 
-		if (!(vm->stats->running >> i & 1))
+		if (!vcpu->started)
 			continue;
 		vcpu->stop = true;
 		while (!vcpu->ended) {

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ODD_NR_VCPUS	2	/* of odd_setup(), odd_goes_on() and odd_stop() */
+#define ODD_NR_VCPUS	2	/* of odd_setup() */
 #define ODD_MAX_VCPUS	8	/* what a test can make by itself */
 
 /* Where counters are, for a look from outside. The guest's are in its RAM, a u64 per vCPU. */
@@ -24,6 +24,7 @@
 #define ODD_RAM_FAULTS	0x3000		/* synchronous exceptions taken, a u64 per vCPU */
 #define ODD_RAM_CODE	0x4000		/* of a test's own */
 #define ODD_MAGIC	0x6d762d64646f2d76	/* "v-odd-vm" */
+#define ODD_STEP	4096		/* guest loops between two MMIO writes */
 
 #define ODD_CORE(name)	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(name))
 
@@ -36,8 +37,8 @@
 
 struct odd_stats {
 	uint64_t magic;
-	uint64_t running;		/* a bit for each vCPU that runs */
-	uint64_t writes[ODD_NR_VCPUS];	/* MMIO writes served */
+	uint64_t running;		/* a bit for each vCPU that is to go on */
+	uint64_t writes[ODD_MAX_VCPUS];	/* MMIO writes served */
 	char error[128];		/* the first thing that went wrong */
 };
 
@@ -48,6 +49,7 @@ struct odd_vcpu {
 	struct kvm_run *run;
 	uint64_t last;			/* what the last MMIO write said */
 	pthread_t thread;
+	bool started;
 	volatile bool stop, ended;
 };
 
@@ -58,6 +60,8 @@ struct odd_vm {
 	unsigned int id_step;		/* between the ids of vCPUs, where it is not 0 */
 	void (*interrupted)(struct odd_vcpu *vcpu);	/* in its thread, where KVM_RUN answered EINTR; or NULL */
 	struct odd_vcpu vcpu[ODD_MAX_VCPUS];
+	/* Whether it has served an exit that is a test's own; or NULL. */
+	bool (*exit)(struct odd_vcpu *vcpu);
 	struct odd_stats *stats;
 	char *ram;
 };
@@ -84,7 +88,7 @@ int odd_setup(struct odd_vm *vm);
 /* Notes the first thing that went wrong, for odd_goes_on() and for a look from outside. */
 void odd_found(struct odd_vm *vm, const char *what, uint64_t detail);
 
-/* Whether every vCPU that was started goes on, with no error so far. */
+/* Whether every vCPU that is to go on does so, with no error so far. */
 bool odd_goes_on(struct odd_vm *vm);
 /* Ends the vCPUs' threads. Whether all was well up to the end. */
 bool odd_stop(struct odd_vm *vm);
