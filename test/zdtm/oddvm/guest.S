@@ -68,8 +68,11 @@ exception:
 	ldp	x0, x1, [sp], #GUEST_FRAME
 	eret
 
-/* x0: the vCPU's struct guest. It is all that a vCPU turned on by PSCI has. */
+/* x0 is all that a vCPU turned on by PSCI has. */
 guest_start:
+	mov	x2, x0
+	and	x0, x0, #~(GUEST_CPU_SIZE - 1)
+	str	x2, [x0, #GUEST_CONTEXT]
 	add	x1, x0, #GUEST_CPU_SIZE
 	mov	sp, x1
 	msr	tpidr_el1, x0

@@ -14,6 +14,7 @@ _Static_assert(GUEST_CODE == ODD_RAM_CODE, "guest.h is of one mind with oddvm.h"
 _Static_assert(GUEST_CPU(ODD_MAX_VCPUS) <= ODD_RAM_SIZE, "there is a page for each vCPU");
 _Static_assert(offsetof(struct guest, handler) == GUEST_HANDLERS, "guest.S knows");
 _Static_assert(offsetof(struct guest, entry) == GUEST_ENTRY, "guest.S knows");
+_Static_assert(offsetof(struct guest, context) == GUEST_CONTEXT, "guest.S knows");
 _Static_assert(sizeof(struct guest_frame) == GUEST_FRAME, "guest.S knows");
 
 /* --- in the VMM --- */

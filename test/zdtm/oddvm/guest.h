@@ -18,6 +18,7 @@
 /* guest.S knows these of the structs. */
 #define GUEST_HANDLERS	0
 #define GUEST_ENTRY	32
+#define GUEST_CONTEXT	40
 #define GUEST_FRAME	288
 
 #ifndef __ASSEMBLER__
@@ -32,6 +33,7 @@ enum { GUEST_SYNC, GUEST_IRQ, GUEST_FIQ, GUEST_SERROR, GUEST_NR_HANDLERS };
 struct guest {
 	uint64_t handler[GUEST_NR_HANDLERS]; /* called with (struct guest *, struct guest_frame *) */
 	uint64_t entry;			     /* called with (struct guest *) when the vCPU starts */
+	uint64_t context;		     /* what was in x0 when it started */
 	uint64_t id;			     /* its index */
 	volatile uint64_t count;	     /* its progress */
 	volatile uint64_t error, got, want;  /* the first one: guest_report() */
@@ -61,7 +63,8 @@ bool guest_exit(struct odd_vcpu *vcpu);
 /* --- for the guest --- */
 
 #pragma GCC visibility push(hidden) /* no GOT */
-extern const char guest_start[]; /* guest.S; x0: struct guest */
+/* guest.S: where a vCPU starts, x0 = the address of its struct, whatever the lowest 12 bits. */
+extern const char guest_start[];
 extern const char guest_vectors[];
 
 /* Tells the VMM of an error; the first of a vCPU counts. @code is of guest_says, and not 0. */
@@ -120,6 +123,12 @@ GUEST_INLINE void guest_progress(struct guest *g, uint64_t by)
 	*(volatile uint64_t *)(ODD_RAM_BASE + ODD_RAM_COUNTER + 8 * g->id) = g->count;
 	if (!(g->count % ODD_STEP))
 		mmio_write64(ODD_DEV_BASE + 8 * g->id, g->count);
+}
+
+/* The struct of any vCPU. */
+GUEST_INLINE void *guest_struct(unsigned int i)
+{
+	return (void *)(uint64_t)(ODD_RAM_BASE + GUEST_CPU(i));
 }
 
 /* The function's identifier and its arguments: what it answers in x0. */

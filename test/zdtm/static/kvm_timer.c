@@ -14,6 +14,9 @@
 const char *test_doc = "A small KVM VM with timers armed, masked, and fired but not taken\n";
 const char *test_author = "The kvm-vgic authors";
 
+static int offset;
+TEST_OPTION(offset, int, "1: the VMM sets the guest's counters by KVM_ARM_SET_COUNTER_OFFSET (0)", 0);
+
 #define NR_VCPUS	3
 
 #define CTL_ENABLE	1
@@ -234,6 +237,20 @@ static struct timer *timer_of(unsigned int i, unsigned int which)
 	return &t->timer[which];
 }
 
+/* The guest's counters begin at a thousand seconds. */
+static int set_offset(void)
+{
+	struct kvm_arm_counter_offset counter = { 0 };
+	uint64_t frequency, now;
+
+	if (!offset)
+		return 0;
+	asm("mrs %0, cntfrq_el0" : "=r"(frequency));
+	asm volatile("mrs %0, cntvct_el0" : "=r"(now)); /* without an offset of the host's own: its physical one */
+	counter.counter_offset = now - 1000 * frequency;
+	return ioctl(vm.vm_fd, KVM_ARM_SET_COUNTER_OFFSET, &counter);
+}
+
 static int set_guest(unsigned int i)
 {
 	struct timer_guest *t = guest_cpu(&vm, i);
@@ -266,7 +283,8 @@ static int set_up(void)
 {
 	unsigned int i;
 
-	if (odd_create(&vm) || odd_add_memory(&vm, 0) || odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3))
+	if (odd_create(&vm) || odd_add_memory(&vm, 0) || odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
+	    set_offset())
 		return -1;
 	for (i = 0; i < NR_VCPUS; i++)
 		if (set_vcpu(i))
