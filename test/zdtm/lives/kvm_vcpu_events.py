@@ -11,7 +11,7 @@ from common import ODD_RAM_ADDR, require
 from zdtmvm import Failure
 
 # struct events_guest of static/kvm_vcpu_events.c, in the page of vCPU 1.
-ADDR = ODD_RAM_ADDR + 0x9000 + 80
+ADDR = ODD_RAM_ADDR + 0x9000 + 88
 IDLE, PENDING = 0, 2
 STAY_IDLE, STAY_PENDING = 1, 2
 

@@ -45,7 +45,7 @@ struct events_guest {
 	volatile uint64_t closed; /* it has */
 	volatile uint64_t esr, esr_mask;
 };
-_Static_assert(offsetof(struct events_guest, stay) == 80, "lives/kvm_vcpu_events.py knows");
+_Static_assert(offsetof(struct events_guest, stay) == 88, "lives/kvm_vcpu_events.py knows");
 
 /* --- the guest --- */
 
