@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -198,22 +199,41 @@ static void close_trial(struct trial *t)
 
 /*
  * Up to the longest that the guest has KVM takes all that the host has, and no others (api.rst 4.68).
- * Whether they are these; what is wrong has been named.
+ * Adds those to @text that only the guest has, or only the host; their number.
  */
+static size_t differing_lengths(const uint64_t *image, const uint64_t *host, bool of_guest, char *text,
+				size_t size)
+{
+	size_t longest = VLS_WORDS * 64, nr = 0, n = 0;
+
+	while (longest && !(image[(longest - 1) / 64] >> (longest - 1) % 64 & 1))
+		longest--;
+	for (size_t i = 0; i < longest; i++) {
+		bool has = image[i / 64] >> i % 64 & 1, can = host[i / 64] >> i % 64 & 1;
+
+		if (has != can && has == of_guest && n < size)
+			n += snprintf(text + n, size - n, "%s%zu", nr++ ? ", " : "", 128 * (i + 1));
+	}
+	return nr;
+}
+
+/* Whether they are these; what is wrong has been named. */
 static bool compare_lengths(const struct trial *t, const struct vcpu_state *vcpu, const uint64_t *host)
 {
 	const uint64_t *image = vcpu_reg_u64(vcpu, ARM64_SVE_VLS);
-	bool longer = false /* or as long */, same = true;
+	char text[512];
+	bool same = true;
 
-	for (size_t i = VLS_WORDS * 64; image && i--;) {
-		bool has = image[i / 64] >> i % 64 & 1, can = host[i / 64] >> i % 64 & 1;
-
-		longer |= has;
-		if (has == can || !longer)
-			continue;
-		pr_err("vm %u: vcpu %u: SVE vectors of %zu bits: the guest has them%s\n", t->vm.id, vcpu->idx,
-		       128 * (i + 1),
-		       has ? ", and this host's KVM has not" : " not, and this host's KVM cannot do without");
+	if (image && differing_lengths(image, host, true, text, sizeof(text))) {
+		pr_err("vm %u: vcpu %u: SVE vectors of %s bits: the guest has them, and this host's KVM has "
+		       "not\n",
+		       t->vm.id, vcpu->idx, text);
+		same = false;
+	}
+	if (image && differing_lengths(image, host, false, text, sizeof(text))) {
+		pr_err("vm %u: vcpu %u: SVE vectors of %s bits: the guest has them not, and this host's KVM "
+		       "cannot do without\n",
+		       t->vm.id, vcpu->idx, text);
 		same = false;
 	}
 	return same;

@@ -13,7 +13,7 @@
 
 /* Names of registers, for one message. */
 struct names {
-	char text[NAMED * (ID_REG_NAME + 2)];
+	char text[NAMED * (ID_REG_NAME + 2)]; /* ", " between them */
 	size_t nr;
 };
 
@@ -329,11 +329,18 @@ static int describe_fields(const struct refusal *r, char *text, size_t size)
 	return 0;
 }
 
-static int explain(struct vm_state *vm, struct remote *remote, const struct vcpu_state *vcpu,
-		   const struct vcpu_reg *reg)
+static uint64_t image_value(const struct vcpu_state *vcpu, uint64_t id)
+{
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		if (vcpu->regs[i].id == id)
+			return reg_value(&vcpu->regs[i]);
+	return 0;
+}
+
+static int explain(struct vm_state *vm, struct remote *remote, const struct vcpu_state *vcpu, uint64_t id)
 {
 	struct refusal r = {
-		.vm = vm, .remote = remote, .vcpu = vcpu, .id = reg->id, .image = reg_value(reg)
+		.vm = vm, .remote = remote, .vcpu = vcpu, .id = id, .image = image_value(vcpu, id)
 	};
 	char name[ID_REG_NAME], text[2048];
 	int ret = read_host(&r);
@@ -342,7 +349,7 @@ static int explain(struct vm_state *vm, struct remote *remote, const struct vcpu
 		ret = describe_fields(&r, text, sizeof(text));
 	if (ret)
 		return ret;
-	id_reg_name(reg->id, name);
+	id_reg_name(id, name);
 	pr_err("vm %u: register %s: %#" PRIx64 " is refused by this kernel: %s\n", vm->id, name, r.image,
 	       *text ? text : "and it is what it has itself");
 	return 0;
@@ -351,25 +358,27 @@ static int explain(struct vm_state *vm, struct remote *remote, const struct vcpu
 /* Those of the first vCPU that has any: they are the VM's. */
 static int explain_all(struct vm_state *vm, struct remote *remote, const struct batch *b)
 {
+	struct names others = { .nr = 0 }; /* than those that have a line of their own */
 	int32_t vcpu = -1;
 	size_t nr = 0;
+	char rest[32];
 	int ret = 0;
 
 	for (size_t i = 0; !ret && i < b->nr; i++) {
 		if (!b->calls[i].result || (nr && b->calls[i].vcpu != vcpu))
 			continue;
 		vcpu = b->calls[i].vcpu;
-		for (size_t r = 0; nr < NAMED && r < vm->vcpus[vcpu].nr_regs; r++)
-			if (vm->vcpus[vcpu].regs[r].id == b->calls[i].detail)
-				ret = explain(vm, remote, &vm->vcpus[vcpu], &vm->vcpus[vcpu].regs[r]);
-		nr++;
+		if (nr++ < NAMED)
+			ret = explain(vm, remote, &vm->vcpus[vcpu], b->calls[i].detail);
+		else
+			add_name(&others, b->calls[i].detail);
 	}
 	if (!nr)
 		return 0;
-	pr_err("vm %u: %zu registers of the image refused%s: the guest was told of another CPU, firmware or "
-	       "kernel: "
-	       "restore it on a host that has what it was told of\n",
-	       vm->id, nr, nr > NAMED ? ", not all of them named" : "");
+	pr_err("vm %u: %zu registers of the image refused%s%s%s: the guest was told of another CPU, firmware "
+	       "or "
+	       "kernel: restore it on a host that has what it was told of\n",
+	       vm->id, nr, others.nr ? ", also " : "", others.text, more(others.nr, rest));
 	return ret ?: -EINVAL;
 }
 
