@@ -36,7 +36,7 @@
 #include "remote/threads.h"
 #include "setting.h"
 #include "signals.h"
-#include "state/counter.h"
+#include "state/host.h"
 #include "state/kvm_run.h"
 
 #define PLUGIN_NAME "kvm_vgic_plugin"
@@ -424,22 +424,6 @@ static bool inventory_has_us(void)
 	       !check_and_remove_inventory_plugin(PLUGIN_NAME, n);
 }
 
-static int check_host(const struct vm_state *vm)
-{
-	if (vm->page_size != sysconf(_SC_PAGESIZE)) {
-		pr_err("vm %u: dumped on a host with pages of %u bytes, this one has %ld\n", vm->id, vm->page_size,
-		       sysconf(_SC_PAGESIZE));
-		return -EINVAL;
-	}
-	if (vm->cntfrq != counter_frequency()) {
-		pr_err("vm %u: dumped on a host whose counter has %u Hz (CNTFRQ_EL0), this one's has %u: the guest's "
-		       "clock would be wrong: restore on a host of the same frequency\n",
-		       vm->id, vm->cntfrq, counter_frequency());
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int begin_restore(void)
 {
 	int ret;
@@ -456,7 +440,7 @@ static int begin_restore(void)
 	if (ret == -ENOENT)
 		pr_err("kvm-vm.img: missing, and the inventory says that a VM was dumped\n");
 	for (size_t i = 0; !ret && i < restore.nr; i++)
-		ret = check_host(restore.vms[i]);
+		ret = host_check(restore.vms[i]);
 	return ret;
 }
 

@@ -7,6 +7,7 @@
 #include "plan.h"
 #include "state/counter.h"
 #include "state/kvm_run.h"
+#include "state/reg_policy.h"
 
 /* All tasks of the VMM are stopped; CRIU has not looked at its memory yet. */
 const struct plan_step plan_dump[] = {
@@ -52,9 +53,9 @@ const struct plan_step plan_restore[] = {
 	  "api.rst 4.82: before every other ioctl on a vCPU" },
 	{ "vector lengths", ANY_GIC, vcpu_apply_vector_lengths,
 	  "api.rst 4.68, 4.119: before KVM_ARM_VCPU_FINALIZE, which comes before every register" },
-	{ "ID and firmware registers", ANY_GIC, vcpu_apply_id_regs,
+	{ "ID and firmware registers", ANY_GIC, reg_policy_apply_ids,
 	  "api.rst 4.68: they decide which others exist" },
-	{ "register list", ANY_GIC, vcpu_check_reg_list,
+	{ "register list", ANY_GIC, reg_policy_check_list,
 	  "nothing is written to a host that lacks a register" },
 	{ "PMU event filter", ANY_GIC, pmu_apply_filter,
 	  "devices/vcpu.rst 1.3: before KVM_ARM_VCPU_PMU_V3_INIT and the first KVM_RUN" },

@@ -49,6 +49,10 @@ struct arm64_counter_offset {
 	uint64_t counter_offset, reserved;
 };
 
+#ifndef KVM_CAP_COUNTER_OFFSET /* likewise */
+#define KVM_CAP_COUNTER_OFFSET 227
+#endif
+
 #define ARM64_VCPU_INIT _IOW(KVMIO, 0xae, struct arm64_vcpu_init)
 #define ARM64_PREFERRED_TARGET _IOR(KVMIO, 0xaf, struct arm64_vcpu_init)
 #define ARM64_GET_VCPU_EVENTS _IOR(KVMIO, 0x9f, struct arm64_vcpu_events)

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "remote/remote.h"
 #include "state/counter.h"
+#include "state/reg_policy.h"
 #include "state/vm.h"
 
 const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id)
@@ -79,9 +80,8 @@ int vcpu_capture_mpidr(struct vm_state *vm, struct remote *remote)
 	return ret;
 }
 
-/* KVM_GET_REG_LIST of @vcpu into @list, which has room for VCPU_MAX_REGS. */
-static int get_reg_list(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
-			struct kvm_reg_list *list)
+int vcpu_get_reg_list(struct vm_state *vm, struct remote *remote, const struct vcpu_state *vcpu,
+		      struct kvm_reg_list *list)
 {
 	struct batch b = BATCH(remote, vm->id, "register list");
 	int ret;
@@ -97,7 +97,7 @@ static int get_reg_list(struct vm_state *vm, struct remote *remote, struct vcpu_
 	return ret;
 }
 
-static struct kvm_reg_list *alloc_reg_list(void)
+struct kvm_reg_list *vcpu_alloc_reg_list(void)
 {
 	return calloc(1, sizeof(struct kvm_reg_list) + VCPU_MAX_REGS * sizeof(uint64_t));
 }
@@ -110,13 +110,13 @@ static void get_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vc
 
 int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
 {
-	struct kvm_reg_list *list = alloc_reg_list();
+	struct kvm_reg_list *list = vcpu_alloc_reg_list();
 	int ret = list ? 0 : -ENOMEM;
 
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++) {
 		struct vcpu_state *vcpu = &vm->vcpus[i];
 
-		ret = get_reg_list(vm, remote, vcpu, list);
+		ret = vcpu_get_reg_list(vm, remote, vcpu, list);
 		if (ret)
 			break;
 		vcpu->regs = calloc(list->n, sizeof(*vcpu->regs));
@@ -188,52 +188,9 @@ int vcpu_apply_init(struct vm_state *vm, struct remote *remote)
 	return ret;
 }
 
-/* AArch64 ID registers: op0 3, op1 0, CRn 0, CRm 1 to 7 (Arm ARM D19.3, "ID register space"). */
-static bool is_id_reg(uint64_t id)
-{
-	uint64_t crm = id >> 3 & 0xf;
-
-	return (id & ~0x7full) == (ARM64_SYS_REG(3, 0, 0, 0, 0) & ~0x7full) && crm >= 1 && crm <= 7;
-}
-
-static bool is_firmware_reg(uint64_t id)
-{
-	uint64_t kind = id & KVM_REG_ARM_COPROC_MASK;
-
-	return kind == KVM_REG_ARM_FW || kind == KVM_REG_ARM_FW_FEAT_BMAP;
-}
-
 static bool is_counter(uint64_t id)
 {
 	return id == KVM_REG_ARM_TIMER_CNT || id == KVM_REG_ARM_PTIMER_CNT;
-}
-
-/* What shapes the others: ID registers decide which exist, MPIDR is how attributes name a vCPU. */
-static bool comes_first(uint64_t id)
-{
-	return is_id_reg(id) || is_firmware_reg(id) || id == ARM64_MPIDR_EL1;
-}
-
-static void set_first_regs(struct batch *b, struct vcpu_state *vcpu, bool firmware)
-{
-	for (size_t i = 0; i < vcpu->nr_regs; i++)
-		if (comes_first(vcpu->regs[i].id) && is_firmware_reg(vcpu->regs[i].id) == firmware)
-			batch_set_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
-}
-
-/*
- * Which values KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2 takes depends on ID_AA64PFR1_EL1.SSBS
- * (get_kernel_wa_level()).
- */
-static void set_id_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
-{
-	set_first_regs(b, vcpu, false);
-	set_first_regs(b, vcpu, true);
-}
-
-int vcpu_apply_id_regs(struct vm_state *vm, struct remote *remote)
-{
-	return vcpu_for_each(vm, remote, "ID and firmware registers", set_id_regs);
 }
 
 static bool is_sve(uint64_t id)
@@ -312,7 +269,7 @@ static void set_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vc
 {
 	clear_bits(b, vcpu);
 	for (size_t i = 0; i < vcpu->nr_regs; i++)
-		if (!comes_first(vcpu->regs[i].id) && !is_counter(vcpu->regs[i].id) &&
+		if (!reg_policy_is_first(vcpu->regs[i].id) && !is_counter(vcpu->regs[i].id) &&
 		    vcpu->regs[i].id != ARM64_SVE_VLS && !clears(vcpu->regs[i].id) &&
 		    !left_out(vcpu->regs[i].id))
 			batch_set_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
@@ -321,60 +278,6 @@ static void set_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vc
 int vcpu_apply_regs(struct vm_state *vm, struct remote *remote)
 {
 	return vcpu_for_each(vm, remote, "vCPU registers", set_regs);
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Both lists sorted: names the first register that one side has and the other has not. */
-static int compare_lists(const struct vm_state *vm, const struct vcpu_state *vcpu, const uint64_t *image,
-			 size_t nr_image, const uint64_t *host, size_t nr_host)
-{
-	for (size_t i = 0, h = 0; i < nr_image || h < nr_host; i++, h++) {
-		bool image_only = h == nr_host || (i < nr_image && image[i] < host[h]);
-
-		if (!image_only && i < nr_image && image[i] == host[h])
-			continue;
-		pr_err("vm %u: vcpu %u: register %#" PRIx64
-		       " is %s: restore on the kind of host that dumped\n",
-		       vm->id, vcpu->idx, image_only ? image[i] : host[h],
-		       image_only ? "in the image, not on this host" : "on this host, not in the image");
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static int check_list(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
-		      struct kvm_reg_list *list)
-{
-	uint64_t *image = calloc(vcpu->nr_regs + 1, sizeof(*image));
-	int ret = image ? get_reg_list(vm, remote, vcpu, list) : -ENOMEM;
-
-	if (!ret) {
-		for (size_t i = 0; i < vcpu->nr_regs; i++)
-			image[i] = vcpu->regs[i].id;
-		qsort(image, vcpu->nr_regs, sizeof(*image), compare_ids);
-		qsort(list->reg, list->n, sizeof(*image), compare_ids);
-		ret = compare_lists(vm, vcpu, image, vcpu->nr_regs, (uint64_t *)list->reg, list->n);
-	}
-	free(image);
-	return ret;
-}
-
-/* After the ID registers, which decide what the list holds. */
-int vcpu_check_reg_list(struct vm_state *vm, struct remote *remote)
-{
-	struct kvm_reg_list *list = alloc_reg_list();
-	int ret = list ? 0 : -ENOMEM;
-
-	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
-		ret = check_list(vm, remote, &vm->vcpus[i], list);
-	free(list);
-	return ret;
 }
 
 static void set_timers(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)

@@ -95,8 +95,6 @@ int vcpu_capture_events(struct vm_state *vm, struct remote *remote);
 
 int vcpu_apply_init(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_vector_lengths(struct vm_state *vm, struct remote *remote);
-int vcpu_apply_id_regs(struct vm_state *vm, struct remote *remote);
-int vcpu_check_reg_list(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_regs(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_timers(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_events(struct vm_state *vm, struct remote *remote);
@@ -104,6 +102,11 @@ int vcpu_apply_mp_state(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_debug(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_sigsets(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_pvtime(struct vm_state *vm, struct remote *remote);
+
+/* KVM_GET_REG_LIST of @vcpu into @list, which has room for VCPU_MAX_REGS, from vcpu_alloc_reg_list(). */
+struct kvm_reg_list *vcpu_alloc_reg_list(void);
+int vcpu_get_reg_list(struct vm_state *vm, struct remote *remote, const struct vcpu_state *vcpu,
+		      struct kvm_reg_list *list);
 
 /* The value of a 64-bit register of @vcpu, or NULL. */
 const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id);

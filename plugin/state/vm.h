@@ -56,6 +56,7 @@ struct vm_state {
 	uint64_t features;   /* bitmap of KVM_ARM_VCPU_*, the same for each vCPU of a VM */
 	uint64_t vtimer_cnt; /* KVM_REG_ARM_TIMER_CNT, the largest any vCPU read */
 	uint64_t ptimer_cnt; /* KVM_REG_ARM_PTIMER_CNT, likewise */
+	bool host_checked;   /* host_check() has said how this host's registers differ; not in the image */
 	bool ptimer_offset;  /* the VM's physical counter was not the host's */
 	bool counter_offset; /* its counters follow KVM_ARM_SET_COUNTER_OFFSET */
 	uint32_t cntfrq;     /* Hz: what the guest's counters count in */

@@ -115,6 +115,8 @@ static void describe(struct fake_kvm *kvm, long nr, const uint64_t *arg, char *l
 	snprintf(line, FAKE_LINE, "task: ioctl(%" PRIu64 ")", arg[0]);
 	if (nr != SYS_ioctl)
 		fake_task_describe(kvm, nr, arg, line);
+	else if (fd.kind == FAKE_SYSTEM || arg[1] == KVM_CREATE_VCPU || arg[1] == KVM_CREATE_DEVICE)
+		fake_host_describe(arg[1], arg[2], line);
 	else if (fd.kind == FAKE_VM)
 		fake_vm_describe(arg[1], data, line);
 	else if (fd.kind == FAKE_VCPU)
@@ -134,7 +136,11 @@ static int64_t execute(struct fake_kvm *kvm, long nr, const uint64_t *arg)
 
 	if (nr != SYS_ioctl)
 		return fake_task_call(kvm, nr, arg);
+	if (fd.kind == FAKE_VM && (arg[1] == KVM_CREATE_VCPU || arg[1] == KVM_CREATE_DEVICE))
+		return fake_host_ioctl(kvm, arg[1], arg[2]);
 	switch (fd.kind) {
+	case FAKE_SYSTEM:
+		return fake_host_ioctl(kvm, arg[1], arg[2]);
 	case FAKE_VM:
 		return fake_vm_ioctl(kvm, arg[1], data);
 	case FAKE_VCPU:

@@ -29,6 +29,8 @@
 #define FAKE_COLLECTIONS 8
 #define FAKE_COMMANDS 128 /* of a queue of one page */
 #define FAKE_LPIS 64
+#define FAKE_INVARIANTS 32
+#define FAKE_CAPS 16
 
 #define FAKE_X0 ARM64_CORE_U64(0)
 /* The register that exists only while the low field of the ID register says so. */
@@ -59,7 +61,7 @@
 #define FAKE_VLS 0xbull
 #define FAKE_FEAT_BMAP (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW_FEAT_BMAP)
 
-enum fake_kind { FAKE_CLOSED, FAKE_VM, FAKE_VGIC, FAKE_VCPU, FAKE_ITS }; /* FAKE_VGIC: v3, or v5 where there is one */
+enum fake_kind { FAKE_CLOSED, FAKE_VM, FAKE_VGIC, FAKE_VCPU, FAKE_ITS, FAKE_SYSTEM }; /* FAKE_VGIC: v3, or v5 where there is one */
 
 struct fake_fd {
 	enum fake_kind kind;
@@ -168,6 +170,15 @@ struct fake_lpi {
 	bool queued; /* to that vCPU, who will be told of it */
 };
 
+/* A register of which KVM takes these bits only as they are. */
+struct fake_invariant {
+	uint64_t id, bits;
+};
+
+struct fake_cap {
+	int cap, value; /* KVM_CAP_* */
+};
+
 struct fake_kvm {
 	struct remote remote;
 
@@ -194,6 +205,10 @@ struct fake_kvm {
 	size_t nr_itses;
 	struct fake_lpi lpis[FAKE_LPIS]; /* that are mapped */
 	size_t nr_lpis;
+	struct fake_invariant invariants[FAKE_INVARIANTS];
+	size_t nr_invariants;
+	struct fake_cap extensions[FAKE_CAPS]; /* of /dev/kvm */
+	bool no_vgic;			 /* KVM_CREATE_DEVICE has no GIC */
 	struct fake_fd fds[FAKE_FDS];
 	struct fake_map maps[FAKE_MAPS];
 	size_t nr_maps;
@@ -278,6 +293,9 @@ void fake_vm_describe(unsigned long req, const void *arg, char *line);
 int64_t fake_attr_ioctl(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kvm_device_attr *attr,
 			bool set);
 void fake_attr_describe(const struct kvm_device_attr *attr, bool set, char *more);
+/* /dev/kvm, and what is created from it: at the fds of a VM that runs. */
+int64_t fake_host_ioctl(struct fake_kvm *kvm, unsigned long req, uint64_t arg);
+void fake_host_describe(unsigned long req, uint64_t arg, char *line);
 
 int64_t fake_its_ioctl(struct fake_kvm *kvm, uint32_t i, unsigned long req, void *arg);
 void fake_its_describe(uint32_t i, unsigned long req, const void *arg, char *line);

@@ -262,6 +262,17 @@ static void set_counter(struct fake_kvm *kvm, uint64_t id, const void *from)
 	kvm->ptimer_offset = kvm->ptimer != kvm->host;
 }
 
+static bool is_refused(const struct fake_kvm *kvm, struct fake_vcpu *vcpu, uint64_t id, const void *from)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, from, kvm_reg_size(id) < sizeof(value) ? kvm_reg_size(id) : sizeof(value));
+	for (size_t i = 0; i < kvm->nr_invariants; i++)
+		if (kvm->invariants[i].id == id && (value ^ fake_reg_u64(vcpu, id)) & kvm->invariants[i].bits)
+			return true;
+	return false;
+}
+
 static int set_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kvm_one_reg *one)
 {
 	const void *from = (void *)(uintptr_t)one->addr;
@@ -272,6 +283,8 @@ static int set_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kv
 		return -EPERM;
 	if (one->id == ARM64_SVE_VLS && check_vls(from))
 		return check_vls(from);
+	if (is_refused(kvm, vcpu, one->id, from))
+		return -EINVAL;
 	if (kvm->ran && is_fixed_by_run(one->id))
 		return -EBUSY;
 	if (one->id == KVM_REG_ARM_TIMER_CNT || one->id == KVM_REG_ARM_PTIMER_CNT) {

@@ -6,6 +6,7 @@
 #include "fake_kvm.h"
 #include "plan.h"
 
+#define FAKE_SYSTEM_FD 4 /* /dev/kvm */
 #define FAKE_VM_FD 5
 #define FAKE_VGIC_FD 6
 #define FAKE_VCPU_FD 10
@@ -86,6 +87,9 @@ struct vm_state *fake_discovered(const struct fake_kvm *kvm);
  * copies in the place of the vCPUs' mappings. @vm is pointed to the parked fds.
  */
 struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *vm);
+
+/* The KVM of another host, which has all capabilities and no VM yet: @vm's is for the caller of KVM_CREATE_VM. */
+struct fake_kvm *fake_host(const struct fake_kvm *running, struct vm_state *vm);
 
 /* A dump of @kvm that must succeed; the VM is for vm_state_free(). */
 struct vm_state *fake_dump(struct fake_kvm *kvm);

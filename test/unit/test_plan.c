@@ -255,19 +255,8 @@ static void a_host_that_lacks_a_register_is_named(void **state)
 
 	fake_reg(&trip.copy->vcpus[1], 0x603000000013c600)->id = 0x603000000013c601;
 	assert_stops_saying(&trip, "register list",
-			    "vm 1: vcpu 1: register 0x603000000013c600 is in the image, not on this host: "
-			    "restore on the kind of host that dumped");
-}
-
-static void a_host_with_one_register_more_is_named(void **state)
-{
-	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 64 }));
-	struct fake_vcpu *vcpu = &trip.copy->vcpus[0];
-
-	vcpu->regs[vcpu->nr_regs++].id = 0x603000000013ffff;
-	assert_stops_saying(&trip, "register list",
-			    "vm 1: vcpu 0: register 0x603000000013ffff is on this host, not in the image: "
-			    "restore on the kind of host that dumped");
+			    "vm 1: vcpu 1: registers of the image that this kernel has not: S3_0_C12_C0_0: "
+			    "restore on a host with the same CPU and a kernel that is as new");
 }
 
 static void nothing_is_written_where_a_register_is_missing(void **state)
@@ -324,7 +313,6 @@ int main(void)
 		cmocka_unit_test(a_gic_of_a_strange_size_is_refused),
 		cmocka_unit_test(no_redistributor_region_is_left_out),
 		cmocka_unit_test(a_host_that_lacks_a_register_is_named),
-		cmocka_unit_test(a_host_with_one_register_more_is_named),
 		cmocka_unit_test(nothing_is_written_where_a_register_is_missing),
 		cmocka_unit_test(a_host_with_another_gic_is_named),
 		cmocka_unit_test(a_host_with_another_gic_is_not_written_to),

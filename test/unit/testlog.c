@@ -9,12 +9,14 @@
 
 static char last[1024];
 static char all[8192]; /* errors and warnings, as much of them as fits */
+static char told[8192]; /* information, likewise */
 static unsigned int errors;
 
 void log_reset(void)
 {
 	last[0] = 0;
 	all[0] = 0;
+	told[0] = 0;
 	errors = 0;
 }
 
@@ -28,6 +30,11 @@ const char *log_error(void)
 	const char *message = strstr(last, LOG_PREFIX);
 
 	return message ? message + strlen(LOG_PREFIX) : last;
+}
+
+bool log_told(const char *text)
+{
+	return strstr(told, text);
 }
 
 bool log_has(const char *text)
@@ -45,12 +52,15 @@ void print_on_level(unsigned int loglevel, const char *format, ...)
 		vfprintf(stderr, format, args);
 		va_end(args);
 	}
-	if (loglevel != LOG_ERROR && loglevel != LOG_WARN)
+	if (loglevel > LOG_INFO)
 		return;
 	va_start(args, format);
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	strncat(all, line, sizeof(all) - strlen(all) - 1);
+	if (loglevel == LOG_INFO)
+		strncat(told, line, sizeof(told) - strlen(told) - 1);
+	else
+		strncat(all, line, sizeof(all) - strlen(all) - 1);
 	if (loglevel != LOG_ERROR)
 		return;
 	errors++;

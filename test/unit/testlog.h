@@ -12,5 +12,7 @@ unsigned int log_errors(void);
 const char *log_error(void);
 /* Whether one of them has @text in it. */
 bool log_has(const char *text);
+/* Whether an info line since log_reset() has. */
+bool log_told(const char *text);
 
 #endif

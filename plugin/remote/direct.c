@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "remote/direct.h"
+
+/* The buffers are in this mm already. */
+static void run_call(struct remote_call *call)
+{
+	uint64_t arg[6], inner = (uintptr_t)call->inner;
+	long ret;
+
+	memcpy(arg, call->arg, sizeof(arg));
+	if (call->data)
+		arg[call->data_arg] = (uintptr_t)call->data;
+	if (call->inner)
+		memcpy((uint8_t *)call->data + call->inner_at, &inner, sizeof(inner));
+	ret = syscall(call->nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	call->result = ret == -1 ? -errno : ret;
+	call->done = true;
+}
+
+static int direct_exec(struct remote *remote, struct remote_call *calls, size_t nr)
+{
+	(void)remote;
+	for (size_t i = 0; i < nr; i++) {
+		run_call(&calls[i]);
+		if (calls[i].result < 0 && calls[i].result != -calls[i].may_fail)
+			break;
+	}
+	return 0;
+}
+
+/* By the kernel: an address that is not mapped is an error here as in another task. */
+static int direct_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
+{
+	struct iovec to = { buf, size }, from = { (void *)(uintptr_t)addr, size };
+
+	(void)remote;
+	return process_vm_readv(getpid(), &to, 1, &from, 1, 0) == (ssize_t)size ? 0 : -EIO;
+}
+
+static int direct_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
+{
+	struct iovec from = { (void *)(uintptr_t)buf, size }, to = { (void *)(uintptr_t)addr, size };
+
+	(void)remote;
+	return process_vm_writev(getpid(), &from, 1, &to, 1, 0) == (ssize_t)size ? 0 : -EIO;
+}
+
+const struct remote_ops direct_ops = { direct_exec, direct_read, direct_write };
