@@ -268,10 +268,7 @@ static bool is_cntv_cval(uint64_t id)
 	return id == KVM_REG_ARM_TIMER_CVAL;
 }
 
-/*
- * PMCNTENCLR_EL0, PMOVSCLR_EL0, PMINTENCLR_EL1: they read as the registers that set, and Linux 6.12 clears what is
- * written to them (set_pmreg()).
- */
+/* PMCNTENCLR_EL0, PMOVSCLR_EL0, PMINTENCLR_EL1: they read as the registers that set. */
 static bool clears(uint64_t id)
 {
 	return id == ARM64_SYS_REG(3, 3, 9, 12, 2) || id == ARM64_SYS_REG(3, 3, 9, 12, 3) ||
@@ -298,8 +295,22 @@ static bool left_out(uint64_t id)
 	return false;
 }
 
+/*
+ * Linux 6.12 sets and clears bits by what is written to these registers (set_pmreg()), and a new vCPU has some
+ * set: all are cleared before any is set. A kernel that takes either for the value keeps the one written last.
+ */
+static void clear_regs(struct batch *b, struct vcpu_state *vcpu)
+{
+	static const uint64_t all = ~0ull;
+
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		if (clears(vcpu->regs[i].id))
+			batch_set_reg(b, vcpu->fd, vcpu->regs[i].id, &all);
+}
+
 static void set_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
 {
+	clear_regs(b, vcpu);
 	for (size_t i = 0; i < vcpu->nr_regs; i++)
 		if (!comes_first(vcpu->regs[i].id) && !is_counter(vcpu->regs[i].id) &&
 		    vcpu->regs[i].id != ARM64_SVE_VLS && !clears(vcpu->regs[i].id) &&
