@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "zdtmtst.h"
-#include "oddvm.h"
+#include "look.h"
 
 const char *test_doc = "A KVM VM that leaves its VMM every exit that can be provoked\n";
 const char *test_author = "The kvm-vgic authors";
@@ -42,7 +42,6 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 #define MULTIPLIER 0x9e3779b97f4a7c15
 #define BRK_IMM	   0x42
 #define SIGN_BIT   0x8000
-#define HOLD_NS	   3000000
 
 /* Of each vCPU, from ODD_DEV_BASE. */
 #define DEV_SIZE  0x1000
@@ -188,10 +187,9 @@ static struct cpu {
 	unsigned int kinds;
 	unsigned int row;	/* which exit is next */
 	uint64_t number;	/* of exits served */
-	bool suspended;
-	volatile bool resume;	/* KVM has stopped it: it is to run again */
-	uint8_t copy[8192];	/* of kvm_run */
 } cpus[ODD_NR_VCPUS];
+
+static volatile bool stand_still, stands_still; /* vCPU 0 */
 
 static struct cpu *cpu_of(const struct odd_vcpu *vcpu)
 {
@@ -229,42 +227,10 @@ static bool is_same(const struct odd_vcpu *vcpu, const char *what, uint64_t got,
 	return got == want || wrong(vcpu, what, got);
 }
 
-/* x0 to x30, SP, PC, PSTATE: as they lie in struct kvm_regs. */
-#define NR_CORE 34
-
-static bool get_core(const struct odd_vcpu *vcpu, uint64_t core[NR_CORE])
-{
-	unsigned int i;
-
-	for (i = 0; i < NR_CORE; i++)
-		if (odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.regs[0]) + 2 * i, &core[i]))
-			return wrong(vcpu, "KVM_GET_ONE_REG: errno", errno);
-	return true;
-}
-
-/* A while in which all must stay as it is: kvm_run, with what is in its page behind it, and registers. */
+/* Nothing may change by itself. */
 static bool hold(struct odd_vcpu *vcpu)
 {
-	const struct timespec while_ = { .tv_nsec = HOLD_NS };
-	uint64_t before[NR_CORE], after[NR_CORE];
-	struct cpu *cpu = cpu_of(vcpu);
-	uint8_t *page = (uint8_t *)vcpu->run;
-	size_t i;
-
-	memset(page + sizeof(*vcpu->run), cpu->number, page_size - sizeof(*vcpu->run));
-	memcpy(cpu->copy, page, page_size);
-	if (!get_core(vcpu, before))
-		return false;
-	nanosleep(&while_, NULL);
-	for (i = 0; i < page_size; i++)
-		if (page[i] != cpu->copy[i])
-			return wrong(vcpu, "kvm_run has changed, byte", i);
-	if (!get_core(vcpu, after))
-		return false;
-	for (i = 0; i < NR_CORE; i++)
-		if (after[i] != before[i])
-			return wrong(vcpu, "a register has changed, word of struct kvm_regs", i);
-	return true;
+	return odd_hold(vcpu, cpu_of(vcpu)->number);
 }
 
 /* x5 and the PC: what an exit without completion by KVM needs. */
@@ -407,18 +373,43 @@ static bool event_is_right(struct odd_vcpu *vcpu)
 	       is_same(vcpu, "its power state", state.mp_state, KVM_MP_STATE_STOPPED);
 }
 
-/* As if the event had been refused: the vCPUs that KVM has stopped run on. */
+/*
+ * KVM stops the other vCPU too: by then it stands still, outside of KVM_RUN, or it would sleep there and the
+ * VMM could not turn it on again.
+ */
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+static void stop_other(const struct odd_vcpu *vcpu)
+{
+	stand_still = true;
+	while (!stands_still && !vm.vcpu[!vcpu->id].ended && !vcpu->stop)
+		nap();
+}
+
+static void let_other_go(const struct odd_vcpu *vcpu)
+{
+	stand_still = false;
+	while (stands_still && !vm.vcpu[!vcpu->id].ended && !vcpu->stop)
+		nap();
+}
+
+static void stand(const struct odd_vcpu *vcpu)
+{
+	while (stand_still && !vcpu->stop) {
+		stands_still = true;
+		nap();
+	}
+	stands_still = false;
+}
+
+/* As if the event had been refused: both vCPUs run on. */
 static bool event_serve(struct odd_vcpu *vcpu)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
-	struct odd_vcpu *other = &vm.vcpu[!vcpu->id];
-
-	cpu_of(other)->resume = true;
-	while (cpu_of(other)->resume && !other->ended && !vcpu->stop) {
-		pthread_kill(other->thread, SIGUSR1);
-		nanosleep(&pause, NULL);
-	}
-	return set_state(vcpu, KVM_MP_STATE_RUNNABLE) && put_result(vcpu, value_of(vcpu), 0) && hold(vcpu);
+	return set_state(vcpu, KVM_MP_STATE_RUNNABLE) && set_state(&vm.vcpu[!vcpu->id], KVM_MP_STATE_RUNNABLE) &&
+	       put_result(vcpu, value_of(vcpu), 0) && hold(vcpu);
 }
 
 static bool suspend_is_right(struct odd_vcpu *vcpu)
@@ -426,18 +417,11 @@ static bool suspend_is_right(struct odd_vcpu *vcpu)
 	return is_same(vcpu, "the event", vcpu->run->system_event.type, row_of(vcpu)->event);
 }
 
-/* A signal, and KVM_RUN has ended for it. */
+/* A signal, or a dump, and KVM_RUN has ended for it. */
 static bool interrupted(struct odd_vcpu *vcpu)
 {
-	struct cpu *cpu = cpu_of(vcpu);
-
-	if (!is_same(vcpu, "the exit, of an interrupted KVM_RUN", vcpu->run->exit_reason, KVM_EXIT_INTR) ||
-	    !hold(vcpu))
-		return false;
-	if (cpu->resume && !set_state(vcpu, cpu->suspended ? KVM_MP_STATE_SUSPENDED : KVM_MP_STATE_RUNNABLE))
-		return false;
-	cpu->resume = false;
-	return true;
+	return is_same(vcpu, "the exit, of an interrupted KVM_RUN", vcpu->run->exit_reason, KVM_EXIT_INTR) &&
+	       hold(vcpu);
 }
 
 /* 0 or the errno of KVM_RUN; EINTR where the thread is to end. */
@@ -456,7 +440,6 @@ static bool suspend_serve(struct odd_vcpu *vcpu)
 {
 	int err;
 
-	cpu_of(vcpu)->suspended = true;
 	if (!set_state(vcpu, KVM_MP_STATE_SUSPENDED) || !hold(vcpu))
 		return false;
 	err = run_vcpu(vcpu);
@@ -467,7 +450,6 @@ static bool suspend_serve(struct odd_vcpu *vcpu)
 	    !is_same(vcpu, "the wake-up: event", vcpu->run->system_event.type, KVM_SYSTEM_EVENT_WAKEUP) ||
 	    !hold(vcpu))
 		return false;
-	cpu_of(vcpu)->suspended = false;
 	if (odd_set_reg(&vm, vcpu->id, ODD_CORE(regs.regs[0]), PSCI_RET_INTERNAL_FAILURE))
 		return wrong(vcpu, "KVM_SET_ONE_REG: errno", errno);
 	return set_state(vcpu, KVM_MP_STATE_RUNNABLE) && put_result(vcpu, value_of(vcpu), 0) && hold(vcpu);
@@ -541,8 +523,14 @@ static void *vcpu_thread(void *arg)
 	int err;
 
 	while (good && !vcpu->stop) {
+		if (row_of(vcpu)->kind == EVENT)
+			stop_other(vcpu);
 		err = run_vcpu(vcpu);
+		if (!vcpu->id)
+			stand(vcpu);
 		good = err != EINTR && serve(vcpu, err);
+		if (vcpu->id && row_of(vcpu)->kind != EVENT)
+			let_other_go(vcpu);
 	}
 	vcpu->ended = true;
 	return NULL;
