@@ -41,6 +41,9 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 
 #define MULTIPLIER 0x9e3779b97f4a7c15
 #define BRK_IMM	   0x42
+#define EC_BREAK   0x30u
+#define EC_STEP	   0x32u
+#define EC_BRK	   0x3cu
 #define SIGN_BIT   0x8000
 
 /* Of each vCPU, from ODD_DEV_BASE. */
@@ -319,9 +322,22 @@ static bool nisv_serve(struct odd_vcpu *vcpu)
 
 /* Guest debugging. */
 
+/* With @more of KVM_GUESTDBG_*. */
+static int set_debug(unsigned int i, uint32_t more)
+{
+	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP | more };
+
+	if (cpus[i].kinds >> HW_BREAK & 1) {
+		debug.control |= KVM_GUESTDBG_USE_HW;
+		debug.arch.dbg_bcr[0] = DBGBCR_EL1;
+		debug.arch.dbg_bvr[0] = IN_GUEST(exits_break);
+	}
+	return cpus[i].kinds & (1u << BREAK | 1u << HW_BREAK) ? ioctl(vm.vcpu[i].fd, KVM_SET_GUEST_DEBUG, &debug) : 0;
+}
+
 static bool break_is_right(struct odd_vcpu *vcpu)
 {
-	return is_same(vcpu, "ESR_EL2", vcpu->run->debug.arch.hsr, 0x3cu << 26 | 1 << 25 | BRK_IMM);
+	return is_same(vcpu, "ESR_EL2", vcpu->run->debug.arch.hsr, EC_BRK << 26 | 1 << 25 | BRK_IMM);
 }
 
 static bool hw_break_is_right(struct odd_vcpu *vcpu)
@@ -330,7 +346,7 @@ static bool hw_break_is_right(struct odd_vcpu *vcpu)
 
 	if (odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &pc))
 		return wrong(vcpu, "KVM_GET_ONE_REG: errno", errno);
-	return is_same(vcpu, "the class in ESR_EL2", vcpu->run->debug.arch.hsr >> 26, 0x30) &&
+	return is_same(vcpu, "the class in ESR_EL2", vcpu->run->debug.arch.hsr >> 26, EC_BREAK) &&
 	       is_same(vcpu, "the PC", pc, IN_GUEST(exits_break));
 }
 
@@ -433,6 +449,31 @@ static bool suspend_serve(struct odd_vcpu *vcpu)
 	return set_state(vcpu, KVM_MP_STATE_RUNNABLE) && put_result(vcpu, value_of(vcpu), 0) && hold(vcpu);
 }
 
+/* And one instruction more, in a single step. */
+static bool break_serve(struct odd_vcpu *vcpu)
+{
+	uint64_t pc = 0, next = 0;
+	int err;
+
+	if (!step_over(vcpu))
+		return false;
+	odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &pc);
+	if (set_debug(vcpu->id, KVM_GUESTDBG_SINGLESTEP))
+		return wrong(vcpu, "KVM_SET_GUEST_DEBUG: errno", errno);
+	if (!hold(vcpu))
+		return false;
+	err = run_vcpu(vcpu);
+	if (err == EINTR)
+		return false;
+	odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &next);
+	if (!is_same(vcpu, "the step: errno", err, 0) ||
+	    !is_same(vcpu, "the step: exit", vcpu->run->exit_reason, KVM_EXIT_DEBUG) ||
+	    !is_same(vcpu, "the step: class in ESR_EL2", vcpu->run->debug.arch.hsr >> 26, EC_STEP) ||
+	    !is_same(vcpu, "the step: PC", next, pc + 4) || !hold(vcpu))
+		return false;
+	return !set_debug(vcpu->id, 0) || wrong(vcpu, "KVM_SET_GUEST_DEBUG: errno", errno);
+}
+
 static const struct {
 	uint32_t exit;
 	int err; /* of KVM_RUN */
@@ -441,7 +482,7 @@ static const struct {
 } table[NR_KINDS] = {
 	[MMIO] = { KVM_EXIT_MMIO, 0, mmio_is_right, mmio_serve },
 	[NISV] = { KVM_EXIT_ARM_NISV, 0, nisv_is_right, nisv_serve },
-	[BREAK] = { KVM_EXIT_DEBUG, 0, break_is_right, step_over },
+	[BREAK] = { KVM_EXIT_DEBUG, 0, break_is_right, break_serve },
 	[HW_BREAK] = { KVM_EXIT_DEBUG, 0, hw_break_is_right, step_over },
 	[FAULT] = { KVM_EXIT_UNKNOWN, EFAULT, NULL, step_over },
 	[SUSPEND] = { KVM_EXIT_SYSTEM_EVENT, 0, suspend_is_right, suspend_serve },
@@ -548,18 +589,6 @@ static int add_hole(void)
 	return hole == MAP_FAILED ? -1 : ioctl(vm.vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
-static int set_debug(unsigned int i)
-{
-	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP };
-
-	if (cpus[i].kinds >> HW_BREAK & 1) {
-		debug.control |= KVM_GUESTDBG_USE_HW;
-		debug.arch.dbg_bcr[0] = DBGBCR_EL1;
-		debug.arch.dbg_bvr[0] = IN_GUEST(exits_break);
-	}
-	return cpus[i].kinds & (1u << BREAK | 1u << HW_BREAK) ? ioctl(vm.vcpu[i].fd, KVM_SET_GUEST_DEBUG, &debug) : 0;
-}
-
 static int create_vcpu(unsigned int i)
 {
 	const struct {
@@ -582,7 +611,7 @@ static int create_vcpu(unsigned int i)
 	for (r = 0; r < ARRAY_SIZE(regs); r++)
 		if (odd_set_reg(&vm, i, regs[r].reg, regs[r].value))
 			return -1;
-	return set_debug(i);
+	return set_debug(i, 0);
 }
 
 /* The interrupt that wakes vCPU 0: pending from now on. */
