@@ -489,6 +489,13 @@ static const struct {
 	[EVENT] = { KVM_EXIT_SYSTEM_EVENT, 0, event_is_right, event_serve },
 };
 
+static bool is_right(struct odd_vcpu *vcpu)
+{
+	bool (*check)(struct odd_vcpu *vcpu) = table[row_of(vcpu)->kind].is_right;
+
+	return !check || check(vcpu);
+}
+
 static void next_row(struct cpu *cpu)
 {
 	do
@@ -526,7 +533,7 @@ static bool serve(struct odd_vcpu *vcpu, int err)
 		return guest_says(vcpu);
 	if (!is_same(vcpu, "errno of KVM_RUN", err, table[kind].err) ||
 	    !is_same(vcpu, "the exit", vcpu->run->exit_reason, table[kind].exit) ||
-	    (table[kind].is_right && !table[kind].is_right(vcpu)) || !hold(vcpu) || !table[kind].serve(vcpu))
+	    !is_right(vcpu) || !hold(vcpu) || !is_right(vcpu) || !table[kind].serve(vcpu))
 		return false;
 	cpu->number++;
 	next_row(cpu);
