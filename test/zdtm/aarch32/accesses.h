@@ -29,8 +29,8 @@
 	WRITE(0x0f4, 4, 1, str)
 
 /* Registers of each vCPU's device that are none of these. */
-#define DEV_SIGN  0xfe0 /* read as SIGN_BIT, two bytes with sign extension: tells whether the CPU tells of it */
-#define DEV_WRONG 0xff0 /* written with r1, which is not what r2 is; r3 says of what register */
+#define DEV_SIGN  0xfe0 /* read as SIGN_BIT: whether the CPU tells KVM of sign extensions */
+#define DEV_WRONG 0xff0 /* written with r1, which is not what r2 is; r3: of what register */
 #define DEV_TRAP  0xff8 /* written with the CPSR of an exception */
 #define SIGN_BIT  0x8000
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A guest at EL1 in AArch32. It fills the registers of all modes and those of VFP with values that change
- * in each round, reads and writes MMIO, and looks at all of them again. clang's assembler: the compiler of an arm64 host
- * has none for A32. Only branches within: the code is copied.
+ * in each round, reads and writes MMIO, and looks at all of them again. For clang's assembler: the compiler
+ * of an arm64 host has none for A32. It is copied: there are only branches within.
  *
- * r0: the device; r4: number of the access; r5: its value; r6: what a number is multiplied by; r7: of which all
- * values of this round are made. TPIDRURO: where its counter is; TPIDRURW: whether the CPU tells of sign extensions.
+ * r0: the device; r4: number of the access; r5: its value; r6: what a number is multiplied by; r7: of which
+ * all values of this round are made. TPIDRURO: where its counter is; TPIDRURW: whether the CPU tells KVM of sign
+ * extensions.
  */
 #include "accesses.h"
 

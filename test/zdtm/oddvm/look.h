@@ -6,8 +6,8 @@
 #include "oddvm.h"
 
 /*
- * A while, some milliseconds long without a dump in it, in which nothing may change: kvm_run, with @fill in all of its
- * page that is behind it, and no register. odd_found() of what has.
+ * A while, some milliseconds long without a dump in it, in which nothing may change: kvm_run, with @fill in
+ * all of its page that is behind it, and no register. odd_found() of what has.
  */
 bool odd_hold(struct odd_vcpu *vcpu, uint8_t fill);
 

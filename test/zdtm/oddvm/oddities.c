@@ -244,8 +244,8 @@ static const uint32_t call_code[] = {
 };
 
 /*
- * A call is over when it traps, unlike other instructions that do: KVM hands the event to the VMM and keeps in mind that the
- * step is still to be reported.
+ * A call is over when it traps, unlike other instructions that do: KVM hands the event to the VMM, and keeps in
+ * mind that the step is still to be reported.
  */
 static int step_pending(struct odd_vm *vm)
 {

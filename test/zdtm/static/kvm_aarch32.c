@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A guest whose EL1 is AArch32: aarch32/guest32.S. It checks the registers of all modes, those of VFP and what MMIO reads
- * give, in A32 and in an IT block of T32, little and big endian. The VMM checks what is written, and that no
- * access is lost or made twice: a value is made of a number that both sides count.
+ * A guest whose EL1 is AArch32: aarch32/guest32.S. It checks the registers of all modes, those of VFP and
+ * what MMIO reads give, in A32 and in an IT block of T32, little and big endian. The VMM checks what is
+ * written, and that no access is lost or made twice: a value is made of a number that both sides count.
  */
 #include <endian.h>
 #include <errno.h>
@@ -38,6 +38,11 @@ static const struct row {
 
 static struct odd_vm vm;
 static uint32_t number[ODD_NR_VCPUS]; /* of accesses served */
+
+static uint64_t device_of(const struct odd_vcpu *vcpu)
+{
+	return ODD_DEV_BASE + DEV_SIZE * vcpu->id;
+}
 
 static const struct row *row_of(const struct odd_vcpu *vcpu)
 {
@@ -84,7 +89,7 @@ static bool access_is_right(struct odd_vcpu *vcpu)
 	const struct kvm_run *run = vcpu->run;
 	uint64_t data = 0;
 
-	if (!is_same(vcpu, "the address", run->mmio.phys_addr, ODD_DEV_BASE + DEV_SIZE * vcpu->id + row->addr) ||
+	if (!is_same(vcpu, "the address", run->mmio.phys_addr, device_of(vcpu) + row->addr) ||
 	    !is_same(vcpu, "the length", run->mmio.len, row->len) ||
 	    !is_same(vcpu, "the direction", run->mmio.is_write, row->is_write))
 		return false;
@@ -95,7 +100,7 @@ static bool access_is_right(struct odd_vcpu *vcpu)
 /* What is no access of the table: a question, or what the guest has found. */
 static bool guest_says(struct odd_vcpu *vcpu)
 {
-	uint64_t addr = vcpu->run->mmio.phys_addr - ODD_DEV_BASE - DEV_SIZE * vcpu->id;
+	uint64_t addr = vcpu->run->mmio.phys_addr - device_of(vcpu);
 	uint32_t data = SIGN_BIT;
 	uint64_t r3 = 0;
 	char text[80];
@@ -108,7 +113,8 @@ static bool guest_says(struct odd_vcpu *vcpu)
 	if (addr == DEV_TRAP)
 		return wrong(vcpu, "an exception: CPSR", data);
 	odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.regs[3]), &r3);
-	snprintf(text, sizeof(text), r3 ? "register no. %u of guest32.S is" : "the guest got", (unsigned int)r3);
+	snprintf(text, sizeof(text), r3 ? "register no. %u of guest32.S is" : "the guest got",
+		 (unsigned int)r3);
 	return wrong(vcpu, text, data);
 }
 
@@ -117,9 +123,10 @@ static bool serve_access(struct odd_vcpu *vcpu)
 	uint64_t value = value_of(vcpu);
 
 	if (vcpu->run->exit_reason == KVM_EXIT_MMIO &&
-	    vcpu->run->mmio.phys_addr >= ODD_DEV_BASE + DEV_SIZE * vcpu->id + DEV_SIGN)
+	    vcpu->run->mmio.phys_addr >= device_of(vcpu) + DEV_SIGN)
 		return guest_says(vcpu);
-	if (!is_same(vcpu, "the exit", vcpu->run->exit_reason, KVM_EXIT_MMIO) || !access_is_right(vcpu) || !hold(vcpu))
+	if (!is_same(vcpu, "the exit", vcpu->run->exit_reason, KVM_EXIT_MMIO) || !access_is_right(vcpu) ||
+	    !hold(vcpu))
 		return false;
 	if (!vcpu->run->mmio.is_write)
 		memcpy(vcpu->run->mmio.data, &value, sizeof(value));
@@ -176,8 +183,8 @@ static int create_vm(void)
 	for (i = 0; i < ODD_NR_VCPUS; i++)
 		if (create_vcpu(i))
 			return -1;
-	return odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
-	       odd_init_gic(&vm) ? -1 : 0;
+	return odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
+	       odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_init_gic(&vm) ? -1 : 0;
 }
 
 int main(int argc, char **argv)

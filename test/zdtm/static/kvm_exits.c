@@ -3,8 +3,8 @@
  * Every exit with which KVM leaves a vCPU to its VMM and that can be provoked: MMIO reads and writes of each
  * width and extension, and what docs/pending-exits.md has beside them. The guest makes them in turn, again
  * and again. Each hands over a value made of a number that both sides count, so that one that is lost or
- * doubled shows at once. The VMM looks at kvm_run, waits, and looks again, before and after it serves an exit: there most
- * dumps catch it.
+ * doubled shows at once. The VMM looks at kvm_run and registers, waits, and looks again, before and after it
+ * serves an exit: there most dumps catch it.
  */
 #include <errno.h>
 #include <linux/psci.h>
@@ -58,6 +58,8 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 
 /* A pending SPI wakes vCPU 0, the one to which a new GIC routes it. It is not taken. */
 #define WAKE_SPI   32
+#define GICD_CTLR  0
+#define GICD_ISENABLER1 0x104
 #define ICC_PMR	   (3 << 14 | 0 << 11 | 4 << 7 | 6 << 3 | 0) /* op0, op1, CRn, CRm, op2 */
 #define DBGBCR_EL1 (0xf << 5 | 3 << 1 | 1)		     /* BAS, PMC: EL1 and EL0, E */
 
@@ -68,44 +70,46 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
  *	OTHER(kind, instruction, event, function of PSCI)
  */
 #define EXITS(READ, WRITE, OTHER) \
-	READ(MMIO, 0x010, 1, "ldrb	w5, [x11, #0x010]", "and	x6, x20, #0xff") \
-	READ(MMIO, 0x022, 2, "ldrh	w5, [x11, #0x022]", "and	x6, x20, #0xffff") \
-	READ(MMIO, 0x034, 4, "ldr	w5, [x11, #0x034]", "mov	w6, w20") \
-	READ(MMIO, 0x048, 8, "ldr	x5, [x11, #0x048]", "mov	x6, x20") \
-	READ(MMIO, 0x051, 1, "ldrsb	w5, [x11, #0x051]", SIGNED("sxtb	w6, w20", "and	x7, x20, #0xff")) \
-	READ(MMIO, 0x063, 1, "ldrsb	x5, [x11, #0x063]", SIGNED("sxtb	x6, w20", "and	x7, x20, #0xff")) \
-	READ(MMIO, 0x072, 2, "ldrsh	w5, [x11, #0x072]", SIGNED("sxth	w6, w20", "and	x7, x20, #0xffff")) \
-	READ(MMIO, 0x086, 2, "ldrsh	x5, [x11, #0x086]", SIGNED("sxth	x6, w20", "and	x7, x20, #0xffff")) \
-	READ(MMIO, 0x094, 4, "ldrsw	x5, [x11, #0x094]", SIGNED("sxtw	x6, w20", "mov	w7, w20")) \
-	READ(MMIO, 0x000, 4, "ldar	w5, [x11]", "mov	w6, w20") \
-	READ(MMIO, 0x0a8, 8, "ldr	x30, [x11, #0x0a8]", "mov	x5, x30\n	mov	x6, x20") \
-	READ(MMIO, 0x0b4, 4, "ldr	wzr, [x11, #0x0b4]", "mvn	x6, x20") \
-	WRITE(MMIO, 0x0c1, 1, false, "strb	w20, [x11, #0x0c1]") \
-	WRITE(MMIO, 0x0d2, 2, false, "strh	w20, [x11, #0x0d2]") \
-	WRITE(MMIO, 0x0e4, 4, false, "str	w20, [x11, #0x0e4]") \
-	WRITE(MMIO, 0x0f8, 8, false, "str	x20, [x11, #0x0f8]") \
-	WRITE(MMIO, 0x100, 8, true, "str	xzr, [x11, #0x100]") \
-	WRITE(MMIO, 0x000, 1, false, "stlrb	w20, [x11]") \
-	READ(NISV, 0x000, 8, "ldr	x5, [x11], #0x80", "mov	x6, x20") \
-	WRITE(NISV, 0x000, 4, false, "str	w20, [x11, #-0x80]!") \
-	OTHER(BREAK, "brk	#0x42", 0, 0) \
+	READ(MMIO, 0x010, 1, "ldrb w5, [x11, #0x010]", "and x6, x20, #0xff") \
+	READ(MMIO, 0x022, 2, "ldrh w5, [x11, #0x022]", "and x6, x20, #0xffff") \
+	READ(MMIO, 0x034, 4, "ldr w5, [x11, #0x034]", "mov w6, w20") \
+	READ(MMIO, 0x048, 8, "ldr x5, [x11, #0x048]", "mov x6, x20") \
+	READ(MMIO, 0x051, 1, "ldrsb w5, [x11, #0x051]", SIGNED("sxtb w6, w20", "and x7, x20, #0xff")) \
+	READ(MMIO, 0x063, 1, "ldrsb x5, [x11, #0x063]", SIGNED("sxtb x6, w20", "and x7, x20, #0xff")) \
+	READ(MMIO, 0x072, 2, "ldrsh w5, [x11, #0x072]", SIGNED("sxth w6, w20", "and x7, x20, #0xffff")) \
+	READ(MMIO, 0x086, 2, "ldrsh x5, [x11, #0x086]", SIGNED("sxth x6, w20", "and x7, x20, #0xffff")) \
+	READ(MMIO, 0x094, 4, "ldrsw x5, [x11, #0x094]", SIGNED("sxtw x6, w20", "mov w7, w20")) \
+	READ(MMIO, 0x000, 4, "ldar w5, [x11]", "mov w6, w20") \
+	READ(MMIO, 0x0a8, 8, "ldr x30, [x11, #0x0a8]", "mov x5, x30\n mov x6, x20") \
+	READ(MMIO, 0x0b4, 4, "ldr wzr, [x11, #0x0b4]", "mvn x6, x20") \
+	WRITE(MMIO, 0x0c1, 1, false, "strb w20, [x11, #0x0c1]") \
+	WRITE(MMIO, 0x0d2, 2, false, "strh w20, [x11, #0x0d2]") \
+	WRITE(MMIO, 0x0e4, 4, false, "str w20, [x11, #0x0e4]") \
+	WRITE(MMIO, 0x0f8, 8, false, "str x20, [x11, #0x0f8]") \
+	WRITE(MMIO, 0x100, 8, true, "str xzr, [x11, #0x100]") \
+	WRITE(MMIO, 0x000, 1, false, "stlrb w20, [x11]") \
+	READ(NISV, 0x000, 8, "ldr x5, [x11], #0x80", "mov x6, x20") \
+	WRITE(NISV, 0x000, 4, false, "str w20, [x11, #-0x80]!") \
+	OTHER(BREAK, "brk #0x42", 0, 0) \
 	OTHER(HW_BREAK, "exits_break: nop", 0, 0) \
-	READ(FAULT, 0x000, 8, "ldr	x5, [x13]", "mov	x6, x20") \
-	OTHER(SUSPEND, "hvc	#0", KVM_SYSTEM_EVENT_SUSPEND, PSCI_1_0_FN64_SYSTEM_SUSPEND) \
-	OTHER(EVENT, "hvc	#0", KVM_SYSTEM_EVENT_SHUTDOWN, PSCI_0_2_FN_SYSTEM_OFF) \
-	OTHER(EVENT, "hvc	#0", KVM_SYSTEM_EVENT_RESET, PSCI_0_2_FN_SYSTEM_RESET) \
-	OTHER(EVENT, "hvc	#0", KVM_SYSTEM_EVENT_RESET, PSCI_1_1_FN64_SYSTEM_RESET2)
+	READ(FAULT, 0x000, 8, "ldr x5, [x13]", "mov x6, x20") \
+	OTHER(SUSPEND, "hvc #0", KVM_SYSTEM_EVENT_SUSPEND, PSCI_1_0_FN64_SYSTEM_SUSPEND) \
+	OTHER(EVENT, "hvc #0", KVM_SYSTEM_EVENT_SHUTDOWN, PSCI_0_2_FN_SYSTEM_OFF) \
+	OTHER(EVENT, "hvc #0", KVM_SYSTEM_EVENT_RESET, PSCI_0_2_FN_SYSTEM_RESET) \
+	OTHER(EVENT, "hvc #0", KVM_SYSTEM_EVENT_RESET, PSCI_1_1_FN64_SYSTEM_RESET2)
 #define WRITEBACK 0x80
 
 /*
- * The result is @extended where the CPU tells KVM of sign extensions (ESR_EL2.SSE), else @plain. QEMU 7.2's does
- * not tell: the guest asks first, by a read of DEV_SIGN.
+ * The result is @extended where the CPU tells KVM of sign extensions (ESR_EL2.SSE), else @plain. QEMU 7.2's
+ * does not tell: the guest asks first, by a read of DEV_SIGN.
  */
-#define SIGNED(extended, plain) extended "\n	" plain "\n	tst	x27, x27\n	csel	x6, x6, x7, ne"
+#define SIGNED(extended, plain) \
+	extended "\n	" plain "\n	tst	x27, x27\n	csel	x6, x6, x7, ne"
 
 /*
- * x11, x12: the device; x13: memory that is not there; x19: the number; x20: the value; x21: MULTIPLIER; x24: its counter; x27: whether
- * signs are extended. Exits that are no accesses have their answer in x5, as a read, and those by PSCI INTERNAL_FAILURE in x0.
+ * x11, x12: the device; x13: memory that is not there; x19: the number; x20: the value; x21: MULTIPLIER;
+ * x24: its counter; x27: whether signs are extended. Exits that are no accesses have their answer in x5, as
+ * a read, and those by PSCI INTERNAL_FAILURE in x0.
  */
 #define TEXT(x)	 #x
 #define VALUE(x) TEXT(x)
@@ -116,8 +120,9 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 	"	mvn	x5, x20\n" \
 	"	mov	x30, x5\n"
 #define CHECK "	cmp	x5, x6\n	b.ne	.Lwrong\n"
-#define READ_CODE(kind, offset, len, insn, result) BEGIN(kind) "	" insn "\n	" result "\n" CHECK "9:\n"
-#define WRITE_CODE(kind, offset, len, zero, insn) BEGIN(kind) "	" insn "\n9:\n"
+#define READ_CODE(kind, addr, len, insn, result) \
+	BEGIN(kind) "	" insn "\n	" result "\n" CHECK "9:\n"
+#define WRITE_CODE(kind, addr, len, zero, insn) BEGIN(kind) "	" insn "\n9:\n"
 #define OTHER_CODE(kind, insn, event, function) BEGIN(kind) \
 	"	movz	w0, #(" VALUE(function) ") & 0xffff\n" \
 	"	movk	w0, #(" VALUE(function) ") >> 16, lsl #16\n" \
@@ -198,6 +203,11 @@ static struct cpu *cpu_of(const struct odd_vcpu *vcpu)
 	return &cpus[vcpu->id];
 }
 
+static uint64_t device_of(const struct odd_vcpu *vcpu)
+{
+	return ODD_DEV_BASE + DEV_SIZE * vcpu->id;
+}
+
 static const struct row *row_of(const struct odd_vcpu *vcpu)
 {
 	return &rows[cpu_of(vcpu)->row];
@@ -261,7 +271,7 @@ static bool mmio_is_right(struct odd_vcpu *vcpu)
 	const struct kvm_run *run = vcpu->run;
 	uint64_t data = 0;
 
-	if (!is_same(vcpu, "the address", run->mmio.phys_addr, ODD_DEV_BASE + DEV_SIZE * vcpu->id + row->addr) ||
+	if (!is_same(vcpu, "the address", run->mmio.phys_addr, device_of(vcpu) + row->addr) ||
 	    !is_same(vcpu, "the length", run->mmio.len, row->len) ||
 	    !is_same(vcpu, "the direction", run->mmio.is_write, row->is_write))
 		return false;
@@ -303,8 +313,7 @@ static bool nisv_is_right(struct odd_vcpu *vcpu)
 
 	if (odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.regs[20]), &x20))
 		return wrong(vcpu, "KVM_GET_ONE_REG: errno", errno);
-	return is_same(vcpu, "the address", vcpu->run->arm_nisv.fault_ipa,
-		       ODD_DEV_BASE + DEV_SIZE * vcpu->id + row->addr) &&
+	return is_same(vcpu, "the address", vcpu->run->arm_nisv.fault_ipa, device_of(vcpu) + row->addr) &&
 	       is_same(vcpu, "the direction", vcpu->run->arm_nisv.esr_iss >> 6 & 1, row->is_write) &&
 	       is_same(vcpu, "what is written", x20, value_of(vcpu));
 }
@@ -332,7 +341,9 @@ static int set_debug(unsigned int i, uint32_t more)
 		debug.arch.dbg_bcr[0] = DBGBCR_EL1;
 		debug.arch.dbg_bvr[0] = IN_GUEST(exits_break);
 	}
-	return cpus[i].kinds & (1u << BREAK | 1u << HW_BREAK) ? ioctl(vm.vcpu[i].fd, KVM_SET_GUEST_DEBUG, &debug) : 0;
+	if (!(cpus[i].kinds & (1u << BREAK | 1u << HW_BREAK)))
+		return 0;
+	return ioctl(vm.vcpu[i].fd, KVM_SET_GUEST_DEBUG, &debug);
 }
 
 static bool break_is_right(struct odd_vcpu *vcpu)
@@ -402,8 +413,9 @@ static void stand(const struct odd_vcpu *vcpu)
 /* As if the event had been refused: both vCPUs run on. */
 static bool event_serve(struct odd_vcpu *vcpu)
 {
-	return set_state(vcpu, KVM_MP_STATE_RUNNABLE) && set_state(&vm.vcpu[!vcpu->id], KVM_MP_STATE_RUNNABLE) &&
-	       put_result(vcpu, value_of(vcpu), 0) && hold(vcpu);
+	return set_state(vcpu, KVM_MP_STATE_RUNNABLE) &&
+	       set_state(&vm.vcpu[!vcpu->id], KVM_MP_STATE_RUNNABLE) && put_result(vcpu, value_of(vcpu), 0) &&
+	       hold(vcpu);
 }
 
 static bool suspend_is_right(struct odd_vcpu *vcpu)
@@ -506,7 +518,7 @@ static void next_row(struct cpu *cpu)
 /* What the guest itself has to say. */
 static bool guest_says(struct odd_vcpu *vcpu)
 {
-	uint64_t base = ODD_DEV_BASE + DEV_SIZE * vcpu->id, data = SIGN_BIT;
+	uint64_t base = device_of(vcpu), data = SIGN_BIT;
 	struct kvm_run *run = vcpu->run;
 
 	if (!run->mmio.is_write) {
@@ -521,7 +533,7 @@ static bool guest_says(struct odd_vcpu *vcpu)
 static bool is_for_test(const struct odd_vcpu *vcpu, int err)
 {
 	return !err && vcpu->run->exit_reason == KVM_EXIT_MMIO &&
-	       vcpu->run->mmio.phys_addr >= ODD_DEV_BASE + DEV_SIZE * vcpu->id + DEV_SIGN;
+	       vcpu->run->mmio.phys_addr >= device_of(vcpu) + DEV_SIGN;
 }
 
 static bool serve(struct odd_vcpu *vcpu, int err)
@@ -632,8 +644,8 @@ static int pend_wake_up(void)
 	};
 
 	return odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, ICC_PMR, &pmr) ||
-	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0, &group_1) ||	   /* GICD_CTLR */
-	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x104, &bit) ||	   /* GICD_ISENABLER1 */
+	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, GICD_CTLR, &group_1) ||
+	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, GICD_ISENABLER1, &bit) ||
 	       ioctl(vm.vm_fd, KVM_IRQ_LINE, &line);
 }
 
@@ -653,8 +665,8 @@ static int create_vm(void)
 		if (create_vcpu(i))
 			return -1;
 	}
-	return odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
-	       odd_init_gic(&vm) || pend_wake_up();
+	return odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
+	       odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_init_gic(&vm) || pend_wake_up();
 }
 
 static int start(void)
