@@ -5,8 +5,8 @@
  * of an arm64 host has none for A32. It is copied: there are only branches within.
  *
  * r0: the device; r4: number of the access; r5: its value; r6: what a number is multiplied by; r7: of which
- * all values of this round are made. TPIDRURO: where its counter is; TPIDRURW: whether the CPU tells KVM of sign
- * extensions.
+ * all values of this round are made. TPIDRURO: where its counter is; TPIDRURW: whether the CPU tells KVM of
+ * sign extensions.
  */
 #include "accesses.h"
 

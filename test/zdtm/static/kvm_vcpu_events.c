@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * SErrors that the VMM injects into vCPU 1 of two, each with a syndrome of its own, while the guest has them
- * masked (PSTATE.A). They stay pending for a while and are then let in: each is taken once, with its syndrome.
- * vCPU 0 has SErrors unmasked all the time, and gets none.
+ * masked (PSTATE.A). They stay pending for a while and are then let in: each is taken once, with its
+ * syndrome. vCPU 0 has SErrors unmasked all the time, and gets none.
  */
 #include <errno.h>
 #include <string.h>
