@@ -335,7 +335,7 @@ static int explain(struct vm_state *vm, struct remote *remote, const struct vcpu
 	struct refusal r = {
 		.vm = vm, .remote = remote, .vcpu = vcpu, .id = reg->id, .image = reg_value(reg)
 	};
-	char name[ID_REG_NAME], text[768];
+	char name[ID_REG_NAME], text[2048];
 	int ret = read_host(&r);
 
 	if (!ret)
