@@ -52,9 +52,11 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 #define DEV_WRONG 0xff0 /* written with x5, which is not what x6 is */
 #define DEV_TRAP  0xff8 /* written with the ESR_EL1 of an exception */
 
-/* A memslot over what cannot be accessed. */
-#define HOLE_BASE (ODD_RAM_BASE + 0x100000)
+/* A memslot over what cannot be accessed, and one that is read-only. */
+#define HOLE_BASE 0x40100000
 #define HOLE_SLOT 1
+#define ROM_BASE  0x40200000
+#define ROM_SLOT  2
 
 /* A pending SPI wakes vCPU 0, the one to which a new GIC routes it. It is not taken. */
 #define WAKE_SPI   32
@@ -65,7 +67,7 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 
 /*
  * The guest makes them in this order.
- *	READ(kind, address, bytes, instruction, what makes x6: the result that is right)
+ *	READ(kind, address in the device or the VM, bytes, instruction, what makes x6, the right result)
  *	WRITE(kind, address, bytes, whether zero is written, instruction)
  *	OTHER(kind, instruction, event, function of PSCI)
  */
@@ -88,6 +90,7 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 	WRITE(MMIO, 0x0f8, 8, false, "str x20, [x11, #0x0f8]") \
 	WRITE(MMIO, 0x100, 8, true, "str xzr, [x11, #0x100]") \
 	WRITE(MMIO, 0x000, 1, false, "stlrb w20, [x11]") \
+	WRITE(MMIO, ROM_BASE, 8, false, "str x20, [x14]") \
 	READ(NISV, 0x000, 8, "ldr x5, [x11], #0x80", "mov x6, x20") \
 	WRITE(NISV, 0x000, 4, false, "str w20, [x11, #-0x80]!") \
 	OTHER(BREAK, "brk #0x42", 0, 0) \
@@ -107,7 +110,7 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 	extended "\n	" plain "\n	tst	x27, x27\n	csel	x6, x6, x7, ne"
 
 /*
- * x11, x12: the device; x13: memory that is not there; x19: the number; x20: the value; x21: MULTIPLIER;
+ * x11, x12: the device; x13, x14: the two memslots; x19: the number; x20: the value; x21: MULTIPLIER;
  * x24: its counter; x27: whether signs are extended. Exits that are no accesses have their answer in x5, as
  * a read, and those by PSCI INTERNAL_FAILURE in x0.
  */
@@ -271,7 +274,8 @@ static bool mmio_is_right(struct odd_vcpu *vcpu)
 	const struct kvm_run *run = vcpu->run;
 	uint64_t data = 0;
 
-	if (!is_same(vcpu, "the address", run->mmio.phys_addr, device_of(vcpu) + row->addr) ||
+	if (!is_same(vcpu, "the address", run->mmio.phys_addr,
+		     row->addr < DEV_SIZE ? device_of(vcpu) + row->addr : row->addr) ||
 	    !is_same(vcpu, "the length", run->mmio.len, row->len) ||
 	    !is_same(vcpu, "the direction", run->mmio.is_write, row->is_write))
 		return false;
@@ -532,8 +536,9 @@ static bool guest_says(struct odd_vcpu *vcpu)
 
 static bool is_for_test(const struct odd_vcpu *vcpu, int err)
 {
-	return !err && vcpu->run->exit_reason == KVM_EXIT_MMIO &&
-	       vcpu->run->mmio.phys_addr >= device_of(vcpu) + DEV_SIGN;
+	uint64_t addr = vcpu->run->mmio.phys_addr - device_of(vcpu);
+
+	return !err && vcpu->run->exit_reason == KVM_EXIT_MMIO && addr >= DEV_SIGN && addr < DEV_SIZE;
 }
 
 static bool serve(struct odd_vcpu *vcpu, int err)
@@ -595,17 +600,18 @@ static int enable_all(void)
 	return 0;
 }
 
-static int add_hole(void)
+static int add_page(uint32_t slot, uint64_t base, int prot, uint32_t flags)
 {
-	void *hole = mmap(NULL, page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *page = mmap(NULL, page_size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct kvm_userspace_memory_region region = {
-		.slot = HOLE_SLOT,
-		.guest_phys_addr = HOLE_BASE,
+		.slot = slot,
+		.flags = flags,
+		.guest_phys_addr = base,
 		.memory_size = page_size,
-		.userspace_addr = (uintptr_t)hole,
+		.userspace_addr = (uintptr_t)page,
 	};
 
-	return hole == MAP_FAILED ? -1 : ioctl(vm.vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+	return page == MAP_FAILED ? -1 : ioctl(vm.vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
 static int create_vcpu(unsigned int i)
@@ -618,6 +624,7 @@ static int create_vcpu(unsigned int i)
 		{ ODD_CORE(regs.regs[11]), ODD_DEV_BASE + DEV_SIZE * i },
 		{ ODD_CORE(regs.regs[12]), ODD_DEV_BASE + DEV_SIZE * i },
 		{ ODD_CORE(regs.regs[13]), HOLE_BASE },
+		{ ODD_CORE(regs.regs[14]), ROM_BASE },
 		{ ODD_CORE(regs.regs[19]), cpus[i].number },
 		{ ODD_CORE(regs.regs[21]), MULTIPLIER },
 		{ ODD_CORE(regs.regs[24]), ODD_RAM_BASE + ODD_RAM_COUNTER + 8 * i },
@@ -654,7 +661,9 @@ static int create_vm(void)
 	unsigned int i;
 
 	page_size = sysconf(_SC_PAGESIZE);
-	if (odd_create(&vm) || enable_all() || odd_add_memory(&vm, 0) || add_hole())
+	if (odd_create(&vm) || enable_all() || odd_add_memory(&vm, 0) ||
+	    add_page(HOLE_SLOT, HOLE_BASE, PROT_NONE, 0) ||
+	    add_page(ROM_SLOT, ROM_BASE, PROT_READ | PROT_WRITE, KVM_MEM_READONLY))
 		return -1;
 	memcpy(vm.ram + ODD_RAM_CODE, exits_vectors, exits_end - exits_vectors);
 	for (i = 0; i < ODD_NR_VCPUS; i++) {
