@@ -226,13 +226,23 @@ static bool is_cntv_cval(uint64_t id)
 }
 
 /*
- * PMCNTENCLR_EL0, PMOVSCLR_EL0, PMINTENCLR_EL1: they read as the registers that set, and Linux 6.12 clears what is
- * written to them (set_pmreg()).
+ * PMCNTENCLR_EL0, PMOVSCLR_EL0, PMINTENCLR_EL1: each has the bits of another register, which sets them. A new vCPU
+ * has some of these bits set (reset_unknown()), and Linux 6.12 sets or clears what is written (set_pmreg()), where
+ * 7.2 takes it for the value: so all are cleared, and then the others are set.
  */
 static bool clears(uint64_t id)
 {
 	return id == ARM64_SYS_REG(3, 3, 9, 12, 2) || id == ARM64_SYS_REG(3, 3, 9, 12, 3) ||
 	       id == ARM64_SYS_REG(3, 0, 9, 14, 2);
+}
+
+static void clear_bits(struct batch *b, struct vcpu_state *vcpu)
+{
+	static const uint64_t all = ~0ull;
+
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		if (clears(vcpu->regs[i].id))
+			batch_set_reg(b, vcpu->fd, vcpu->regs[i].id, &all);
 }
 
 /* Registers that a test leaves out. */
@@ -257,6 +267,7 @@ static bool left_out(uint64_t id)
 
 static void set_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
 {
+	clear_bits(b, vcpu);
 	for (size_t i = 0; i < vcpu->nr_regs; i++)
 		if (!reg_policy_is_first(vcpu->regs[i].id) && !is_counter(vcpu->regs[i].id) &&
 		    vcpu->regs[i].id != ARM64_SVE_VLS && !clears(vcpu->regs[i].id) &&

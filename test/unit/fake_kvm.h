@@ -17,7 +17,7 @@
 #define FAKE_ROOM 0x7e0000000000u /* remote.room */
 #define FAKE_ROOM_SIZE (4u << 20)
 #define FAKE_VCPUS 8
-#define FAKE_REGS 40
+#define FAKE_REGS 48
 #define FAKE_FDS 128
 #define FAKE_MAPS 64
 #define FAKE_SLOTS 8
@@ -46,6 +46,17 @@
 #define FAKE_PMEVCNTR0 ARM64_SYS_REG(3, 3, 14, 8, 0)
 #define FAKE_PMEVCNTR30 ARM64_SYS_REG(3, 3, 14, 11, 6)
 #define FAKE_PMEVTYPER0 ARM64_SYS_REG(3, 3, 14, 12, 0)
+/* Pairs of registers of the same bits: one sets them, one clears them. */
+#define FAKE_PMCNTENSET ARM64_SYS_REG(3, 3, 9, 12, 1)
+#define FAKE_PMCNTENCLR ARM64_SYS_REG(3, 3, 9, 12, 2)
+#define FAKE_PMOVSSET ARM64_SYS_REG(3, 3, 9, 14, 3)
+#define FAKE_PMOVSCLR ARM64_SYS_REG(3, 3, 9, 12, 3)
+#define FAKE_PMINTENSET ARM64_SYS_REG(3, 0, 9, 14, 1)
+#define FAKE_PMINTENCLR ARM64_SYS_REG(3, 0, 9, 14, 2)
+#define FAKE_PMU_MASK 0x8000003fu /* of the cycle counter and six others */
+/* A workaround of the firmware, which a guest with SSBS is not told of. */
+#define FAKE_PFR1 ARM64_SYS_REG(3, 0, 0, 4, 1)
+#define FAKE_WORKAROUND_2 (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW | 2)
 /* Vector lengths that the host's CPUs have: 128, 256 and 512 bits. */
 #define FAKE_VLS 0xbull
 #define FAKE_FEAT_BMAP (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW_FEAT_BMAP)
@@ -180,6 +191,7 @@ struct fake_kvm {
 	bool ptimer_offset, counter_offset, ran, runs;
 	uint32_t caps; /* VM_CAP_* */
 	uint32_t pmu_events; /* how many this host's PMU has */
+	bool pmu_assigns; /* Linux 7.2: writes of registers that set or clear bits are the value; else of 6.12 */
 	bool pmu_filtered;
 	uint64_t pmu_filter[PMU_MAX_EVENTS / 64]; /* allowed: a bit for each event */
 	uint64_t signals; /* that the thread which calls KVM_RUN has pending, and blocks */

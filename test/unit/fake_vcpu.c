@@ -161,6 +161,9 @@ bool fake_reg_exists(const struct fake_kvm *kvm, const struct fake_vcpu *vcpu, u
 		{ FAKE_APIA, KVM_ARM_VCPU_PTRAUTH_ADDRESS }, { FAKE_APGA, KVM_ARM_VCPU_PTRAUTH_GENERIC },
 		{ FAKE_PMCCNTR, KVM_ARM_VCPU_PMU_V3 },	     { FAKE_PMEVCNTR0, KVM_ARM_VCPU_PMU_V3 },
 		{ FAKE_PMEVCNTR30, KVM_ARM_VCPU_PMU_V3 },    { FAKE_PMEVTYPER0, KVM_ARM_VCPU_PMU_V3 },
+		{ FAKE_PMCNTENSET, KVM_ARM_VCPU_PMU_V3 },    { FAKE_PMCNTENCLR, KVM_ARM_VCPU_PMU_V3 },
+		{ FAKE_PMOVSSET, KVM_ARM_VCPU_PMU_V3 },	     { FAKE_PMOVSCLR, KVM_ARM_VCPU_PMU_V3 },
+		{ FAKE_PMINTENSET, KVM_ARM_VCPU_PMU_V3 },    { FAKE_PMINTENCLR, KVM_ARM_VCPU_PMU_V3 },
 	};
 
 	for (size_t i = 0; i < sizeof(of_features) / sizeof(of_features[0]); i++)
@@ -189,12 +192,41 @@ static int check_vls(const uint64_t *vls)
 	return 0;
 }
 
+/* The one of the pair that sets, or 0: its place has the bits. */
+static uint64_t pair_of(uint64_t id)
+{
+	if (id == FAKE_PMCNTENSET || id == FAKE_PMCNTENCLR)
+		return FAKE_PMCNTENSET;
+	if (id == FAKE_PMOVSSET || id == FAKE_PMOVSCLR)
+		return FAKE_PMOVSSET;
+	return id == FAKE_PMINTENSET || id == FAKE_PMINTENCLR ? FAKE_PMINTENSET : 0;
+}
+
+static void set_pair(struct fake_kvm *kvm, struct fake_vcpu *vcpu, uint64_t id, uint64_t value)
+{
+	uint64_t set = pair_of(id), old = fake_reg_u64(vcpu, set);
+
+	value &= FAKE_PMU_MASK;
+	if (!kvm->pmu_assigns)
+		value = id == set ? old | value : old & ~value;
+	fake_set_reg_u64(vcpu, set, value);
+}
+
+#define NOT_AVAIL 0
+#define NOT_REQUIRED 3
+
+/* get_kernel_wa_level() of a host that mitigates. */
+static uint64_t workaround_level(struct fake_vcpu *vcpu)
+{
+	return fake_reg_u64(vcpu, FAKE_PFR1) >> 4 & 0xf ? NOT_AVAIL : NOT_REQUIRED;
+}
+
 /* KVM takes these from the VMM only before the VM has run. */
 static bool is_fixed_by_run(uint64_t id)
 {
 	uint64_t kind = id & KVM_REG_ARM_COPROC_MASK;
 
-	return id == FAKE_ID_MMFR3 || id == ARM64_ID_AA64DFR0_EL1 || id == ARM64_MPIDR_EL1 || kind == KVM_REG_ARM_FW ||
+	return id == FAKE_ID_MMFR3 || id == FAKE_PFR1 || id == ARM64_ID_AA64DFR0_EL1 || id == ARM64_MPIDR_EL1 || kind == KVM_REG_ARM_FW ||
 	       kind == KVM_REG_ARM_FW_FEAT_BMAP;
 }
 
@@ -210,8 +242,10 @@ static int get_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kv
 	value = (one->id == KVM_REG_ARM_TIMER_CNT ? kvm->vtimer : kvm->ptimer) + vcpu->skew;
 	if (one->id == KVM_REG_ARM_TIMER_CNT || one->id == KVM_REG_ARM_PTIMER_CNT)
 		memcpy(to, &value, sizeof(value));
+	else if (one->id == FAKE_WORKAROUND_2)
+		*(uint64_t *)to = workaround_level(vcpu);
 	else
-		memcpy(to, fake_reg(vcpu, one->id)->value, kvm_reg_size(one->id));
+		memcpy(to, fake_reg(vcpu, pair_of(one->id) ?: one->id)->value, kvm_reg_size(one->id));
 	return 0;
 }
 
@@ -255,6 +289,10 @@ static int set_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kv
 		return -EBUSY;
 	if (one->id == KVM_REG_ARM_TIMER_CNT || one->id == KVM_REG_ARM_PTIMER_CNT) {
 		set_counter(kvm, one->id, from);
+	} else if (one->id == FAKE_WORKAROUND_2) {
+		return *(const uint64_t *)from > workaround_level(vcpu) ? -EINVAL : 0;
+	} else if (pair_of(one->id)) {
+		set_pair(kvm, vcpu, one->id, *(const uint64_t *)from);
 	} else {
 		memcpy(fake_reg(vcpu, one->id)->value, from, kvm_reg_size(one->id));
 	}

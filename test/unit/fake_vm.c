@@ -40,6 +40,7 @@ static const uint64_t reg_ids[FAKE_REGS] = {
 	ARM64_SVE_Z0,
 	FAKE_FFR,
 	FAKE_PSCI_VERSION,
+	FAKE_WORKAROUND_2,
 	FAKE_FEAT_BMAP,
 	KVM_REG_ARM_PTIMER_CNT,
 	ARM64_SYS_REG(3, 3, 14, 2, 1), /* CNTP_CTL_EL0 */
@@ -50,14 +51,21 @@ static const uint64_t reg_ids[FAKE_REGS] = {
 	ARM64_MDSCR_EL1,
 	ARM64_MPIDR_EL1,
 	ARM64_SYS_REG(3, 0, 0, 4, 0), /* ID_AA64PFR0_EL1 */
+	FAKE_PFR1,
 	ARM64_ID_AA64DFR0_EL1,
 	FAKE_ID_MMFR3,
 	ARM64_SYS_REG(3, 0, 1, 0, 0), /* SCTLR_EL1 */
 	FAKE_TCR2,
 	FAKE_APIA,
 	FAKE_APGA,
+	FAKE_PMINTENSET,
+	FAKE_PMINTENCLR,
 	ARM64_SYS_REG(3, 0, 12, 0, 0), /* VBAR_EL1 */
+	FAKE_PMCNTENSET,
+	FAKE_PMCNTENCLR,
+	FAKE_PMOVSCLR,
 	FAKE_PMCCNTR,
+	FAKE_PMOVSSET,
 	FAKE_PMEVCNTR0,
 	FAKE_PMEVCNTR30,
 	FAKE_PMEVTYPER0,
@@ -75,7 +83,20 @@ static const uint64_t skews[FAKE_VCPUS] = { 40, 90, 10, 20, 30, 50, 60, 70 };
 /* Of a VM that runs with another PMU than a new one, and with the shorter vectors on every second vCPU. */
 #define DFR0_RUNNING 0x400 /* PMUv3p1 */
 #define DFR0_NEW 0x600	   /* PMUv3p5 */
+#define RESET_UNKNOWN 0x1de7ec7edbadc0deu
 #define VLS_SHORT 0x3	   /* 128 and 256 bits */
+
+/* The bits of all three pairs; those that clear have none of their own. */
+static void set_pmu_bits(struct fake_vcpu *vcpu, uint64_t enabled, uint64_t overflown, uint64_t interrupts)
+{
+	fake_set_reg_u64(vcpu, FAKE_PMCNTENSET, enabled);
+	fake_set_reg_u64(vcpu, FAKE_PMOVSSET, overflown);
+	fake_set_reg_u64(vcpu, FAKE_PMINTENSET, interrupts);
+	fake_set_reg_u64(vcpu, FAKE_PMCNTENCLR, 0);
+	fake_set_reg_u64(vcpu, FAKE_PMOVSCLR, 0);
+	fake_set_reg_u64(vcpu, FAKE_PMINTENCLR, 0);
+	fake_set_reg_u64(vcpu, FAKE_WORKAROUND_2, 0);
+}
 
 static void set_vls(struct fake_vcpu *vcpu, uint64_t vls)
 {
@@ -192,6 +213,8 @@ static void fill_vcpu(struct fake_kvm *kvm, size_t i)
 	fake_set_reg_u64(vcpu, ARM64_MPIDR_EL1, mpidrs[i]);
 	fake_set_reg_u64(vcpu, FAKE_ID_MMFR3, 0x10);
 	fake_set_reg_u64(vcpu, ARM64_ID_AA64DFR0_EL1, DFR0_RUNNING);
+	fake_set_reg_u64(vcpu, FAKE_PFR1, 0x2); /* no SSBS */
+	set_pmu_bits(vcpu, 0x80000005 + i, 4, 0x21);
 	set_vls(vcpu, i % 2 ? FAKE_VLS : VLS_SHORT);
 	vcpu->sve_finalized = fake_has(kvm, KVM_ARM_VCPU_SVE);
 	fill_exit(vcpu, i);
@@ -597,6 +620,10 @@ static void create_vcpu(struct fake_vcpu *vcpu, const struct fake_vcpu *running,
 	fake_set_reg_u64(vcpu, ARM64_MPIDR_EL1, 0x80000000 | i);
 	fake_set_reg_u64(vcpu, FAKE_ID_MMFR3, 0x11);
 	fake_set_reg_u64(vcpu, ARM64_ID_AA64DFR0_EL1, DFR0_NEW);
+	fake_set_reg_u64(vcpu, FAKE_PFR1, 0x12);
+	/* What KVM's reset_unknown() leaves: the counters of a new vCPU seem to run, and to have overflown. */
+	set_pmu_bits(vcpu, RESET_UNKNOWN & FAKE_PMU_MASK, RESET_UNKNOWN & FAKE_PMU_MASK,
+		     RESET_UNKNOWN & FAKE_PMU_MASK);
 	set_vls(vcpu, FAKE_VLS);
 	memcpy(vcpu->timer_irq, fresh_timer_irq, sizeof(fresh_timer_irq));
 }

@@ -265,6 +265,27 @@ static void a_pmu_is_as_far_as_it_was(void **state)
 	trip_finish(&trip);
 }
 
+/* Linux 6.12 sets and clears the bits that are written, 7.2 takes them for the value. */
+static void counters_run_that_did_and_no_others(void **state)
+{
+	static const uint64_t bits[] = { 0, 1, 0x80000000, 0x8000003f, 0x2a };
+
+	for (int assigns = 0; assigns < 2; assigns++)
+		for (size_t i = 0; i < COUNT(bits); i++) {
+			struct fake_kvm *kvm = running();
+			struct trip trip;
+
+			fake_set_reg_u64(&kvm->vcpus[1], FAKE_PMCNTENSET, bits[i]);
+			fake_set_reg_u64(&kvm->vcpus[1], FAKE_PMOVSSET, bits[(i + 1) % COUNT(bits)]);
+			fake_set_reg_u64(&kvm->vcpus[1], FAKE_PMINTENSET, bits[(i + 2) % COUNT(bits)]);
+			trip = trip_dump(kvm);
+			trip.copy->pmu_assigns = assigns;
+			assert_int_equal(trip_restore(&trip), 0);
+			trip_assert_same(&trip);
+			trip_finish(&trip);
+		}
+}
+
 static void an_spi_of_each_vcpu_comes_back(void **state)
 {
 	struct fake_kvm *kvm = fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 });
@@ -323,6 +344,7 @@ int main(void)
 		cmocka_unit_test(a_guest_with_an_older_pmu_keeps_what_it_can_name),
 		cmocka_unit_test(events_are_counted_by_the_version_of_the_pmu),
 		cmocka_unit_test(a_pmu_is_as_far_as_it_was),
+		cmocka_unit_test(counters_run_that_did_and_no_others),
 		cmocka_unit_test(an_spi_of_each_vcpu_comes_back),
 		cmocka_unit_test(a_vm_without_a_pmu_is_asked_for_none),
 		cmocka_unit_test(an_error_is_not_taken_for_no_interrupt),

@@ -172,8 +172,8 @@ static void the_registers_of_a_debugger_are_found(void **state)
 	struct vcpu_state vcpu = { 0 };
 
 	recs[0].vcpu.guest_debug = 0x20001;
-	tell_debug(recs + 1, VCPU_FD + 1, 5000);
-	tell_debug(recs + 17, VCPU_FD, 1000);
+	tell_debug(recs + 1, VCPU_FD, 1000);
+	tell_debug(recs + 17, VCPU_FD + 1, 5000);
 	assert_int_equal(probe(recs, COUNT(recs), &vcpu), 0);
 	assert_int_equal(vcpu.debug.control, 0x20001);
 	for (int i = 0; i < 16; i++) {

@@ -47,6 +47,7 @@ ROWS = [
     ('vcpu-stats', 'a statistics fd: ' + REFUSAL),
     ('same-mpidr', "mpidr 0x0 is vCPU 0's too"),
     ('exception', '(vCPU id 1): an injected exception that the guest has not taken yet: ' + REFUSAL),
+    ('step-pending', '(vCPU id 1): a single step that the host has pending: ' + REFUSAL),
     ('dead', 'the VM is dead (vm_dead): KVM answers EIO to everything: ' + REFUSAL),
     ('gic-uninit', 'a GICv3 that was not initialised: ' + REFUSAL),
     ('vcpu-uninit', 'a vCPU without KVM_ARM_VCPU_INIT: ' + REFUSAL),

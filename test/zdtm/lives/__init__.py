@@ -114,8 +114,16 @@ class Lives:
             return 'found: ' + str(e).strip().splitlines()[-1]
         raise Failure(f'a restore without "{what}" is as good as one with it')
 
+    def renew(self):
+        """The end of this VM, which must be well, and another one."""
+        self.end()
+        shutil.rmtree(self.vm.dir)
+        self.vm = self.start(self.vm.name)
+
     def more(self):
         """What is tested once beside the cycles, after them; the VM is to be finished after it."""
+        if self.needed:
+            self.renew()
         for what in self.needed:
             print(f'  without "{what}": {self.left_out(what)}', flush=True)
             discard(self.vm)

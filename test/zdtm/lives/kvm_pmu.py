@@ -2,7 +2,6 @@
 """A PMU in the guest: with a filter that lets it count cycles, then with one that does not."""
 
 import lives
-from common import discard
 
 
 class Lives(lives.Lives):
@@ -11,8 +10,7 @@ class Lives(lives.Lives):
     def more(self):
         super().more()
         self.options = ['--deny_cycles']
-        discard(self.vm)
-        self.vm = self.start(self.vm.name)
+        self.renew()
         for life in self.lives():
             life()
         super().more()

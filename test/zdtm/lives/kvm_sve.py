@@ -2,7 +2,6 @@
 """SVE in the guest: with all vector lengths of the host, then with fewer."""
 
 import lives
-from common import discard
 
 
 class Lives(lives.Lives):
@@ -10,8 +9,7 @@ class Lives(lives.Lives):
 
     def more(self):
         self.options = ['--vl=64']
-        discard(self.vm)
-        self.vm = self.start(self.vm.name)
+        self.renew()
         for life in self.lives():
             life()
         super().more()

@@ -233,6 +233,51 @@ static int take_exception(struct odd_vm *vm)
 	return taken[1] == 1 ? 0 : -1;
 }
 
+#define PSCI_SYSTEM_SUSPEND 0xc400000e
+#define EC_STEP		    0x32
+
+/* Calls PSCI, and goes on with the guest of oddvm.c. */
+static const uint32_t call_code[] = {
+	0xd4000002, /* hvc #0 */
+	0xaa0a03e0, /* mov x0, x10 */
+	0xd61f0160, /* br x11 */
+};
+
+/*
+ * A call is over when it traps, unlike other instructions that do: KVM hands the event to the VMM, and keeps in
+ * mind that the step is still to be reported.
+ */
+static int step_pending(struct odd_vm *vm)
+{
+	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
+	const struct kvm_run *run = vm->vcpu[1].run;
+
+	memcpy(vm->ram + ODD_RAM_CODE, call_code, sizeof(call_code));
+	if (odd_set_reg(vm, 1, ODD_CORE(regs.pc), ODD_RAM_BASE + ODD_RAM_CODE) ||
+	    odd_set_reg(vm, 1, ODD_CORE(regs.regs[0]), PSCI_SYSTEM_SUSPEND) ||
+	    odd_set_reg(vm, 1, ODD_CORE(regs.regs[10]), ODD_RAM_BASE + ODD_RAM_COUNTER + 8) ||
+	    odd_set_reg(vm, 1, ODD_CORE(regs.regs[11]), ODD_RAM_BASE) ||
+	    ioctl(vm->vcpu[1].fd, KVM_SET_GUEST_DEBUG, &debug) || ioctl(vm->vcpu[1].fd, KVM_RUN, 0))
+		return -1;
+	return run->exit_reason == KVM_EXIT_SYSTEM_EVENT ? 0 : -1;
+}
+
+/* The report comes before another instruction is executed; then the debugger lets go. */
+static int report_step(struct odd_vm *vm)
+{
+	struct kvm_guest_debug none = { 0 };
+	const struct kvm_run *run = vm->vcpu[1].run;
+	uint64_t pc = 0;
+
+	if (ioctl(vm->vcpu[1].fd, KVM_RUN, 0) || odd_get_reg(vm, 1, ODD_CORE(regs.pc), &pc))
+		return -1;
+	errno = 0;
+	if (run->exit_reason != KVM_EXIT_DEBUG || run->debug.arch.hsr >> 26 != EC_STEP ||
+	    pc != ODD_RAM_BASE + ODD_RAM_CODE + 4)
+		return -1;
+	return ioctl(vm->vcpu[1].fd, KVM_SET_GUEST_DEBUG, &none) || odd_start(vm, 1) || !odd_goes_on(vm) ? -1 : 0;
+}
+
 /* KVM gives a VM up whose GIC it cannot place at its first run. */
 static int dead(struct odd_vm *vm)
 {
@@ -337,6 +382,8 @@ static const struct oddity oddities[] = {
 	{ "vcpu-stats", .running = vcpu_stats },
 	{ "same-mpidr", .built = same_mpidr },
 	{ "exception", .leave_out = ODD_START_1, .built = exception, .after = take_exception },
+	{ "step-pending", .leave_out = ODD_START_1, .cap = KVM_CAP_ARM_SYSTEM_SUSPEND, .built = step_pending,
+	  .after = report_step },
 	{ "dead", .leave_out = ODD_GIC_PLACE | ODD_GIC_INIT | ODD_NO_START, .built = dead, .after = still_dead },
 	{ "gic-uninit", .leave_out = ODD_GIC_INIT | ODD_VCPU_1 | ODD_NO_START, .after = finish_gic },
 	{ "sve-unfinished", .leave_out = ODD_VCPU_1_INIT | ODD_START_1, .features = FEATURE(SVE), .running = init_alone,

@@ -3,8 +3,8 @@
  * Every exit with which KVM leaves a vCPU to its VMM and that can be provoked: MMIO reads and writes of each
  * width and extension, and what docs/pending-exits.md has beside them. The guest makes them in turn, again
  * and again. Each hands over a value made of a number that both sides count, so that one that is lost or
- * doubled shows at once. The VMM looks at kvm_run, waits, and looks again, before and after it serves an exit: there most
- * dumps catch it.
+ * doubled shows at once. The VMM looks at kvm_run and registers, waits, and looks again, before and after it
+ * serves an exit: there most dumps catch it.
  */
 #include <errno.h>
 #include <linux/psci.h>
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "zdtmtst.h"
-#include "oddvm.h"
+#include "look.h"
 
 const char *test_doc = "A KVM VM that leaves its VMM every exit that can be provoked\n";
 const char *test_author = "The kvm-vgic authors";
@@ -41,8 +41,10 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 
 #define MULTIPLIER 0x9e3779b97f4a7c15
 #define BRK_IMM	   0x42
+#define EC_BREAK   0x30u
+#define EC_STEP	   0x32u
+#define EC_BRK	   0x3cu
 #define SIGN_BIT   0x8000
-#define HOLD_NS	   3000000
 
 /* Of each vCPU, from ODD_DEV_BASE. */
 #define DEV_SIZE  0x1000
@@ -50,61 +52,67 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 #define DEV_WRONG 0xff0 /* written with x5, which is not what x6 is */
 #define DEV_TRAP  0xff8 /* written with the ESR_EL1 of an exception */
 
-/* A page for each vCPU, which is not there at times. */
-#define PAGES_BASE (ODD_RAM_BASE + 0x100000)
-#define PAGES_ADDR 0x5a0000200000
-#define PAGES_SLOT 1
+/* A memslot over what cannot be accessed, and one that is read-only. */
+#define HOLE_BASE 0x40100000
+#define HOLE_SLOT 1
+#define ROM_BASE  0x40200000
+#define ROM_SLOT  2
 
 /* A pending SPI wakes vCPU 0, the one to which a new GIC routes it. It is not taken. */
 #define WAKE_SPI   32
+#define GICD_CTLR  0
+#define GICD_ISENABLER1 0x104
 #define ICC_PMR	   (3 << 14 | 0 << 11 | 4 << 7 | 6 << 3 | 0) /* op0, op1, CRn, CRm, op2 */
 #define DBGBCR_EL1 (0xf << 5 | 3 << 1 | 1)		     /* BAS, PMC: EL1 and EL0, E */
 
 /*
  * The guest makes them in this order.
- *	READ(kind, address, bytes, instruction, what makes x6: the result that is right)
+ *	READ(kind, address in the device or the VM, bytes, instruction, what makes x6, the right result)
  *	WRITE(kind, address, bytes, whether zero is written, instruction)
  *	OTHER(kind, instruction, event, function of PSCI)
  */
 #define EXITS(READ, WRITE, OTHER) \
-	READ(MMIO, 0x010, 1, "ldrb	w5, [x11, #0x010]", "and	x6, x20, #0xff") \
-	READ(MMIO, 0x022, 2, "ldrh	w5, [x11, #0x022]", "and	x6, x20, #0xffff") \
-	READ(MMIO, 0x034, 4, "ldr	w5, [x11, #0x034]", "mov	w6, w20") \
-	READ(MMIO, 0x048, 8, "ldr	x5, [x11, #0x048]", "mov	x6, x20") \
-	READ(MMIO, 0x051, 1, "ldrsb	w5, [x11, #0x051]", SIGNED("sxtb	w6, w20", "and	x7, x20, #0xff")) \
-	READ(MMIO, 0x063, 1, "ldrsb	x5, [x11, #0x063]", SIGNED("sxtb	x6, w20", "and	x7, x20, #0xff")) \
-	READ(MMIO, 0x072, 2, "ldrsh	w5, [x11, #0x072]", SIGNED("sxth	w6, w20", "and	x7, x20, #0xffff")) \
-	READ(MMIO, 0x086, 2, "ldrsh	x5, [x11, #0x086]", SIGNED("sxth	x6, w20", "and	x7, x20, #0xffff")) \
-	READ(MMIO, 0x094, 4, "ldrsw	x5, [x11, #0x094]", SIGNED("sxtw	x6, w20", "mov	w7, w20")) \
-	READ(MMIO, 0x000, 4, "ldar	w5, [x11]", "mov	w6, w20") \
-	READ(MMIO, 0x0a8, 8, "ldr	x30, [x11, #0x0a8]", "mov	x5, x30\n	mov	x6, x20") \
-	READ(MMIO, 0x0b4, 4, "ldr	wzr, [x11, #0x0b4]", "mvn	x6, x20") \
-	WRITE(MMIO, 0x0c1, 1, false, "strb	w20, [x11, #0x0c1]") \
-	WRITE(MMIO, 0x0d2, 2, false, "strh	w20, [x11, #0x0d2]") \
-	WRITE(MMIO, 0x0e4, 4, false, "str	w20, [x11, #0x0e4]") \
-	WRITE(MMIO, 0x0f8, 8, false, "str	x20, [x11, #0x0f8]") \
-	WRITE(MMIO, 0x100, 8, true, "str	xzr, [x11, #0x100]") \
-	WRITE(MMIO, 0x000, 1, false, "stlrb	w20, [x11]") \
-	READ(NISV, 0x000, 8, "ldr	x5, [x11], #0x80", "mov	x6, x20") \
-	WRITE(NISV, 0x000, 4, false, "str	w20, [x11, #-0x80]!") \
-	OTHER(BREAK, "brk	#0x42", 0, 0) \
+	READ(MMIO, 0x010, 1, "ldrb w5, [x11, #0x010]", "and x6, x20, #0xff") \
+	READ(MMIO, 0x022, 2, "ldrh w5, [x11, #0x022]", "and x6, x20, #0xffff") \
+	READ(MMIO, 0x034, 4, "ldr w5, [x11, #0x034]", "mov w6, w20") \
+	READ(MMIO, 0x048, 8, "ldr x5, [x11, #0x048]", "mov x6, x20") \
+	READ(MMIO, 0x051, 1, "ldrsb w5, [x11, #0x051]", SIGNED("sxtb w6, w20", "and x7, x20, #0xff")) \
+	READ(MMIO, 0x063, 1, "ldrsb x5, [x11, #0x063]", SIGNED("sxtb x6, w20", "and x7, x20, #0xff")) \
+	READ(MMIO, 0x072, 2, "ldrsh w5, [x11, #0x072]", SIGNED("sxth w6, w20", "and x7, x20, #0xffff")) \
+	READ(MMIO, 0x086, 2, "ldrsh x5, [x11, #0x086]", SIGNED("sxth x6, w20", "and x7, x20, #0xffff")) \
+	READ(MMIO, 0x094, 4, "ldrsw x5, [x11, #0x094]", SIGNED("sxtw x6, w20", "mov w7, w20")) \
+	READ(MMIO, 0x000, 4, "ldar w5, [x11]", "mov w6, w20") \
+	READ(MMIO, 0x0a8, 8, "ldr x30, [x11, #0x0a8]", "mov x5, x30\n mov x6, x20") \
+	READ(MMIO, 0x0b4, 4, "ldr wzr, [x11, #0x0b4]", "mvn x6, x20") \
+	WRITE(MMIO, 0x0c1, 1, false, "strb w20, [x11, #0x0c1]") \
+	WRITE(MMIO, 0x0d2, 2, false, "strh w20, [x11, #0x0d2]") \
+	WRITE(MMIO, 0x0e4, 4, false, "str w20, [x11, #0x0e4]") \
+	WRITE(MMIO, 0x0f8, 8, false, "str x20, [x11, #0x0f8]") \
+	WRITE(MMIO, 0x100, 8, true, "str xzr, [x11, #0x100]") \
+	WRITE(MMIO, 0x000, 1, false, "stlrb w20, [x11]") \
+	WRITE(MMIO, ROM_BASE, 8, false, "str x20, [x14]") \
+	READ(NISV, 0x000, 8, "ldr x5, [x11], #0x80", "mov x6, x20") \
+	WRITE(NISV, 0x000, 4, false, "str w20, [x11, #-0x80]!") \
+	OTHER(BREAK, "brk #0x42", 0, 0) \
 	OTHER(HW_BREAK, "exits_break: nop", 0, 0) \
-	READ(FAULT, 0x000, 8, "ldr	x5, [x13]", "mov	x6, x20") \
-	OTHER(SUSPEND, "hvc	#0", KVM_SYSTEM_EVENT_SUSPEND, PSCI_1_0_FN64_SYSTEM_SUSPEND) \
-	OTHER(EVENT, "hvc	#0", KVM_SYSTEM_EVENT_SHUTDOWN, PSCI_0_2_FN_SYSTEM_OFF) \
-	OTHER(EVENT, "hvc	#0", KVM_SYSTEM_EVENT_RESET, PSCI_0_2_FN_SYSTEM_RESET) \
-	OTHER(EVENT, "hvc	#0", KVM_SYSTEM_EVENT_RESET, PSCI_1_1_FN64_SYSTEM_RESET2)
+	READ(FAULT, 0x000, 8, "ldr x5, [x13]", "mov x6, x20") \
+	OTHER(SUSPEND, "hvc #0", KVM_SYSTEM_EVENT_SUSPEND, PSCI_1_0_FN64_SYSTEM_SUSPEND) \
+	OTHER(EVENT, "hvc #0", KVM_SYSTEM_EVENT_SHUTDOWN, PSCI_0_2_FN_SYSTEM_OFF) \
+	OTHER(EVENT, "hvc #0", KVM_SYSTEM_EVENT_RESET, PSCI_0_2_FN_SYSTEM_RESET) \
+	OTHER(EVENT, "hvc #0", KVM_SYSTEM_EVENT_RESET, PSCI_1_1_FN64_SYSTEM_RESET2)
 #define WRITEBACK 0x80
 
 /*
- * The result is @extended where the CPU tells KVM of sign extensions (ESR_EL2.SSE), else @plain. QEMU 7.2's does
- * not tell: the guest asks first, by a read of DEV_SIGN.
+ * The result is @extended where the CPU tells KVM of sign extensions (ESR_EL2.SSE), else @plain. QEMU 7.2's
+ * does not tell: the guest asks first, by a read of DEV_SIGN.
  */
-#define SIGNED(extended, plain) extended "\n	" plain "\n	tst	x27, x27\n	csel	x6, x6, x7, ne"
+#define SIGNED(extended, plain) \
+	extended "\n	" plain "\n	tst	x27, x27\n	csel	x6, x6, x7, ne"
 
 /*
- * x11, x12: the device; x13: its page; x19: the number; x20: the value; x21: MULTIPLIER; x24: its counter; x27: whether
- * signs are extended. Exits that are no accesses have their answer in x5, as a read, and those by PSCI INTERNAL_FAILURE in x0.
+ * x11, x12: the device; x13, x14: the two memslots; x19: the number; x20: the value; x21: MULTIPLIER;
+ * x24: its counter; x27: whether signs are extended. Exits that are no accesses have their answer in x5, as
+ * a read, and those by PSCI INTERNAL_FAILURE in x0.
  */
 #define TEXT(x)	 #x
 #define VALUE(x) TEXT(x)
@@ -115,8 +123,9 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 	"	mvn	x5, x20\n" \
 	"	mov	x30, x5\n"
 #define CHECK "	cmp	x5, x6\n	b.ne	.Lwrong\n"
-#define READ_CODE(kind, offset, len, insn, result) BEGIN(kind) "	" insn "\n	" result "\n" CHECK "9:\n"
-#define WRITE_CODE(kind, offset, len, zero, insn) BEGIN(kind) "	" insn "\n9:\n"
+#define READ_CODE(kind, addr, len, insn, result) \
+	BEGIN(kind) "	" insn "\n	" result "\n" CHECK "9:\n"
+#define WRITE_CODE(kind, addr, len, zero, insn) BEGIN(kind) "	" insn "\n9:\n"
 #define OTHER_CODE(kind, insn, event, function) BEGIN(kind) \
 	"	movz	w0, #(" VALUE(function) ") & 0xffff\n" \
 	"	movk	w0, #(" VALUE(function) ") >> 16, lsl #16\n" \
@@ -188,14 +197,18 @@ static struct cpu {
 	unsigned int kinds;
 	unsigned int row;	/* which exit is next */
 	uint64_t number;	/* of exits served */
-	bool suspended;
-	volatile bool resume;	/* KVM has stopped it: it is to run again */
-	uint8_t copy[8192];	/* of kvm_run */
 } cpus[ODD_NR_VCPUS];
+
+static volatile bool stand_still, stands_still; /* vCPU 0 */
 
 static struct cpu *cpu_of(const struct odd_vcpu *vcpu)
 {
 	return &cpus[vcpu->id];
+}
+
+static uint64_t device_of(const struct odd_vcpu *vcpu)
+{
+	return ODD_DEV_BASE + DEV_SIZE * vcpu->id;
 }
 
 static const struct row *row_of(const struct odd_vcpu *vcpu)
@@ -229,42 +242,10 @@ static bool is_same(const struct odd_vcpu *vcpu, const char *what, uint64_t got,
 	return got == want || wrong(vcpu, what, got);
 }
 
-/* x0 to x30, SP, PC, PSTATE: as they lie in struct kvm_regs. */
-#define NR_CORE 34
-
-static bool get_core(const struct odd_vcpu *vcpu, uint64_t core[NR_CORE])
-{
-	unsigned int i;
-
-	for (i = 0; i < NR_CORE; i++)
-		if (odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.regs[0]) + 2 * i, &core[i]))
-			return wrong(vcpu, "KVM_GET_ONE_REG: errno", errno);
-	return true;
-}
-
-/* A while in which all must stay as it is: kvm_run, with what is in its page behind it, and registers. */
+/* Nothing may change by itself. */
 static bool hold(struct odd_vcpu *vcpu)
 {
-	const struct timespec while_ = { .tv_nsec = HOLD_NS };
-	uint64_t before[NR_CORE], after[NR_CORE];
-	struct cpu *cpu = cpu_of(vcpu);
-	uint8_t *page = (uint8_t *)vcpu->run;
-	size_t i;
-
-	memset(page + sizeof(*vcpu->run), cpu->number, page_size - sizeof(*vcpu->run));
-	memcpy(cpu->copy, page, page_size);
-	if (!get_core(vcpu, before))
-		return false;
-	nanosleep(&while_, NULL);
-	for (i = 0; i < page_size; i++)
-		if (page[i] != cpu->copy[i])
-			return wrong(vcpu, "kvm_run has changed, byte", i);
-	if (!get_core(vcpu, after))
-		return false;
-	for (i = 0; i < NR_CORE; i++)
-		if (after[i] != before[i])
-			return wrong(vcpu, "a register has changed, word of struct kvm_regs", i);
-	return true;
+	return odd_hold(vcpu, cpu_of(vcpu)->number);
 }
 
 /* x5 and the PC: what an exit without completion by KVM needs. */
@@ -293,7 +274,8 @@ static bool mmio_is_right(struct odd_vcpu *vcpu)
 	const struct kvm_run *run = vcpu->run;
 	uint64_t data = 0;
 
-	if (!is_same(vcpu, "the address", run->mmio.phys_addr, ODD_DEV_BASE + DEV_SIZE * vcpu->id + row->addr) ||
+	if (!is_same(vcpu, "the address", run->mmio.phys_addr,
+		     row->addr < DEV_SIZE ? device_of(vcpu) + row->addr : row->addr) ||
 	    !is_same(vcpu, "the length", run->mmio.len, row->len) ||
 	    !is_same(vcpu, "the direction", run->mmio.is_write, row->is_write))
 		return false;
@@ -335,8 +317,7 @@ static bool nisv_is_right(struct odd_vcpu *vcpu)
 
 	if (odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.regs[20]), &x20))
 		return wrong(vcpu, "KVM_GET_ONE_REG: errno", errno);
-	return is_same(vcpu, "the address", vcpu->run->arm_nisv.fault_ipa,
-		       ODD_DEV_BASE + DEV_SIZE * vcpu->id + row->addr) &&
+	return is_same(vcpu, "the address", vcpu->run->arm_nisv.fault_ipa, device_of(vcpu) + row->addr) &&
 	       is_same(vcpu, "the direction", vcpu->run->arm_nisv.esr_iss >> 6 & 1, row->is_write) &&
 	       is_same(vcpu, "what is written", x20, value_of(vcpu));
 }
@@ -354,9 +335,24 @@ static bool nisv_serve(struct odd_vcpu *vcpu)
 
 /* Guest debugging. */
 
+/* With @more of KVM_GUESTDBG_*. */
+static int set_debug(unsigned int i, uint32_t more)
+{
+	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP | more };
+
+	if (cpus[i].kinds >> HW_BREAK & 1) {
+		debug.control |= KVM_GUESTDBG_USE_HW;
+		debug.arch.dbg_bcr[0] = DBGBCR_EL1;
+		debug.arch.dbg_bvr[0] = IN_GUEST(exits_break);
+	}
+	if (!(cpus[i].kinds & (1u << BREAK | 1u << HW_BREAK)))
+		return 0;
+	return ioctl(vm.vcpu[i].fd, KVM_SET_GUEST_DEBUG, &debug);
+}
+
 static bool break_is_right(struct odd_vcpu *vcpu)
 {
-	return is_same(vcpu, "ESR_EL2", vcpu->run->debug.arch.hsr, 0x3cu << 26 | 1 << 25 | BRK_IMM);
+	return is_same(vcpu, "ESR_EL2", vcpu->run->debug.arch.hsr, EC_BRK << 26 | 1 << 25 | BRK_IMM);
 }
 
 static bool hw_break_is_right(struct odd_vcpu *vcpu)
@@ -365,35 +361,14 @@ static bool hw_break_is_right(struct odd_vcpu *vcpu)
 
 	if (odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &pc))
 		return wrong(vcpu, "KVM_GET_ONE_REG: errno", errno);
-	return is_same(vcpu, "the class in ESR_EL2", vcpu->run->debug.arch.hsr >> 26, 0x30) &&
+	return is_same(vcpu, "the class in ESR_EL2", vcpu->run->debug.arch.hsr >> 26, EC_BREAK) &&
 	       is_same(vcpu, "the PC", pc, IN_GUEST(exits_break));
 }
 
+/* The VMM carries out the instruction: so it does for memory that is not there, too. */
 static bool step_over(struct odd_vcpu *vcpu)
 {
 	return put_result(vcpu, value_of(vcpu), 4) && hold(vcpu);
-}
-
-/* Memory that is not there: the guest reads it again when it is. */
-
-static char *page_of(const struct odd_vcpu *vcpu)
-{
-	return (char *)PAGES_ADDR + page_size * vcpu->id;
-}
-
-static bool fault_serve(struct odd_vcpu *vcpu)
-{
-	uint64_t value = value_of(vcpu);
-
-	if (mprotect(page_of(vcpu), page_size, PROT_READ | PROT_WRITE))
-		return wrong(vcpu, "mprotect(): errno", errno);
-	memcpy(page_of(vcpu), &value, sizeof(value));
-	return hold(vcpu);
-}
-
-static bool hide_page(struct odd_vcpu *vcpu)
-{
-	return !mprotect(page_of(vcpu), page_size, PROT_NONE) || wrong(vcpu, "mprotect(): errno", errno);
 }
 
 /* The system events. */
@@ -407,18 +382,44 @@ static bool event_is_right(struct odd_vcpu *vcpu)
 	       is_same(vcpu, "its power state", state.mp_state, KVM_MP_STATE_STOPPED);
 }
 
-/* As if the event had been refused: the vCPUs that KVM has stopped run on. */
+/*
+ * KVM stops the other vCPU too: by then it stands still, outside of KVM_RUN, or it would sleep there and the
+ * VMM could not turn it on again.
+ */
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+static void stop_other(const struct odd_vcpu *vcpu)
+{
+	stand_still = true;
+	while (!stands_still && !vm.vcpu[!vcpu->id].ended && !vcpu->stop)
+		nap();
+}
+
+static void let_other_go(const struct odd_vcpu *vcpu)
+{
+	stand_still = false;
+	while (stands_still && !vm.vcpu[!vcpu->id].ended && !vcpu->stop)
+		nap();
+}
+
+static void stand(const struct odd_vcpu *vcpu)
+{
+	while (stand_still && !vcpu->stop) {
+		stands_still = true;
+		nap();
+	}
+	stands_still = false;
+}
+
+/* As if the event had been refused: both vCPUs run on. */
 static bool event_serve(struct odd_vcpu *vcpu)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
-	struct odd_vcpu *other = &vm.vcpu[!vcpu->id];
-
-	cpu_of(other)->resume = true;
-	while (cpu_of(other)->resume && !other->ended && !vcpu->stop) {
-		pthread_kill(other->thread, SIGUSR1);
-		nanosleep(&pause, NULL);
-	}
-	return set_state(vcpu, KVM_MP_STATE_RUNNABLE) && put_result(vcpu, value_of(vcpu), 0) && hold(vcpu);
+	return set_state(vcpu, KVM_MP_STATE_RUNNABLE) &&
+	       set_state(&vm.vcpu[!vcpu->id], KVM_MP_STATE_RUNNABLE) && put_result(vcpu, value_of(vcpu), 0) &&
+	       hold(vcpu);
 }
 
 static bool suspend_is_right(struct odd_vcpu *vcpu)
@@ -426,18 +427,11 @@ static bool suspend_is_right(struct odd_vcpu *vcpu)
 	return is_same(vcpu, "the event", vcpu->run->system_event.type, row_of(vcpu)->event);
 }
 
-/* A signal, and KVM_RUN has ended for it. */
+/* A signal, or a dump, and KVM_RUN has ended for it. */
 static bool interrupted(struct odd_vcpu *vcpu)
 {
-	struct cpu *cpu = cpu_of(vcpu);
-
-	if (!is_same(vcpu, "the exit, of an interrupted KVM_RUN", vcpu->run->exit_reason, KVM_EXIT_INTR) ||
-	    !hold(vcpu))
-		return false;
-	if (cpu->resume && !set_state(vcpu, cpu->suspended ? KVM_MP_STATE_SUSPENDED : KVM_MP_STATE_RUNNABLE))
-		return false;
-	cpu->resume = false;
-	return true;
+	return is_same(vcpu, "the exit, of an interrupted KVM_RUN", vcpu->run->exit_reason, KVM_EXIT_INTR) &&
+	       hold(vcpu);
 }
 
 /* 0 or the errno of KVM_RUN; EINTR where the thread is to end. */
@@ -456,7 +450,6 @@ static bool suspend_serve(struct odd_vcpu *vcpu)
 {
 	int err;
 
-	cpu_of(vcpu)->suspended = true;
 	if (!set_state(vcpu, KVM_MP_STATE_SUSPENDED) || !hold(vcpu))
 		return false;
 	err = run_vcpu(vcpu);
@@ -467,10 +460,34 @@ static bool suspend_serve(struct odd_vcpu *vcpu)
 	    !is_same(vcpu, "the wake-up: event", vcpu->run->system_event.type, KVM_SYSTEM_EVENT_WAKEUP) ||
 	    !hold(vcpu))
 		return false;
-	cpu_of(vcpu)->suspended = false;
 	if (odd_set_reg(&vm, vcpu->id, ODD_CORE(regs.regs[0]), PSCI_RET_INTERNAL_FAILURE))
 		return wrong(vcpu, "KVM_SET_ONE_REG: errno", errno);
 	return set_state(vcpu, KVM_MP_STATE_RUNNABLE) && put_result(vcpu, value_of(vcpu), 0) && hold(vcpu);
+}
+
+/* And one instruction more, in a single step. */
+static bool break_serve(struct odd_vcpu *vcpu)
+{
+	uint64_t pc = 0, next = 0;
+	int err;
+
+	if (!step_over(vcpu))
+		return false;
+	odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &pc);
+	if (set_debug(vcpu->id, KVM_GUESTDBG_SINGLESTEP))
+		return wrong(vcpu, "KVM_SET_GUEST_DEBUG: errno", errno);
+	if (!hold(vcpu))
+		return false;
+	err = run_vcpu(vcpu);
+	if (err == EINTR)
+		return false;
+	odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &next);
+	if (!is_same(vcpu, "the step: errno", err, 0) ||
+	    !is_same(vcpu, "the step: exit", vcpu->run->exit_reason, KVM_EXIT_DEBUG) ||
+	    !is_same(vcpu, "the step: class in ESR_EL2", vcpu->run->debug.arch.hsr >> 26, EC_STEP) ||
+	    !is_same(vcpu, "the step: PC", next, pc + 4) || !hold(vcpu))
+		return false;
+	return !set_debug(vcpu->id, 0) || wrong(vcpu, "KVM_SET_GUEST_DEBUG: errno", errno);
 }
 
 static const struct {
@@ -481,12 +498,19 @@ static const struct {
 } table[NR_KINDS] = {
 	[MMIO] = { KVM_EXIT_MMIO, 0, mmio_is_right, mmio_serve },
 	[NISV] = { KVM_EXIT_ARM_NISV, 0, nisv_is_right, nisv_serve },
-	[BREAK] = { KVM_EXIT_DEBUG, 0, break_is_right, step_over },
+	[BREAK] = { KVM_EXIT_DEBUG, 0, break_is_right, break_serve },
 	[HW_BREAK] = { KVM_EXIT_DEBUG, 0, hw_break_is_right, step_over },
-	[FAULT] = { KVM_EXIT_UNKNOWN, EFAULT, NULL, fault_serve },
+	[FAULT] = { KVM_EXIT_UNKNOWN, EFAULT, NULL, step_over },
 	[SUSPEND] = { KVM_EXIT_SYSTEM_EVENT, 0, suspend_is_right, suspend_serve },
 	[EVENT] = { KVM_EXIT_SYSTEM_EVENT, 0, event_is_right, event_serve },
 };
+
+static bool is_right(struct odd_vcpu *vcpu)
+{
+	bool (*check)(struct odd_vcpu *vcpu) = table[row_of(vcpu)->kind].is_right;
+
+	return !check || check(vcpu);
+}
 
 static void next_row(struct cpu *cpu)
 {
@@ -498,7 +522,7 @@ static void next_row(struct cpu *cpu)
 /* What the guest itself has to say. */
 static bool guest_says(struct odd_vcpu *vcpu)
 {
-	uint64_t base = ODD_DEV_BASE + DEV_SIZE * vcpu->id, data = SIGN_BIT;
+	uint64_t base = device_of(vcpu), data = SIGN_BIT;
 	struct kvm_run *run = vcpu->run;
 
 	if (!run->mmio.is_write) {
@@ -512,8 +536,9 @@ static bool guest_says(struct odd_vcpu *vcpu)
 
 static bool is_for_test(const struct odd_vcpu *vcpu, int err)
 {
-	return !err && vcpu->run->exit_reason == KVM_EXIT_MMIO &&
-	       vcpu->run->mmio.phys_addr >= ODD_DEV_BASE + DEV_SIZE * vcpu->id + DEV_SIGN;
+	uint64_t addr = vcpu->run->mmio.phys_addr - device_of(vcpu);
+
+	return !err && vcpu->run->exit_reason == KVM_EXIT_MMIO && addr >= DEV_SIGN && addr < DEV_SIZE;
 }
 
 static bool serve(struct odd_vcpu *vcpu, int err)
@@ -523,10 +548,9 @@ static bool serve(struct odd_vcpu *vcpu, int err)
 
 	if (is_for_test(vcpu, err))
 		return guest_says(vcpu);
-	if ((kind != FAULT && !hide_page(vcpu)) ||
-	    !is_same(vcpu, "errno of KVM_RUN", err, table[kind].err) ||
+	if (!is_same(vcpu, "errno of KVM_RUN", err, table[kind].err) ||
 	    !is_same(vcpu, "the exit", vcpu->run->exit_reason, table[kind].exit) ||
-	    (table[kind].is_right && !table[kind].is_right(vcpu)) || !hold(vcpu) || !table[kind].serve(vcpu))
+	    !is_right(vcpu) || !hold(vcpu) || !is_right(vcpu) || !table[kind].serve(vcpu))
 		return false;
 	cpu->number++;
 	next_row(cpu);
@@ -541,9 +565,18 @@ static void *vcpu_thread(void *arg)
 	int err;
 
 	while (good && !vcpu->stop) {
+		if (row_of(vcpu)->kind == EVENT)
+			stop_other(vcpu);
 		err = run_vcpu(vcpu);
+		if (!vcpu->id)
+			stand(vcpu);
 		good = err != EINTR && serve(vcpu, err);
+		if (vcpu->id && row_of(vcpu)->kind != EVENT)
+			let_other_go(vcpu);
 	}
+	/* It stays, after a failure too: whoever looks from outside at the process's threads finds them. */
+	while (!vcpu->stop)
+		nap();
 	vcpu->ended = true;
 	return NULL;
 }
@@ -567,31 +600,18 @@ static int enable_all(void)
 	return 0;
 }
 
-static int add_pages(void)
+static int add_page(uint32_t slot, uint64_t base, int prot, uint32_t flags)
 {
+	void *page = mmap(NULL, page_size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct kvm_userspace_memory_region region = {
-		.slot = PAGES_SLOT,
-		.guest_phys_addr = PAGES_BASE,
-		.memory_size = ODD_NR_VCPUS * page_size,
-		.userspace_addr = PAGES_ADDR,
+		.slot = slot,
+		.flags = flags,
+		.guest_phys_addr = base,
+		.memory_size = page_size,
+		.userspace_addr = (uintptr_t)page,
 	};
 
-	if (mmap((void *)PAGES_ADDR, region.memory_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
-		 -1, 0) == MAP_FAILED)
-		return -1;
-	return ioctl(vm.vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
-}
-
-static int set_debug(unsigned int i)
-{
-	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP };
-
-	if (cpus[i].kinds >> HW_BREAK & 1) {
-		debug.control |= KVM_GUESTDBG_USE_HW;
-		debug.arch.dbg_bcr[0] = DBGBCR_EL1;
-		debug.arch.dbg_bvr[0] = IN_GUEST(exits_break);
-	}
-	return cpus[i].kinds & (1u << BREAK | 1u << HW_BREAK) ? ioctl(vm.vcpu[i].fd, KVM_SET_GUEST_DEBUG, &debug) : 0;
+	return page == MAP_FAILED ? -1 : ioctl(vm.vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
 static int create_vcpu(unsigned int i)
@@ -603,7 +623,8 @@ static int create_vcpu(unsigned int i)
 		{ ODD_CORE(regs.pc), IN_GUEST(exits_code) },
 		{ ODD_CORE(regs.regs[11]), ODD_DEV_BASE + DEV_SIZE * i },
 		{ ODD_CORE(regs.regs[12]), ODD_DEV_BASE + DEV_SIZE * i },
-		{ ODD_CORE(regs.regs[13]), PAGES_BASE + page_size * i },
+		{ ODD_CORE(regs.regs[13]), HOLE_BASE },
+		{ ODD_CORE(regs.regs[14]), ROM_BASE },
 		{ ODD_CORE(regs.regs[19]), cpus[i].number },
 		{ ODD_CORE(regs.regs[21]), MULTIPLIER },
 		{ ODD_CORE(regs.regs[24]), ODD_RAM_BASE + ODD_RAM_COUNTER + 8 * i },
@@ -616,7 +637,7 @@ static int create_vcpu(unsigned int i)
 	for (r = 0; r < ARRAY_SIZE(regs); r++)
 		if (odd_set_reg(&vm, i, regs[r].reg, regs[r].value))
 			return -1;
-	return set_debug(i);
+	return set_debug(i, 0);
 }
 
 /* The interrupt that wakes vCPU 0: pending from now on. */
@@ -630,8 +651,8 @@ static int pend_wake_up(void)
 	};
 
 	return odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, ICC_PMR, &pmr) ||
-	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0, &group_1) ||	   /* GICD_CTLR */
-	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x104, &bit) ||	   /* GICD_ISENABLER1 */
+	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, GICD_CTLR, &group_1) ||
+	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, GICD_ISENABLER1, &bit) ||
 	       ioctl(vm.vm_fd, KVM_IRQ_LINE, &line);
 }
 
@@ -640,7 +661,9 @@ static int create_vm(void)
 	unsigned int i;
 
 	page_size = sysconf(_SC_PAGESIZE);
-	if (odd_create(&vm) || enable_all() || odd_add_memory(&vm, 0) || add_pages())
+	if (odd_create(&vm) || enable_all() || odd_add_memory(&vm, 0) ||
+	    add_page(HOLE_SLOT, HOLE_BASE, PROT_NONE, 0) ||
+	    add_page(ROM_SLOT, ROM_BASE, PROT_READ | PROT_WRITE, KVM_MEM_READONLY))
 		return -1;
 	memcpy(vm.ram + ODD_RAM_CODE, exits_vectors, exits_end - exits_vectors);
 	for (i = 0; i < ODD_NR_VCPUS; i++) {
@@ -651,8 +674,8 @@ static int create_vm(void)
 		if (create_vcpu(i))
 			return -1;
 	}
-	return odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
-	       odd_init_gic(&vm) || pend_wake_up();
+	return odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
+	       odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_init_gic(&vm) || pend_wake_up();
 }
 
 static int start(void)

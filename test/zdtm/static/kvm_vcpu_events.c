@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * SErrors that the VMM injects into vCPU 1 of two, each with a syndrome of its own, while the guest has them masked
- * (PSTATE.A). They stay pending for a while, and are then let in: each is taken once, with its syndrome.
- * vCPU 0 has SErrors unmasked all the time, and gets none.
+ * SErrors that the VMM injects into vCPU 1 of two, each with a syndrome of its own, while the guest has them
+ * masked (PSTATE.A). They stay pending for a while and are then let in: each is taken once, with its
+ * syndrome. vCPU 0 has SErrors unmasked all the time, and gets none.
  */
 #include <errno.h>
 #include <string.h>
@@ -101,9 +101,10 @@ static uint32_t iss_of(uint64_t nr)
 static void inject(struct odd_vcpu *vcpu)
 {
 	struct events_guest *e = guest_of(vcpu->id);
-	struct kvm_vcpu_events events = { .exception.serror_pending = 1, .exception.serror_has_esr = has_esr };
+	struct kvm_vcpu_events events = { .exception.serror_pending = 1 };
 
 	injected++;
+	events.exception.serror_has_esr = has_esr;
 	if (has_esr)
 		events.exception.serror_esr = iss_of(injected);
 	e->esr = ESR_SERROR | events.exception.serror_esr;
