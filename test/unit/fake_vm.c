@@ -70,6 +70,7 @@ static const uint64_t reg_ids[FAKE_REGS] = {
 	FAKE_PMEVCNTR30,
 	FAKE_PMEVTYPER0,
 	KVM_REG_ARM64 | KVM_REG_SIZE_U32 | KVM_REG_ARM_DEMUX,
+	ARM64_PMCR_EL0,
 };
 
 static const uint32_t fresh_timer_irq[] = { 26, 29 };
@@ -95,6 +96,7 @@ static void set_pmu_bits(struct fake_vcpu *vcpu, uint64_t enabled, uint64_t over
 	fake_set_reg_u64(vcpu, FAKE_PMCNTENCLR, 0);
 	fake_set_reg_u64(vcpu, FAKE_PMOVSCLR, 0);
 	fake_set_reg_u64(vcpu, FAKE_PMINTENCLR, 0);
+	fake_set_reg_u64(vcpu, ARM64_PMCR_EL0, 0); /* E: off, or no exit could be replayed */
 	fake_set_reg_u64(vcpu, FAKE_WORKAROUND_2, 0);
 }
 

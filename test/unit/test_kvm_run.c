@@ -317,6 +317,65 @@ static void a_write_that_was_served_is_not_made_twice(void **state)
 	finish(&r);
 }
 
+#define PSTATE_EL1H 0x60000005u
+#define PSTATE_BTYPE_SS 0x200c00u
+
+static struct fake_kvm *with_pmu_on(uint32_t i)
+{
+	struct fake_kvm *source = fake_running(shape);
+
+	fake_set_reg_u64(&source->vcpus[i], ARM64_PMCR_EL0, 1);
+	return source;
+}
+
+/* KVM would tie the PMU's events to the thread of the replay. */
+static void a_write_of_a_vcpu_whose_pmu_counts_is_completed_without_kvm_run(void **state)
+{
+	struct fake_kvm *source = with_pmu_on(1);
+	struct fake_vcpu *vcpu;
+	struct replay r;
+
+	fake_set_reg_u64(&source->vcpus[1], ARM64_CORE_PSTATE, PSTATE_EL1H | PSTATE_BTYPE_SS);
+	r = dump_of(source);
+	vcpu = &r.copy->vcpus[1];
+	assert_int_equal(r.vm->vcpus[1].pending, VCPU_PENDING_WRITE);
+	assert_int_equal(restore(&r), 0);
+	assert_int_equal(fake_count(r.copy, "vcpu 0: KVM_RUN"), 1);
+	assert_int_equal(fake_count(r.copy, "vcpu 1: KVM_RUN"), 0);
+	assert_true(fake_reg_u64(vcpu, ARM64_CORE_PC) == source->vcpus[1].insn.pc + 4);
+	assert_true(fake_reg_u64(vcpu, ARM64_CORE_PSTATE) == PSTATE_EL1H);
+	assert_memory_equal(vcpu->run, source->vcpus[1].run, FAKE_PAGE);
+	finish(&r);
+}
+
+static void assert_dump_says_try_again(struct fake_kvm *source)
+{
+	struct vm_state *vm = fake_discovered(source);
+
+	log_reset();
+	assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm, &source->remote), -EAGAIN);
+	assert_non_null(strstr(log_error(), "kvm_run pages"));
+	assert_int_equal(fake_count(source, "*KVM_RUN"), 0);
+	vm_state_free(vm);
+	fake_free(source);
+}
+
+static void a_read_of_a_vcpu_whose_pmu_counts_is_refused(void **state)
+{
+	struct fake_kvm *source = with_pmu_on(0);
+
+	assert_dump_says_try_again(source);
+	/* In AArch32 a write moves more than the PC: ITSTATE. */
+	source = with_pmu_on(1);
+	fake_set_reg_u64(&source->vcpus[1], ARM64_CORE_PSTATE, 0x1d3);
+	assert_dump_says_try_again(source);
+	/* A PMU that is off, or counts nothing, has no events. */
+	source = with_pmu_on(0);
+	fake_set_reg_u64(&source->vcpus[0], ARM64_PMCNTENSET_EL0, 0);
+	vm_state_free(fake_dump(source));
+	fake_free(source);
+}
+
 /* KVM completes an access only where both say so: exit_reason is in the page, and the VMM's to write. */
 static void what_another_exit_left_is_not_taken_for_mmio(void **state)
 {
@@ -494,6 +553,8 @@ int main(void)
 		SWAP(a_lock_that_cannot_be_put_back_costs_no_page),
 		cmocka_unit_test(the_answer_of_the_vmm_reaches_the_guest),
 		cmocka_unit_test(a_write_that_was_served_is_not_made_twice),
+		cmocka_unit_test(a_write_of_a_vcpu_whose_pmu_counts_is_completed_without_kvm_run),
+		cmocka_unit_test(a_read_of_a_vcpu_whose_pmu_counts_is_refused),
 		cmocka_unit_test(what_another_exit_left_is_not_taken_for_mmio),
 		cmocka_unit_test(an_exit_that_is_not_the_same_stops_the_restore),
 		cmocka_unit_test(bytes_beyond_the_width_of_a_write_do_not_matter),
