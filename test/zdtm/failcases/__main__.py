@@ -29,7 +29,7 @@ WANTS_IMAGES = 'no-kvm-restore-of-a-vm'
 LIMIT = 240             # seconds for a case
 COVERAGE = 'every-refusal-was-seen'
 
-# Refusals of discover.c that no case can bring about; those of skipped cases come on top.
+# Refusals of plugin/probe that no case can bring about; those of skipped cases come on top.
 NOT_SEEN = {
     'a GICv5 whose device fd was closed': 'no KVM with a GICv5',
     'a GICv5, and a userfaultfd: KVM would wait for its handler, which stands still': 'kvm_vgic_v5 sees it, on Linux 7.2',
@@ -41,6 +41,7 @@ NOT_SEEN = {
     'a vCPU feature that this plugin does not know': 'unknown-flags',
     'a memslot with flags this plugin does not know': 'guest-memfd', 'tell its authors': 'unknown-flags',
     'a mapping of a vCPU whose fd was closed': 'the missing fd is named first',
+    'a PMU, on a host with CPUs of several kinds': 'QEMU has no such machine',
     'more interrupts than can be looked at': 'a million MAPTI commands take minutes',
 }
 
@@ -95,18 +96,18 @@ def run_boot(boot, patterns, share, keep_images):
 
 
 def literals(path):
-    """What a refusal can say: the words of discover.c, each with adjacent strings joined."""
+    """What a refusal can say: the words of a source, each with adjacent strings joined."""
     source = re.sub(r'/\*.*?\*/|^#include[^\n]*|^#define[^\n]*', '', common.read(path), flags=re.S | re.M)
     joined = re.sub(r'"\s*\n\s*"', '', source)
     words = re.findall(r'"((?:[^"\\]|\\.)*)"', joined)
     return {x for x in words if not re.search(r'%|/proc|anon_inode|\\n|^re$', x)}
 
 
-def check_coverage(path, share, skipped):
-    """Each refusal in the source was seen in a log, or it is known why not."""
+def check_coverage(paths, share, skipped):
+    """Each refusal in the sources was seen in a log, or it is known why not."""
     seen = '\n'.join(common.read(os.path.join(share, f)) for f in os.listdir(share) if f.startswith('messages.'))
     excused = [fragment for what, fragment, *_ in refusals.ROWS if 'refused-' + what in skipped]
-    missing = [x for x in sorted(literals(path))
+    missing = [x for x in sorted(set().union(*map(literals, paths)))
                if x not in seen and x not in NOT_SEEN and not any(x in e for e in excused)]
     if missing:
         print(f'FAIL {COVERAGE}: no case has made the plugin say: ' + '; '.join(missing))
@@ -122,7 +123,7 @@ def parse_args():
     parser.add_argument('--only', metavar='NAME', nargs='+', default=[], help='these cases, by name or pattern')
     parser.add_argument('--share', metavar='DIR', help='where one boot leaves something for the next')
     parser.add_argument('--keep-images', action='store_true', help='leave images of a VM there')
-    parser.add_argument('--coverage', metavar='FILE', help='whether the refusals of that source were all seen')
+    parser.add_argument('--coverage', metavar='FILE', nargs='+', help='whether the refusals of these were all seen')
     parser.add_argument('--skipped', metavar='NAME', nargs='*', default=[], help='with --coverage')
     return parser.parse_args()
 
