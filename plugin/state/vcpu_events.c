@@ -18,23 +18,42 @@ int vcpu_capture_events(struct vm_state *vm, struct remote *remote)
 	return ret;
 }
 
+#define PSTATE_A 0x100 /* in AArch32 too */
+
 /*
- * Only where one is pending: a GET also says has_esr where nothing is, and a SET
- * that pends nothing has nothing to restore. ext_dabt_pending is always read as
- * 0, and would inject at once.
+ * Only where one is pending: a GET also says has_esr where nothing is, and a SET that pends nothing has nothing
+ * to restore. ext_dabt_pending is always read as 0, and would inject at once. With SErrors masked, or Linux 7.2
+ * delivers it now (kvm_inject_serror_esr()): a pending exit would not be completed, and made again.
  */
-int vcpu_apply_events(struct vm_state *vm, struct remote *remote)
+static int apply_serror(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
 {
 	struct batch b = BATCH(remote, vm->id, "vCPU events");
+	uint64_t pstate = 0, masked;
 	int ret;
 
-	for (size_t i = 0; i < vm->nr_vcpus; i++) {
-		b.vcpu = i;
-		if (vm->vcpus[i].events.exception.serror_pending)
-			batch_ioctl(&b, vm->vcpus[i].fd, ARM64_SET_VCPU_EVENTS, &vm->vcpus[i].events,
-				    sizeof(vm->vcpus[i].events), "KVM_SET_VCPU_EVENTS");
-	}
+	b.vcpu = vcpu->idx;
+	/* As it is now: completing a write has changed it. */
+	batch_get_reg(&b, vcpu->fd, ARM64_CORE_PSTATE, &pstate);
 	ret = batch_run(&b);
+	batch_reset(&b);
+	masked = pstate | PSTATE_A;
+	if (!ret) {
+		batch_set_reg(&b, vcpu->fd, ARM64_CORE_PSTATE, &masked);
+		batch_ioctl(&b, vcpu->fd, ARM64_SET_VCPU_EVENTS, &vcpu->events, sizeof(vcpu->events),
+			    "KVM_SET_VCPU_EVENTS");
+		batch_set_reg(&b, vcpu->fd, ARM64_CORE_PSTATE, &pstate);
+		ret = batch_run(&b);
+	}
 	batch_fini(&b);
+	return ret;
+}
+
+int vcpu_apply_events(struct vm_state *vm, struct remote *remote)
+{
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i].events.exception.serror_pending)
+			ret = apply_serror(vm, remote, &vm->vcpus[i]);
 	return ret;
 }

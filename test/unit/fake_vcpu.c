@@ -481,6 +481,12 @@ static int set_events(const struct fake_kvm *kvm, struct fake_vcpu *vcpu, const 
 		return 0;
 	if (has_esr && (kvm->no_ras || events->exception.serror_esr & ~ESR_ISS))
 		return -EINVAL;
+	/* As 7.x: one that is not masked is delivered, and what was to be completed is not. */
+	if (!(fake_reg_u64(vcpu, ARM64_CORE_PSTATE) & PSTATE_A)) {
+		fake_set_reg_u64(vcpu, ARM64_CORE_PC, VECTOR);
+		vcpu->mmio_needed = false;
+		return 0;
+	}
 	vcpu->serror = true;
 	vcpu->serror_esr = has_esr ? events->exception.serror_esr : ESR_OF_NOBODY;
 	return 0;
