@@ -2,7 +2,6 @@
 """vCPUs off, suspended and not yet started: woken after each restore, and dumped while all are being woken."""
 
 import random
-import shutil
 import struct
 import time
 
@@ -65,10 +64,8 @@ class Lives(lives.Lives):
 
     def system_suspended(self):
         """The same with KVM_MP_STATE_SUSPENDED."""
-        self.end()
-        shutil.rmtree(self.vm.dir)
         self.options = ['--system_suspend=1']
-        self.vm = self.start(self.vm.name)
+        self.renew()
         for _ in range(2):
             for live in self.lives():
                 live()

@@ -67,10 +67,8 @@ class Lives(lives.Lives):
                           f'the VM was gone for {gone:.2f} s')
 
     def variant(self, options, clock):
-        self.end()
-        shutil.rmtree(self.vm.dir)
         self.options, self.clock = options, clock
-        self.vm = self.start(self.vm.name)
+        self.renew()
         for live in self.lives():
             live()
 
@@ -78,5 +76,7 @@ class Lives(lives.Lives):
         super().more()
         self.variant([], 'continue')
         self.variant([], 'advance')
-        self.variant(['--offset=1'], None)
         self.variant(['--offset=1'], 'advance')
+        self.variant(['--offset=1'], None)
+        self.needed = ['guest counters']
+        super().more()
