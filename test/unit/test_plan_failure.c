@@ -369,6 +369,8 @@ static void what_is_named_is_left_out(void **state)
 	leave_out("LEVEL_INFO", "*: SET LEVEL_INFO*");
 	leave_out("ICC_AP1R0_EL1", "vcpu ?: SET ICC_AP1R0*");
 	leave_out("CNTV_CVAL_EL0", "vcpu ?: KVM_SET_ONE_REG 0x603000000013df02*");
+	leave_out("CNTP_CTL_EL0", "vcpu ?: KVM_SET_ONE_REG 0x603000000013df11*");
+	leave_out("CNTP_CVAL_EL0", "vcpu ?: KVM_SET_ONE_REG 0x603000000013df12*");
 	leave_out("guest counters", "vcpu ?: KVM_SET_ONE_REG 0x603000000013df1a*");
 	leave_out("pending exits", "vcpu ?: KVM_RUN");
 	leave_out("kvm_run bytes", "vcpu ?: write page +0x*");
