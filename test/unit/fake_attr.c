@@ -60,7 +60,7 @@ static bool is_ppi(const struct fake_kvm *kvm, uint32_t irq)
 
 static bool is_spi(const struct fake_kvm *kvm, uint32_t irq)
 {
-	return !kvm->v5 && irq >= VGIC_NR_PRIVATE && irq < VGIC_MAX_IRQS;
+	return !kvm->v5 && irq >= VGIC_NR_PRIVATE && irq <= 1019;
 }
 
 /* A PPI is the same one on all vCPUs, an SPI is another one on each. */

@@ -414,7 +414,9 @@ static void settings_to_the_limits(struct vm_state *vm)
 	vm->features = 0x7f;
 	vm->cntfrq = UINT32_MAX;
 	vm->realtime = UINT64_MAX;
-	vcpu->pmu_irq = VGIC_MAX_IRQS - 1;
+	vm->vcpus[0].pmu_irq = 95; /* the last of the GIC's */
+	vcpu->pmu_irq = 1019;	   /* its PMU was not initialised: KVM has not looked at the GIC */
+	vcpu->pmu_created = false;
 	vcpu->pvtime = (1ULL << 52) - 64;
 	vcpu->sigset_active = true;
 	vcpu->sigset = UINT64_MAX;
