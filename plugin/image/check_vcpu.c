@@ -190,9 +190,6 @@ static int check_pmu(const struct vm_state *vm, size_t i)
 	return check_pmu_irq_among_others(vm, i);
 }
 
-/* struct pvclock_vcpu_stolen_time, which KVM writes. */
-#define PVTIME_SIZE 64
-
 static int check_pvtime(const struct vm_state *vm, size_t i)
 {
 	uint64_t ipa = vm->vcpus[i].pvtime;
@@ -202,6 +199,10 @@ static int check_pvtime(const struct vm_state *vm, size_t i)
 	if (!aligned(ipa, PVTIME_SIZE) || !within_ipa(vm, ipa, PVTIME_SIZE))
 		return refuse_vcpu(vm, i, "pvtime 0x%" PRIx64 ": not aligned to %u bytes, or not within %u IPA bits",
 				   ipa, PVTIME_SIZE, vm->ipa_bits);
+	if (!pvtime_has_memory(vm, ipa))
+		return refuse_vcpu(vm, i,
+				   "pvtime 0x%" PRIx64 ": no memslot is there that can be written, and KVM would refuse it",
+				   ipa);
 	return 0;
 }
 

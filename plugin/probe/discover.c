@@ -554,6 +554,8 @@ static int fill_vm(struct discovery *d)
 	if (!ret)
 		ret = fill_slots(d);
 	if (!ret)
+		ret = probe_check_pvtime(d->pid, vm);
+	if (!ret)
 		ret = has_vgic_v5(d) ? fill_vgic_v5(d) : fill_vgic(d);
 	if (!ret)
 		ret = fill_itses(d);

@@ -11,10 +11,15 @@
 /* The iflags of a vCPU that was not in KVM_RUN: an exception that it is still to take, a PC still to move. */
 #define IFLAGS_PENDING 0x3
 
+static int refuse_vcpu(pid_t pid, unsigned int fd, unsigned int id, const char *what, const char *advice)
+{
+	pr_err("pid %d: fd %u (vCPU id %u): %s: " REFUSAL ": %s\n", pid, fd, id, what, advice);
+	return -ENOTSUP;
+}
+
 static int refuse(pid_t pid, const struct kvm_rec *rec, const char *what, const char *advice)
 {
-	pr_err("pid %d: fd %u (vCPU id %u): %s: " REFUSAL ": %s\n", pid, rec->fd, rec->vcpu.id, what, advice);
-	return -ENOTSUP;
+	return refuse_vcpu(pid, rec->fd, rec->vcpu.id, what, advice);
 }
 
 static int check(pid_t pid, const struct kvm_rec *rec)
@@ -57,6 +62,20 @@ int probe_vcpu(pid_t pid, struct probe_recs all, const struct kvm_rec *rec, stru
 	vcpu->sigset = rec->vcpu.sigset_active ? rec->vcpu.sigset : 0;
 	if (rec->vcpu.guest_debug)
 		fill_debug(all, rec, &vcpu->debug);
+	return 0;
+}
+
+int probe_check_pvtime(pid_t pid, const struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		const struct vcpu_state *vcpu = &vm->vcpus[i];
+
+		if (vcpu->pvtime != VCPU_NO_PVTIME && !pvtime_has_memory(vm, vcpu->pvtime))
+			return refuse_vcpu(pid, vcpu->fd, vcpu->id,
+					   "stolen time where no memslot is that can be written",
+					   "a restored KVM would not take the address: give the guest its memory there "
+					   "again (KVM_SET_USER_MEMORY_REGION)");
+	}
 	return 0;
 }
 

@@ -233,6 +233,11 @@ RULE(pvtime_beyond, BOTH,
 RULE(pvtime_overflow, BOTH,
      "kvm-vcpu-1.img: vCPU 0: pvtime 0xffffffffffffffc0: not aligned to 64 bytes, or not within 40 IPA bits",
      VCPU0->pvtime = -64ULL)
+#define NO_PVTIME_SLOT(ipa) "pvtime " ipa ": no memslot is there that can be written, and KVM would refuse it"
+RULE(pvtime_without_memory, BOTH, "kvm-vcpu-1.img: vCPU 0: " NO_PVTIME_SLOT("0x20000000"), VCPU0->pvtime = 0x20000000)
+RULE(pvtime_behind_memory, BOTH, "kvm-vcpu-1.img: vCPU 1: " NO_PVTIME_SLOT("0x48001000"), VCPU1->pvtime = 0x48001000)
+RULE(pvtime_before_memory, BOTH, "kvm-vcpu-1.img: vCPU 0: " NO_PVTIME_SLOT("0x3fffffc0"), VCPU0->pvtime = 0x3fffffc0)
+RULE(pvtime_read_only, BOTH, "kvm-vcpu-1.img: vCPU 1: " NO_PVTIME_SLOT("0x1000"), VCPU1->pvtime = 0x1000)
 RULE(debug_not_enabled, BOTH, "kvm-vcpu-1.img: vCPU 0: debug: control 0x2 is not known", VCPU0->debug.control = 2)
 RULE(debug_unknown, BOTH, "kvm-vcpu-1.img: vCPU 1: debug: control 0x40001 is not known",
      VCPU1->debug.control = 0x40001)

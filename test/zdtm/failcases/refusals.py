@@ -46,6 +46,7 @@ ROWS = [
     ('vm-stats', '(anon_inode:kvm-vm-stats): a statistics fd: ' + REFUSAL),
     ('vcpu-stats', 'a statistics fd: ' + REFUSAL),
     ('same-mpidr', "mpidr 0x0 is vCPU 0's too"),
+    ('pvtime-unmapped', '(vCPU id 1): stolen time where no memslot is that can be written: ' + REFUSAL),
     ('exception', '(vCPU id 1): an injected exception that the guest has not taken yet: ' + REFUSAL),
     ('step-pending', '(vCPU id 1): a single step that the host has pending: ' + REFUSAL),
     ('dead', 'the VM is dead (vm_dead): KVM answers EIO to everything: ' + REFUSAL),
