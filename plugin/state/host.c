@@ -282,7 +282,9 @@ static int try_registers(struct trial *t)
 		return 0;
 	if (!ret)
 		ret = reg_policy_check_list(&t->vm, t->remote);
-	return ret ?: vcpu_apply_regs(&t->vm, t->remote);
+	if (!ret)
+		ret = vcpu_apply_regs(&t->vm, t->remote);
+	return ret ?: pmu_check_nr_counters(&t->vm, t->remote);
 }
 
 /* The image's vCPU 0 as the only one of the trial. */

@@ -28,6 +28,44 @@ bool pmu_counts(const struct vcpu_state *vcpu)
 	return pmcr && enabled && *pmcr & PMCR_E && *enabled;
 }
 
+/* PMCR_EL0.N: how many counters there are beside that of cycles. */
+#define PMCR_N(pmcr) ((unsigned int)((pmcr) >> 11 & 0x1f))
+
+/* Whether it is the image's; what is wrong has been named. */
+static bool compare_nr_counters(const struct vm_state *vm, const struct vcpu_state *vcpu, uint64_t here)
+{
+	const uint64_t *pmcr = vcpu_reg_u64(vcpu, ARM64_PMCR_EL0);
+
+	if (!pmcr || PMCR_N(*pmcr) == PMCR_N(here))
+		return true;
+	pr_err("vm %u: vcpu %u: PMCR_EL0.N is %u in the image, %u on this host: restore on a host whose PMU has as "
+	       "many counters\n",
+	       vm->id, vcpu->idx, PMCR_N(*pmcr), PMCR_N(here));
+	return false;
+}
+
+int pmu_check_nr_counters(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "number of PMU counters");
+	uint64_t *here = calloc(vm->nr_vcpus, sizeof(*here));
+	bool same = true;
+	int ret;
+
+	if (!here)
+		return -ENOMEM;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		b.vcpu = i;
+		if (vcpu_reg_u64(&vm->vcpus[i], ARM64_PMCR_EL0))
+			batch_get_reg(&b, vm->vcpus[i].fd, ARM64_PMCR_EL0, &here[i]);
+	}
+	ret = batch_run(&b);
+	batch_fini(&b);
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
+		same &= compare_nr_counters(vm, &vm->vcpus[i], here[i]);
+	free(here);
+	return ret ?: same ? 0 : -EINVAL;
+}
+
 static bool bit_of(const uint64_t *bits, uint32_t event)
 {
 	return event < PMU_MAX_EVENTS && bits[event / 64] >> event % 64 & 1;

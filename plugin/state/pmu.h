@@ -40,6 +40,8 @@ int pmu_filter_from_bits(struct pmu_filter *filter, const uint64_t *bits);
 /* Steps of the two sequences (plan.c). 0 or a negative errno, logged. */
 int pmu_capture(struct vm_state *vm, struct remote *remote);
 int pmu_apply_filter(struct vm_state *vm, struct remote *remote);
+/* After PMCR_EL0 was written: KVM keeps its own PMCR_EL0.N where the image's is larger, without a word (set_pmcr()). */
+int pmu_check_nr_counters(struct vm_state *vm, struct remote *remote);
 int pmu_apply(struct vm_state *vm, struct remote *remote);
 
 #endif

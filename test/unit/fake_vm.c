@@ -656,6 +656,7 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 	kvm->host = kvm->ptimer = 0x777700000000;
 	kvm->no_ras = running->no_ras;
 	kvm->pmu_events = running->pmu_events;
+	kvm->pmu_counters = kvm->pmu_n = running->pmu_counters;
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		create_vcpu(&kvm->vcpus[i], &running->vcpus[i], i);
 	create_itses(kvm, running);

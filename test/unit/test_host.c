@@ -339,6 +339,27 @@ static void a_value_of_any_register_that_is_refused_is_found_out(void **state)
 	trip_finish(&trip);
 }
 
+/* KVM keeps its own number without a word. */
+static void counters_of_the_pmu_that_are_missing_are_named(void **state)
+{
+	struct trip trip = trip_to_host();
+
+	trip.copy->pmu_counters = trip.copy->pmu_n = 5;
+	assert_refused(&trip, "vm 1: vcpu 0: PMCR_EL0.N is 6 in the image, 5 on this host: ");
+	assert_int_equal(log_errors(), 2);
+	trip_finish(&trip);
+}
+
+static void more_counters_of_the_pmu_are_hidden(void **state)
+{
+	struct trip trip = trip_to_host();
+
+	trip.copy->pmu_counters = trip.copy->pmu_n = 31;
+	assert_int_equal(check(&trip), 0);
+	assert_int_equal(trip.copy->pmu_n, 6);
+	trip_finish(&trip);
+}
+
 static void the_image_is_not_changed_by_the_trial(void **state)
 {
 	struct trip trip = trip_to_host();
@@ -500,6 +521,8 @@ int main(void)
 		cmocka_unit_test(a_gicv5_is_tried_as_one),
 		cmocka_unit_test(a_register_that_is_missing_is_found_out),
 		cmocka_unit_test(a_value_of_any_register_that_is_refused_is_found_out),
+		cmocka_unit_test(counters_of_the_pmu_that_are_missing_are_named),
+		cmocka_unit_test(more_counters_of_the_pmu_are_hidden),
 		cmocka_unit_test(the_image_is_not_changed_by_the_trial),
 		cmocka_unit_test(a_trial_that_fails_leaves_nothing),
 		cmocka_unit_test(pages_of_another_size_are_named),

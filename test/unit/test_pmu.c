@@ -286,6 +286,36 @@ static void counters_run_that_did_and_no_others(void **state)
 		}
 }
 
+/* A VMM may give its guest fewer counters than the host has. */
+static void counters_are_as_many_as_they_were(void **state)
+{
+	for (uint32_t n = 0; n <= 6; n++) {
+		struct fake_kvm *kvm = running();
+		struct trip trip;
+
+		kvm->pmu_n = n;
+		trip = trip_dump(kvm);
+		assert_int_equal(trip_restore(&trip), 0);
+		assert_int_equal(trip.copy->pmu_n, n);
+		trip_assert_same(&trip);
+		trip_finish(&trip);
+	}
+}
+
+/* KVM takes a number that its host has not, and keeps its own. */
+static void counters_that_the_host_has_not_are_missed(void **state)
+{
+	struct trip trip = trip_dump(running());
+
+	trip.copy->pmu_counters = trip.copy->pmu_n = 4;
+	log_reset();
+	assert_int_equal(trip_restore(&trip), -EINVAL);
+	assert_true(log_has("vm 1: vcpu 0: PMCR_EL0.N is 6 in the image, 4 on this host: "));
+	assert_true(log_has("vm 1: vcpu 1: PMCR_EL0.N is 6 in the image, 4 on this host: "));
+	assert_int_equal(fake_count(trip.copy, "*KVM_RUN*"), 0);
+	trip_finish(&trip);
+}
+
 static void an_spi_of_each_vcpu_comes_back(void **state)
 {
 	struct fake_kvm *kvm = fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 });
@@ -345,6 +375,8 @@ int main(void)
 		cmocka_unit_test(events_are_counted_by_the_version_of_the_pmu),
 		cmocka_unit_test(a_pmu_is_as_far_as_it_was),
 		cmocka_unit_test(counters_run_that_did_and_no_others),
+		cmocka_unit_test(counters_are_as_many_as_they_were),
+		cmocka_unit_test(counters_that_the_host_has_not_are_missed),
 		cmocka_unit_test(an_spi_of_each_vcpu_comes_back),
 		cmocka_unit_test(a_vm_without_a_pmu_is_asked_for_none),
 		cmocka_unit_test(an_error_is_not_taken_for_no_interrupt),
