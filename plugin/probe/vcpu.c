@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See vcpu.h. */
-#include <glob.h>
 #include <stdlib.h>
 
 #include "log.h"
@@ -77,21 +76,6 @@ int probe_check_pvtime(pid_t pid, const struct vm_state *vm)
 					   "again (KVM_SET_USER_MEMORY_REGION)");
 	}
 	return 0;
-}
-
-/*
- * With several kinds of CPUs KVM_ARM_VCPU_PMU_V3_SET_PMU ties a VM to one of them, and whether it was
- * used is not to be seen. Each kind's PMU has a list of its CPUs; other PMUs have a mask.
- */
-size_t probe_nr_cpu_pmus(void)
-{
-	glob_t found = { 0 };
-	size_t nr = 0;
-
-	if (!glob("/sys/bus/event_source/devices/*/cpus", 0, NULL, &found))
-		nr = found.gl_pathc;
-	globfree(&found);
-	return nr;
 }
 
 /* The words that the iterator has told, and those between them, which are as the last bit before. */

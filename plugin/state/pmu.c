@@ -3,6 +3,7 @@
  * PMUv3 beside its registers: the event filter, the overflow interrupt, and that
  * the PMU was initialised (Documentation/virt/kvm/devices/vcpu.rst, 1).
  */
+#include <glob.h>
 #include <stdlib.h>
 
 #include "log.h"
@@ -16,6 +17,18 @@
 static bool has_pmu(const struct vm_state *vm)
 {
 	return vm->features >> KVM_ARM_VCPU_PMU_V3 & 1;
+}
+
+/* Each kind's PMU has a list of its CPUs; other PMUs have a mask. */
+size_t pmu_nr_cpu_kinds(void)
+{
+	glob_t found = { 0 };
+	size_t nr = 0;
+
+	if (!glob("/sys/bus/event_source/devices/*/cpus", 0, NULL, &found))
+		nr = found.gl_pathc;
+	globfree(&found);
+	return nr;
 }
 
 #define PMCR_E 1

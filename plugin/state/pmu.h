@@ -25,6 +25,9 @@ struct vm_state;
 struct vcpu_state;
 struct remote;
 
+/* How many kinds of CPUs with a PMU this host has: 0 where that cannot be told, for KVM has a PMU where there is one. */
+size_t pmu_nr_cpu_kinds(void);
+
 /*
  * Whether a counter of @vcpu's PMU is on. KVM counts by a perf event that it ties to the thread of the vCPU's first
  * KVM_RUN (kvm_pmu_create_perf_event()): nobody else may make that one.

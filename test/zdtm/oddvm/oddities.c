@@ -254,6 +254,37 @@ static int pvtime_unmapped(struct odd_vm *vm)
 	return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
+#define PMU_IRQ 23
+
+static int pmu(struct odd_vm *vm)
+{
+	unsigned int i;
+	int irq = PMU_IRQ;
+
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		if (odd_set_attr(vm->vcpu[i].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ, &irq) ||
+		    odd_set_attr(vm->vcpu[i].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, NULL))
+			return -1;
+	return 0;
+}
+
+/* Each 64 events in a record of their own: more than the iterator can tell at once. */
+static int pmu_filter(struct odd_vm *vm)
+{
+	struct kvm_pmu_event_filter filter = { .nevents = 1, .action = KVM_PMU_EVENT_ALLOW };
+	unsigned int i;
+
+	for (i = 0; i < 1024; i++) {
+		filter.base_event = 64 * i;
+		if (odd_set_attr(vm->vcpu[0].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_FILTER, &filter)) {
+			if (i && errno == EINVAL)
+				odd_lacking("65536 events");
+			return -1;
+		}
+	}
+	return pmu(vm);
+}
+
 #define PSCI_SYSTEM_SUSPEND 0xc400000e
 #define EC_STEP		    0x32
 
@@ -401,6 +432,8 @@ static const struct oddity oddities[] = {
 	{ "nested", .features = FEATURE(HAS_EL2) },
 	{ "vm-stats", .running = vm_stats },
 	{ "vcpu-stats", .running = vcpu_stats },
+	{ "pmu", .features = FEATURE(PMU_V3), .built = pmu },
+	{ "pmu-filter", .features = FEATURE(PMU_V3), .built = pmu_filter },
 	{ "pvtime-unmapped", .built = pvtime_unmapped },
 	{ "same-mpidr", .built = same_mpidr },
 	{ "exception", .leave_out = ODD_START_1, .built = exception, .after = take_exception },
