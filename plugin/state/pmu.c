@@ -10,10 +10,6 @@
 #include "remote/remote.h"
 #include "state/vm.h"
 
-#define PMUVER(dfr0) ((dfr0) >> 8 & 0xf)
-#define PMUVER_V3P1 4
-#define PMUVER_IMP_DEF 0xf
-
 static bool has_pmu(const struct vm_state *vm)
 {
 	return vm->features >> KVM_ARM_VCPU_PMU_V3 & 1;
@@ -104,13 +100,12 @@ int pmu_filter_from_bits(struct pmu_filter *filter, const uint64_t *bits)
 	return 0;
 }
 
-/* What its guest can name: of the bits behind that the probe could not tell whether the kernel has them. */
+/* What its guest can name, and the probe has read: the bits behind are as the last one of these. */
 static uint32_t nr_events(const struct vm_state *vm)
 {
 	const uint64_t *dfr0 = vcpu_reg_u64(&vm->vcpus[0], ARM64_ID_AA64DFR0_EL1);
 
-	return dfr0 && PMUVER(*dfr0) >= PMUVER_V3P1 && PMUVER(*dfr0) != PMUVER_IMP_DEF ? PMU_MAX_EVENTS
-										       : 1024;
+	return pmu_nr_events(dfr0 ? *dfr0 : 0);
 }
 
 static void cut_filter(struct pmu_filter *filter, uint32_t events)

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PMU_MAX_EVENTS 65536 /* from PMUv3p1 on; 1024 before */
+#include "state/pmu_events.h"
 
 /* Events that the guest may count. */
 struct pmu_range {

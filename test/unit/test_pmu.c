@@ -191,7 +191,7 @@ static void set_pmuver(struct fake_kvm *kvm, uint64_t pmuver)
 		fake_set_reg_u64(&kvm->vcpus[i], ARM64_ID_AA64DFR0_EL1, pmuver << 8);
 }
 
-/* The probe reads on where the kernel's bitmap ends: other memory, and KVM would refuse such an event. */
+/* What the probe makes of them does not matter: KVM would refuse such an event. */
 static void what_is_behind_the_bitmap_of_an_old_pmu_is_no_event(void **state)
 {
 	struct fake_kvm *kvm = running();
@@ -221,6 +221,19 @@ static void a_guest_with_an_older_pmu_keeps_what_it_can_name(void **state)
 	set_bits(kvm->pmu_filter, 1000, 2000);
 	set_bits(kvm->pmu_filter, 3000, 3000);
 	assert_filters(kvm, FILTERS("allow 0x3e8, 24 events"));
+}
+
+/* Of the kernel's bitmap no more is read: behind it is other memory, and with that in records there are too many. */
+static void the_bitmap_is_as_long_as_kvm_makes_it(void **state)
+{
+	static const struct {
+		uint64_t pmuver;
+		unsigned int events;
+	} versions[] = { { 0, 1024 },  { 1, 1024 },  { 4, 65536 }, { 5, 65536 },
+			 { 6, 65536 }, { 7, 65536 }, { 9, 65536 }, { 15, 1024 } };
+
+	for (size_t i = 0; i < COUNT(versions); i++)
+		assert_int_equal(pmu_nr_events(0xfffffffffffff0ffull | versions[i].pmuver << 8), versions[i].events);
 }
 
 static void events_are_counted_by_the_version_of_the_pmu(void **state)
@@ -372,6 +385,7 @@ int main(void)
 		cmocka_unit_test(what_is_behind_the_bitmap_of_an_old_pmu_is_no_event),
 		cmocka_unit_test(all_events_of_an_old_pmu_are_1024),
 		cmocka_unit_test(a_guest_with_an_older_pmu_keeps_what_it_can_name),
+		cmocka_unit_test(the_bitmap_is_as_long_as_kvm_makes_it),
 		cmocka_unit_test(events_are_counted_by_the_version_of_the_pmu),
 		cmocka_unit_test(a_pmu_is_as_far_as_it_was),
 		cmocka_unit_test(counters_run_that_did_and_no_others),
