@@ -169,7 +169,8 @@ static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
 
 		if (its && (is_ppi(irq) || is_ppi(its) ? its != irq : its == irq))
 			return refuse_vcpu(vm, i,
-					   "pmu_irq %u, of vCPU %zu %u: the same PPI for all expected, or an SPI for each",
+					   "pmu_irq %u, of vCPU %zu %u: the same PPI for all expected, or "
+					   "an SPI for each",
 					   irq, other, its);
 	}
 	return 0;
@@ -184,7 +185,8 @@ static int check_pmu(const struct vm_state *vm, size_t i)
 				   vcpu->pmu_created);
 	if (!is_pmu_irq(vm, vcpu->pmu_irq))
 		return refuse_vcpu(vm, i, "pmu_irq %u is no PPI or SPI", vcpu->pmu_irq);
-	if (vm->vgic && vcpu->pmu_created && vcpu->pmu_irq >= VGIC_NR_PRIVATE && vcpu->pmu_irq >= vm->vgic->nr_irqs)
+	if (vm->vgic && vcpu->pmu_created && vcpu->pmu_irq >= VGIC_NR_PRIVATE &&
+	    vcpu->pmu_irq >= vm->vgic->nr_irqs)
 		return refuse_vcpu(vm, i, "pmu_irq %u, and the GIC has %u interrupts", vcpu->pmu_irq,
 				   vm->vgic->nr_irqs);
 	return check_pmu_irq_among_others(vm, i);
@@ -201,7 +203,8 @@ static int check_pvtime(const struct vm_state *vm, size_t i)
 				   ipa, PVTIME_SIZE, vm->ipa_bits);
 	if (!pvtime_has_memory(vm, ipa))
 		return refuse_vcpu(vm, i,
-				   "pvtime 0x%" PRIx64 ": no memslot is there that can be written, and KVM would refuse it",
+				   "pvtime 0x%" PRIx64 ": no memslot is there that can be written, and KVM would "
+				   "refuse it",
 				   ipa);
 	return 0;
 }

@@ -169,7 +169,8 @@ static int check_cpu_kinds(const struct discovery *d)
 	if (kinds)
 		return refuse(d->pid, "a PMU, on a host with CPUs of several kinds",
 			      "run the VM without that vCPU feature");
-	return refuse(d->pid, "a PMU, on a host that does not tell its kinds of CPUs (bus/event_source of sysfs)",
+	return refuse(d->pid,
+		      "a PMU, on a host that does not tell its kinds of CPUs (bus/event_source of sysfs)",
 		      "mount sysfs on /sys");
 }
 

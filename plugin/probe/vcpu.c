@@ -72,8 +72,8 @@ int probe_check_pvtime(pid_t pid, const struct vm_state *vm)
 		if (vcpu->pvtime != VCPU_NO_PVTIME && !pvtime_has_memory(vm, vcpu->pvtime))
 			return refuse_vcpu(pid, vcpu->fd, vcpu->id,
 					   "stolen time where no memslot is that can be written",
-					   "a restored KVM would not take the address: give the guest its memory there "
-					   "again (KVM_SET_USER_MEMORY_REGION)");
+					   "a restored KVM would not take the address: give the guest its "
+					   "memory there again (KVM_SET_USER_MEMORY_REGION)");
 	}
 	return 0;
 }

@@ -106,20 +106,21 @@ static int ask(struct trial *t, int answers[NR_NEEDS + 1])
 }
 
 /*
- * KVM counts on CPUs of one kind: of which, KVM_ARM_VCPU_INIT decides by the CPU that it runs on. Where nobody tells the
- * kinds the VM is refused too: the user can have that mended, and nobody would see that a counter stands still.
+ * KVM counts on CPUs of one kind: of which, KVM_ARM_VCPU_INIT decides by the CPU that it runs on. Where
+ * nobody tells the kinds the VM is refused too: that can be mended, and a counter that stands still is not
+ * seen.
  */
 static bool has_cpus_for_pmu(const struct vm_state *vm, size_t cpu_kinds)
 {
 	if (cpu_kinds == 1 || !(vm->features >> KVM_ARM_VCPU_PMU_V3 & 1))
 		return true;
 	if (cpu_kinds)
-		pr_err("vm %u: it has a PMU, and this host has CPUs of several kinds: restore on a host with CPUs of one "
-		       "kind\n",
+		pr_err("vm %u: it has a PMU, and this host has CPUs of several kinds: restore on a host with "
+		       "CPUs of one kind\n",
 		       vm->id);
 	else
-		pr_err("vm %u: it has a PMU, and /sys/bus/event_source does not tell whether this host has CPUs of several "
-		       "kinds: mount sysfs on /sys\n",
+		pr_err("vm %u: it has a PMU, and /sys/bus/event_source does not tell whether this host has "
+		       "CPUs of several kinds: mount sysfs on /sys\n",
 		       vm->id);
 	return false;
 }

@@ -15,7 +15,7 @@ struct remote;
  */
 int host_check(struct vm_state *vm);
 
-/* The same with /dev/kvm open at @kvm in @remote, on a host with @cpu_kinds kinds of CPUs (pmu_nr_cpu_kinds()). */
+/* The same with /dev/kvm open at @kvm in @remote; the host's CPUs are of @cpu_kinds: pmu_nr_cpu_kinds(). */
 int host_check_kvm(struct vm_state *vm, struct remote *remote, int kvm, size_t cpu_kinds);
 
 #endif

@@ -47,8 +47,8 @@ static bool compare_nr_counters(const struct vm_state *vm, const struct vcpu_sta
 
 	if (!pmcr || PMCR_N(*pmcr) == PMCR_N(here))
 		return true;
-	pr_err("vm %u: vcpu %u: PMCR_EL0.N is %u in the image, %u on this host: restore on a host whose PMU has as "
-	       "many counters\n",
+	pr_err("vm %u: vcpu %u: PMCR_EL0.N is %u in the image, %u on this host: restore on a host whose PMU has "
+	       "as many counters\n",
 	       vm->id, vcpu->idx, PMCR_N(*pmcr), PMCR_N(here));
 	return false;
 }

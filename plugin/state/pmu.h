@@ -25,7 +25,7 @@ struct vm_state;
 struct vcpu_state;
 struct remote;
 
-/* How many kinds of CPUs with a PMU this host has: 0 where that cannot be told, for KVM has a PMU where there is one. */
+/* How many kinds of CPUs with a PMU this host has. With a PMU for guests 0 means that it cannot be told. */
 size_t pmu_nr_cpu_kinds(void);
 
 /*
@@ -43,7 +43,7 @@ int pmu_filter_from_bits(struct pmu_filter *filter, const uint64_t *bits);
 /* Steps of the two sequences (plan.c). 0 or a negative errno, logged. */
 int pmu_capture(struct vm_state *vm, struct remote *remote);
 int pmu_apply_filter(struct vm_state *vm, struct remote *remote);
-/* After PMCR_EL0 was written: KVM keeps its own PMCR_EL0.N where the image's is larger, without a word (set_pmcr()). */
+/* After PMCR_EL0: where the image's N is larger KVM has kept its own, without a word (set_pmcr()). */
 int pmu_check_nr_counters(struct vm_state *vm, struct remote *remote);
 int pmu_apply(struct vm_state *vm, struct remote *remote);
 

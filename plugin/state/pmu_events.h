@@ -10,8 +10,8 @@
 #define PMUVER_IMP_DEF 15 /* none of Arm's */
 
 /*
- * By ID_AA64DFR0_EL1 of the VM, as kvm_pmu_event_mask() has it. The bitmap of KVM_ARM_VCPU_PMU_V3_FILTER is as long as
- * the host's PMU asks for (kvm_arm_pmu_get_pmuver_limit()), beyond which no VM's ID_AA64DFR0_EL1 goes.
+ * By ID_AA64DFR0_EL1 of the VM, as kvm_pmu_event_mask() has it. The bitmap of KVM_ARM_VCPU_PMU_V3_FILTER is
+ * as long as the host's PMU asks for (kvm_arm_pmu_get_pmuver_limit()), beyond which no VM's register goes.
  */
 static inline unsigned int pmu_nr_events(unsigned long long dfr0)
 {

@@ -104,7 +104,7 @@ int vcpu_apply_debug(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_sigsets(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_pvtime(struct vm_state *vm, struct remote *remote);
 
-/* Whether stolen time can be at @ipa: in a memslot that KVM can write. KVM_ARM_VCPU_PVTIME_IPA takes no other. */
+/* Whether KVM can write stolen time at @ipa: KVM_ARM_VCPU_PVTIME_IPA takes no other address. */
 bool pvtime_has_memory(const struct vm_state *vm, uint64_t ipa);
 
 /* KVM_GET_REG_LIST of @vcpu into @list, which has room for VCPU_MAX_REGS, from vcpu_alloc_reg_list(). */

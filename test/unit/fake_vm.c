@@ -564,7 +564,7 @@ static void discover_unrouted(const struct fake_kvm *kvm, struct vgic_v3_state *
 			gic->unrouted[n / 32] |= 1u << n % 32;
 }
 
-/* Behind the events of the guest's PMU the probe reads nothing, and takes them for the last one: here for anything. */
+/* Of events behind those of the guest's PMU the probe reads nothing: what it makes of them may be anything. */
 static void discover_pmu_filter(const struct fake_kvm *kvm, struct pmu_filter *filter)
 {
 	uint64_t bits[PMU_MAX_EVENTS / 64];

@@ -223,7 +223,7 @@ static void a_guest_with_an_older_pmu_keeps_what_it_can_name(void **state)
 	assert_filters(kvm, FILTERS("allow 0x3e8, 24 events"));
 }
 
-/* Of the kernel's bitmap no more is read: behind it is other memory, and with that in records there are too many. */
+/* Of the kernel's bitmap no more is read: behind it is other memory, of which there may be any records. */
 static void the_bitmap_is_as_long_as_kvm_makes_it(void **state)
 {
 	static const struct {

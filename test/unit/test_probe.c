@@ -242,7 +242,7 @@ static void stolen_time_in_memory_is_well(void **state)
 	}
 }
 
-/* KVM takes the address of memory that can be written only, and its VMM can have removed the memslot since. */
+/* KVM takes only the address of memory that it can write, but the VMM can remove the memslot later. */
 static void stolen_time_without_memory_is_refused(void **state)
 {
 	static const uint64_t places[] = { 0x10000, 0x3fffffc0, 0x40010000, 0 };

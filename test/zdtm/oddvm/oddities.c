@@ -272,11 +272,12 @@ static int pmu(struct odd_vm *vm)
 static int pmu_filter(struct odd_vm *vm)
 {
 	struct kvm_pmu_event_filter filter = { .nevents = 1, .action = KVM_PMU_EVENT_ALLOW };
+	int fd = vm->vcpu[0].fd;
 	unsigned int i;
 
 	for (i = 0; i < 1024; i++) {
 		filter.base_event = 64 * i;
-		if (odd_set_attr(vm->vcpu[0].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_FILTER, &filter)) {
+		if (odd_set_attr(fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_FILTER, &filter)) {
 			if (i && errno == EINVAL)
 				odd_lacking("65536 events");
 			return -1;
