@@ -165,7 +165,9 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	ret = fd < 0 ? -errno : read_all(fd, recs, nr);
 	if (ret)
 		pr_err("pid %d: the BPF iterator: %s (errno %d)%s\n", pid, strerror(-ret), -ret,
-		       ret == -E2BIG ? ": more memslots than it can tell" : "");
+		       ret == -E2BIG ? ": more memslots, SPIs active away from their route or ranges of the "
+				       "PMU event filter than it can tell" :
+				       "");
 	if (fd >= 0)
 		close(fd);
 	bpf_link__destroy(link);

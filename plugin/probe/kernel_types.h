@@ -112,6 +112,7 @@ struct kvm_arch {
 	struct vgic_dist vgic;
 	struct arch_timer_vm_data timer_data;
 	unsigned long *pmu_filter;
+	__u64 id_regs[56];
 	struct maple_tree smccc_filter;
 	struct kvm_protected_vm pkvm;
 };

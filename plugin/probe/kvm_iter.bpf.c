@@ -9,6 +9,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
+#include "../state/pmu_events.h"
 #include "kvm_iter.h"
 
 #define ANON_INODE_FS_MAGIC 0x09041934
@@ -16,7 +17,7 @@
 #define MAX_DEVICES 64
 #define MAX_SPIS 1024
 #define MAX_ROUTES 4096
-#define PMU_EVENTS 65536 /* of ID_AA64DFR0_EL1.PMUVer from PMUv3p1 on */
+#define ID_AA64DFR0_EL1 32 /* in kvm->arch.id_regs: IDREG_IDX(), in the kernels that kernel.c knows */
 #define DEBUG_REGS 64	 /* in struct kvm_guest_debug_arch */
 #define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
 #define KVM_DEV_TYPE_ARM_VGIC_V3 7
@@ -225,6 +226,7 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 {
 	struct kvm_rec rec = { .type = KVM_REC_VM, .fd = ctx->fd, .kvm = (unsigned long long)kvm };
 	struct walk w = { .seq = ctx->meta->seq, .kvm = rec.kvm, .fd = ctx->fd };
+	unsigned int nr_events;
 
 	w.at = w.aux = rec.kvm + bpf_core_field_offset(struct kvm, devices);
 	bpf_loop(MAX_DEVICES, count_device, &w, 0);
@@ -246,8 +248,9 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 
 	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.pmu_filter);
 	w.aux = 0;
+	nr_events = pmu_nr_events(BPF_CORE_READ(kvm, arch.id_regs[ID_AA64DFR0_EL1]));
 	if (w.at)
-		bpf_loop(PMU_EVENTS / 64, emit_pmu_events, &w, 0);
+		bpf_loop(nr_events / 64, emit_pmu_events, &w, 0);
 
 	/* Only GICv3 has state of an SPI that no attribute shows. */
 	if (rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)

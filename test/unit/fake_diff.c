@@ -253,6 +253,7 @@ static const char *diff_pmu_filter(const struct fake_kvm *a, const struct fake_k
 	uint64_t dfr0 = fake_reg_u64((struct fake_vcpu *)&a->vcpus[0], ARM64_ID_AA64DFR0_EL1);
 	uint32_t events = (dfr0 >> 8 & 0xf) > 1 ? PMU_MAX_EVENTS : 1024;
 
+	DIFF(pmu_n);
 	DIFF(pmu_filtered);
 	for (uint32_t w = 0; a->pmu_filtered && w < events / 64; w++) {
 		if (a->pmu_filter[w] == b->pmu_filter[w])

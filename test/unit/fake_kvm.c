@@ -260,6 +260,7 @@ struct fake_kvm *fake_new(size_t nr_vcpus, uint32_t nr_irqs)
 	kvm->gic.nr_irqs = nr_irqs;
 	kvm->gic.dist_base = VGIC_ADDR_UNSET;
 	kvm->pmu_events = PMU_MAX_EVENTS;
+	kvm->pmu_counters = kvm->pmu_n = 6;
 	for (size_t i = 0; i < FAKE_VCPUS; i++)
 		kvm->vcpus[i].pvtime = VCPU_NO_PVTIME;
 	fake_vgic_reset(kvm);

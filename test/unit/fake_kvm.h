@@ -191,6 +191,8 @@ struct fake_kvm {
 	bool ptimer_offset, counter_offset, ran, runs;
 	uint32_t caps; /* VM_CAP_* */
 	uint32_t pmu_events; /* how many this host's PMU has */
+	uint32_t pmu_counters; /* likewise, of PMCR_EL0.N */
+	uint32_t pmu_n;	       /* the VM's PMCR_EL0.N */
 	bool pmu_assigns; /* Linux 7.2: writes of registers that set or clear bits are the value; else of 6.12 */
 	bool pmu_filtered;
 	uint64_t pmu_filter[PMU_MAX_EVENTS / 64]; /* allowed: a bit for each event */

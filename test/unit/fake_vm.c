@@ -564,7 +564,7 @@ static void discover_unrouted(const struct fake_kvm *kvm, struct vgic_v3_state *
 			gic->unrouted[n / 32] |= 1u << n % 32;
 }
 
-/* Behind the events of an old PMU the kernel has something else, and the probe reads it. */
+/* Of events behind those of the guest's PMU the probe reads nothing: what it makes of them may be anything. */
 static void discover_pmu_filter(const struct fake_kvm *kvm, struct pmu_filter *filter)
 {
 	uint64_t bits[PMU_MAX_EVENTS / 64];
@@ -656,6 +656,7 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 	kvm->host = kvm->ptimer = 0x777700000000;
 	kvm->no_ras = running->no_ras;
 	kvm->pmu_events = running->pmu_events;
+	kvm->pmu_counters = kvm->pmu_n = running->pmu_counters;
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		create_vcpu(&kvm->vcpus[i], &running->vcpus[i], i);
 	create_itses(kvm, running);

@@ -155,6 +155,8 @@ static const struct {
 	{ "pointer authentication keys", "vCPU 0: register 0x603000000013c108" },
 	{ "PMU counters", "vCPU 0: register 0x603000000013dce8" },
 	{ "CNTV_CTL_EL0", "vCPU 0: register 0x603000000013df19" },
+	{ "CNTP_CTL_EL0", "vCPU 0: register 0x603000000013df11" },
+	{ "CNTP_CVAL_EL0", "vCPU 0: register 0x603000000013df12" },
 };
 
 static void each_class_of_registers_matters(void **state)

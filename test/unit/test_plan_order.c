@@ -23,6 +23,7 @@
 #define CORE_REGS "000*"
 #define SCTLR "3c080 *"
 #define DFR0 "3c028*"
+#define PMCR "3dce0*"
 #define SET_VLS "KVM_SET_ONE_REG 0x606000000015ffff *"
 #define SET_SVE "KVM_SET_ONE_REG 0x60[58]0000000150*"
 #define DEBUGGER "KVM_SET_GUEST_DEBUG = 0x?000?"
@@ -64,6 +65,8 @@ static const struct rule restore_rules[] = {
 	{ "the_event_filter_is_set_while_it_can_be", "vcpu 0: SET PMU_V3 FILTER*", "vcpu ?: SET PMU_V3 INIT" },
 	{ "the_event_filter_is_that_of_a_host_with_all_registers", "vcpu ?: KVM_GET_REG_LIST",
 	  "vcpu 0: SET PMU_V3 FILTER*" },
+	{ "counters_that_the_host_has_not_are_missed", "vcpu ?: " SET_REG PMCR, "vcpu ?: " GET_REG PMCR },
+	{ "counters_are_compared_before_a_vcpu_runs", "vcpu ?: " GET_REG PMCR, "vcpu ?: KVM_RUN" },
 	{ "the_pmu_has_its_interrupt", "vcpu %u: SET PMU_V3 IRQ = 23", "vcpu %u: SET PMU_V3 INIT" },
 	{ "the_pmu_finds_the_gic_initialised", "gic: SET CTRL INIT", "vcpu ?: SET PMU_V3 *I[RN]*" },
 	{ "a_vcpu_with_a_pmu_can_run", "vcpu ?: SET PMU_V3 INIT", "vcpu ?: KVM_RUN" },

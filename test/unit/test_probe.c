@@ -217,6 +217,49 @@ static void other_flags_do_not_matter(void **state)
 	assert_int_equal(probe(&rec, 1, &vcpu), 0);
 }
 
+/* Stolen time */
+
+static struct vm_state vm_with_stolen_time(struct vcpu_state *vcpu, struct memslot *slots, uint64_t ipa)
+{
+	*vcpu = (struct vcpu_state){ .fd = VCPU_FD, .id = 77, .pvtime = ipa };
+	slots[0] = (struct memslot){ 1, KVM_MEM_READONLY, 0x10000, 0x10000, 0xffff00000000 };
+	slots[1] = (struct memslot){ 2, 0, 0x40000000, 0x10000, 0xffff10000000 };
+	return (struct vm_state){ .vcpus = vcpu, .nr_vcpus = 1, .slots = slots, .nr_slots = 2 };
+}
+
+static void stolen_time_in_memory_is_well(void **state)
+{
+	static const uint64_t places[] = { VCPU_NO_PVTIME, 0x40000000, 0x4000ffc0 };
+
+	for (size_t i = 0; i < COUNT(places); i++) {
+		struct vcpu_state vcpu;
+		struct memslot slots[2];
+		struct vm_state vm = vm_with_stolen_time(&vcpu, slots, places[i]);
+
+		log_reset();
+		assert_int_equal(probe_check_pvtime(42, &vm), 0);
+		assert_int_equal(log_errors(), 0);
+	}
+}
+
+/* KVM takes only the address of memory that it can write, but the VMM can remove the memslot later. */
+static void stolen_time_without_memory_is_refused(void **state)
+{
+	static const uint64_t places[] = { 0x10000, 0x3fffffc0, 0x40010000, 0 };
+
+	for (size_t i = 0; i < COUNT(places); i++) {
+		struct vcpu_state vcpu;
+		struct memslot slots[2];
+		struct vm_state vm = vm_with_stolen_time(&vcpu, slots, places[i]);
+
+		log_reset();
+		assert_int_equal(probe_check_pvtime(42, &vm), -ENOTSUP);
+		assert_int_equal(log_errors(), 1);
+		assert_true(log_has("pid 42: fd 10 (vCPU id 77): stolen time where no memslot is that can be written: "));
+		assert_true(log_has("KVM_SET_USER_MEMORY_REGION"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +271,8 @@ int main(void)
 		cmocka_unit_test(the_registers_of_a_debugger_are_found),
 		cmocka_unit_test(what_is_on_its_way_into_a_vcpu_is_refused),
 		cmocka_unit_test(other_flags_do_not_matter),
+		cmocka_unit_test(stolen_time_in_memory_is_well),
+		cmocka_unit_test(stolen_time_without_memory_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("records of the probe", tests, NULL, NULL);

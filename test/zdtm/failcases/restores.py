@@ -28,7 +28,7 @@ VMS = {
 STEPS = [
     'no vCPU runs', 'capabilities', 'memslots', 'ITS tables compared', 'LPI tables compared', 'vCPU initialisation',
     'vector lengths', 'ID and firmware registers', 'register list', 'PMU event filter', 'vCPU registers',
-    'timer interrupts', 'GIC addresses', 'GIC distributor', 'GIC redistributors', 'LPIs enabled', 'GIC CPU interfaces',
+    'number of PMU counters', 'timer interrupts', 'GIC addresses', 'GIC distributor', 'GIC redistributors', 'LPIs enabled', 'GIC CPU interfaces',
     'ITS registers', 'ITS tables', 'ITS control', 'PMU', 'guest counters', 'pending exits', 'vCPU events', 'steal time',
     'guest debugging', 'signal masks', 'power states', 'kvm_run pages', 'fds kept aside',
 ]
