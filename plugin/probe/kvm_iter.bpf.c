@@ -272,6 +272,27 @@ static int emit_debug(__u32 i, struct walk *w)
 	return 0;
 }
 
+/*
+ * The thread whose KVM_RUN was the last, by its number in its own pid namespace; 0 where it has ended, or is not of this
+ * process: its number may be another thread's by now.
+ */
+static unsigned int runner_of(struct kvm_vcpu *vcpu, struct task_struct *process)
+{
+	struct pid *pid = BPF_CORE_READ(vcpu, pid);
+	struct hlist_node *link = pid ? BPF_CORE_READ(pid, tasks[0].first) : NULL; /* PIDTYPE_PID */
+	struct task_struct *task;
+	struct upid *innermost;
+
+	if (!link)
+		return 0;
+	task = (void *)link - bpf_core_field_offset(struct task_struct, pid_links);
+	if (BPF_CORE_READ(task, tgid) != BPF_CORE_READ(process, tgid))
+		return 0;
+	innermost = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+		    BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
+	return BPF_CORE_READ(innermost, nr);
+}
+
 static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
 {
 	struct kvm_rec rec = { .type = KVM_REC_VCPU, .fd = ctx->fd };
@@ -288,6 +309,7 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
 	rec.vcpu.guest_debug = BPF_CORE_READ(vcpu, guest_debug);
 	rec.vcpu.steal_base = BPF_CORE_READ(vcpu, arch.steal.base);
 	rec.vcpu.pmu_created = BPF_CORE_READ(vcpu, arch.pmu.created);
+	rec.vcpu.vtid = runner_of(vcpu, ctx->task);
 	emit(ctx->meta->seq, &rec);
 
 	if (!rec.vcpu.guest_debug)

@@ -18,16 +18,6 @@ static bool has_pmu(const struct vm_state *vm)
 	return vm->features >> KVM_ARM_VCPU_PMU_V3 & 1;
 }
 
-#define PMCR_E 1
-
-bool pmu_counts(const struct vcpu_state *vcpu)
-{
-	const uint64_t *pmcr = vcpu_reg_u64(vcpu, ARM64_PMCR_EL0);
-	const uint64_t *enabled = vcpu_reg_u64(vcpu, ARM64_PMCNTENSET_EL0);
-
-	return pmcr && enabled && *pmcr & PMCR_E && *enabled;
-}
-
 static bool bit_of(const uint64_t *bits, uint32_t event)
 {
 	return event < PMU_MAX_EVENTS && bits[event / 64] >> event % 64 & 1;
