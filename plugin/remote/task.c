@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "log.h"
 #include "probe/proc.h"
 #include "remote/batch_code.h"
@@ -342,7 +343,7 @@ static int task_exec_in(struct remote *remote, int32_t vtid, struct remote_call 
 	ret = held_take(&other, task->held.pid, ret, task->mem);
 	if (ret)
 		return ret;
-	ret = run_in(task, &other, calls, nr);
+	ret = run_in(task, &other, calls, nr) ?: fault_injected("thread held");
 	err = held_put_back(&other);
 	return ret ?: err;
 }

@@ -419,7 +419,7 @@ static int run_once(struct vm_state *vm, struct remote *remote, struct vcpu_stat
 	int ret = -EINTR;
 
 	b.vcpu = vcpu->idx;
-	b.vtid = vcpu->vtid;
+	b.vtid = fault_leaves_out("threads of vCPUs") ? 0 : vcpu->vtid;
 	for (int i = 0; i < REPLAY_TRIES && (ret == -EINTR || ret == -EAGAIN); i++) {
 		batch_reset(&b);
 		batch_ioctl_value(&b, vcpu->fd, KVM_RUN, 0, "KVM_RUN");
@@ -500,8 +500,9 @@ static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_s
 		       saved->mmio.len, (unsigned long long)saved->mmio.phys_addr);
 		return -EIO;
 	}
-	pr_info("vm %u vcpu %u (id %u): pending %s at %#llx replayed\n", vm->id, vcpu->idx, vcpu->id,
-		saved->mmio.is_write ? "write" : "read", (unsigned long long)saved->mmio.phys_addr);
+	pr_info("vm %u vcpu %u (id %u): pending %s at %#llx replayed in thread %d\n", vm->id, vcpu->idx, vcpu->id,
+		saved->mmio.is_write ? "write" : "read", (unsigned long long)saved->mmio.phys_addr,
+		vcpu->vtid ?: vm->vpid);
 	return 0;
 }
 
