@@ -44,6 +44,16 @@ struct bpf_iter_meta {
 struct mm_struct;
 struct task_struct {
 	struct mm_struct *mm;
+	int tgid;
+	struct hlist_node pid_links[1];
+};
+struct upid {
+	int nr;
+};
+struct pid {
+	unsigned int level;
+	struct hlist_head tasks[1];
+	struct upid numbers[1];
 };
 struct qstr {
 	const unsigned char *name;
@@ -189,6 +199,7 @@ struct kvm_vcpu {
 	struct kvm *kvm;
 	int vcpu_id;
 	int vcpu_idx;
+	struct pid *pid;
 	int mmio_needed;
 	int sigset_active;
 	sigset_t sigset;

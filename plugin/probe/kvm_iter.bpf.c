@@ -275,7 +275,28 @@ static int emit_debug(__u32 i, struct walk *w)
 	return 0;
 }
 
-static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
+/*
+ * The thread whose KVM_RUN was the last, by its number in its own pid namespace; 0 where it has ended, or is not of this
+ * process: its number may be another thread's by now.
+ */
+static unsigned int runner_of(struct kvm_vcpu *vcpu, int tgid)
+{
+	struct pid *pid = BPF_CORE_READ(vcpu, pid);
+	struct hlist_node *link = pid ? BPF_CORE_READ(pid, tasks[0].first) : NULL; /* PIDTYPE_PID */
+	struct task_struct *task;
+	struct upid *innermost;
+
+	if (!link)
+		return 0;
+	task = (void *)link - bpf_core_field_offset(struct task_struct, pid_links);
+	if (BPF_CORE_READ(task, tgid) != tgid)
+		return 0;
+	innermost = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+		    BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
+	return BPF_CORE_READ(innermost, nr);
+}
+
+static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu, int tgid)
 {
 	struct kvm_rec rec = { .type = KVM_REC_VCPU, .fd = ctx->fd };
 	struct walk w = { .seq = ctx->meta->seq, .fd = ctx->fd };
@@ -291,6 +312,7 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
 	rec.vcpu.guest_debug = BPF_CORE_READ(vcpu, guest_debug);
 	rec.vcpu.steal_base = BPF_CORE_READ(vcpu, arch.steal.base);
 	rec.vcpu.pmu_created = BPF_CORE_READ(vcpu, arch.pmu.created);
+	rec.vcpu.vtid = runner_of(vcpu, tgid);
 	emit(ctx->meta->seq, &rec);
 
 	if (!rec.vcpu.guest_debug)
@@ -379,7 +401,7 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 	if (!bpf_strncmp(name, sizeof("kvm-vm"), "kvm-vm"))
 		emit_vm(ctx, object, BPF_CORE_READ(task, mm));
 	else if (!bpf_strncmp(name, sizeof("kvm-vcpu:") - 1, "kvm-vcpu:"))
-		emit_vcpu(ctx, object);
+		emit_vcpu(ctx, object, BPF_CORE_READ(task, tgid));
 	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3") ||
 		 !bpf_strncmp(name, sizeof("kvm-arm-vgic-v5"), "kvm-arm-vgic-v5"))
 		emit_device(ctx, object);

@@ -54,6 +54,7 @@ int probe_vcpu(pid_t pid, struct probe_recs all, const struct kvm_rec *rec, stru
 	vcpu->fd = rec->fd;
 	vcpu->idx = rec->vcpu.idx;
 	vcpu->id = rec->vcpu.id;
+	vcpu->vtid = rec->vcpu.vtid;
 	vcpu->mmio_needed = rec->vcpu.mmio_needed;
 	vcpu->pmu_created = rec->vcpu.pmu_created;
 	vcpu->pvtime = rec->vcpu.steal_base;

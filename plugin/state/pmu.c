@@ -27,16 +27,6 @@ size_t pmu_nr_cpu_kinds(void)
 	return nr;
 }
 
-#define PMCR_E 1
-
-bool pmu_counts(const struct vcpu_state *vcpu)
-{
-	const uint64_t *pmcr = vcpu_reg_u64(vcpu, ARM64_PMCR_EL0);
-	const uint64_t *enabled = vcpu_reg_u64(vcpu, ARM64_PMCNTENSET_EL0);
-
-	return pmcr && enabled && *pmcr & PMCR_E && *enabled;
-}
-
 /* PMCR_EL0.N: how many counters there are beside that of cycles. */
 #define PMCR_N(pmcr) ((unsigned int)((pmcr) >> 11 & 0x1f))
 

@@ -29,12 +29,6 @@ struct remote;
 size_t pmu_nr_cpu_kinds(void);
 
 /*
- * Whether a counter of @vcpu's PMU is on. KVM counts by a perf event that it ties to the thread of the vCPU's first
- * KVM_RUN (kvm_pmu_create_perf_event()): nobody else may make that one.
- */
-bool pmu_counts(const struct vcpu_state *vcpu);
-
-/*
  * Takes the events of a bitmap of PMU_MAX_EVENTS bits, a PMU's first event in bit 0 of its first word.
  * 0 or -ENOMEM.
  */

@@ -54,6 +54,7 @@ struct vcpu_state {
 	uint32_t id;  /* what the VMM passed to KVM_CREATE_VCPU */
 	int32_t fd;   /* its number in the process */
 	uint64_t mpidr;
+	int32_t vtid; /* the thread that last ran it, in its innermost pid namespace; 0: it has ended, or never was */
 
 	struct vcpu_reg *regs;
 	size_t nr_regs;

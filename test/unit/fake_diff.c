@@ -85,6 +85,14 @@ static const char *diff_debug(const struct fake_vcpu *a, const struct fake_vcpu 
 	return NULL;
 }
 
+/* A PMU counts in the thread of KVM_RUN alone. None yet: it will be the right one. */
+static const char *diff_thread(const struct fake_vcpu *a, const struct fake_vcpu *b)
+{
+	if (a->vtid && b->vtid)
+		DIFF(vtid);
+	return NULL;
+}
+
 static const char *diff_vcpu(const struct fake_kvm *of, const struct fake_vcpu *a, const struct fake_vcpu *b)
 {
 	const char *diff;
@@ -111,6 +119,8 @@ static const char *diff_vcpu(const struct fake_kvm *of, const struct fake_vcpu *
 	diff = diff_regs(of, a, b);
 	if (!diff)
 		diff = diff_debug(a, b);
+	if (!diff)
+		diff = diff_thread(a, b);
 	if (!diff)
 		diff = diff_icc(a, b);
 	return diff ? diff : diff_irqs(a->irq, b->irq, 0, VGIC_NR_PRIVATE);

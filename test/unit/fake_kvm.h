@@ -31,6 +31,8 @@
 #define FAKE_LPIS 64
 #define FAKE_INVARIANTS 32
 #define FAKE_CAPS 16
+#define FAKE_FIRST_THREAD 200 /* of the process: its vCPUs' are above */
+#define FAKE_THREAD(i) (FAKE_FIRST_THREAD + 1 + (int32_t)(i))
 
 #define FAKE_X0 ARM64_CORE_U64(0)
 /* The register that exists only while the low field of the ID register says so. */
@@ -101,6 +103,7 @@ struct fake_insn {
 
 struct fake_vcpu {
 	uint32_t id;
+	int32_t vtid; /* the thread that last called KVM_RUN, whose perf events its PMU has; 0: none */
 	bool initialised;
 	struct fake_reg regs[FAKE_REGS];
 	size_t nr_regs;
@@ -181,6 +184,7 @@ struct fake_cap {
 
 struct fake_kvm {
 	struct remote remote;
+	int32_t vtid; /* the thread that makes the calls */
 
 	struct fake_vcpu vcpus[FAKE_VCPUS];
 	size_t nr_vcpus;

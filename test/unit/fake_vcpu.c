@@ -123,6 +123,8 @@ void fake_vcpu_describe(const struct fake_kvm *kvm, uint32_t i, unsigned long re
 		if (names[n].req == req)
 			name = names[n].name;
 	describe_arg(req, arg, more);
+	if (req == KVM_RUN)
+		snprintf(more, FAKE_LINE, " by thread %d", kvm->vtid);
 	snprintf(line, FAKE_LINE, "vcpu %u: %s%.80s", i, name, more);
 }
 
@@ -569,6 +571,7 @@ int64_t fake_vcpu_ioctl(struct fake_kvm *kvm, uint32_t i, unsigned long req, voi
 	case KVM_ARM_VCPU_FINALIZE:
 		return finalize(kvm, vcpu, *(int *)arg);
 	case KVM_RUN:
+		vcpu->vtid = kvm->vtid;
 		return fake_run(kvm, i);
 	}
 	return -ENOTTY;

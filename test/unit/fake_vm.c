@@ -96,7 +96,7 @@ static void set_pmu_bits(struct fake_vcpu *vcpu, uint64_t enabled, uint64_t over
 	fake_set_reg_u64(vcpu, FAKE_PMCNTENCLR, 0);
 	fake_set_reg_u64(vcpu, FAKE_PMOVSCLR, 0);
 	fake_set_reg_u64(vcpu, FAKE_PMINTENCLR, 0);
-	fake_set_reg_u64(vcpu, ARM64_PMCR_EL0, 0); /* E: off, or no exit could be replayed */
+	fake_set_reg_u64(vcpu, ARM64_PMCR_EL0, 0);
 	fake_set_reg_u64(vcpu, FAKE_WORKAROUND_2, 0);
 }
 
@@ -206,6 +206,7 @@ static void fill_vcpu(struct fake_kvm *kvm, size_t i)
 	struct fake_vcpu *vcpu = &kvm->vcpus[i];
 
 	vcpu->id = ids[i];
+	vcpu->vtid = FAKE_THREAD(i);
 	vcpu->initialised = true;
 	vcpu->skew = skews[i];
 	vcpu->mp_state = mp_states[i];
@@ -530,6 +531,7 @@ static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, s
 	vcpu->id = kvm->vcpus[i].id;
 	vcpu->fd = FAKE_VCPU_FD + i;
 	vcpu->mmio_needed = kvm->vcpus[i].mmio_needed;
+	vcpu->vtid = kvm->vcpus[i].vtid;
 	vcpu->pmu_created = kvm->vcpus[i].pmu_created;
 	vcpu->pvtime = kvm->vcpus[i].pvtime;
 	vcpu->sigset_active = kvm->vcpus[i].sigset_active;

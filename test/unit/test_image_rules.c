@@ -351,6 +351,8 @@ RULE(thread_set_order, BOTH,
      "kvm-thread-1.img: thread 101: register set 0x401 is not known, or not in its place",
      vm->threads[0].sets[1].note = vm->threads[0].sets[0].note)
 RULE(thread_set_empty, BOTH, "kvm-thread-1.img: thread 108: register set 0x401 is empty", THREAD1->sets[0].size = 0)
+RULE(runner_of_nobody, BOTH, "kvm-vcpu-1.img: vCPU 1: vtid 109 is no thread of the VM's owner", VCPU1->vtid = 109)
+RULE(runner_below, BOTH, "kvm-vcpu-1.img: vCPU 0: vtid -101 is no thread of the VM's owner", VCPU0->vtid = -101)
 
 /* The GIC */
 RULE(nr_irqs_few, BOTH, "kvm-vgic-1.img: nr_irqs 32, 64 to 1024 in steps of 32 expected", GIC->nr_irqs = 32)

@@ -372,7 +372,7 @@ static void what_is_named_is_left_out(void **state)
 	leave_out("CNTP_CTL_EL0", "vcpu ?: KVM_SET_ONE_REG 0x603000000013df11*");
 	leave_out("CNTP_CVAL_EL0", "vcpu ?: KVM_SET_ONE_REG 0x603000000013df12*");
 	leave_out("guest counters", "vcpu ?: KVM_SET_ONE_REG 0x603000000013df1a*");
-	leave_out("pending exits", "vcpu ?: KVM_RUN");
+	leave_out("pending exits", "vcpu ?: KVM_RUN*");
 	leave_out("kvm_run bytes", "vcpu ?: write page +0x*");
 	leave_out_calls("capabilities", "vm: KVM_ENABLE_CAP*", 2);
 	leave_out("PMU event filter", "vcpu ?: SET PMU_V3 FILTER*");

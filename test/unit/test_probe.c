@@ -123,6 +123,7 @@ static void a_vcpu_with_nothing_has_nothing(void **state)
 	assert_true(vcpu.pvtime == VCPU_NO_PVTIME);
 	assert_false(vcpu.mmio_needed);
 	assert_false(vcpu.pmu_created);
+	assert_int_equal(vcpu.vtid, 0);
 	assert_false(vcpu.sigset_active);
 	assert_memory_equal(&vcpu.debug, &none, sizeof(none));
 }
@@ -136,12 +137,14 @@ static void what_a_vmm_has_set_up_is_found(void **state)
 	rec.vcpu.sigset_active = 1;
 	rec.vcpu.sigset = 0x123456789abcdef0;
 	rec.vcpu.pmu_created = 1;
+	rec.vcpu.vtid = 4711;
 	rec.vcpu.mmio_needed = 1;
 	assert_int_equal(probe(&rec, 1, &vcpu), 0);
 	assert_int_equal(vcpu.pvtime, 0x40000040);
 	assert_true(vcpu.sigset_active);
 	assert_int_equal(vcpu.sigset, 0x123456789abcdef0);
 	assert_true(vcpu.pmu_created);
+	assert_int_equal(vcpu.vtid, 4711);
 	assert_true(vcpu.mmio_needed);
 }
 
