@@ -276,8 +276,8 @@ static int emit_debug(__u32 i, struct walk *w)
 }
 
 /*
- * The thread whose KVM_RUN was the last, by its number in its own pid namespace; 0 where it has ended, or is not of this
- * process: its number may be another thread's by now.
+ * The thread whose KVM_RUN was the last, by its number in its own pid namespace; 0 where it has ended, or is
+ * not of this process: its number may be another thread's by now.
  */
 static unsigned int runner_of(struct kvm_vcpu *vcpu, int tgid)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Holding a thread never takes it where it could not go on alone: see way_back.h, and batch_code.S, whose code is
- * what is run in it.
+ * A thread that is held never stands where it could not go on alone: see way_back.h, and batch_code.S,
+ * whose code is what is run in it.
  */
 #include <elf.h>
 #include <signal.h>
@@ -176,7 +176,7 @@ int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
 	return ret < 0 ? ret : 0;
 }
 
-/* Below its stack, as for a signal. What stands there is dead for the thread, and is put back all the same. */
+/* Below its stack, as for a signal. What stands there is dead for it, and is put back all the same. */
 static int plant_way_back(struct held *held)
 {
 	uint64_t at = (held->regs.sp - sizeof(struct way_back)) & ~15ull;

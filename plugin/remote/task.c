@@ -77,7 +77,8 @@ static int run(struct task_remote *task, struct held *held, struct user_regs_str
 }
 
 /* One system call by one_call: 0 and *@result, as the kernel returns it, or a negative errno. */
-static int run_one(struct task_remote *task, struct held *held, long nr, const uint64_t arg[6], int64_t *result)
+static int run_one(struct task_remote *task, struct held *held, long nr, const uint64_t arg[6],
+		   int64_t *result)
 {
 	struct user_regs_struct regs = held->regs;
 	int ret;
@@ -309,8 +310,8 @@ static int task_exec(struct remote *remote, struct remote_call *calls, size_t nr
 }
 
 /*
- * Each by one_call: batch_code is in memory of ours, which the first thread unmaps should criu be killed, and so is
- * all that a call could point to.
+ * Each by one_call: batch_code is in memory of ours, which the first thread unmaps should criu be killed,
+ * and so is all that a call could point to.
  */
 static int run_in(struct task_remote *task, struct held *held, struct remote_call *calls, size_t nr)
 {

@@ -410,8 +410,8 @@ static int set_debug(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 }
 
 /*
- * In the thread that ran the vCPU before: KVM ties the PMU's perf events to the one whose KVM_RUN makes them, and
- * they count there alone.
+ * In the thread that ran the vCPU before: KVM ties the PMU's perf events to the one whose KVM_RUN makes
+ * them, and they count there alone.
  */
 static int run_once(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
 {
@@ -511,8 +511,9 @@ static int replay(struct vm_state *vm, struct remote *remote, struct vcpu_state 
 	if (vcpu->pending == VCPU_PENDING_NONE)
 		return 0;
 	if (!vcpu->vtid)
-		pr_warn("vm %u: vcpu %u (id %u): the thread that last ran it had ended: its pending exit is replayed in the "
-			"VMM's first thread: what its PMU counts stands still until the guest sets it anew, as before\n",
+		pr_warn("vm %u: vcpu %u (id %u): the thread that last ran it had ended: its pending exit is "
+			"replayed in the VMM's first thread: what its PMU counts stands still until the guest "
+			"sets it anew, as before\n",
 			vm->id, vcpu->idx, vcpu->id);
 	return with_page(vm, remote, vcpu, replay_page);
 }

@@ -364,7 +364,7 @@ static void a_thread_that_is_not_there_stops_the_restore(void **state)
 	finish(&r);
 }
 
-/* That of the replay is over, and the VMM's is as it was: its first report is of what comes after the access. */
+/* That of the replay is over, and the VMM's is as it was: its next report is of the access. */
 static void a_debugger_that_steps_loses_no_step(void **state)
 {
 	struct fake_kvm *source = fake_running(shape);

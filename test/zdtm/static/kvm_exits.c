@@ -510,10 +510,10 @@ static bool break_serve(struct odd_vcpu *vcpu)
 static bool step_serve(struct odd_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
-	uint64_t pc, addr, data = 0;
+	uint64_t pc, addr, data = 0, value = value_of(vcpu);
 	int err;
 
-	if (!begin_step(vcpu, ~value_of(vcpu), &pc))
+	if (!begin_step(vcpu, ~value, &pc))
 		return false;
 	err = run_vcpu(vcpu);
 	if (err == EINTR)
@@ -523,12 +523,11 @@ static bool step_serve(struct odd_vcpu *vcpu)
 	if (!is_same(vcpu, "stepped: errno", err, 0) ||
 	    !is_same(vcpu, "stepped: exit", run->exit_reason, KVM_EXIT_MMIO) ||
 	    !is_same(vcpu, "stepped: the address", run->mmio.phys_addr, addr) ||
-	    !is_same(vcpu, "stepped: what is written", run->mmio.is_write ? data : value_of(vcpu), value_of(vcpu)) ||
+	    !is_same(vcpu, "stepped: what is written", run->mmio.is_write ? data : value, value) ||
 	    !hold(vcpu))
 		return false;
-	data = value_of(vcpu);
 	if (!run->mmio.is_write)
-		memcpy(run->mmio.data, &data, sizeof(data));
+		memcpy(run->mmio.data, &value, sizeof(value));
 	return hold(vcpu) && end_step(vcpu, pc);
 }
 

@@ -2,8 +2,8 @@
 /*
  * Two vCPUs with a PMU of fewer counters than the host's, and an event filter: one event is counted exactly by
  * the guest itself (SW_INCR), one is filtered, cycles go on, and a counter that overflows raises its interrupt
- * while interrupts are masked. Now and then a vCPU asks the VMM something, who takes his time: a dump that finds it
- * there has a read to complete on a vCPU whose PMU counts.
+ * while interrupts are masked. Now and then a vCPU asks the VMM something, who takes his time: a dump that
+ * finds it there has a read to complete on a vCPU whose PMU counts.
  */
 #include <errno.h>
 #include <string.h>
@@ -41,7 +41,8 @@ TEST_OPTION(deny_cycles, bool, "the filter denies cycles, too", 0);
 
 #define MARK		0x5eed1234 /* of a counter that stands still */
 
-#define ASK		(ODD_DEV_BASE + 0x400) /* a register for each vCPU: reads as the number of the read times FACTOR */
+/* A register for each vCPU: reads as the number of the read times FACTOR. */
+#define ASK		(ODD_DEV_BASE + 0x400)
 #define FACTOR		0x9e3779b97f4a7c15
 #define ANSWER_NS	30000000
 

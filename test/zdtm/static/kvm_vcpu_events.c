@@ -2,8 +2,8 @@
 /*
  * SErrors that the VMM injects into vCPU 1 of two, each with a syndrome of its own, while the guest has them
  * masked (PSTATE.A). They stay pending for a while and are then let in: each is taken once, with its
- * syndrome. Then one is injected while they are not masked, at an exit that KVM has still to complete: it is taken
- * behind that access. vCPU 0 has SErrors unmasked all the time, and gets none.
+ * syndrome. Then one is injected while they are not masked, at an exit that KVM has still to complete: it is
+ * taken behind that access. vCPU 0 has SErrors unmasked all the time, and gets none.
  */
 #include <errno.h>
 #include <string.h>
@@ -115,7 +115,7 @@ static void inject(struct odd_vcpu *vcpu)
 
 #define PSTATE_A 0x100
 
-/* KVM may deliver one that is not masked at once, and forgets an access then: so would the VMM lose its exit. */
+/* One that is not masked KVM may deliver at once, and forget the access. */
 static void inject_at_exit(struct odd_vcpu *vcpu)
 {
 	const uint64_t id = ODD_CORE(regs.pstate);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The VMM's own registers: its first thread and those of its vCPUs, in which the plugin runs system calls, and two
- * others, one computing and one waiting in a system call. Whatever they are doing when
- * the world stops they go on with, and with what they had. The vCPUs' do it at an exit that KVM has to complete.
+ * The VMM's own registers: its first thread and those of its vCPUs, in which the plugin runs
+ * system calls, and two others, one computing and one waiting in a system call. Whatever they
+ * are doing when the world stops they go on with, and with what they had. The vCPUs' do it at
+ * an exit that KVM has to complete.
  */
 #include <errno.h>
 #include <pthread.h>
