@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Pending SErrors (Documentation/virt/kvm/api.rst 4.31 and 4.32). */
+#include <errno.h>
+
 #include "remote/remote.h"
 #include "state/vm.h"
 
@@ -27,23 +29,20 @@ int vcpu_capture_events(struct vm_state *vm, struct remote *remote)
  */
 static int apply_serror(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
 {
+	const uint64_t *pstate = vcpu_reg_u64(vcpu, ARM64_CORE_PSTATE);
 	struct batch b = BATCH(remote, vm->id, "vCPU events");
-	uint64_t pstate = 0, masked;
+	uint64_t masked;
 	int ret;
 
+	if (!pstate)
+		return -EINVAL;
+	masked = *pstate | PSTATE_A;
 	b.vcpu = vcpu->idx;
-	/* As it is now: completing a write has changed it. */
-	batch_get_reg(&b, vcpu->fd, ARM64_CORE_PSTATE, &pstate);
+	batch_set_reg(&b, vcpu->fd, ARM64_CORE_PSTATE, &masked);
+	batch_ioctl(&b, vcpu->fd, ARM64_SET_VCPU_EVENTS, &vcpu->events, sizeof(vcpu->events),
+		    "KVM_SET_VCPU_EVENTS");
+	batch_set_reg(&b, vcpu->fd, ARM64_CORE_PSTATE, pstate);
 	ret = batch_run(&b);
-	batch_reset(&b);
-	masked = pstate | PSTATE_A;
-	if (!ret) {
-		batch_set_reg(&b, vcpu->fd, ARM64_CORE_PSTATE, &masked);
-		batch_ioctl(&b, vcpu->fd, ARM64_SET_VCPU_EVENTS, &vcpu->events, sizeof(vcpu->events),
-			    "KVM_SET_VCPU_EVENTS");
-		batch_set_reg(&b, vcpu->fd, ARM64_CORE_PSTATE, &pstate);
-		ret = batch_run(&b);
-	}
 	batch_fini(&b);
 	return ret;
 }
