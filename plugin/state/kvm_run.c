@@ -189,7 +189,7 @@ static const char *exit_name(const struct kvm_run *run)
 	return number;
 }
 
-/* In bytes of the page that neither arm64 nor a VMM uses: this page forbids to run because of us. */
+/* In bytes of the page that neither arm64 nor a VMM uses: this page forbids to run because of us, or is within a replay. */
 static const uint8_t mark[] = { 'k', 'v', 'm', 'v', 'g', 'i' };
 _Static_assert(sizeof(((struct kvm_run *)0)->padding1) == sizeof(mark), "padding1");
 
@@ -215,7 +215,7 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 	if (ret)
 		return access_failed(vm, vcpu, "read", ret);
 	if (is_marked(vcpu)) {
-		pr_err("vm %u: vcpu %u: kvm_run forbids to run: a criu that was killed has left it so: end the "
+		pr_err("vm %u: vcpu %u: kvm_run is marked: a criu that was killed has left it so: end the "
 		       "process\n",
 		       vm->id, vcpu->idx);
 		return -EBUSY;
@@ -440,15 +440,17 @@ static bool same_exit(const struct kvm_run *saved, const struct kvm_run *now)
 	return !saved->mmio.is_write || !memcmp(now->mmio.data, saved->mmio.data, saved->mmio.len);
 }
 
-/* The head of a new vCPU's page: until the VM is whole it forbids to run, but for the replay. */
+/*
+ * The head of a new vCPU's page: until the VM is whole it forbids to run, but for the replay. The mark is
+ * there meanwhile too: a dump after a criu that was killed is to find it.
+ */
 static int write_fresh(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page,
 		       bool forbidden)
 {
 	struct kvm_run head = { .immediate_exit = forbidden };
 	int ret;
 
-	if (forbidden)
-		memcpy(head.padding1, mark, sizeof(mark));
+	memcpy(head.padding1, mark, sizeof(mark));
 	ret = remote->ops->write(remote, page, &head, offsetof(struct kvm_run, exit_reason));
 	return ret ? access_failed(vm, vcpu, "write", ret) : 0;
 }
@@ -467,6 +469,23 @@ int kvm_run_forbid(struct vm_state *vm, struct remote *remote)
 	return for_each_page(vm, remote, forbid_fresh);
 }
 
+/* The instruction at the PC. Whatever becomes of it, the vCPU cannot run afterwards, and nobody steps it. */
+static int step_once(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page,
+		     uint64_t pstate)
+{
+	int ret, err;
+
+	ret = set_debug(vm, remote, vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP, PSTATE_MASKED(pstate));
+	if (!ret)
+		ret = write_fresh(vm, remote, vcpu, page, false);
+	if (!ret)
+		ret = run_once(vm, remote, vcpu);
+	err = write_fresh(vm, remote, vcpu, page, true);
+	ret = ret ?: err;
+	err = set_debug(vm, remote, vcpu, 0, pstate);
+	return ret ?: err;
+}
+
 static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
 	const uint64_t *pstate = vcpu_reg_u64(vcpu, ARM64_CORE_PSTATE);
@@ -476,16 +495,7 @@ static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_s
 
 	if (!pstate)
 		return -EINVAL;
-	ret = set_debug(vm, remote, vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
-			PSTATE_MASKED(*pstate));
-	if (!ret)
-		ret = write_fresh(vm, remote, vcpu, page, false);
-	if (!ret)
-		ret = run_once(vm, remote, vcpu);
-	if (!ret)
-		ret = write_fresh(vm, remote, vcpu, page, true);
-	if (!ret)
-		ret = set_debug(vm, remote, vcpu, 0, *pstate);
+	ret = step_once(vm, remote, vcpu, page, *pstate);
 	if (ret)
 		return ret;
 	ret = remote->ops->read(remote, page, &now, sizeof(now));

@@ -101,7 +101,7 @@ static void a_page_that_was_left_is_known(void **state)
 	vm = fake_discovered(swap->kvm);
 	assert_int_equal(vcpu_capture_regs(vm, &swap->kvm->remote), 0);
 	assert_int_equal(kvm_run_capture(vm, &swap->kvm->remote), -EBUSY);
-	assert_non_null(strstr(log_error(), "kvm_run forbids to run: a criu that was killed has left it so"));
+	assert_non_null(strstr(log_error(), "kvm_run is marked: a criu that was killed has left it so"));
 	vm_state_free(vm);
 }
 
@@ -117,7 +117,7 @@ static void a_page_that_was_left_by_a_restore_is_known(void **state)
 	assert_int_equal(vcpu_capture_regs(found, &copy->remote), 0);
 	log_reset();
 	assert_int_equal(kvm_run_capture(found, &copy->remote), -EBUSY);
-	assert_non_null(strstr(log_error(), "kvm_run forbids to run: a criu that was killed has left it so"));
+	assert_non_null(strstr(log_error(), "kvm_run is marked: a criu that was killed has left it so"));
 	vm_state_free(found);
 	vm_state_free(vm);
 	fake_free(source);
@@ -497,6 +497,62 @@ static void signals_without_end_do(void **state)
 	finish(&r);
 }
 
+/* All steps of @r's restore that come before the replay. The record is empty then. */
+static void restore_up_to_the_replay(struct replay *r)
+{
+	size_t n = 0;
+
+	while (strcmp(plan_restore[n].name, "pending exits"))
+		n++;
+	assert_int_equal(fake_steps(plan_restore, n, r->vm, r->copy, &r->failed), 0);
+	fake_forget(r->copy);
+}
+
+/* Each call of the replay in turn, which then goes on to what forbids to run and ends the stepping. */
+static void a_replay_that_fails_leaves_nothing_that_runs(void **state)
+{
+	static const char *const calls[] = { "vcpu 0: KVM_SET_GUEST_DEBUG = 0x3", "vcpu 0: write page*", "vcpu 0: KVM_RUN*" };
+
+	for (size_t i = 0; i < 3; i++) {
+		struct replay r = dump_of(fake_running(shape));
+		struct fake_vcpu *vcpu = &r.copy->vcpus[0];
+
+		restore_up_to_the_replay(&r);
+		r.copy->fail_like = calls[i];
+		r.copy->fail_times = 1;
+		r.copy->fail_errno = EFAULT;
+		assert_int_equal(kvm_run_replay(r.vm, &r.copy->remote), -EFAULT);
+		assert_int_equal(log_errors(), 1);
+		assert_int_equal(run_of(r.copy, 0)->immediate_exit, 1);
+		assert_int_equal(vcpu->debug.control, 0);
+		assert_true(fake_reg_u64(vcpu, ARM64_CORE_PSTATE) == *vcpu_reg_u64(&r.vm->vcpus[0], ARM64_CORE_PSTATE));
+		assert_int_equal(fake_run(r.copy, 0), -EINTR);
+		finish(&r);
+	}
+}
+
+/* criu is killed when the vCPU has just run: the last that it has written is what lets it. */
+static void a_page_that_was_left_by_a_replay_is_known(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
+	struct vm_state *found;
+
+	restore_up_to_the_replay(&r);
+	r.copy->fail_call = 7; /* mmap, KVM_SET_GUEST_DEBUG, two registers, page, KVM_RUN; and the page again */
+	r.copy->fail_errno = ESRCH;
+	assert_int_equal(kvm_run_replay(r.vm, &r.copy->remote), -ESRCH);
+	assert_string_equal(r.copy->lines[r.copy->failed_line], "vcpu 0: write page +0");
+	assert_int_equal(fake_last(r.copy, "vcpu 0: KVM_RUN*"), r.copy->failed_line - 1);
+	assert_int_equal(run_of(r.copy, 0)->immediate_exit, 0);
+	found = fake_discovered(r.copy);
+	assert_int_equal(vcpu_capture_regs(found, &r.copy->remote), 0);
+	log_reset();
+	assert_int_equal(kvm_run_capture(found, &r.copy->remote), -EBUSY);
+	assert_true(log_has("vm 1: vcpu 0: kvm_run is marked: a criu that was killed has left it so: end the process"));
+	vm_state_free(found);
+	finish(&r);
+}
+
 static void interrupts_wait_for_the_end_of_the_replay(void **state)
 {
 	struct replay r = dump_of(fake_running(shape));
@@ -567,6 +623,8 @@ int main(void)
 		cmocka_unit_test(bytes_beyond_the_width_of_a_write_do_not_matter),
 		cmocka_unit_test(a_signal_to_the_vmm_does_not_stop_the_restore),
 		cmocka_unit_test(signals_without_end_do),
+		cmocka_unit_test(a_replay_that_fails_leaves_nothing_that_runs),
+		cmocka_unit_test(a_page_that_was_left_by_a_replay_is_known),
 		cmocka_unit_test(interrupts_wait_for_the_end_of_the_replay),
 		cmocka_unit_test(a_32_bit_program_stores_what_it_meant_to),
 		cmocka_unit_test(an_exit_of_a_vcpu_without_pstate_is_not_guessed),
