@@ -482,6 +482,8 @@ static int step_once(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 		ret = run_once(vm, remote, vcpu);
 	err = write_fresh(vm, remote, vcpu, page, true);
 	ret = ret ?: err;
+	if (ret == -ETIMEDOUT) /* the vCPU is still in KVM_RUN: each ioctl on it would wait as long */
+		return ret;
 	err = set_debug(vm, remote, vcpu, 0, pstate);
 	return ret ?: err;
 }

@@ -531,6 +531,19 @@ static void a_replay_that_fails_leaves_nothing_that_runs(void **state)
 	}
 }
 
+/* Another ioctl on that vCPU would wait for the same, and take the VMM's first thread with it. */
+static void a_vcpu_that_does_not_come_back_is_waited_for_once(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
+
+	restore_up_to_the_replay(&r);
+	r.copy->thread_dead = ETIMEDOUT;
+	assert_int_equal(kvm_run_replay(r.vm, &r.copy->remote), -ETIMEDOUT);
+	assert_int_equal(run_of(r.copy, 0)->immediate_exit, 1);
+	assert_int_equal(fake_count(r.copy, "vcpu 0: KVM_SET_GUEST_DEBUG*"), 1);
+	finish(&r);
+}
+
 /* criu is killed when the vCPU has just run: the last that it has written is what lets it. */
 static void a_page_that_was_left_by_a_replay_is_known(void **state)
 {
@@ -624,6 +637,7 @@ int main(void)
 		cmocka_unit_test(a_signal_to_the_vmm_does_not_stop_the_restore),
 		cmocka_unit_test(signals_without_end_do),
 		cmocka_unit_test(a_replay_that_fails_leaves_nothing_that_runs),
+		cmocka_unit_test(a_vcpu_that_does_not_come_back_is_waited_for_once),
 		cmocka_unit_test(a_page_that_was_left_by_a_replay_is_known),
 		cmocka_unit_test(interrupts_wait_for_the_end_of_the_replay),
 		cmocka_unit_test(a_32_bit_program_stores_what_it_meant_to),
