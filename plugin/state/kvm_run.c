@@ -518,15 +518,24 @@ static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_s
 	return 0;
 }
 
+/* Only a PMU is tied to the thread. */
+static void say_no_thread(const struct vm_state *vm, const struct vcpu_state *vcpu)
+{
+	if (vm->features >> KVM_ARM_VCPU_PMU_V3 & 1)
+		pr_warn("vm %u: vcpu %u (id %u): the thread that ran it is not known, or had ended: what its PMU "
+			"counts stands still\n",
+			vm->id, vcpu->idx, vcpu->id);
+	else
+		pr_info("vm %u: vcpu %u (id %u): the thread that ran it is not known, or had ended\n", vm->id,
+			vcpu->idx, vcpu->id);
+}
+
 static int replay(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
 {
 	if (vcpu->pending == VCPU_PENDING_NONE)
 		return 0;
 	if (!vcpu->vtid)
-		pr_warn("vm %u: vcpu %u (id %u): the thread that last ran it had ended: its pending exit is "
-			"replayed in the VMM's first thread: what its PMU counts stands still until the guest "
-			"sets it anew, as before\n",
-			vm->id, vcpu->idx, vcpu->id);
+		say_no_thread(vm, vcpu);
 	return with_page(vm, remote, vcpu, replay_page);
 }
 

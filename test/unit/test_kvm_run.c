@@ -345,9 +345,24 @@ static void an_exit_of_a_vcpu_whose_thread_has_ended_is_replayed_by_the_first(vo
 	assert_int_equal(r.copy->vcpus[0].vtid, FAKE_FIRST_THREAD);
 	assert_int_equal(r.copy->vcpus[1].vtid, FAKE_THREAD(1));
 	assert_int_equal(log_errors(), 0);
-	assert_true(log_has("vm 1: vcpu 0 (id 7): the thread that last ran it had ended"));
+	assert_true(log_has("vm 1: vcpu 0 (id 7): the thread that ran it is not known, or had ended: what its PMU "
+			    "counts stands still\n"));
 	assert_false(log_has("vcpu 1 (id 2): the thread"));
 	assert_same(&r);
+	finish(&r);
+}
+
+static void without_a_pmu_the_thread_does_not_matter(void **state)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){
+		.nr_vcpus = 4, .nr_irqs = 64, .features = 1u << KVM_ARM_VCPU_PSCI_0_2 });
+	struct replay r;
+
+	source->vcpus[0].vtid = 0;
+	r = dump_of(source);
+	assert_int_equal(restore(&r), 0);
+	assert_false(log_has("the thread that ran it"));
+	assert_true(log_told("vm 1: vcpu 0 (id 7): the thread that ran it is not known, or had ended\n"));
 	finish(&r);
 }
 
@@ -629,6 +644,7 @@ int main(void)
 		cmocka_unit_test(a_write_that_was_served_is_not_made_twice),
 		cmocka_unit_test(an_exit_is_replayed_by_the_thread_of_its_vcpu),
 		cmocka_unit_test(an_exit_of_a_vcpu_whose_thread_has_ended_is_replayed_by_the_first),
+		cmocka_unit_test(without_a_pmu_the_thread_does_not_matter),
 		cmocka_unit_test(a_thread_that_is_not_there_stops_the_restore),
 		cmocka_unit_test(a_debugger_that_steps_loses_no_step),
 		cmocka_unit_test(what_another_exit_left_is_not_taken_for_mmio),
