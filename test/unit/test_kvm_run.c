@@ -374,6 +374,8 @@ static void a_thread_that_is_not_there_stops_the_restore(void **state)
 	source->vcpus[1].vtid = FAKE_FIRST_THREAD - 1;
 	r = dump_of(source);
 	assert_int_equal(restore(&r), -ESRCH);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), "vm 1: replay of a pending exit: vcpu 1: thread 199 of the image is not there");
 	assert_string_equal(plan_restore[r.failed].name, "pending exits");
 	assert_int_equal(fake_count(r.copy, "vcpu 1: KVM_RUN*"), 0);
 	finish(&r);
