@@ -217,13 +217,13 @@ static void set_pair(struct fake_kvm *kvm, struct fake_vcpu *vcpu, uint64_t id, 
 }
 
 /* PMCR_EL0.N, of all vCPUs: as set_pmcr() has it, more than the host's is left as it is without a word. */
-#define PMCR_N(pmcr) ((pmcr) >> 11 & 0x1f)
+#define N_OF_PMCR(pmcr) ((pmcr) >> 11 & 0x1f)
 #define PMCR_BITS 0xffull
 
 static void set_pmcr(struct fake_kvm *kvm, struct fake_vcpu *vcpu, uint64_t value)
 {
-	if (!kvm->ran && PMCR_N(value) <= kvm->pmu_counters)
-		kvm->pmu_n = PMCR_N(value);
+	if (!kvm->ran && N_OF_PMCR(value) <= kvm->pmu_counters)
+		kvm->pmu_n = N_OF_PMCR(value);
 	fake_set_reg_u64(vcpu, ARM64_PMCR_EL0, value & PMCR_BITS);
 }
 
