@@ -98,7 +98,7 @@ const struct plan_step plan_restore[] = {
 	  "while every vCPU is RUNNABLE: a stopped one would sleep in KVM_RUN" },
 	{ "vCPU events", ANY_GIC, vcpu_apply_events,
 	  "after the replay: 7.x delivers an unmasked SError at once" },
-	{ "steal time", ANY_GIC, vcpu_apply_pvtime, "after the replay: time stolen from criu is none of the guest's" },
+	{ "steal time", ANY_GIC, vcpu_apply_pvtime, "after the replay: what its thread waited is not always the vCPU's" },
 	{ "guest debugging", ANY_GIC, vcpu_apply_debug, "after the replay, which steps the vCPU itself" },
 	{ "signal masks", ANY_GIC, vcpu_apply_sigsets, "after the replay: the mask is of the vCPU's own thread" },
 	{ "power states", ANY_GIC, vcpu_apply_mp_state, "after the replay, and after all registers" },
