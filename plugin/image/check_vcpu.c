@@ -160,8 +160,8 @@ static bool is_pmu_irq(const struct vm_state *vm, uint32_t irq)
 }
 
 /*
- * As pmu_irq_is_valid() has it (devices/vcpu.rst, 1.1), given in this order: a PPI is the one of all vCPUs before it,
- * an SPI that of none, and a PPI can come before it.
+ * As pmu_irq_is_valid() has it (devices/vcpu.rst, 1.1), given in this order: a PPI is the one of all vCPUs
+ * before it, an SPI that of none, and a PPI can come before it.
  */
 static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
 {
@@ -185,8 +185,8 @@ static int check_nr_counters(const struct vm_state *vm, size_t i)
 	const uint64_t *first = vcpu_reg_u64(&vm->vcpus[0], ARM64_PMCR_EL0);
 
 	if (pmcr && first && PMCR_N(*pmcr) != PMCR_N(*first))
-		return refuse_vcpu(vm, i, "PMCR_EL0.N is %u, of vCPU 0 %u: the same for all expected", PMCR_N(*pmcr),
-				   PMCR_N(*first));
+		return refuse_vcpu(vm, i, "PMCR_EL0.N is %u, of vCPU 0 %u: the same for all expected",
+				   PMCR_N(*pmcr), PMCR_N(*first));
 	return 0;
 }
 
@@ -198,7 +198,8 @@ static int check_pmu(const struct vm_state *vm, size_t i)
 		return refuse_vcpu(vm, i, "pmu_irq %u, pmu_created %u, and no PMU", vcpu->pmu_irq,
 				   vcpu->pmu_created);
 	if (vm->vgic && vcpu->pmu_created && !vcpu->pmu_irq)
-		return refuse_vcpu(vm, i, "pmu_created 1, and no pmu_irq: KVM_ARM_VCPU_PMU_V3_INIT takes none without");
+		return refuse_vcpu(vm, i,
+				   "pmu_created 1, and no pmu_irq: KVM_ARM_VCPU_PMU_V3_INIT takes none without");
 	if (!is_pmu_irq(vm, vcpu->pmu_irq))
 		return refuse_vcpu(vm, i, "pmu_irq %u is no PPI or SPI", vcpu->pmu_irq);
 	if (vm->vgic && vcpu->pmu_created && vcpu->pmu_irq >= VGIC_NR_PRIVATE &&

@@ -7,7 +7,10 @@
 
 #include "state/vm.h"
 
-/* 0 where each thread of @vm's image is one of @pid; else a negative errno, logged, -ESRCH for one that is missing. */
+/*
+ * 0 where each thread of @vm's image is one of @pid; else a negative errno, logged: -ESRCH for one that
+ * is missing.
+ */
 int probe_check_threads(pid_t pid, const struct vm_state *vm);
 
 #endif

@@ -41,7 +41,7 @@ struct task_remote {
 	uint64_t code, scratch; /* remote addresses, the room follows; 0: not mapped */
 	uint64_t mapped;	/* bytes from code, that are to go should criu be killed */
 	bool filtered;		/* its seccomp filter holds again then, and may know no munmap() */
-	bool other_away;	/* another thread of it did not come back, and has still to return into our text */
+	bool other_away;	/* another thread did not come back, and has still to return into our text */
 	uint8_t *mirror;	/* local copy of the scratch area */
 };
 

@@ -189,7 +189,10 @@ static const char *exit_name(const struct kvm_run *run)
 	return number;
 }
 
-/* In bytes of the page that neither arm64 nor a VMM uses: this page forbids to run because of us, or is within a replay. */
+/*
+ * In bytes of the page that neither arm64 nor a VMM uses: this page forbids to run because of us, or is within
+ * a replay.
+ */
 static const uint8_t mark[] = { 'k', 'v', 'm', 'v', 'g', 'i' };
 _Static_assert(sizeof(((struct kvm_run *)0)->padding1) == sizeof(mark), "padding1");
 
@@ -475,7 +478,8 @@ static int step_once(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 {
 	int ret, err;
 
-	ret = set_debug(vm, remote, vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP, PSTATE_MASKED(pstate));
+	ret = set_debug(vm, remote, vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
+			PSTATE_MASKED(pstate));
 	if (!ret)
 		ret = write_fresh(vm, remote, vcpu, page, false);
 	if (!ret)
@@ -522,8 +526,8 @@ static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_s
 static void say_no_thread(const struct vm_state *vm, const struct vcpu_state *vcpu)
 {
 	if (vm->features >> KVM_ARM_VCPU_PMU_V3 & 1)
-		pr_warn("vm %u: vcpu %u (id %u): the thread that ran it is not known, or had ended: what its PMU "
-			"counts stands still\n",
+		pr_warn("vm %u: vcpu %u (id %u): the thread that ran it is not known, or had ended: what its "
+			"PMU counts stands still\n",
 			vm->id, vcpu->idx, vcpu->id);
 	else
 		pr_info("vm %u: vcpu %u (id %u): the thread that ran it is not known, or had ended\n", vm->id,

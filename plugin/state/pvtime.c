@@ -16,8 +16,8 @@ bool pvtime_has_memory(const struct vm_state *vm, uint64_t ipa)
 }
 
 /*
- * KVM counts on from what is in guest memory. It has nothing to count from: the first KVM_RUN adds all that its
- * thread has waited since it was made (run_delay, kvm_update_stolen_time()).
+ * KVM counts on from what is in guest memory. The first KVM_RUN adds all that its thread has waited since it was
+ * made (run_delay, kvm_update_stolen_time()).
  */
 static void set_pvtime(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
 {

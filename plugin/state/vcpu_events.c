@@ -21,15 +21,15 @@ int vcpu_capture_events(struct vm_state *vm, struct remote *remote)
 }
 
 #define PSTATE_A 0x100 /* in AArch32 too */
-/* SCTLR2_EL1: an SError is taken whatever PSTATE.A says (NMEA), and by the vector of synchronous exceptions (EASE). */
+/* SCTLR2_EL1: an SError is taken whatever PSTATE.A says (NMEA), or as a synchronous exception (EASE). */
 #define SCTLR2_NMEA 0x4ull
 #define SCTLR2_EASE 0x20ull
 
 /*
  * Only where one is pending: a GET also says has_esr where nothing is, and a SET that pends nothing has nothing
  * to restore. ext_dabt_pending is always read as 0, and would inject at once. With SErrors masked, or Linux 7.2
- * delivers it now (kvm_inject_serror_esr(), serror_is_masked()): a pending exit would not be completed, and made
- * again.
+ * delivers it now (kvm_inject_serror_esr(), serror_is_masked()): a pending exit would not be completed, and
+ * made again.
  */
 static int apply_serror(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
 {

@@ -134,13 +134,15 @@ static void a_pmu_needs_cpus_of_one_kind(void **state)
 	cpu_kinds = 0;
 	assert_found();
 	recs[0].vm.features |= 1 << KVM_ARM_VCPU_PMU_V3;
-	assert_refused("pid 42: a PMU, on a host that does not tell its kinds of CPUs (bus/event_source of sysfs): " REFUSAL
-		       ": mount sysfs on /sys");
+	assert_refused("pid 42: a PMU, on a host that does not tell its kinds of CPUs (bus/event_source of "
+		       "sysfs): " REFUSAL ": mount sysfs on /sys");
 	cpu_kinds = 2;
 	assert_refused("pid 42: a PMU, on a host with CPUs of several kinds: " REFUSAL);
 	cpu_kinds = 1;
 	assert_found();
 }
+
+#define NO_MEMORY "pid 42: fd 10 (vCPU id 77): stolen time where no memslot is that can be written: " REFUSAL
 
 static void stolen_time_needs_memory(void **state)
 {
@@ -148,10 +150,10 @@ static void stolen_time_needs_memory(void **state)
 	recs[3].vcpu.steal_base = RAM + 64;
 	assert_found();
 	recs[3].vcpu.steal_base = RAM - 64;
-	assert_refused("pid 42: fd 10 (vCPU id 77): stolen time where no memslot is that can be written: " REFUSAL);
+	assert_refused(NO_MEMORY);
 	recs[3].vcpu.steal_base = RAM;
 	recs[1].slot.flags = KVM_MEM_READONLY;
-	assert_refused("pid 42: fd 10 (vCPU id 77): stolen time where no memslot is that can be written: " REFUSAL);
+	assert_refused(NO_MEMORY);
 }
 
 int main(void)

@@ -227,7 +227,8 @@ RULE(pmu_irq_same_spi, BOTH,
      "kvm-vcpu-1.img: vCPU 1: pmu_irq 40, of vCPU 0 40: the same PPI expected, or another SPI",
      VCPU0->pmu_irq = VCPU1->pmu_irq = 40)
 RULE(pmu_irq_spi_and_ppi, BOTH,
-     "kvm-vcpu-1.img: vCPU 1: pmu_irq 23, of vCPU 0 40: the same PPI expected, or another SPI", VCPU0->pmu_irq = 40)
+     "kvm-vcpu-1.img: vCPU 1: pmu_irq 23, of vCPU 0 40: the same PPI expected, or another SPI",
+     VCPU0->pmu_irq = 40)
 RULE(pmu_created_without_irq, BOTH,
      "kvm-vcpu-1.img: vCPU 1: pmu_created 1, and no pmu_irq: KVM_ARM_VCPU_PMU_V3_INIT takes none without",
      VCPU1->pmu_irq = 0)
@@ -777,7 +778,8 @@ static void two_vms_with_one_file(void **state)
 int main(void)
 {
 	static const struct CMUnitTest others[] = {
-		cmocka_unit_test(the_unbroken_vm_is_accepted), cmocka_unit_test(what_kvm_takes_of_a_pmu_is_accepted),
+		cmocka_unit_test(the_unbroken_vm_is_accepted),
+		cmocka_unit_test(what_kvm_takes_of_a_pmu_is_accepted),
 		cmocka_unit_test(a_dump_may_lack_files),
 		cmocka_unit_test(two_vms_of_one_process),      cmocka_unit_test(two_vms_with_one_id),
 		cmocka_unit_test(two_vms_with_one_fd),	       cmocka_unit_test(two_vms_with_one_mapping),

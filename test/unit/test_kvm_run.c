@@ -345,8 +345,8 @@ static void an_exit_of_a_vcpu_whose_thread_has_ended_is_replayed_by_the_first(vo
 	assert_int_equal(r.copy->vcpus[0].vtid, FAKE_FIRST_THREAD);
 	assert_int_equal(r.copy->vcpus[1].vtid, FAKE_THREAD(1));
 	assert_int_equal(log_errors(), 0);
-	assert_true(log_has("vm 1: vcpu 0 (id 7): the thread that ran it is not known, or had ended: what its PMU "
-			    "counts stands still\n"));
+	assert_true(log_has("vm 1: vcpu 0 (id 7): the thread that ran it is not known, or had ended: what its "
+			    "PMU counts stands still\n"));
 	assert_false(log_has("vcpu 1 (id 2): the thread"));
 	assert_same(&r);
 	finish(&r);
@@ -375,7 +375,8 @@ static void a_thread_that_is_not_there_stops_the_restore(void **state)
 	r = dump_of(source);
 	assert_int_equal(restore(&r), -ESRCH);
 	assert_int_equal(log_errors(), 1);
-	assert_string_equal(log_error(), "vm 1: replay of a pending exit: vcpu 1: thread 199 of the image is not there");
+	assert_string_equal(log_error(),
+			    "vm 1: replay of a pending exit: vcpu 1: thread 199 of the image is not there");
 	assert_string_equal(plan_restore[r.failed].name, "pending exits");
 	assert_int_equal(fake_count(r.copy, "vcpu 1: KVM_RUN*"), 0);
 	finish(&r);
@@ -528,7 +529,8 @@ static void restore_up_to_the_replay(struct replay *r)
 /* Each call of the replay in turn, which then goes on to what forbids to run and ends the stepping. */
 static void a_replay_that_fails_leaves_nothing_that_runs(void **state)
 {
-	static const char *const calls[] = { "vcpu 0: KVM_SET_GUEST_DEBUG = 0x3", "vcpu 0: write page*", "vcpu 0: KVM_RUN*" };
+	static const char *const calls[] = { "vcpu 0: KVM_SET_GUEST_DEBUG = 0x3", "vcpu 0: write page*",
+					     "vcpu 0: KVM_RUN*" };
 
 	for (size_t i = 0; i < 3; i++) {
 		struct replay r = dump_of(fake_running(shape));
@@ -542,7 +544,8 @@ static void a_replay_that_fails_leaves_nothing_that_runs(void **state)
 		assert_int_equal(log_errors(), 1);
 		assert_int_equal(run_of(r.copy, 0)->immediate_exit, 1);
 		assert_int_equal(vcpu->debug.control, 0);
-		assert_true(fake_reg_u64(vcpu, ARM64_CORE_PSTATE) == *vcpu_reg_u64(&r.vm->vcpus[0], ARM64_CORE_PSTATE));
+		assert_true(fake_reg_u64(vcpu, ARM64_CORE_PSTATE) ==
+			    *vcpu_reg_u64(&r.vm->vcpus[0], ARM64_CORE_PSTATE));
 		assert_int_equal(fake_run(r.copy, 0), -EINTR);
 		finish(&r);
 	}
@@ -568,7 +571,7 @@ static void a_page_that_was_left_by_a_replay_is_known(void **state)
 	struct vm_state *found;
 
 	restore_up_to_the_replay(&r);
-	r.copy->fail_call = 7; /* mmap, KVM_SET_GUEST_DEBUG, two registers, page, KVM_RUN; and the page again */
+	r.copy->fail_call = 7; /* after mmap, KVM_SET_GUEST_DEBUG, two registers, page, KVM_RUN */
 	r.copy->fail_errno = ESRCH;
 	assert_int_equal(kvm_run_replay(r.vm, &r.copy->remote), -ESRCH);
 	assert_string_equal(r.copy->lines[r.copy->failed_line], "vcpu 0: write page +0");
@@ -578,7 +581,8 @@ static void a_page_that_was_left_by_a_replay_is_known(void **state)
 	assert_int_equal(vcpu_capture_regs(found, &r.copy->remote), 0);
 	log_reset();
 	assert_int_equal(kvm_run_capture(found, &r.copy->remote), -EBUSY);
-	assert_true(log_has("vm 1: vcpu 0: kvm_run is marked: a criu that was killed has left it so: end the process"));
+	assert_true(log_has("vm 1: vcpu 0: kvm_run is marked: a criu that was killed has left it so: end the "
+			    "process"));
 	vm_state_free(found);
 	finish(&r);
 }

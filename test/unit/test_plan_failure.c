@@ -139,7 +139,8 @@ static void assert_names(const char *line)
 /* Whether @line ends a replay: no vCPU runs from there on, and none is stepped. */
 static bool ends_replay(const char *line)
 {
-	return fake_is_like(line, "vcpu ?: write page +0") || fake_is_like(line, "vcpu ?: KVM_SET_GUEST_DEBUG = 0") ||
+	return fake_is_like(line, "vcpu ?: write page +0") ||
+	       fake_is_like(line, "vcpu ?: KVM_SET_GUEST_DEBUG = 0") ||
 	       fake_is_like(line, "vcpu ?: KVM_SET_ONE_REG 0x6030000000100042 = *") || /* PSTATE */
 	       fake_is_like(line, "vcpu ?: KVM_SET_ONE_REG 0x6030000000138012 = *");   /* MDSCR_EL1 */
 }
@@ -147,7 +148,8 @@ static bool ends_replay(const char *line)
 /* Only the scratch mapping of the moment is taken away after a failure, and a replay is ended. */
 static void assert_nothing_follows(const struct fake_kvm *kvm)
 {
-	bool replays = fake_last(kvm, "vcpu ?: KVM_SET_GUEST_DEBUG = 0x3") > fake_last(kvm, "vcpu ?: read page*");
+	bool replays = fake_last(kvm, "vcpu ?: KVM_SET_GUEST_DEBUG = 0x3") >
+		       fake_last(kvm, "vcpu ?: read page*");
 
 	for (size_t i = kvm->failed_line + 1; i < kvm->nr_lines; i++)
 		if (!fake_is_like(kvm->lines[i], "task: mmap anonymous room * prot 0") &&

@@ -22,7 +22,7 @@ class Lives(lives.Lives):
     def restore_ok(self, images, *options):
         result = super().restore_ok(images, *options)
         threads = [int(x) for x in re.findall(r'pending \w+ at \S+ replayed in thread (\d+)', result.log)]
-        result.require(self.vm.pid not in threads, f'replayed in threads {threads}, of which {self.vm.pid} is the first')
+        result.require(self.vm.pid not in threads, f'replayed in {threads}, of which {self.vm.pid} is the first thread')
         self.replays += len(threads)
         return result
 
