@@ -136,15 +136,6 @@ static void assert_names(const char *line)
 		assert_error_has(line, word(strstr(line, "ONE_REG"), 1));
 }
 
-/* Whether @line ends a replay: no vCPU runs from there on, and none is stepped. */
-static bool ends_replay(const char *line)
-{
-	return fake_is_like(line, "vcpu ?: write page +0") ||
-	       fake_is_like(line, "vcpu ?: KVM_SET_GUEST_DEBUG = 0") ||
-	       fake_is_like(line, "vcpu ?: KVM_SET_ONE_REG 0x6030000000100042 = *") || /* PSTATE */
-	       fake_is_like(line, "vcpu ?: KVM_SET_ONE_REG 0x6030000000138012 = *");   /* MDSCR_EL1 */
-}
-
 /* Only the scratch mapping of the moment is taken away after a failure, and a replay is ended. */
 static void assert_nothing_follows(const struct fake_kvm *kvm)
 {
@@ -153,7 +144,7 @@ static void assert_nothing_follows(const struct fake_kvm *kvm)
 
 	for (size_t i = kvm->failed_line + 1; i < kvm->nr_lines; i++)
 		if (!fake_is_like(kvm->lines[i], "task: mmap anonymous room * prot 0") &&
-		    !(replays && ends_replay(kvm->lines[i])))
+		    !(replays && fake_ends_replay(kvm->lines[i])))
 			fail_msg("'%s' failed, and was followed by '%s'", kvm->lines[kvm->failed_line],
 				 kvm->lines[i]);
 }
