@@ -32,6 +32,7 @@
 #include "probe/discover.h"
 #include "probe/kernel.h"
 #include "probe/proc.h"
+#include "probe/thread.h"
 #include "remote/task.h"
 #include "remote/threads.h"
 #include "setting.h"
@@ -557,6 +558,9 @@ static int restore_vm(struct vm_state *vm, pid_t pid)
 
 	use_parked(vm);
 	keep_ptimer(vm);
+	ret = probe_check_threads(pid, vm);
+	if (ret)
+		return ret;
 	/* Now and when all is done: should criu be killed meanwhile, a VM that is whole has whole threads. */
 	ret = threads_apply(pid, vm) ?: task_remote_open(pid, vm_room(vm), &remote);
 	if (ret)

@@ -159,7 +159,10 @@ static bool is_pmu_irq(const struct vm_state *vm, uint32_t irq)
 	return !irq || (vm->vgic_v5 ? irq == GICV5_PMU_IRQ : irq >= 16 && irq <= MAX_SPI);
 }
 
-/* devices/vcpu.rst, 1.1: a PPI is the same one of all vCPUs, an SPI another one of each. */
+/*
+ * As pmu_irq_is_valid() has it (devices/vcpu.rst, 1.1), given in this order: a PPI is the one of all vCPUs
+ * before it, an SPI that of none, and a PPI can come before it.
+ */
 static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
 {
 	uint32_t irq = vm->vcpus[i].pmu_irq;
@@ -167,12 +170,23 @@ static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
 	for (size_t other = 0; vm->vgic && irq && other < i; other++) {
 		uint32_t its = vm->vcpus[other].pmu_irq;
 
-		if (its && (is_ppi(irq) || is_ppi(its) ? its != irq : its == irq))
+		if (its && (is_ppi(irq) ? its != irq : its == irq))
 			return refuse_vcpu(vm, i,
-					   "pmu_irq %u, of vCPU %zu %u: the same PPI for all expected, or "
-					   "an SPI for each",
+					   "pmu_irq %u, of vCPU %zu %u: the same PPI expected, or another SPI",
 					   irq, other, its);
 	}
+	return 0;
+}
+
+/* The VM has one PMCR_EL0.N: KVM would take the last that it is given (set_pmcr()). */
+static int check_nr_counters(const struct vm_state *vm, size_t i)
+{
+	const uint64_t *pmcr = vcpu_reg_u64(&vm->vcpus[i], ARM64_PMCR_EL0);
+	const uint64_t *first = vcpu_reg_u64(&vm->vcpus[0], ARM64_PMCR_EL0);
+
+	if (pmcr && first && PMCR_N(*pmcr) != PMCR_N(*first))
+		return refuse_vcpu(vm, i, "PMCR_EL0.N is %u, of vCPU 0 %u: the same for all expected",
+				   PMCR_N(*pmcr), PMCR_N(*first));
 	return 0;
 }
 
@@ -183,13 +197,16 @@ static int check_pmu(const struct vm_state *vm, size_t i)
 	if ((vcpu->pmu_irq || vcpu->pmu_created) && !(vm->features >> KVM_ARM_VCPU_PMU_V3 & 1))
 		return refuse_vcpu(vm, i, "pmu_irq %u, pmu_created %u, and no PMU", vcpu->pmu_irq,
 				   vcpu->pmu_created);
+	if (vm->vgic && vcpu->pmu_created && !vcpu->pmu_irq)
+		return refuse_vcpu(vm, i,
+				   "pmu_created 1, and no pmu_irq: KVM_ARM_VCPU_PMU_V3_INIT takes none without");
 	if (!is_pmu_irq(vm, vcpu->pmu_irq))
 		return refuse_vcpu(vm, i, "pmu_irq %u is no PPI or SPI", vcpu->pmu_irq);
 	if (vm->vgic && vcpu->pmu_created && vcpu->pmu_irq >= VGIC_NR_PRIVATE &&
 	    vcpu->pmu_irq >= vm->vgic->nr_irqs)
 		return refuse_vcpu(vm, i, "pmu_irq %u, and the GIC has %u interrupts", vcpu->pmu_irq,
 				   vm->vgic->nr_irqs);
-	return check_pmu_irq_among_others(vm, i);
+	return check_pmu_irq_among_others(vm, i) ?: check_nr_counters(vm, i);
 }
 
 static int check_pvtime(const struct vm_state *vm, size_t i)

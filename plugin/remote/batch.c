@@ -159,6 +159,17 @@ static void log_failure(const struct batch *b, const struct remote_call *call, i
 	       call->what, call->detail, strerror(-err), -err);
 }
 
+/* The remote side itself, for which no call is to blame. */
+static void log_remote_failure(const struct batch *b, int err)
+{
+	if (b->vtid && err == -ESRCH)
+		pr_err("vm %u: %s: vcpu %d: thread %d of the image is not there\n", b->vm, b->step, b->vcpu,
+		       b->vtid);
+	else
+		pr_err("vm %u: %s: cannot run system calls in the VMM: %s (errno %d)\n", b->vm, b->step,
+		       strerror(-err), -err);
+}
+
 static int run(struct batch *b, bool log)
 {
 	const struct remote_call *failed;
@@ -171,8 +182,7 @@ static int run(struct batch *b, bool log)
 	ret = b->vtid ? b->remote->ops->exec_in(b->remote, b->vtid, b->calls, b->nr)
 		      : b->remote->ops->exec(b->remote, b->calls, b->nr);
 	if (ret) {
-		pr_err("vm %u: %s: cannot run system calls in the VMM: %s (errno %d)\n", b->vm, b->step,
-		       strerror(-ret), -ret);
+		log_remote_failure(b, ret);
 		return ret;
 	}
 	failed = first_failure(b);

@@ -41,6 +41,7 @@ struct task_remote {
 	uint64_t code, scratch; /* remote addresses, the room follows; 0: not mapped */
 	uint64_t mapped;	/* bytes from code, that are to go should criu be killed */
 	bool filtered;		/* its seccomp filter holds again then, and may know no munmap() */
+	bool other_away;	/* another thread did not come back, and has still to return into our text */
 	uint8_t *mirror;	/* local copy of the scratch area */
 };
 
@@ -345,6 +346,7 @@ static int task_exec_in(struct remote *remote, int32_t vtid, struct remote_call 
 	if (ret)
 		return ret;
 	ret = run_in(task, &other, calls, nr) ?: fault_injected("thread held");
+	task->other_away |= other.away;
 	err = held_put_back(&other);
 	return ret ?: err;
 }
@@ -358,7 +360,7 @@ static const struct remote_ops task_ops = {
 
 /*
  * Each part that was taken is put back, whatever became of the others. Our code goes when
- * nothing points at it any more.
+ * nothing points at it any more: another thread that is away returns into its text.
  */
 static int put_back(struct task_remote *task)
 {
@@ -372,7 +374,7 @@ static int put_back(struct task_remote *task)
 	}
 	err = held_put_back(&task->held);
 	ret = ret ?: err;
-	if (task->entry && !task->held.away) {
+	if (task->entry && !task->held.away && !task->other_away) {
 		err = trace_poke(task->held.pid, task->entry, task->entry_words, CODE_WORDS);
 		ret = ret ?: err;
 	}

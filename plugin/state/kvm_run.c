@@ -189,7 +189,10 @@ static const char *exit_name(const struct kvm_run *run)
 	return number;
 }
 
-/* In bytes of the page that neither arm64 nor a VMM uses: this page forbids to run because of us. */
+/*
+ * In bytes of the page that neither arm64 nor a VMM uses: this page forbids to run because of us, or is within
+ * a replay.
+ */
 static const uint8_t mark[] = { 'k', 'v', 'm', 'v', 'g', 'i' };
 _Static_assert(sizeof(((struct kvm_run *)0)->padding1) == sizeof(mark), "padding1");
 
@@ -215,7 +218,7 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 	if (ret)
 		return access_failed(vm, vcpu, "read", ret);
 	if (is_marked(vcpu)) {
-		pr_err("vm %u: vcpu %u: kvm_run forbids to run: a criu that was killed has left it so: end the "
+		pr_err("vm %u: vcpu %u: kvm_run is marked: a criu that was killed has left it so: end the "
 		       "process\n",
 		       vm->id, vcpu->idx);
 		return -EBUSY;
@@ -425,7 +428,7 @@ static int run_once(struct vm_state *vm, struct remote *remote, struct vcpu_stat
 		batch_ioctl_value(&b, vcpu->fd, KVM_RUN, 0, "KVM_RUN");
 		ret = batch_try(&b);
 	}
-	if (ret)
+	if (ret && b.nr && b.calls[0].done) /* else the remote side has failed, and has been named */
 		pr_err("vm %u: vcpu %u: replay of a pending exit: KVM_RUN: %s (errno %d)\n", vm->id,
 		       vcpu->idx, strerror(-ret), -ret);
 	batch_fini(&b);
@@ -440,15 +443,17 @@ static bool same_exit(const struct kvm_run *saved, const struct kvm_run *now)
 	return !saved->mmio.is_write || !memcmp(now->mmio.data, saved->mmio.data, saved->mmio.len);
 }
 
-/* The head of a new vCPU's page: until the VM is whole it forbids to run, but for the replay. */
+/*
+ * The head of a new vCPU's page: until the VM is whole it forbids to run, but for the replay. The mark is
+ * there meanwhile too: a dump after a criu that was killed is to find it.
+ */
 static int write_fresh(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page,
 		       bool forbidden)
 {
 	struct kvm_run head = { .immediate_exit = forbidden };
 	int ret;
 
-	if (forbidden)
-		memcpy(head.padding1, mark, sizeof(mark));
+	memcpy(head.padding1, mark, sizeof(mark));
 	ret = remote->ops->write(remote, page, &head, offsetof(struct kvm_run, exit_reason));
 	return ret ? access_failed(vm, vcpu, "write", ret) : 0;
 }
@@ -467,6 +472,26 @@ int kvm_run_forbid(struct vm_state *vm, struct remote *remote)
 	return for_each_page(vm, remote, forbid_fresh);
 }
 
+/* The instruction at the PC. Whatever becomes of it, the vCPU cannot run afterwards, and nobody steps it. */
+static int step_once(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page,
+		     uint64_t pstate)
+{
+	int ret, err;
+
+	ret = set_debug(vm, remote, vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
+			PSTATE_MASKED(pstate));
+	if (!ret)
+		ret = write_fresh(vm, remote, vcpu, page, false);
+	if (!ret)
+		ret = run_once(vm, remote, vcpu);
+	err = write_fresh(vm, remote, vcpu, page, true);
+	ret = ret ?: err;
+	if (ret == -ETIMEDOUT) /* the vCPU is still in KVM_RUN: each ioctl on it would wait as long */
+		return ret;
+	err = set_debug(vm, remote, vcpu, 0, pstate);
+	return ret ?: err;
+}
+
 static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
 	const uint64_t *pstate = vcpu_reg_u64(vcpu, ARM64_CORE_PSTATE);
@@ -476,16 +501,7 @@ static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_s
 
 	if (!pstate)
 		return -EINVAL;
-	ret = set_debug(vm, remote, vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
-			PSTATE_MASKED(*pstate));
-	if (!ret)
-		ret = write_fresh(vm, remote, vcpu, page, false);
-	if (!ret)
-		ret = run_once(vm, remote, vcpu);
-	if (!ret)
-		ret = write_fresh(vm, remote, vcpu, page, true);
-	if (!ret)
-		ret = set_debug(vm, remote, vcpu, 0, *pstate);
+	ret = step_once(vm, remote, vcpu, page, *pstate);
 	if (ret)
 		return ret;
 	ret = remote->ops->read(remote, page, &now, sizeof(now));
@@ -506,15 +522,24 @@ static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_s
 	return 0;
 }
 
+/* Only a PMU is tied to the thread. */
+static void say_no_thread(const struct vm_state *vm, const struct vcpu_state *vcpu)
+{
+	if (vm->features >> KVM_ARM_VCPU_PMU_V3 & 1)
+		pr_warn("vm %u: vcpu %u (id %u): the thread that ran it is not known, or had ended: what its "
+			"PMU counts stands still\n",
+			vm->id, vcpu->idx, vcpu->id);
+	else
+		pr_info("vm %u: vcpu %u (id %u): the thread that ran it is not known, or had ended\n", vm->id,
+			vcpu->idx, vcpu->id);
+}
+
 static int replay(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
 {
 	if (vcpu->pending == VCPU_PENDING_NONE)
 		return 0;
 	if (!vcpu->vtid)
-		pr_warn("vm %u: vcpu %u (id %u): the thread that last ran it had ended: its pending exit is "
-			"replayed in the VMM's first thread: what its PMU counts stands still until the guest "
-			"sets it anew, as before\n",
-			vm->id, vcpu->idx, vcpu->id);
+		say_no_thread(vm, vcpu);
 	return with_page(vm, remote, vcpu, replay_page);
 }
 

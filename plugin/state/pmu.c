@@ -27,9 +27,6 @@ size_t pmu_nr_cpu_kinds(void)
 	return nr;
 }
 
-/* PMCR_EL0.N: how many counters there are beside that of cycles. */
-#define PMCR_N(pmcr) ((unsigned int)((pmcr) >> 11 & 0x1f))
-
 /* Whether it is the image's; what is wrong has been named. */
 static bool compare_nr_counters(const struct vm_state *vm, const struct vcpu_state *vcpu, uint64_t here)
 {

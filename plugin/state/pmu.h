@@ -21,6 +21,9 @@ struct pmu_filter {
 	size_t nr;
 };
 
+/* PMCR_EL0.N: how many counters there are beside that of cycles. */
+#define PMCR_N(pmcr) ((unsigned int)((pmcr) >> 11 & 0x1f))
+
 struct vm_state;
 struct vcpu_state;
 struct remote;

@@ -15,7 +15,10 @@ bool pvtime_has_memory(const struct vm_state *vm, uint64_t ipa)
 	return false;
 }
 
-/* KVM counts on from what is in guest memory, by what the vCPU's thread waits from now on. */
+/*
+ * KVM counts on from what is in guest memory. The first KVM_RUN adds all that its thread has waited since it was
+ * made (run_delay, kvm_update_stolen_time()).
+ */
 static void set_pvtime(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
 {
 	if (vcpu->pvtime != VCPU_NO_PVTIME)

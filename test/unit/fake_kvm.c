@@ -205,6 +205,8 @@ static int fake_exec_in(struct remote *remote, int32_t vtid, struct remote_call 
 	struct fake_kvm *kvm = to_fake(remote);
 	int ret;
 
+	if (kvm->thread_dead)
+		return -kvm->thread_dead;
 	if (vtid < FAKE_FIRST_THREAD || vtid > FAKE_THREAD(FAKE_VCPUS - 1))
 		return -ESRCH;
 	for (size_t i = 0; i < nr; i++)

@@ -232,6 +232,7 @@ struct fake_kvm {
 	int fail_errno;
 	size_t failed_line; /* where in the record the last one was */
 	int dead;	    /* errno of a remote side that answers no more */
+	int thread_dead;    /* likewise of its other threads alone */
 };
 
 struct fake_kvm *fake_new(size_t nr_vcpus, uint32_t nr_irqs);

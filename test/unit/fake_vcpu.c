@@ -12,6 +12,7 @@
 #define PSTATE_I 0x80u
 #define PSTATE_AARCH32 0x10u
 #define MDSCR_SS 1u
+#define SCTLR2_NMEA 4u
 #define VECTOR 0xffff800000010000u
 
 struct fake_reg *fake_reg(struct fake_vcpu *vcpu, uint64_t id)
@@ -216,13 +217,13 @@ static void set_pair(struct fake_kvm *kvm, struct fake_vcpu *vcpu, uint64_t id, 
 }
 
 /* PMCR_EL0.N, of all vCPUs: as set_pmcr() has it, more than the host's is left as it is without a word. */
-#define PMCR_N(pmcr) ((pmcr) >> 11 & 0x1f)
+#define N_OF_PMCR(pmcr) ((pmcr) >> 11 & 0x1f)
 #define PMCR_BITS 0xffull
 
 static void set_pmcr(struct fake_kvm *kvm, struct fake_vcpu *vcpu, uint64_t value)
 {
-	if (!kvm->ran && PMCR_N(value) <= kvm->pmu_counters)
-		kvm->pmu_n = PMCR_N(value);
+	if (!kvm->ran && N_OF_PMCR(value) <= kvm->pmu_counters)
+		kvm->pmu_n = N_OF_PMCR(value);
 	fake_set_reg_u64(vcpu, ARM64_PMCR_EL0, value & PMCR_BITS);
 }
 
@@ -343,12 +344,20 @@ static bool takes_interrupt(struct fake_kvm *kvm, uint32_t i)
 	return false;
 }
 
+/* As serror_is_masked() of 7.x. */
+static bool masks_serrors(struct fake_vcpu *vcpu)
+{
+	bool nmea = fake_reg(vcpu, ARM64_SCTLR2_EL1) && fake_reg_u64(vcpu, ARM64_SCTLR2_EL1) & SCTLR2_NMEA;
+
+	return fake_reg_u64(vcpu, ARM64_CORE_PSTATE) & PSTATE_A && !nmea;
+}
+
 static bool takes_exception(struct fake_kvm *kvm, uint32_t i)
 {
 	uint64_t pstate = fake_reg_u64(&kvm->vcpus[i], ARM64_CORE_PSTATE);
 
 	return (!(pstate & PSTATE_I) && takes_interrupt(kvm, i)) ||
-	       (!(pstate & PSTATE_A) && kvm->vcpus[i].serror);
+	       (!masks_serrors(&kvm->vcpus[i]) && kvm->vcpus[i].serror);
 }
 
 static void leave_with(struct fake_vcpu *vcpu, uint32_t reason)
@@ -500,7 +509,7 @@ static int set_events(const struct fake_kvm *kvm, struct fake_vcpu *vcpu, const 
 	if (has_esr && (kvm->no_ras || events->exception.serror_esr & ~ESR_ISS))
 		return -EINVAL;
 	/* As 7.x: one that is not masked is delivered, and what was to be completed is not. */
-	if (!(fake_reg_u64(vcpu, ARM64_CORE_PSTATE) & PSTATE_A)) {
+	if (!masks_serrors(vcpu)) {
 		fake_set_reg_u64(vcpu, ARM64_CORE_PC, VECTOR);
 		vcpu->mmio_needed = false;
 		return 0;

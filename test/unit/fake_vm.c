@@ -698,6 +698,22 @@ struct vm_state *fake_dump(struct fake_kvm *kvm)
 	return vm;
 }
 
+bool fake_ends_replay(const char *line)
+{
+	static const char *const calls[] = {
+		"task: mmap anonymous room * prot 0",
+		"vcpu ?: write page +0",
+		"vcpu ?: KVM_SET_GUEST_DEBUG = 0",
+		"vcpu ?: KVM_SET_ONE_REG 0x6030000000100042 = *", /* PSTATE */
+		"vcpu ?: KVM_SET_ONE_REG 0x6030000000138012 = *", /* MDSCR_EL1 */
+	};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (fake_is_like(line, calls[i]))
+			return true;
+	return false;
+}
+
 int fake_steps(const struct plan_step *steps, size_t nr, struct vm_state *vm, struct fake_kvm *kvm,
 	       size_t *failed)
 {

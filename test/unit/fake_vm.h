@@ -94,6 +94,9 @@ struct fake_kvm *fake_host(const struct fake_kvm *running, struct vm_state *vm);
 /* A dump of @kvm that must succeed; the VM is for vm_state_free(). */
 struct vm_state *fake_dump(struct fake_kvm *kvm);
 
+/* Whether @line can follow the KVM_RUN of a replay, also a failing one: no vCPU runs or is stepped then. */
+bool fake_ends_replay(const char *line);
+
 /*
  * plan_run() with a heading in the record for each step, and without its error line. Stops as it does;
  * *@failed is then the step that failed.

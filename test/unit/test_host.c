@@ -17,6 +17,7 @@
 
 #include "fake_vm.h"
 #include "remote/direct.h"
+#include "state/counter.h"
 #include "state/host.h"
 #include "testlog.h"
 #include "trip.h"
@@ -42,7 +43,24 @@ static struct trip trip_to_host(void)
 	return trip_with(FEATURES);
 }
 
-static size_t cpu_kinds = 1; /* of the host */
+static size_t cpu_kinds = 1; /* of the host, whichever this is */
+
+size_t __wrap_pmu_nr_cpu_kinds(void);
+size_t __wrap_pmu_nr_cpu_kinds(void)
+{
+	return cpu_kinds;
+}
+
+/* This process has no /dev/kvm. */
+int __real_open64(const char *path, int flags, mode_t mode);
+int __wrap_open64(const char *path, int flags, mode_t mode);
+int __wrap_open64(const char *path, int flags, mode_t mode)
+{
+	if (strcmp(path, "/dev/kvm"))
+		return __real_open64(path, flags, mode);
+	errno = ENOENT;
+	return -1;
+}
 
 static int check(struct trip *trip)
 {
@@ -374,6 +392,49 @@ static void a_host_that_does_not_tell_its_kinds_of_cpus_is_none_for_a_pmu(void *
 	trip_finish(&without);
 }
 
+/* Only the process that will own the VM may have it: what sysfs tells is known all the same. */
+static void without_dev_kvm_the_kinds_of_cpus_are_looked_at(void **state)
+{
+	struct trip with = trip_to_host(), without = trip_with(1u << KVM_ARM_VCPU_PSCI_0_2);
+	static const char *const reasons[] = {
+		"vm 1: it has a PMU, and /sys/bus/event_source does not tell ",
+		NULL,
+		"vm 1: it has a PMU, and this host has CPUs of several kinds: ",
+	};
+
+	with.vm->page_size = without.vm->page_size = getpagesize();
+	with.vm->cntfrq = without.vm->cntfrq = counter_frequency();
+	for (cpu_kinds = 0; cpu_kinds < 3; cpu_kinds++) {
+		log_reset();
+		assert_int_equal(host_check(with.vm), reasons[cpu_kinds] ? -EINVAL : 0);
+		assert_true(log_told("vm 1: /dev/kvm: No such file or directory: this host is not checked "));
+		assert_int_equal(log_errors(), reasons[cpu_kinds] ? 1 : 0);
+		assert_true(!reasons[cpu_kinds] || log_has(reasons[cpu_kinds]));
+		assert_int_equal(host_check(without.vm), 0);
+	}
+	cpu_kinds = 1;
+	trip_finish(&with);
+	trip_finish(&without);
+}
+
+/* Each bit of N counts: of 6 and 14, of 6 and 22, of 6 and 7. */
+static void other_numbers_of_counters_are_told_apart(void **state)
+{
+	static const uint32_t image[] = { 7, 14, 22, 30, 31 };
+
+	for (size_t i = 0; i < COUNT(image); i++) {
+		struct trip trip = trip_to_host();
+		uint64_t *pmcr = (uint64_t *)vcpu_reg_u64(&trip.vm->vcpus[0], ARM64_PMCR_EL0);
+		char reason[96];
+
+		*pmcr = (*pmcr & ~(0x1full << 11)) | image[i] << 11;
+		snprintf(reason, sizeof(reason), "vm 1: vcpu 0: PMCR_EL0.N is %u in the image, 6 on this host: ",
+			 image[i]);
+		assert_refused(&trip, reason);
+		trip_finish(&trip);
+	}
+}
+
 /* KVM keeps its own number without a word. */
 static void counters_of_the_pmu_that_are_missing_are_named(void **state)
 {
@@ -558,6 +619,8 @@ int main(void)
 		cmocka_unit_test(a_value_of_any_register_that_is_refused_is_found_out),
 		cmocka_unit_test(a_host_with_cpus_of_several_kinds_is_none_for_a_pmu),
 		cmocka_unit_test(a_host_that_does_not_tell_its_kinds_of_cpus_is_none_for_a_pmu),
+		cmocka_unit_test(without_dev_kvm_the_kinds_of_cpus_are_looked_at),
+		cmocka_unit_test(other_numbers_of_counters_are_told_apart),
 		cmocka_unit_test(counters_of_the_pmu_that_are_missing_are_named),
 		cmocka_unit_test(more_counters_of_the_pmu_are_hidden),
 		cmocka_unit_test(the_image_is_not_changed_by_the_trial),

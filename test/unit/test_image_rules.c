@@ -200,6 +200,14 @@ RULE(timer_irq_spi, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 32:
      VCPU1->ptimer_irq = 32)
 RULE(timer_irq_same, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 27: two of 16 to 31 expected",
      VCPU1->ptimer_irq = 27)
+static void add_pmcr(struct vcpu_state *vcpu, uint64_t value)
+{
+	struct vcpu_reg *reg = &vcpu->regs[vcpu->nr_regs++];
+
+	*reg = (struct vcpu_reg){ .id = ARM64_PMCR_EL0 };
+	memcpy(reg->value, &value, sizeof(value));
+}
+
 #define NO_PMU vm->features = 0, vm->pmu_filter.active = false
 RULE(pmu_irq_without_pmu, BOTH, "kvm-vcpu-1.img: vCPU 0: pmu_irq 23, pmu_created 0, and no PMU", NO_PMU,
      VCPU0->pmu_created = false)
@@ -213,14 +221,19 @@ RULE(pmu_irq_large, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 1024 is no PPI or SPI
 RULE(pmu_irq_behind_the_gic, BOTH, "kvm-vcpu-1.img: vCPU 0: pmu_irq 96, and the GIC has 96 interrupts",
      VCPU0->pmu_irq = 96, VCPU1->pmu_irq = 0)
 RULE(pmu_irq_other_ppi, BOTH,
-     "kvm-vcpu-1.img: vCPU 1: pmu_irq 22, of vCPU 0 23: the same PPI for all expected, or an SPI for each",
+     "kvm-vcpu-1.img: vCPU 1: pmu_irq 22, of vCPU 0 23: the same PPI expected, or another SPI",
      VCPU1->pmu_irq = 22)
 RULE(pmu_irq_same_spi, BOTH,
-     "kvm-vcpu-1.img: vCPU 1: pmu_irq 40, of vCPU 0 40: the same PPI for all expected, or an SPI for each",
+     "kvm-vcpu-1.img: vCPU 1: pmu_irq 40, of vCPU 0 40: the same PPI expected, or another SPI",
      VCPU0->pmu_irq = VCPU1->pmu_irq = 40)
-RULE(pmu_irq_ppi_and_spi, BOTH,
-     "kvm-vcpu-1.img: vCPU 1: pmu_irq 40, of vCPU 0 23: the same PPI for all expected, or an SPI for each",
-     VCPU1->pmu_irq = 40)
+RULE(pmu_irq_spi_and_ppi, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: pmu_irq 23, of vCPU 0 40: the same PPI expected, or another SPI",
+     VCPU0->pmu_irq = 40)
+RULE(pmu_created_without_irq, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: pmu_created 1, and no pmu_irq: KVM_ARM_VCPU_PMU_V3_INIT takes none without",
+     VCPU1->pmu_irq = 0)
+RULE(pmcr_n, BOTH, "kvm-vcpu-1.img: vCPU 1: PMCR_EL0.N is 22, of vCPU 0 6: the same for all expected",
+     add_pmcr(VCPU0, 6ull << 11 | 1), add_pmcr(VCPU1, 22ull << 11 | 1))
 V5_RULE(pmu_irq_of_a_gicv3, BOTH, "kvm-vcpu-1.img: vCPU 0: pmu_irq 23 is no PPI or SPI", VCPU0->pmu_irq = 23)
 V5_RULE(pmu_irq_other_ppi_of_a_gicv5, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 536870934 is no PPI or SPI",
 	VCPU1->pmu_irq = 0x20000016)
@@ -645,6 +658,42 @@ static void the_unbroken_vm_is_accepted(void **state)
 }
 
 /* At a dump the files come one by one, after the rest. */
+static void accept(struct vm_state *vm)
+{
+	const struct vm_state *const vms[] = { vm };
+
+	log_reset();
+	if (read_back(vm) || image_check(vms, 1))
+		fail_msg("%s", log_error());
+	vm_state_free(vm);
+}
+
+/* By pmu_irq_is_valid() and kvm_arm_pmu_v3_init(). */
+static void what_kvm_takes_of_a_pmu_is_accepted(void **state)
+{
+	static const uint32_t irqs[][2] = { { 16, 16 }, { 23, 40 }, { 40, 41 }, { 23, 0 }, { 0, 40 }, { 0, 0 } };
+	struct vm_state *vm;
+
+	for (size_t i = 0; i < sizeof(irqs) / sizeof(irqs[0]); i++) {
+		vm = fixture_vm(2, 96);
+		for (size_t v = 0; v < 2; v++) {
+			vm->vcpus[v].pmu_irq = irqs[i][v];
+			vm->vcpus[v].pmu_created &= irqs[i][v] != 0;
+		}
+		accept(vm);
+	}
+	vm = fixture_vm_v5(2, 64, 8);
+	VCPU1->pmu_irq = 0; /* the architecture has but one */
+	accept(vm);
+	vm = fixture_vm(2, 96);
+	add_pmcr(VCPU0, 6 << 11 | 0x41);
+	add_pmcr(VCPU1, 0xffff07ff | 6 << 11);
+	accept(vm);
+	vm = fixture_vm(2, 96);
+	add_pmcr(VCPU1, 6 << 11);
+	accept(vm);
+}
+
 static void a_dump_may_lack_files(void **state)
 {
 	struct vm_state *vm = fixture_vm(2, 96);
@@ -729,7 +778,9 @@ static void two_vms_with_one_file(void **state)
 int main(void)
 {
 	static const struct CMUnitTest others[] = {
-		cmocka_unit_test(the_unbroken_vm_is_accepted), cmocka_unit_test(a_dump_may_lack_files),
+		cmocka_unit_test(the_unbroken_vm_is_accepted),
+		cmocka_unit_test(what_kvm_takes_of_a_pmu_is_accepted),
+		cmocka_unit_test(a_dump_may_lack_files),
 		cmocka_unit_test(two_vms_of_one_process),      cmocka_unit_test(two_vms_with_one_id),
 		cmocka_unit_test(two_vms_with_one_fd),	       cmocka_unit_test(two_vms_with_one_mapping),
 		cmocka_unit_test(two_vms_with_one_file),

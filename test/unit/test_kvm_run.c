@@ -101,7 +101,7 @@ static void a_page_that_was_left_is_known(void **state)
 	vm = fake_discovered(swap->kvm);
 	assert_int_equal(vcpu_capture_regs(vm, &swap->kvm->remote), 0);
 	assert_int_equal(kvm_run_capture(vm, &swap->kvm->remote), -EBUSY);
-	assert_non_null(strstr(log_error(), "kvm_run forbids to run: a criu that was killed has left it so"));
+	assert_non_null(strstr(log_error(), "kvm_run is marked: a criu that was killed has left it so"));
 	vm_state_free(vm);
 }
 
@@ -117,7 +117,7 @@ static void a_page_that_was_left_by_a_restore_is_known(void **state)
 	assert_int_equal(vcpu_capture_regs(found, &copy->remote), 0);
 	log_reset();
 	assert_int_equal(kvm_run_capture(found, &copy->remote), -EBUSY);
-	assert_non_null(strstr(log_error(), "kvm_run forbids to run: a criu that was killed has left it so"));
+	assert_non_null(strstr(log_error(), "kvm_run is marked: a criu that was killed has left it so"));
 	vm_state_free(found);
 	vm_state_free(vm);
 	fake_free(source);
@@ -345,9 +345,24 @@ static void an_exit_of_a_vcpu_whose_thread_has_ended_is_replayed_by_the_first(vo
 	assert_int_equal(r.copy->vcpus[0].vtid, FAKE_FIRST_THREAD);
 	assert_int_equal(r.copy->vcpus[1].vtid, FAKE_THREAD(1));
 	assert_int_equal(log_errors(), 0);
-	assert_true(log_has("vm 1: vcpu 0 (id 7): the thread that last ran it had ended"));
+	assert_true(log_has("vm 1: vcpu 0 (id 7): the thread that ran it is not known, or had ended: what its "
+			    "PMU counts stands still\n"));
 	assert_false(log_has("vcpu 1 (id 2): the thread"));
 	assert_same(&r);
+	finish(&r);
+}
+
+static void without_a_pmu_the_thread_does_not_matter(void **state)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){
+		.nr_vcpus = 4, .nr_irqs = 64, .features = 1u << KVM_ARM_VCPU_PSCI_0_2 });
+	struct replay r;
+
+	source->vcpus[0].vtid = 0;
+	r = dump_of(source);
+	assert_int_equal(restore(&r), 0);
+	assert_false(log_has("the thread that ran it"));
+	assert_true(log_told("vm 1: vcpu 0 (id 7): the thread that ran it is not known, or had ended\n"));
 	finish(&r);
 }
 
@@ -359,6 +374,9 @@ static void a_thread_that_is_not_there_stops_the_restore(void **state)
 	source->vcpus[1].vtid = FAKE_FIRST_THREAD - 1;
 	r = dump_of(source);
 	assert_int_equal(restore(&r), -ESRCH);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(),
+			    "vm 1: replay of a pending exit: vcpu 1: thread 199 of the image is not there");
 	assert_string_equal(plan_restore[r.failed].name, "pending exits");
 	assert_int_equal(fake_count(r.copy, "vcpu 1: KVM_RUN*"), 0);
 	finish(&r);
@@ -497,6 +515,78 @@ static void signals_without_end_do(void **state)
 	finish(&r);
 }
 
+/* All steps of @r's restore that come before the replay. The record is empty then. */
+static void restore_up_to_the_replay(struct replay *r)
+{
+	size_t n = 0;
+
+	while (strcmp(plan_restore[n].name, "pending exits"))
+		n++;
+	assert_int_equal(fake_steps(plan_restore, n, r->vm, r->copy, &r->failed), 0);
+	fake_forget(r->copy);
+}
+
+/* Each call of the replay in turn, which then goes on to what forbids to run and ends the stepping. */
+static void a_replay_that_fails_leaves_nothing_that_runs(void **state)
+{
+	static const char *const calls[] = { "vcpu 0: KVM_SET_GUEST_DEBUG = 0x3", "vcpu 0: write page*",
+					     "vcpu 0: KVM_RUN*" };
+
+	for (size_t i = 0; i < 3; i++) {
+		struct replay r = dump_of(fake_running(shape));
+		struct fake_vcpu *vcpu = &r.copy->vcpus[0];
+
+		restore_up_to_the_replay(&r);
+		r.copy->fail_like = calls[i];
+		r.copy->fail_times = 1;
+		r.copy->fail_errno = EFAULT;
+		assert_int_equal(kvm_run_replay(r.vm, &r.copy->remote), -EFAULT);
+		assert_int_equal(log_errors(), 1);
+		assert_int_equal(run_of(r.copy, 0)->immediate_exit, 1);
+		assert_int_equal(vcpu->debug.control, 0);
+		assert_true(fake_reg_u64(vcpu, ARM64_CORE_PSTATE) ==
+			    *vcpu_reg_u64(&r.vm->vcpus[0], ARM64_CORE_PSTATE));
+		assert_int_equal(fake_run(r.copy, 0), -EINTR);
+		finish(&r);
+	}
+}
+
+/* Another ioctl on that vCPU would wait for the same, and take the VMM's first thread with it. */
+static void a_vcpu_that_does_not_come_back_is_waited_for_once(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
+
+	restore_up_to_the_replay(&r);
+	r.copy->thread_dead = ETIMEDOUT;
+	assert_int_equal(kvm_run_replay(r.vm, &r.copy->remote), -ETIMEDOUT);
+	assert_int_equal(run_of(r.copy, 0)->immediate_exit, 1);
+	assert_int_equal(fake_count(r.copy, "vcpu 0: KVM_SET_GUEST_DEBUG*"), 1);
+	finish(&r);
+}
+
+/* criu is killed when the vCPU has just run: the last that it has written is what lets it. */
+static void a_page_that_was_left_by_a_replay_is_known(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
+	struct vm_state *found;
+
+	restore_up_to_the_replay(&r);
+	r.copy->fail_call = 7; /* after mmap, KVM_SET_GUEST_DEBUG, two registers, page, KVM_RUN */
+	r.copy->fail_errno = ESRCH;
+	assert_int_equal(kvm_run_replay(r.vm, &r.copy->remote), -ESRCH);
+	assert_string_equal(r.copy->lines[r.copy->failed_line], "vcpu 0: write page +0");
+	assert_int_equal(fake_last(r.copy, "vcpu 0: KVM_RUN*"), r.copy->failed_line - 1);
+	assert_int_equal(run_of(r.copy, 0)->immediate_exit, 0);
+	found = fake_discovered(r.copy);
+	assert_int_equal(vcpu_capture_regs(found, &r.copy->remote), 0);
+	log_reset();
+	assert_int_equal(kvm_run_capture(found, &r.copy->remote), -EBUSY);
+	assert_true(log_has("vm 1: vcpu 0: kvm_run is marked: a criu that was killed has left it so: end the "
+			    "process"));
+	vm_state_free(found);
+	finish(&r);
+}
+
 static void interrupts_wait_for_the_end_of_the_replay(void **state)
 {
 	struct replay r = dump_of(fake_running(shape));
@@ -560,6 +650,7 @@ int main(void)
 		cmocka_unit_test(a_write_that_was_served_is_not_made_twice),
 		cmocka_unit_test(an_exit_is_replayed_by_the_thread_of_its_vcpu),
 		cmocka_unit_test(an_exit_of_a_vcpu_whose_thread_has_ended_is_replayed_by_the_first),
+		cmocka_unit_test(without_a_pmu_the_thread_does_not_matter),
 		cmocka_unit_test(a_thread_that_is_not_there_stops_the_restore),
 		cmocka_unit_test(a_debugger_that_steps_loses_no_step),
 		cmocka_unit_test(what_another_exit_left_is_not_taken_for_mmio),
@@ -567,6 +658,9 @@ int main(void)
 		cmocka_unit_test(bytes_beyond_the_width_of_a_write_do_not_matter),
 		cmocka_unit_test(a_signal_to_the_vmm_does_not_stop_the_restore),
 		cmocka_unit_test(signals_without_end_do),
+		cmocka_unit_test(a_replay_that_fails_leaves_nothing_that_runs),
+		cmocka_unit_test(a_vcpu_that_does_not_come_back_is_waited_for_once),
+		cmocka_unit_test(a_page_that_was_left_by_a_replay_is_known),
 		cmocka_unit_test(interrupts_wait_for_the_end_of_the_replay),
 		cmocka_unit_test(a_32_bit_program_stores_what_it_meant_to),
 		cmocka_unit_test(an_exit_of_a_vcpu_without_pstate_is_not_guessed),

@@ -102,11 +102,15 @@ static int run_changed(const struct change *change, const struct plan_step *step
 	return fake_steps(to, nr, vm, kvm, &failed);
 }
 
-/* The call that was refused; what follows it takes a page out of the room again. */
+/* The call that was refused; what follows it ends a replay, or takes a page out of the room again. */
 static const char *refused_call(const struct fake_kvm *kvm)
 {
-	size_t i = kvm->nr_lines - 1;
+	size_t i = kvm->nr_lines - 1, n = i;
 
+	while (n && fake_ends_replay(kvm->lines[n]))
+		n--;
+	if (fake_is_like(kvm->lines[n], "vcpu ?: KVM_RUN*"))
+		return kvm->lines[n];
 	while (fake_is_like(kvm->lines[i], "task: mmap anonymous room * prot 0"))
 		i--;
 	return kvm->lines[i];

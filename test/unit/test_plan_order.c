@@ -373,7 +373,6 @@ static void nothing_but_the_replay_follows_the_barrier(void **state)
 		"vcpu ?: KVM_RUN*",
 		"vcpu ?: " SET_REG "00042 = *", /* PSTATE */
 		"vcpu ?: " SET_REG "38012 = *", /* MDSCR_EL1 */
-		"vcpu ?: KVM_GET_ONE_REG 0x6030000000100042", /* PSTATE */
 		"vcpu ?: KVM_SET_VCPU_EVENTS*",
 		"vcpu ?: SET PVTIME IPA*",
 		"vcpu ?: KVM_SET_SIGNAL_MASK*",

@@ -155,6 +155,37 @@ static void each_serror_is_given_once_to_who_had_it(void **state)
 	trip_finish(&trip);
 }
 
+/* SCTLR2_EL1, as a guest with FEAT_DoubleFault2 has set it. */
+static void add_sctlr2(struct fake_kvm *kvm, uint64_t value)
+{
+	for (size_t i = 0; i < kvm->nr_vcpus; i++) {
+		kvm->vcpus[i].regs[kvm->vcpus[i].nr_regs++] = (struct fake_reg){ .id = ARM64_SCTLR2_EL1 };
+		fake_set_reg_u64(&kvm->vcpus[i], ARM64_SCTLR2_EL1, value);
+	}
+}
+
+/* PSTATE.A does not mask it then: delivered at once, it would take the place of vCPU 1's pending write. */
+static void an_serror_that_cannot_be_masked_stays_pending(void **state)
+{
+	static const uint64_t values[] = { 0x4, 0x24, 0x1024, 0x1000 };
+
+	for (size_t i = 0; i < COUNT(values); i++) {
+		struct fake_kvm *source = fake_running(shape);
+		struct trip trip;
+
+		add_sctlr2(source, values[i]);
+		trip = trip_dump(source);
+		add_sctlr2(trip.copy, 0);
+		assert_int_equal(trip.vm->vcpus[1].pending, VCPU_PENDING_WRITE);
+		assert_int_equal(trip_restore(&trip), 0);
+		assert_true(trip.copy->vcpus[1].serror);
+		assert_true(trip.copy->vcpus[1].mmio_needed);
+		assert_int_equal(fake_reg_u64(&trip.copy->vcpus[1], ARM64_SCTLR2_EL1), values[i]);
+		trip_assert_same(&trip);
+		trip_finish(&trip);
+	}
+}
+
 /* KVM refuses an ESR there, and makes one up when there is an SError. */
 static void an_serror_of_a_host_without_ras_has_no_esr(void **state)
 {
@@ -293,6 +324,7 @@ int main(void)
 		cmocka_unit_test(all_25_bits_of_an_serror_are_kept),
 		cmocka_unit_test(no_serror_comes_of_none),
 		cmocka_unit_test(each_serror_is_given_once_to_who_had_it),
+		cmocka_unit_test(an_serror_that_cannot_be_masked_stays_pending),
 		cmocka_unit_test(an_serror_of_a_host_without_ras_has_no_esr),
 		cmocka_unit_test(an_esr_that_this_host_cannot_give_is_named),
 		cmocka_unit_test(nothing_is_set_up_where_nothing_was),
