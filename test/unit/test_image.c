@@ -151,6 +151,8 @@ static void drop_settings(struct vm_state *vm)
 {
 	vm->features = 0;
 	vm->caps = 0;
+	vm->halt_poll_ns = vm->manual_dirty_log = vm->split_chunk = 0;
+	vm->smccc_filter.nr = 0;
 	vm->counter_offset = vm->ptimer_offset = false;
 	vm->cntfrq = 0;
 	vm->realtime = 0;
@@ -220,8 +222,8 @@ static void to_the_limits(struct vm_state *vm)
 	vm->slots = resize(vm->slots, VM_MAX_SLOTS, sizeof(*vm->slots));
 	vm->nr_slots = VM_MAX_SLOTS;
 	for (size_t i = 0; i < VM_MAX_SLOTS; i++)
-		vm->slots[i] = (struct memslot){ i, 0, i << 12, 4096, i << 13 };
-	vm->slots[0] = (struct memslot){ UINT16_MAX, 0, (1ULL << 52) - 4096, 4096, -4096ULL };
+		vm->slots[i] = (struct memslot){ i, 0, i << 12, 4096, i << 13, .log = { 0 } };
+	vm->slots[0] = (struct memslot){ UINT16_MAX, 0, (1ULL << 52) - 4096, 4096, -4096ULL, .log = { 0 } };
 
 	backings_to_the_limits(vm);
 	vm->files = resize(vm->files, VM_MAX_FILES, sizeof(*vm->files));
@@ -455,7 +457,7 @@ static void the_smallest_values_come_back(void **state)
 	vm->vcpus[0].id = 0;
 	vm->ipa_bits = 32;
 	vm->nr_slots = 1;
-	vm->slots[0] = (struct memslot){ 0, 0, 0, 1ULL << 32, 0 };
+	vm->slots[0] = (struct memslot){ 0, 0, 0, 1ULL << 32, 0, .log = { 0 } };
 	vm->vgic->nr_regions = 1;
 	vm->vgic->regions[0] = (struct vgic_region){ 0, 1, 0 };
 	assert_round_trip(&vm, 1);
