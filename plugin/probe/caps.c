@@ -42,6 +42,7 @@ static int fill_filter(struct probe_recs all, unsigned int vm_fd, struct smccc_f
 int probe_caps(pid_t pid, struct probe_recs all, unsigned int vm_fd, uint64_t flags, struct vm_state *vm)
 {
 	const struct kvm_rec *rec = find_caps(all, vm_fd);
+	char text[512];
 	int ret;
 
 	if (!rec)
@@ -57,6 +58,8 @@ int probe_caps(pid_t pid, struct probe_recs all, unsigned int vm_fd, uint64_t fl
 		    (rec->caps.split_chunk ? VM_CAP_EAGER_SPLIT : 0) |
 		    (rec->caps.smccc_filter ? VM_CAP_SMCCC_FILTER : 0);
 	ret = fill_filter(all, vm_fd, &vm->smccc_filter);
+	if (vm->caps)
+		pr_info("pid %d: capabilities: %s\n", pid, caps_describe(vm, text, sizeof(text)));
 	if (ret || (!rec->caps.smccc_unread && vm->smccc_filter.nr <= SMCCC_MAX_RANGES))
 		return ret;
 	pr_err("pid %d: an SMCCC filter of more than %u ranges: " REFUSAL ": have the VMM set fewer, longer ones\n", pid,

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "probe/kernel.h"
 #include "probe/caps.h"
+#include "probe/kernel.h"
 #include "probe/vcpu.h"
 #include "testlog.h"
 
@@ -219,8 +219,6 @@ static void other_flags_do_not_matter(void **state)
 }
 
 /* Capabilities */
-
-#define VM_FD 5
 
 static struct kvm_rec caps_rec(void)
 {
