@@ -26,7 +26,7 @@ VMS = {
 
 # Of plan_restore in plugin/plan.c; restore-steps-are-known compares them with what a restore says it does.
 STEPS = [
-    'no vCPU runs', 'capabilities', 'memslots', 'ITS tables compared', 'LPI tables compared', 'vCPU initialisation',
+    'no vCPU runs', 'capabilities', 'SMCCC filter', 'memslots', 'dirty logs', 'ITS tables compared', 'LPI tables compared', 'vCPU initialisation',
     'vector lengths', 'ID and firmware registers', 'register list', 'PMU event filter', 'vCPU registers',
     'timer interrupts', 'GIC addresses', 'GIC distributor', 'GIC redistributors', 'LPIs enabled', 'GIC CPU interfaces',
     'ITS registers', 'ITS tables', 'ITS control', 'PMU', 'guest counters', 'pending exits', 'vCPU events', 'steal time',
