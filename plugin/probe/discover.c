@@ -576,9 +576,8 @@ static int examine(struct discovery *d)
 {
 	int ret;
 
-#ifndef __aarch64__
-	return refuse(d->pid, "a VM that is not an arm64 one", "dump on an arm64 host");
-#endif
+	if (!kernel_is_arm64())
+		return refuse(d->pid, "a VM that is not an arm64 one", "dump on an arm64 host");
 	ret = check_fds(d);
 	if (!ret)
 		ret = kernel_probe(d->pid, &d->recs, &d->nr_recs);

@@ -49,6 +49,15 @@ static const struct series *running_series(struct utsname *uts)
 	return NULL;
 }
 
+bool kernel_is_arm64(void)
+{
+#ifdef __aarch64__
+	return true;
+#else
+	return false;
+#endif
+}
+
 bool kernel_saves_orphans(void)
 {
 	struct utsname uts;

@@ -78,9 +78,9 @@ CHILD_ROWS = [
     ('inherited-vcpu', 'a VM whose own fd ' + CLOSED),
 ]
 
-# Known to the plugin, and on no host that the testbed has.
+# Known to the plugin, and on no host that the testbed has: test/unit/test_discover makes them up.
 UNREACHABLE = {
-    'protected-vm': 'no protected VMs on arm64 in Linux 6.12: upstream KVM cannot make one',
+    'protected-vm': 'needs a host that boots with kvm-arm.mode=protected, and memory that no VMM maps',
     'x86_64-vm': 'needs an x86_64 host with /dev/kvm: the plugin is built for arm64 here',
     'unknown-flags': 'needs a kernel with a KVM_ARCH_FLAG or vCPU feature that the plugin does not know',
 }
