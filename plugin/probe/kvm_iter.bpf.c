@@ -238,6 +238,9 @@ static unsigned int find_state(struct kvm *kvm)
 #define MAX_SMCCC_STEPS 4096 /* ranges, and what is between them; a VMM needs some dozen */
 #define SMCCC_LAST 0xffffffffull
 
+/* Not on the stack, which is 512 bytes for all functions that call each other. */
+struct kvm_rec caps_rec;
+
 /* Where a walk through the SMCCC filter, a maple tree, stands. */
 struct tree_walk {
 	struct walk *w;
@@ -247,35 +250,44 @@ struct tree_walk {
 	unsigned int found, done;
 };
 
+static unsigned long long read_pivot(struct maple_range_64 *node, __u32 i)
+{
+	unsigned long long pivot = 0;
+
+	bpf_probe_read_kernel(&pivot, sizeof(pivot),
+			      (void *)node + bpf_core_field_offset(struct maple_range_64, pivot) + i * sizeof(pivot));
+	return pivot;
+}
+
 /* One level down to the range that holds t->index, as mtree_range_walk() of lib/maple_tree.c goes. */
 static int descend(__u32 level, struct tree_walk *t)
 {
 	struct maple_range_64 *node = (void *)(t->node & ~MAPLE_NODE_MASK);
 	unsigned int type = MAPLE_NODE_TYPE(t->node), end = MAPLE_PIVOTS, i;
-	unsigned long pivots[MAPLE_PIVOTS] = { 0 };
-	unsigned long long slot = 0;
+	unsigned long long value = read_pivot(node, MAPLE_PIVOTS - 1);
 
 	if (type != MAPLE_LEAF_64 && type != MAPLE_RANGE_64)
 		return 1;
-	bpf_probe_read_kernel(pivots, sizeof(pivots),
-			      (void *)node + bpf_core_field_offset(struct maple_range_64, pivot));
 	/* ma_data_end() */
-	if (!pivots[MAPLE_PIVOTS - 1])
+	if (!value)
 		end = BPF_CORE_READ(node, meta.end);
-	else if (pivots[MAPLE_PIVOTS - 1] == t->max)
+	else if (value == t->max)
 		end = MAPLE_PIVOTS - 1;
-	for (i = 0; i < MAPLE_PIVOTS && i < end; i++)
-		if (pivots[i] >= t->index) {
-			t->max = pivots[i];
+	for (i = 0; i < MAPLE_PIVOTS && i < end; i++) {
+		value = read_pivot(node, i);
+		if (value >= t->index) {
+			t->max = value;
 			break;
 		}
-	bpf_probe_read_kernel(&slot, sizeof(slot),
-			      (void *)node + bpf_core_field_offset(struct maple_range_64, slot) + i * sizeof(slot));
+	}
+	value = 0;
+	bpf_probe_read_kernel(&value, sizeof(value),
+			      (void *)node + bpf_core_field_offset(struct maple_range_64, slot) + i * sizeof(value));
 	if (type == MAPLE_RANGE_64) {
-		t->node = slot;
+		t->node = value;
 		return 0;
 	}
-	t->entry = slot;
+	t->entry = value;
 	t->found = 1;
 	return 1;
 }
@@ -283,8 +295,6 @@ static int descend(__u32 level, struct tree_walk *t)
 /* The range at t->index, and on to what is behind it. */
 static int emit_smccc(__u32 i, struct tree_walk *t)
 {
-	struct kvm_rec rec = { .type = KVM_REC_SMCCC, .fd = t->w->fd, .kvm = t->w->kvm };
-
 	t->node = t->root;
 	t->max = ~0ull;
 	t->found = 0;
@@ -292,10 +302,10 @@ static int emit_smccc(__u32 i, struct tree_walk *t)
 	if (!t->found)
 		return 1;
 	if (t->entry) {
-		rec.smccc.first = t->index;
-		rec.smccc.last = t->max;
-		rec.smccc.action = t->entry >> 1; /* xa_to_value() */
-		emit_more(t->w, &rec);
+		caps_rec.smccc.first = t->index;
+		caps_rec.smccc.last = t->max;
+		caps_rec.smccc.action = t->entry >> 1; /* xa_to_value() */
+		emit_more(t->w, &caps_rec);
 	}
 	if (t->max >= SMCCC_LAST) {
 		t->done = 1;
@@ -305,22 +315,24 @@ static int emit_smccc(__u32 i, struct tree_walk *t)
 	return 0;
 }
 
-/* What capabilities were given, and the SMCCC filter. */
-static void emit_caps(struct kvm *kvm, struct walk *w)
+/* What capabilities were given, and the SMCCC filter. Not inline: its stack goes again. */
+static __attribute__((noinline)) int emit_caps(struct kvm *kvm, struct walk *w)
 {
-	struct kvm_rec rec = { .type = KVM_REC_CAPS, .fd = w->fd, .kvm = w->kvm };
 	struct tree_walk t = { .w = w };
 
+	caps_rec = (struct kvm_rec){ .type = KVM_REC_SMCCC, .fd = w->fd, .kvm = w->kvm };
 	t.root = (unsigned long long)BPF_CORE_READ(kvm, arch.smccc_filter.ma_root);
 	if (t.root)
 		bpf_loop(MAX_SMCCC_STEPS, emit_smccc, &t, 0);
-	rec.caps.smccc_filter = !!t.root;
-	rec.caps.smccc_unread = t.root && !t.done;
-	rec.caps.manual_dirty_log = BPF_CORE_READ(kvm, manual_dirty_log_protect);
-	rec.caps.split_chunk = BPF_CORE_READ(kvm, arch.mmu.split_page_chunk_size);
-	rec.caps.override_halt_poll = BPF_CORE_READ(kvm, override_halt_poll_ns);
-	rec.caps.halt_poll_ns = BPF_CORE_READ(kvm, max_halt_poll_ns);
-	emit_more(w, &rec);
+	caps_rec.type = KVM_REC_CAPS;
+	caps_rec.caps.smccc_filter = !!t.root;
+	caps_rec.caps.smccc_unread = t.root && !t.done;
+	caps_rec.caps.manual_dirty_log = BPF_CORE_READ(kvm, manual_dirty_log_protect);
+	caps_rec.caps.split_chunk = BPF_CORE_READ(kvm, arch.mmu.split_page_chunk_size);
+	caps_rec.caps.override_halt_poll = BPF_CORE_READ(kvm, override_halt_poll_ns);
+	caps_rec.caps.halt_poll_ns = BPF_CORE_READ(kvm, max_halt_poll_ns);
+	emit_more(w, &caps_rec);
+	return 0;
 }
 
 static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_struct *mm)
