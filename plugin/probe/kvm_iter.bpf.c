@@ -239,7 +239,7 @@ static unsigned int find_state(struct kvm *kvm)
 #define SMCCC_LAST 0xffffffffull
 
 /* Not on the stack, which is 512 bytes for all functions that call each other. */
-struct kvm_rec caps_rec;
+static struct kvm_rec caps_rec;
 
 /* Where a walk through the SMCCC filter, a maple tree, stands. */
 struct tree_walk {
