@@ -147,6 +147,13 @@ static void drop_backings(struct vm_state *vm)
 		free(vm->backings[--vm->nr_backings].path);
 }
 
+/* That of the first memslot, which alone has one. */
+static void drop_log(struct vm_state *vm)
+{
+	free(vm->slots[0].log.runs);
+	vm->slots[0].log = (struct dirty_log){ NULL, 0 };
+}
+
 static void drop_settings(struct vm_state *vm)
 {
 	vm->features = 0;
@@ -174,6 +181,7 @@ static void a_vm_with_little_comes_back(void **state)
 	struct vm_state *vm = fixture_vm(2, 64);
 
 	drop_settings(vm);
+	drop_log(vm);
 	vm->nr_slots = 0;
 	drop_backings(vm);
 	vm->vgic->nr_active = 0;
@@ -219,6 +227,7 @@ static void to_the_limits(struct vm_state *vm)
 {
 	struct vcpu_state *vcpu = &vm->vcpus[1];
 
+	drop_log(vm);
 	vm->slots = resize(vm->slots, VM_MAX_SLOTS, sizeof(*vm->slots));
 	vm->nr_slots = VM_MAX_SLOTS;
 	for (size_t i = 0; i < VM_MAX_SLOTS; i++)
@@ -456,6 +465,7 @@ static void the_smallest_values_come_back(void **state)
 	vm->vcpus[0].vtimer_irq = 16;
 	vm->vcpus[0].id = 0;
 	vm->ipa_bits = 32;
+	drop_log(vm);
 	vm->nr_slots = 1;
 	vm->slots[0] = (struct memslot){ 0, 0, 0, 1ULL << 32, 0, .log = { 0 } };
 	vm->vgic->nr_regions = 1;
