@@ -36,7 +36,8 @@ bool smccc_filter_pack(struct frame_out *out, KvmVgic__VmEntry *entry, KvmVgic__
 	return true;
 }
 
-static int unpack_filter(const struct frame_in *in, const KvmVgic__SmcccFilterEntry *from, struct vm_state *vm)
+static int unpack_filter(const struct frame_in *in, const KvmVgic__SmcccFilterEntry *from,
+			 struct vm_state *vm)
 {
 	struct smccc_filter *filter = &vm->smccc_filter;
 	int ret;

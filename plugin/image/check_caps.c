@@ -30,18 +30,21 @@ static int check_filter(const struct vm_state *vm)
 	if (filter->nr && !(vm->caps & VM_CAP_SMCCC_FILTER))
 		return refuse_vm(vm, "smccc_filter, and caps 0x%x", vm->caps);
 	if (filter->nr > SMCCC_MAX_RANGES)
-		return refuse_vm(vm, "smccc_filter: %zu ranges, at most %u expected", filter->nr, SMCCC_MAX_RANGES);
+		return refuse_vm(vm, "smccc_filter: %zu ranges, at most %u expected", filter->nr,
+				 SMCCC_MAX_RANGES);
 	for (size_t i = 0; i < filter->nr; i++) {
 		const struct smccc_range *range = &filter->ranges[i];
 
 		if (range->last < range->first || (i && range->first <= filter->ranges[i - 1].last))
-			return refuse_vm(vm, "smccc_filter: range %zu, 0x%x to 0x%x: not after the one before", i,
+			return refuse_vm(vm,
+					 "smccc_filter: range %zu, 0x%x to 0x%x: not after the one before", i,
 					 range->first, range->last);
 		if (range->action > SMCCC_MAX_ACTION)
-			return refuse_vm(vm, "smccc_filter: range %zu: action %u is not known", i, range->action);
+			return refuse_vm(vm, "smccc_filter: range %zu: action %u is not known", i,
+					 range->action);
 		if (smccc_is_reserved(range->first, range->last))
-			return refuse_vm(vm, "smccc_filter: range %zu, 0x%x to 0x%x: KVM's own", i, range->first,
-					 range->last);
+			return refuse_vm(vm, "smccc_filter: range %zu, 0x%x to 0x%x: KVM's own", i,
+					 range->first, range->last);
 		/* Its length would be 0. */
 		if (range->last - range->first == UINT32_MAX)
 			return refuse_vm(vm, "smccc_filter: range %zu: all calls", i);

@@ -30,7 +30,8 @@ static int fill_filter(struct probe_recs all, unsigned int vm_fd, struct smccc_f
 	if (!filter->ranges)
 		return -ENOMEM;
 	for (const struct kvm_rec *r = all.recs; r < all.recs + all.nr; r++)
-		if (r->type == KVM_REC_SMCCC && r->fd == vm_fd && !smccc_is_reserved(r->smccc.first, r->smccc.last))
+		if (r->type == KVM_REC_SMCCC && r->fd == vm_fd &&
+		    !smccc_is_reserved(r->smccc.first, r->smccc.last))
 			filter->ranges[filter->nr++] = (struct smccc_range){
 				.first = r->smccc.first,
 				.last = r->smccc.last,
@@ -62,7 +63,8 @@ int probe_caps(pid_t pid, struct probe_recs all, unsigned int vm_fd, uint64_t fl
 		pr_info("pid %d: capabilities: %s\n", pid, caps_describe(vm, text, sizeof(text)));
 	if (ret || (!rec->caps.smccc_unread && vm->smccc_filter.nr <= SMCCC_MAX_RANGES))
 		return ret;
-	pr_err("pid %d: an SMCCC filter of more than %u ranges: " REFUSAL ": have the VMM set fewer, longer ones\n", pid,
-	       SMCCC_MAX_RANGES);
+	pr_err("pid %d: an SMCCC filter of more than %u ranges: " REFUSAL
+	       ": have the VMM set fewer, longer ones\n",
+	       pid, SMCCC_MAX_RANGES);
 	return -ENOTSUP;
 }

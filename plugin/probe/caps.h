@@ -6,8 +6,8 @@
 #include "probe/vcpu.h"
 
 /*
- * Fills @vm's capabilities, what they were given and the SMCCC filter from @flags, which are kvm->arch.flags, and from
- * the records of its fd @vm_fd. -ENOTSUP, logged, for what cannot be carried.
+ * Fills @vm's capabilities, what they were given and the SMCCC filter from @flags, which are kvm->arch.flags,
+ * and from the records of its fd @vm_fd. -ENOTSUP, logged, for what cannot be carried.
  */
 int probe_caps(pid_t pid, struct probe_recs all, unsigned int vm_fd, uint64_t flags, struct vm_state *vm);
 

@@ -253,16 +253,17 @@ static int check_others(struct discovery *d)
 	if (ret)
 		return ret;
 	if (d->scan.userfaultfd >= 0)
-		return refuse(d->pid, "a userfaultfd: KVM would wait for its handler, which stands still", UFFD_ADVICE);
+		return refuse(d->pid, "a userfaultfd: KVM would wait for its handler, which stands still",
+			      UFFD_ADVICE);
 	if (d->scan.uffd_area) {
-		pr_err("pid %d: mapping %#llx: memory of a userfaultfd that another process holds: " REFUSAL ": " UFFD_ADVICE
-		       "\n",
+		pr_err("pid %d: mapping %#llx: memory of a userfaultfd that another process holds: " REFUSAL
+		       ": " UFFD_ADVICE "\n",
 		       d->pid, (unsigned long long)d->scan.uffd_area);
 		return -ENOTSUP;
 	}
 	if (d->scan.device[0]) {
-		pr_err("pid %d: %s: a device that reaches guest memory by itself: " REFUSAL ": unplug it, or have the VMM "
-		       "serve it (QEMU: vhost=off)\n",
+		pr_err("pid %d: %s: a device that reaches guest memory by itself: " REFUSAL
+		       ": unplug it, or have the VMM serve it (QEMU: vhost=off)\n",
 		       d->pid, d->scan.device);
 		return -ENOTSUP;
 	}

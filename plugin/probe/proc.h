@@ -44,7 +44,8 @@ struct proc_scan {
 	bool has_seccomp;
 	int userfaultfd; /* one of them, or -1 */
 	char device[48]; /* the name of a device of VHOST or VFIO that it has open; "" */
-	uint64_t area_now, uffd_area; /* that smaps is at; one that a userfaultfd is registered for, or 0 */
+	uint64_t area_now;  /* that smaps is at */
+	uint64_t uffd_area; /* one that a userfaultfd is registered for, or 0 */
 };
 
 /*

@@ -41,7 +41,8 @@ static const struct {
 	const char *what;
 } caps[] = {
 	{ VM_CAP_NISV_TO_USER, KVM_CAP_ARM_NISV_TO_USER, false, nothing, ENABLE "KVM_CAP_ARM_NISV_TO_USER" },
-	{ VM_CAP_SYSTEM_SUSPEND, KVM_CAP_ARM_SYSTEM_SUSPEND, false, nothing, ENABLE "KVM_CAP_ARM_SYSTEM_SUSPEND" },
+	{ VM_CAP_SYSTEM_SUSPEND, KVM_CAP_ARM_SYSTEM_SUSPEND, false, nothing,
+	  ENABLE "KVM_CAP_ARM_SYSTEM_SUSPEND" },
 	{ VM_CAP_HALT_POLL, KVM_CAP_HALT_POLL, false, halt_poll_ns, ENABLE "KVM_CAP_HALT_POLL" },
 	{ VM_CAP_MANUAL_DIRTY_LOG, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, false, manual_dirty_log,
 	  ENABLE "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2" },
@@ -77,8 +78,7 @@ int caps_enable_early(const struct vm_state *vm, int vm_fd)
 		if (!is_wanted(vm, i, true) || !ioctl(vm_fd, KVM_ENABLE_CAP, &enable))
 			continue;
 		err = errno;
-		pr_err("vm %u: creation: %s: %s (errno %d)\n", vm->id, caps[i].what, strerror(err),
-		       err);
+		pr_err("vm %u: creation: %s: %s (errno %d)\n", vm->id, caps[i].what, strerror(err), err);
 		return -err;
 	}
 	return 0;
@@ -111,7 +111,7 @@ int caps_apply(struct vm_state *vm, struct remote *remote)
 	return apply(vm, remote, false);
 }
 
-/* ARM_SMCCC_OWNER_ARCH, fast calls of either width (arch/arm64/kvm/hypercalls.c, kvm_smccc_filter_insert_reserved()). */
+/* Architecture calls, fast ones of either width: kvm_smccc_filter_insert_reserved(). */
 static const struct smccc_range reserved[] = {
 	{ 0x80000000, 0x8000ffff, KVM_SMCCC_FILTER_HANDLE },
 	{ 0xc0000000, 0xc000ffff, KVM_SMCCC_FILTER_HANDLE },
@@ -142,8 +142,8 @@ int caps_apply_smccc_filter(struct vm_state *vm, struct remote *remote)
 			.nr_functions = range->last - range->first + 1,
 			.action = range->action,
 		};
-		batch_set_attr(&b, vm->fd, KVM_ARM_VM_SMCCC_CTRL, KVM_ARM_VM_SMCCC_FILTER, &set[i], sizeof(set[i]),
-			       "KVM_ARM_VM_SMCCC_FILTER")
+		batch_set_attr(&b, vm->fd, KVM_ARM_VM_SMCCC_CTRL, KVM_ARM_VM_SMCCC_FILTER, &set[i],
+			       sizeof(set[i]), "KVM_ARM_VM_SMCCC_FILTER")
 			->detail = range->first;
 	}
 	ret = batch_run(&b);

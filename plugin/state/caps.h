@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What a VM can be given before it runs that changes what its guest and its VMM meet: capabilities, the SMCCC filter. */
+/* What changes a VM's behaviour: capabilities, the SMCCC filter. */
 #ifndef KVM_VGIC_STATE_CAPS_H
 #define KVM_VGIC_STATE_CAPS_H
 
@@ -40,7 +40,10 @@ struct remote;
 struct remote_call;
 struct batch;
 
-/* Those that KVM takes only before there are vCPUs, for the VM @vm_fd of this process. 0 or a negative errno, logged. */
+/*
+ * Those that KVM takes only before there are vCPUs, for the VM @vm_fd of this process. 0 or a negative errno,
+ * logged.
+ */
 int caps_enable_early(const struct vm_state *vm, int vm_fd);
 /* The same, for the VM at @vm->fd of @remote. */
 int caps_apply_early(const struct vm_state *vm, struct remote *remote);

@@ -2,8 +2,8 @@
 /*
  * Memslots and their dirty logs.
  *
- * KVM_GET_DIRTY_LOG clears what it tells, unless KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is enabled (api.rst 4.8): so it
- * is for the time of the dump. There is no setter. But the log of a memslot that is created with
+ * KVM_GET_DIRTY_LOG clears what it tells, unless KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is enabled (api.rst 4.8):
+ * so it is for the time of the dump. There is no setter. But the log of a memslot that is created with
  * KVM_DIRTY_LOG_INITIALLY_SET is all dirty, and KVM_CLEAR_DIRTY_LOG, which asks for no capability, clears
  * pages by name (api.rst 4.117): the clean ones are cleared.
  */
@@ -50,10 +50,12 @@ void memslots_free(struct memslot *slots, size_t nr)
 	free(slots);
 }
 
-static void enable_manual(struct batch *b, const struct vm_state *vm, struct kvm_enable_cap *cap, uint64_t value)
+static void enable_manual(struct batch *b, const struct vm_state *vm, struct kvm_enable_cap *cap,
+			  uint64_t value)
 {
 	*cap = (struct kvm_enable_cap){ .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { value } };
-	batch_ioctl(b, vm->fd, KVM_ENABLE_CAP, cap, sizeof(*cap), "KVM_ENABLE_CAP, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2")
+	batch_ioctl(b, vm->fd, KVM_ENABLE_CAP, cap, sizeof(*cap),
+		    "KVM_ENABLE_CAP, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2")
 		->detail = value;
 }
 
@@ -104,7 +106,7 @@ int dirty_log_from_bits(struct dirty_log *log, const uint64_t *bits, uint64_t nr
 
 /* ---- dump ---- */
 
-/* So that all calls of a part, and the two around it, are run at once: the VMM keeps its capability should criu be killed. */
+/* Its calls, and the two around them, are run at once: the VMM keeps its capability should criu be killed. */
 #define PART 1024
 
 size_t memslots_room(const struct vm_state *vm)
@@ -172,7 +174,8 @@ static int read_log(struct vm_state *vm, struct remote *remote, struct memslot *
 	if (!ret)
 		ret = dirty_log_from_bits(&slot->log, bits, nr_pages(vm, slot));
 	if (ret)
-		pr_err("vm %u: dirty logs: read of memslot %u: %s (errno %d)\n", vm->id, slot->slot, strerror(-ret), -ret);
+		pr_err("vm %u: dirty logs: read of memslot %u: %s (errno %d)\n", vm->id, slot->slot,
+		       strerror(-ret), -ret);
 	free(bits);
 	return ret;
 }
@@ -222,7 +225,8 @@ int memslots_apply(struct vm_state *vm, struct remote *remote)
 	if (!regions)
 		return -ENOMEM;
 	if (any_is_logged(vm))
-		enable_manual(&b, vm, &set, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET);
+		enable_manual(&b, vm, &set,
+			      KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET);
 	for (size_t i = 0; i < vm->nr_slots; i++) {
 		const struct memslot *slot = &vm->slots[i];
 
@@ -303,8 +307,8 @@ static int clear_piece(struct vm_state *vm, struct remote *remote, const struct 
 		.num_pages = left < PIECE ? left : PIECE,
 		.first_page = first,
 	};
-	struct remote_call *call = batch_ioctl(&b, vm->fd, KVM_CLEAR_DIRTY_LOG, &clear, sizeof(clear),
-					       "KVM_CLEAR_DIRTY_LOG");
+	struct remote_call *call =
+		batch_ioctl(&b, vm->fd, KVM_CLEAR_DIRTY_LOG, &clear, sizeof(clear), "KVM_CLEAR_DIRTY_LOG");
 	int ret;
 
 	call->detail = slot->gpa;

@@ -9,7 +9,7 @@
 struct vm_state;
 struct remote;
 
-/* Pages of a memslot by turns, from its first: how many are clean, dirty, clean, ...; behind the last, clean ones. */
+/* Pages of a memslot by turns: how many are clean, dirty, clean, ... from its first. Behind the last: clean. */
 struct dirty_log {
 	uint64_t *runs; /* none is 0 but the first */
 	size_t nr;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The ioctls of a fake VM's own fd: capabilities, the SMCCC filter, memslots with their dirty logs. As Linux 6.12 and
- * 7.2 have them, errno by errno.
+ * The ioctls of a fake VM's own fd: capabilities, the SMCCC filter, memslots with their dirty logs. As
+ * Linux 6.12 and 7.2 have them, errno by errno.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -28,9 +28,11 @@ void fake_vm_describe(unsigned long req, const void *arg, char *line)
 	else if (req == ARM64_PREFERRED_TARGET)
 		snprintf(line, FAKE_LINE, "vm: KVM_ARM_PREFERRED_TARGET");
 	else if (req == KVM_ENABLE_CAP)
-		snprintf(line, FAKE_LINE, "vm: KVM_ENABLE_CAP %u = %#llx", cap->cap, (unsigned long long)cap->args[0]);
+		snprintf(line, FAKE_LINE, "vm: KVM_ENABLE_CAP %u = %#llx", cap->cap,
+			 (unsigned long long)cap->args[0]);
 	else if (req == ARM64_SET_COUNTER_OFFSET)
-		snprintf(line, FAKE_LINE, "vm: KVM_ARM_SET_COUNTER_OFFSET = %#" PRIx64, offset->counter_offset);
+		snprintf(line, FAKE_LINE, "vm: KVM_ARM_SET_COUNTER_OFFSET = %#" PRIx64,
+			 offset->counter_offset);
 	else if (req == KVM_GET_DIRTY_LOG)
 		snprintf(line, FAKE_LINE, "vm: KVM_GET_DIRTY_LOG %u", log->slot);
 	else if (req == KVM_CLEAR_DIRTY_LOG)
@@ -183,8 +185,9 @@ static int set_region(struct fake_kvm *kvm, const struct kvm_userspace_memory_re
 				  .hva = region->userspace_addr };
 	if (region->flags & KVM_MEM_LOG_DIRTY_PAGES)
 		fake_log_begin(kvm, kvm->nr_slots);
-	for (uint64_t page = 0; kvm->dirty[kvm->nr_slots] && kvm->manual_dirty_log & KVM_DIRTY_LOG_INITIALLY_SET &&
-				page < slot->size / FAKE_PAGE;
+	for (uint64_t page = 0;
+	     kvm->dirty[kvm->nr_slots] && kvm->manual_dirty_log & KVM_DIRTY_LOG_INITIALLY_SET &&
+	     page < slot->size / FAKE_PAGE;
 	     page++)
 		fake_log_mark(kvm, kvm->nr_slots, page);
 	kvm->nr_slots++;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a process's VM consists of, from what /proc and the BPF iterator tell, both made up here: what can be dumped is
- * found, and what cannot is refused by name. Here are all refusals that no host of the testbed can bring about.
+ * What a process's VM consists of, from what /proc and the BPF iterator tell, both made up here: what can be
+ * dumped is found, and what cannot is refused by name. Here are all refusals that no host of the testbed can
+ * bring about.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -194,11 +195,11 @@ static void memslots_of_both_flags_are_found(void **state)
 #define VM (host.recs[REC_VM].vm)
 
 /* Changes @what and expects one error line that begins like this, with something to do behind it. */
-#define REFUSED(name, says, what)                   \
-	static void name##_is_refused(void **state) \
-	{                                           \
-		what;                               \
-		assert_refused(says);               \
+#define REFUSED(name, says, what)                                                                            \
+	static void name##_is_refused(void **state)                                                          \
+	{                                                                                                    \
+		what;                                                                                        \
+		assert_refused(says);                                                                        \
 	}
 
 static void assert_refused(const char *says)
@@ -229,8 +230,10 @@ REFUSED(guest_memfd, "(anon_inode:[kvm-gmem]): guest_memfd memory",
 	add_fd(30, PROC_FD_OTHER, "anon_inode:[kvm-gmem]"))
 REFUSED(guest_memfd_of_a_new_kernel, "(/[kvm-gmem] (deleted)): guest_memfd memory",
 	add_fd(30, PROC_FD_OTHER, "/[kvm-gmem] (deleted)"))
-REFUSED(a_memslot_of_guest_memfd, "a memslot with guest_memfd memory", host.recs[REC_SLOT].slot.flags = 1 << 2)
-REFUSED(an_unknown_memslot, "a memslot with flags this plugin does not know", host.recs[REC_SLOT].slot.flags = 1 << 3)
+REFUSED(a_memslot_of_guest_memfd, "a memslot with guest_memfd memory",
+	host.recs[REC_SLOT].slot.flags = 1 << 2)
+REFUSED(an_unknown_memslot, "a memslot with flags this plugin does not know",
+	host.recs[REC_SLOT].slot.flags = 1 << 3)
 REFUSED(an_assigned_device, "(anon_inode:kvm-vfio): an assigned device",
 	add_fd(30, PROC_FD_OTHER, "anon_inode:kvm-vfio"))
 REFUSED(an_unknown_fd, "(anon_inode:kvm-new): a KVM fd", add_fd(30, PROC_FD_OTHER, "anon_inode:kvm-new"))
@@ -239,7 +242,8 @@ REFUSED(a_userfaultfd_elsewhere, "mapping 0xffff10000000: memory of a userfaultf
 	host.more.uffd_area = 0xffff10000000)
 REFUSED(vhost, "/dev/vhost-net: a device that reaches guest memory by itself",
 	strcpy(host.more.device, "/dev/vhost-net"))
-REFUSED(vfio, "/dev/vfio/vfio: a device that reaches guest memory by itself", strcpy(host.more.device, "/dev/vfio/vfio"))
+REFUSED(vfio, "/dev/vfio/vfio: a device that reaches guest memory by itself",
+	strcpy(host.more.device, "/dev/vfio/vfio"))
 REFUSED(a_gic_without_fd, "a GICv3 whose device fd was closed", host.fds[1] = host.fds[--host.nr_fds])
 REFUSED(a_gicv5_without_fd, "a GICv5 whose device fd was closed", VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V5)
 REFUSED(a_gicv2, "a GICv2", VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V2)

@@ -50,7 +50,8 @@ static uint64_t random_u64(void)
 }
 
 /* The sizes around words and pieces. */
-static const uint64_t sizes[] = { 1, 2, 63, 64, 65, 127, 128, 1000, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 77 };
+static const uint64_t sizes[] = { 1,   2,    63,	64,    65,	  127,
+				  128, 1000, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 77 };
 
 static void a_log_with_one_page_comes_back(void **state)
 {
