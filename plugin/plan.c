@@ -64,6 +64,8 @@ const struct plan_step plan_restore[] = {
 	  "devices/vcpu.rst 1.3: before KVM_ARM_VCPU_PMU_V3_INIT and the first KVM_RUN" },
 	{ "vCPU registers", ANY_GIC, vcpu_apply_regs,
 	  "devices/vcpu.rst: after the device attributes that reset some" },
+	{ "number of PMU counters", ANY_GIC, pmu_check_nr_counters,
+	  "PMCR_EL0 read back: KVM lowers N without a word" },
 	{ "timer interrupts", GICV3, vcpu_apply_timers, "devices/vcpu.rst 2: before a vCPU has run" },
 	{ "GIC addresses", GICV3, vgic_v3_apply_config,
 	  "arm-vgic-v3.rst: after all vCPUs; INIT before registers; GICD_IIDR before the others" },

@@ -151,6 +151,8 @@ enum { KVM_ARM64_CONSTANTS(X) };
 /* The documented swap: what KVM calls CNT has the encoding of CNTV_CVAL_EL0, and the reverse. */
 #define KVM_REG_ARM_TIMER_CVAL ARM64_SYS_REG(3, 3, 14, 0, 2)
 #define KVM_REG_ARM_TIMER_CNT ARM64_SYS_REG(3, 3, 14, 3, 2)
+#define KVM_REG_ARM_PTIMER_CTL ARM64_SYS_REG(3, 3, 14, 2, 1)
+#define KVM_REG_ARM_PTIMER_CVAL ARM64_SYS_REG(3, 3, 14, 2, 2)
 #define KVM_REG_ARM_PTIMER_CNT ARM64_SYS_REG(3, 3, 14, 0, 1)
 #endif
 #undef X
@@ -184,7 +186,6 @@ static inline uint32_t kvm_reg_size(uint64_t id)
 #define ARM64_MPIDR_EL1 ARM64_SYS_REG(3, 0, 0, 0, 5)
 #define ARM64_MDSCR_EL1 ARM64_SYS_REG(2, 0, 0, 2, 2)
 #define ARM64_PMCR_EL0 ARM64_SYS_REG(3, 3, 9, 12, 0)
-#define ARM64_PMCNTENSET_EL0 ARM64_SYS_REG(3, 3, 9, 12, 1)
 #define ARM64_ID_AA64DFR0_EL1 ARM64_SYS_REG(3, 0, 0, 5, 0)
 #define ARM64_SVE_Z0 (KVM_REG_ARM64 | KVM_REG_SIZE_U2048 | KVM_REG_ARM64_SVE)
 /* The vector lengths of a vCPU, a bit for each multiple of 128 bits. */

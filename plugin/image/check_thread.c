@@ -37,6 +37,23 @@ static int check_vtids(const struct vm_state *vm)
 	return ret;
 }
 
+static bool has_thread(const struct vm_state *vm, int32_t vtid)
+{
+	for (size_t i = 0; i < vm->nr_threads; i++)
+		if (vm->threads[i].vtid == vtid)
+			return true;
+	return false;
+}
+
+/* The threads in which pending exits are replayed. */
+static int check_runners(const struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i].vtid && !has_thread(vm, vm->vcpus[i].vtid))
+			return refuse_vcpu(vm, i, "vtid %d is no thread of the VM's owner", vm->vcpus[i].vtid);
+	return 0;
+}
+
 int check_threads(const struct vm_state *vm)
 {
 	int ret = 0;
@@ -48,5 +65,5 @@ int check_threads(const struct vm_state *vm)
 			return refuse_thread(vm, &vm->threads[i], "no tid");
 		ret = check_sets(vm, &vm->threads[i]);
 	}
-	return ret ?: check_vtids(vm);
+	return ret ?: check_vtids(vm) ?: check_runners(vm);
 }

@@ -151,10 +151,29 @@ static bool is_ppi(uint32_t intid)
 	return intid >= 16 && intid < VGIC_NR_PRIVATE;
 }
 
-/* With a GICv5 it has the interrupt's type in its upper bits. */
+#define MAX_SPI 1019		    /* VGIC_MAX_SPI */
+#define GICV5_PMU_IRQ 0x20000017u /* PPI 23, with its type: the architecture has no other */
+
 static bool is_pmu_irq(const struct vm_state *vm, uint32_t irq)
 {
-	return !irq || vm->vgic_v5 || (irq >= 16 && irq < VGIC_MAX_IRQS);
+	return !irq || (vm->vgic_v5 ? irq == GICV5_PMU_IRQ : irq >= 16 && irq <= MAX_SPI);
+}
+
+/* devices/vcpu.rst, 1.1: a PPI is the same one of all vCPUs, an SPI another one of each. */
+static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
+{
+	uint32_t irq = vm->vcpus[i].pmu_irq;
+
+	for (size_t other = 0; vm->vgic && irq && other < i; other++) {
+		uint32_t its = vm->vcpus[other].pmu_irq;
+
+		if (its && (is_ppi(irq) || is_ppi(its) ? its != irq : its == irq))
+			return refuse_vcpu(vm, i,
+					   "pmu_irq %u, of vCPU %zu %u: the same PPI for all expected, or "
+					   "an SPI for each",
+					   irq, other, its);
+	}
+	return 0;
 }
 
 static int check_pmu(const struct vm_state *vm, size_t i)
@@ -166,11 +185,12 @@ static int check_pmu(const struct vm_state *vm, size_t i)
 				   vcpu->pmu_created);
 	if (!is_pmu_irq(vm, vcpu->pmu_irq))
 		return refuse_vcpu(vm, i, "pmu_irq %u is no PPI or SPI", vcpu->pmu_irq);
-	return 0;
+	if (vm->vgic && vcpu->pmu_created && vcpu->pmu_irq >= VGIC_NR_PRIVATE &&
+	    vcpu->pmu_irq >= vm->vgic->nr_irqs)
+		return refuse_vcpu(vm, i, "pmu_irq %u, and the GIC has %u interrupts", vcpu->pmu_irq,
+				   vm->vgic->nr_irqs);
+	return check_pmu_irq_among_others(vm, i);
 }
-
-/* struct pvclock_vcpu_stolen_time, which KVM writes. */
-#define PVTIME_SIZE 64
 
 static int check_pvtime(const struct vm_state *vm, size_t i)
 {
@@ -181,6 +201,11 @@ static int check_pvtime(const struct vm_state *vm, size_t i)
 	if (!aligned(ipa, PVTIME_SIZE) || !within_ipa(vm, ipa, PVTIME_SIZE))
 		return refuse_vcpu(vm, i, "pvtime 0x%" PRIx64 ": not aligned to %u bytes, or not within %u IPA bits",
 				   ipa, PVTIME_SIZE, vm->ipa_bits);
+	if (!pvtime_has_memory(vm, ipa))
+		return refuse_vcpu(vm, i,
+				   "pvtime 0x%" PRIx64 ": no memslot is there that can be written, and KVM would "
+				   "refuse it",
+				   ipa);
 	return 0;
 }
 

@@ -89,6 +89,8 @@ void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struc
 	entry.pvtime = vcpu->pvtime;
 	entry.has_sigset = vcpu->sigset_active;
 	entry.sigset = vcpu->sigset;
+	entry.has_vtid = vcpu->vtid;
+	entry.vtid = vcpu->vtid;
 	pack_debug(&debug, debug_regs, &vcpu->debug);
 	entry.debug = vcpu->debug.control ? &debug : NULL;
 	entry.n_maps = vcpu->nr_maps;
@@ -239,6 +241,7 @@ int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, stru
 	vcpu->pvtime = entry->has_pvtime ? entry->pvtime : VCPU_NO_PVTIME;
 	vcpu->sigset_active = entry->has_sigset;
 	vcpu->sigset = entry->has_sigset ? entry->sigset : 0;
+	vcpu->vtid = entry->has_vtid ? entry->vtid : 0;
 	ret = unpack_debug(in, entry->debug, vcpu);
 	if (!ret)
 		ret = unpack_regs(in, entry, vcpu, before);

@@ -157,6 +157,21 @@ static int match_fds(struct discovery *d)
 	return 0;
 }
 
+/* KVM_ARM_VCPU_PMU_V3_SET_PMU ties a VM to CPUs of one kind, and whether it was used is not to be seen. */
+static int check_cpu_kinds(const struct discovery *d)
+{
+	size_t kinds = pmu_nr_cpu_kinds();
+
+	if (kinds == 1 || !(d->vm_rec->vm.features >> KVM_ARM_VCPU_PMU_V3 & 1))
+		return 0;
+	if (kinds)
+		return refuse(d->pid, "a PMU, on a host with CPUs of several kinds",
+			      "run the VM without that vCPU feature");
+	return refuse(d->pid,
+		      "a PMU, on a host that does not tell its kinds of CPUs (bus/event_source of sysfs)",
+		      "mount sysfs on /sys");
+}
+
 static int check_flags(const struct discovery *d)
 {
 	for (unsigned int bit = 0; bit < 64; bit++) {
@@ -177,10 +192,7 @@ static int check_flags(const struct discovery *d)
 		if (features[bit])
 			return refuse(d->pid, features[bit], "run the VM without that vCPU feature");
 	}
-	if (d->vm_rec->vm.features >> KVM_ARM_VCPU_PMU_V3 & 1 && probe_nr_cpu_pmus() > 1)
-		return refuse(d->pid, "a PMU, on a host with CPUs of several kinds",
-			      "run the VM without that vCPU feature");
-	return 0;
+	return check_cpu_kinds(d);
 }
 
 static size_t count_fds(const struct discovery *d, enum proc_fd_kind kind)
@@ -566,6 +578,8 @@ static int fill_vm(struct discovery *d)
 		ret = fill_maps(d);
 	if (!ret)
 		ret = fill_slots(d);
+	if (!ret)
+		ret = probe_check_pvtime(d->pid, vm);
 	if (!ret)
 		ret = has_vgic_v5(d) ? fill_vgic_v5(d) : fill_vgic(d);
 	if (!ret)

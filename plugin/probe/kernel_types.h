@@ -44,6 +44,16 @@ struct bpf_iter_meta {
 struct mm_struct;
 struct task_struct {
 	struct mm_struct *mm;
+	int tgid;
+	struct hlist_node pid_links[1];
+};
+struct upid {
+	int nr;
+};
+struct pid {
+	unsigned int level;
+	struct hlist_head tasks[1];
+	struct upid numbers[1];
 };
 struct qstr {
 	const unsigned char *name;
@@ -125,6 +135,7 @@ struct kvm_arch {
 	struct vgic_dist vgic;
 	struct arch_timer_vm_data timer_data;
 	unsigned long *pmu_filter;
+	__u64 id_regs[56];
 	struct maple_tree smccc_filter;
 	struct kvm_protected_vm pkvm;
 };
@@ -202,6 +213,7 @@ struct kvm_vcpu {
 	struct kvm *kvm;
 	int vcpu_id;
 	int vcpu_idx;
+	struct pid *pid;
 	int mmio_needed;
 	int sigset_active;
 	sigset_t sigset;

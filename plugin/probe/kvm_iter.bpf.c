@@ -9,6 +9,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
+#include "../state/pmu_events.h"
 #include "kvm_iter.h"
 
 #define ANON_INODE_FS_MAGIC 0x09041934
@@ -16,7 +17,7 @@
 #define MAX_DEVICES 64
 #define MAX_SPIS 1024
 #define MAX_ROUTES 4096
-#define PMU_EVENTS 65536 /* of ID_AA64DFR0_EL1.PMUVer from PMUv3p1 on */
+#define ID_AA64DFR0_EL1 32 /* in kvm->arch.id_regs: IDREG_IDX(), in the kernels that kernel.c knows */
 #define DEBUG_REGS 64	 /* in struct kvm_guest_debug_arch */
 #define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
 #define KVM_DEV_TYPE_ARM_VGIC_V3 7
@@ -339,6 +340,7 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 {
 	struct kvm_rec rec = { .type = KVM_REC_VM, .fd = ctx->fd, .kvm = (unsigned long long)kvm };
 	struct walk w = { .seq = ctx->meta->seq, .kvm = rec.kvm, .fd = ctx->fd };
+	unsigned int nr_events;
 
 	w.at = w.aux = rec.kvm + bpf_core_field_offset(struct kvm, devices);
 	bpf_loop(MAX_DEVICES, count_device, &w, 0);
@@ -362,8 +364,9 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 
 	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.pmu_filter);
 	w.aux = 0;
+	nr_events = pmu_nr_events(BPF_CORE_READ(kvm, arch.id_regs[ID_AA64DFR0_EL1]));
 	if (w.at)
-		bpf_loop(PMU_EVENTS / 64, emit_pmu_events, &w, 0);
+		bpf_loop(nr_events / 64, emit_pmu_events, &w, 0);
 
 	/* Only GICv3 has state of an SPI that no attribute shows. */
 	if (rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
@@ -388,7 +391,28 @@ static int emit_debug(__u32 i, struct walk *w)
 	return 0;
 }
 
-static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
+/*
+ * The thread whose KVM_RUN was the last, by its number in its own pid namespace; 0 where it has ended, or is not of this
+ * process: its number may be another thread's by now.
+ */
+static unsigned int runner_of(struct kvm_vcpu *vcpu, int tgid)
+{
+	struct pid *pid = BPF_CORE_READ(vcpu, pid);
+	struct hlist_node *link = pid ? BPF_CORE_READ(pid, tasks[0].first) : NULL; /* PIDTYPE_PID */
+	struct task_struct *task;
+	struct upid *innermost;
+
+	if (!link)
+		return 0;
+	task = (void *)link - bpf_core_field_offset(struct task_struct, pid_links);
+	if (BPF_CORE_READ(task, tgid) != tgid)
+		return 0;
+	innermost = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+		    BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
+	return BPF_CORE_READ(innermost, nr);
+}
+
+static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu, int tgid)
 {
 	struct kvm_rec rec = { .type = KVM_REC_VCPU, .fd = ctx->fd };
 	struct walk w = { .seq = ctx->meta->seq, .fd = ctx->fd };
@@ -404,6 +428,7 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
 	rec.vcpu.guest_debug = BPF_CORE_READ(vcpu, guest_debug);
 	rec.vcpu.steal_base = BPF_CORE_READ(vcpu, arch.steal.base);
 	rec.vcpu.pmu_created = BPF_CORE_READ(vcpu, arch.pmu.created);
+	rec.vcpu.vtid = runner_of(vcpu, tgid);
 	emit(ctx->meta->seq, &rec);
 
 	if (!rec.vcpu.guest_debug)
@@ -494,7 +519,7 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 	else if (first_record)
 		return 0;
 	else if (!bpf_strncmp(name, sizeof("kvm-vcpu:") - 1, "kvm-vcpu:"))
-		emit_vcpu(ctx, object);
+		emit_vcpu(ctx, object, BPF_CORE_READ(task, tgid));
 	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3") ||
 		 !bpf_strncmp(name, sizeof("kvm-arm-vgic-v5"), "kvm-arm-vgic-v5"))
 		emit_device(ctx, object);

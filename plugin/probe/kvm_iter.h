@@ -63,6 +63,7 @@ struct kvm_rec {
 			unsigned int idx, id;
 			unsigned int mmio_needed, iflags, sflags, sigset_active;
 			unsigned int pmu_created;
+			unsigned int vtid; /* 0: the thread that last ran it is none of this process */
 		} vcpu;
 		struct {
 			unsigned int first; /* of the 64 u64 of struct kvm_guest_debug_arch */

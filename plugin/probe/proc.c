@@ -288,6 +288,24 @@ pid_t proc_vpid(pid_t pid, pid_t tid)
 	return scan.vpid > 0 ? scan.vpid : -ESRCH;
 }
 
+pid_t proc_tid(pid_t pid, pid_t vtid)
+{
+	pid_t found = -ESRCH;
+	char path[32];
+	struct dirent *de;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return failed(pid, "task");
+	while (found < 0 && (de = readdir(dir)))
+		if (de->d_name[0] != '.' && proc_vpid(pid, atoi(de->d_name)) == vtid)
+			found = atoi(de->d_name);
+	closedir(dir);
+	return found;
+}
+
 static int scan_seccomp(struct proc_scan *scan, const char *line)
 {
 	if (strncmp(line, "Seccomp:\t0", 10))

@@ -66,6 +66,9 @@ void proc_scan_free(struct proc_scan *scan);
  */
 pid_t proc_vpid(pid_t pid, pid_t tid);
 
+/* The other way: the thread of @pid whose id in its innermost pid namespace is @vtid. -ESRCH: there is none. */
+pid_t proc_tid(pid_t pid, pid_t vtid);
+
 /* Whether @pid has a seccomp filter; also where that cannot be told. */
 bool proc_has_seccomp(pid_t pid);
 

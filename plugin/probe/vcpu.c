@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See vcpu.h. */
-#include <glob.h>
 #include <stdlib.h>
 
 #include "log.h"
@@ -11,10 +10,15 @@
 /* The iflags of a vCPU that was not in KVM_RUN: an exception that it is still to take, a PC still to move. */
 #define IFLAGS_PENDING 0x3
 
+static int refuse_vcpu(pid_t pid, unsigned int fd, unsigned int id, const char *what, const char *advice)
+{
+	pr_err("pid %d: fd %u (vCPU id %u): %s: " REFUSAL ": %s\n", pid, fd, id, what, advice);
+	return -ENOTSUP;
+}
+
 static int refuse(pid_t pid, const struct kvm_rec *rec, const char *what, const char *advice)
 {
-	pr_err("pid %d: fd %u (vCPU id %u): %s: " REFUSAL ": %s\n", pid, rec->fd, rec->vcpu.id, what, advice);
-	return -ENOTSUP;
+	return refuse_vcpu(pid, rec->fd, rec->vcpu.id, what, advice);
 }
 
 static int check(pid_t pid, const struct kvm_rec *rec)
@@ -50,6 +54,7 @@ int probe_vcpu(pid_t pid, struct probe_recs all, const struct kvm_rec *rec, stru
 	vcpu->fd = rec->fd;
 	vcpu->idx = rec->vcpu.idx;
 	vcpu->id = rec->vcpu.id;
+	vcpu->vtid = rec->vcpu.vtid;
 	vcpu->mmio_needed = rec->vcpu.mmio_needed;
 	vcpu->pmu_created = rec->vcpu.pmu_created;
 	vcpu->pvtime = rec->vcpu.steal_base;
@@ -60,19 +65,18 @@ int probe_vcpu(pid_t pid, struct probe_recs all, const struct kvm_rec *rec, stru
 	return 0;
 }
 
-/*
- * With several kinds of CPUs KVM_ARM_VCPU_PMU_V3_SET_PMU ties a VM to one of them, and whether it was
- * used is not to be seen. Each kind's PMU has a list of its CPUs; other PMUs have a mask.
- */
-size_t probe_nr_cpu_pmus(void)
+int probe_check_pvtime(pid_t pid, const struct vm_state *vm)
 {
-	glob_t found = { 0 };
-	size_t nr = 0;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		const struct vcpu_state *vcpu = &vm->vcpus[i];
 
-	if (!glob("/sys/bus/event_source/devices/*/cpus", 0, NULL, &found))
-		nr = found.gl_pathc;
-	globfree(&found);
-	return nr;
+		if (vcpu->pvtime != VCPU_NO_PVTIME && !pvtime_has_memory(vm, vcpu->pvtime))
+			return refuse_vcpu(pid, vcpu->fd, vcpu->id,
+					   "stolen time where no memslot is that can be written",
+					   "a restored KVM would not take the address: give the guest its "
+					   "memory there again (KVM_SET_USER_MEMORY_REGION)");
+	}
+	return 0;
 }
 
 /* The words that the iterator has told, and those between them, which are as the last bit before. */

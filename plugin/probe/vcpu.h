@@ -18,8 +18,8 @@ struct probe_recs {
  * carried. */
 int probe_vcpu(pid_t pid, struct probe_recs all, const struct kvm_rec *rec, struct vcpu_state *vcpu);
 
-/* How many kinds of CPUs with a PMU this host has. */
-size_t probe_nr_cpu_pmus(void);
+/* -ENOTSUP, logged, where the stolen time of a vCPU of @vm is in no memory that KVM can write. */
+int probe_check_pvtime(pid_t pid, const struct vm_state *vm);
 
 /* Fills @filter from the records of the VM fd @vm_fd. 0 or -ENOMEM. */
 int probe_pmu_filter(struct probe_recs all, unsigned int vm_fd, struct pmu_filter *filter);

@@ -168,7 +168,8 @@ static int run(struct batch *b, bool log)
 		pr_err("vm %u: %s: out of memory\n", b->vm, b->step);
 		return -ENOMEM;
 	}
-	ret = b->remote->ops->exec(b->remote, b->calls, b->nr);
+	ret = b->vtid ? b->remote->ops->exec_in(b->remote, b->vtid, b->calls, b->nr)
+		      : b->remote->ops->exec(b->remote, b->calls, b->nr);
 	if (ret) {
 		pr_err("vm %u: %s: cannot run system calls in the VMM: %s (errno %d)\n", b->vm, b->step,
 		       strerror(-ret), -ret);

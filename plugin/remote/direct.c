@@ -50,4 +50,4 @@ static int direct_write(struct remote *remote, uint64_t addr, const void *buf, s
 	return process_vm_writev(getpid(), &from, 1, &to, 1, 0) == (ssize_t)size ? 0 : -EIO;
 }
 
-const struct remote_ops direct_ops = { direct_exec, direct_read, direct_write };
+const struct remote_ops direct_ops = { .exec = direct_exec, .read = direct_read, .write = direct_write };

@@ -48,6 +48,8 @@ struct remote_ops {
 	 * itself failed: -ETIMEDOUT, -ESRCH, -EIO.
 	 */
 	int (*exec)(struct remote *remote, struct remote_call *calls, size_t nr);
+	/* Likewise, in thread @vtid (as its innermost pid namespace numbers it): calls without data. */
+	int (*exec_in)(struct remote *remote, int32_t vtid, struct remote_call *calls, size_t nr);
 	int (*read)(struct remote *remote, uint64_t addr, void *buf, size_t size);
 	int (*write)(struct remote *remote, uint64_t addr, const void *buf, size_t size);
 };
@@ -70,6 +72,7 @@ struct batch {
 	uint32_t vm;	  /* for the error line */
 	const char *step; /* likewise */
 	int32_t vcpu;	  /* given to the calls added from now on; -1: the VM or a device */
+	int32_t vtid;	  /* the thread that makes the calls, which have no data then; 0: whichever it is */
 };
 
 #define BATCH(remote_, vm_, step_)                                                                           \

@@ -11,7 +11,8 @@
  * Opens a session on thread group leader @pid, which this process has stopped by
  * ptrace. Everything that is changed in the task meanwhile (registers, SVE state,
  * signal mask, eight bytes of code, one mapping) is put back by
- * task_remote_close(). @room: bytes of address space wanted at remote->room, whole pages.
+ * task_remote_close(). Of its other threads, stopped likewise, one is held for as long as exec_in takes.
+ * @room: bytes of address space wanted at remote->room, whole pages.
  * 0 and *@remote, or a negative errno, logged.
  */
 int task_remote_open(pid_t pid, size_t room, struct remote **remote);

@@ -124,6 +124,7 @@ struct trial {
 	struct vcpu_state vcpu; /* with the registers of the first, copied */
 	struct remote *remote;
 	int kvm, gic; /* fds */
+	size_t cpu_kinds; /* of this host */
 	bool refused; /* something is missing, and has been named */
 };
 
@@ -143,6 +144,26 @@ static int ask(struct trial *t, int64_t answers[NR_NEEDS + 1])
 		answers[i] = b.calls[i].result;
 	batch_fini(&b);
 	return ret;
+}
+
+/*
+ * KVM counts on CPUs of one kind: of which, KVM_ARM_VCPU_INIT decides by the CPU that it runs on. Where
+ * nobody tells the kinds the VM is refused too: that can be mended, and a counter that stands still is not
+ * seen.
+ */
+static bool has_cpus_for_pmu(const struct vm_state *vm, size_t cpu_kinds)
+{
+	if (cpu_kinds == 1 || !(vm->features >> KVM_ARM_VCPU_PMU_V3 & 1))
+		return true;
+	if (cpu_kinds)
+		pr_err("vm %u: it has a PMU, and this host has CPUs of several kinds: restore on a host with "
+		       "CPUs of one kind\n",
+		       vm->id);
+	else
+		pr_err("vm %u: it has a PMU, and /sys/bus/event_source does not tell whether this host has "
+		       "CPUs of several kinds: mount sysfs on /sys\n",
+		       vm->id);
+	return false;
 }
 
 /* What is missing is taken from the trial: its registers can be tried all the same. */
@@ -165,6 +186,8 @@ static int check_capabilities(struct trial *t)
 			t->vm.caps &= ~VM_CAP_WRITABLE_IMP_ID_REGS;
 		t->refused = true;
 	}
+	if (!has_cpus_for_pmu(&t->vm, t->cpu_kinds)) /* which has the PMU still where KVM has one */
+		t->refused = true;
 	ipa_limit = answers[NR_NEEDS] ? answers[NR_NEEDS]
 				      : 40; /* api.rst, KVM_CREATE_VM: without the capability */
 	if (t->vm.ipa_bits <= ipa_limit)
@@ -328,7 +351,9 @@ static int try_registers(struct trial *t)
 		return 0;
 	if (!ret)
 		ret = reg_policy_check_list(&t->vm, t->remote);
-	return ret ?: vcpu_apply_regs(&t->vm, t->remote);
+	if (!ret)
+		ret = vcpu_apply_regs(&t->vm, t->remote);
+	return ret ?: pmu_check_nr_counters(&t->vm, t->remote);
 }
 
 /* The image's vCPU 0 as the only one of the trial. */
@@ -348,9 +373,9 @@ static int begin_trial(struct trial *t, const struct vm_state *vm)
 	return 0;
 }
 
-int host_check_kvm(struct vm_state *vm, struct remote *remote, int kvm)
+int host_check_kvm(struct vm_state *vm, struct remote *remote, int kvm, size_t cpu_kinds)
 {
-	struct trial t = { .remote = remote, .kvm = kvm, .gic = -1 };
+	struct trial t = { .remote = remote, .kvm = kvm, .gic = -1, .cpu_kinds = cpu_kinds };
 	int ret = begin_trial(&t, vm);
 
 	if (!ret)
@@ -400,9 +425,9 @@ int host_check(struct vm_state *vm)
 	if (kvm < 0) {
 		pr_info("vm %u: /dev/kvm: %s: this host is not checked beforehand\n", vm->id,
 			strerror(errno));
-		return 0;
+		return has_cpus_for_pmu(vm, pmu_nr_cpu_kinds()) ? 0 : -EINVAL;
 	}
-	ret = host_check_kvm(vm, &remote, kvm);
+	ret = host_check_kvm(vm, &remote, kvm, pmu_nr_cpu_kinds());
 	close(kvm);
 	return ret;
 }

@@ -3,6 +3,8 @@
 #ifndef KVM_VGIC_STATE_HOST_H
 #define KVM_VGIC_STATE_HOST_H
 
+#include <stddef.h>
+
 struct vm_state;
 struct remote;
 
@@ -13,7 +15,7 @@ struct remote;
  */
 int host_check(struct vm_state *vm);
 
-/* The same with /dev/kvm open at @kvm in @remote. */
-int host_check_kvm(struct vm_state *vm, struct remote *remote, int kvm);
+/* The same with /dev/kvm open at @kvm in @remote; the host's CPUs are of @cpu_kinds: pmu_nr_cpu_kinds(). */
+int host_check_kvm(struct vm_state *vm, struct remote *remote, int kvm, size_t cpu_kinds);
 
 #endif

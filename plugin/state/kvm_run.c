@@ -8,7 +8,8 @@
  * is dropped or the access is made twice. So the restored vCPU executes the
  * instruction once more, with interrupts masked and stepped by guest debug so that
  * it cannot go further, and leaves with the same exit; the saved page is then put
- * over the one that this made.
+ * over the one that this made. A debugger of the VMM's loses no step by it: its control is
+ * given back later, and the step is over when the access is completed.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -197,29 +198,6 @@ static bool is_marked(const struct vcpu_state *vcpu)
 	return !memcmp(run_of(vcpu)->padding1, mark, sizeof(mark));
 }
 
-#define PSTATE_AARCH32 0x10
-#define PSTATE_SS (1u << 21)
-#define PSTATE_BTYPE (3u << 10)
-
-/* What KVM does to complete a write (kvm_skip_instr()) can be done by hand, in AArch64. */
-static bool is_simple_write(const struct vcpu_state *vcpu)
-{
-	const uint64_t *pstate = vcpu_reg_u64(vcpu, ARM64_CORE_PSTATE);
-
-	return vcpu->pending == VCPU_PENDING_WRITE && pstate && !(*pstate & PSTATE_AARCH32);
-}
-
-/* The replay would be the first KVM_RUN of the vCPU, and not in its own thread: its PMU would count no more. */
-static int check_replay(const struct vm_state *vm, const struct vcpu_state *vcpu)
-{
-	if (vcpu->pending == VCPU_PENDING_NONE || is_simple_write(vcpu) || !pmu_counts(vcpu))
-		return 0;
-	pr_err("vm %u: vcpu %u (id %u): an MMIO read that is not completed, on a vCPU whose PMU counts: not supported by "
-	       "this version: try again: it is gone after the next KVM_RUN\n",
-	       vm->id, vcpu->idx, vcpu->id);
-	return -EAGAIN;
-}
-
 static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
 	static const char *const pending[] = {
@@ -246,7 +224,7 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 		vcpu->pending = run_of(vcpu)->mmio.is_write ? VCPU_PENDING_WRITE : VCPU_PENDING_READ;
 	pr_info("vm %u vcpu %u (id %u): exit %s, pending %s, pc %#" PRIx64 "\n", vm->id, vcpu->idx, vcpu->id,
 		exit_name(run_of(vcpu)), pending[vcpu->pending], pc ? *pc : 0);
-	return check_replay(vm, vcpu);
+	return 0;
 }
 
 int kvm_run_capture(struct vm_state *vm, struct remote *remote)
@@ -431,12 +409,17 @@ static int set_debug(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 	return ret;
 }
 
+/*
+ * In the thread that ran the vCPU before: KVM ties the PMU's perf events to the one whose KVM_RUN makes them, and
+ * they count there alone.
+ */
 static int run_once(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
 {
 	struct batch b = BATCH(remote, vm->id, "replay of a pending exit");
 	int ret = -EINTR;
 
 	b.vcpu = vcpu->idx;
+	b.vtid = fault_leaves_out("threads of vCPUs") ? 0 : vcpu->vtid;
 	for (int i = 0; i < REPLAY_TRIES && (ret == -EINTR || ret == -EAGAIN); i++) {
 		batch_reset(&b);
 		batch_ioctl_value(&b, vcpu->fd, KVM_RUN, 0, "KVM_RUN");
@@ -517,40 +500,20 @@ static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_s
 		       saved->mmio.len, (unsigned long long)saved->mmio.phys_addr);
 		return -EIO;
 	}
-	pr_info("vm %u vcpu %u (id %u): pending %s at %#llx replayed\n", vm->id, vcpu->idx, vcpu->id,
-		saved->mmio.is_write ? "write" : "read", (unsigned long long)saved->mmio.phys_addr);
+	pr_info("vm %u vcpu %u (id %u): pending %s at %#llx replayed in thread %d\n", vm->id, vcpu->idx, vcpu->id,
+		saved->mmio.is_write ? "write" : "read", (unsigned long long)saved->mmio.phys_addr,
+		vcpu->vtid ?: vm->vpid);
 	return 0;
-}
-
-/* kvm_handle_mmio_return() of a write, without a KVM_RUN. */
-static int complete_write(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
-{
-	struct batch b = BATCH(remote, vm->id, "completion of a pending exit");
-	const uint64_t *pc = vcpu_reg_u64(vcpu, ARM64_CORE_PC), *pstate = vcpu_reg_u64(vcpu, ARM64_CORE_PSTATE);
-	uint64_t next_pc, next_pstate;
-	int ret;
-
-	if (!pc || !pstate)
-		return -EINVAL;
-	next_pc = *pc + 4;
-	next_pstate = *pstate & ~(uint64_t)(PSTATE_BTYPE | PSTATE_SS);
-	b.vcpu = vcpu->idx;
-	batch_set_reg(&b, vcpu->fd, ARM64_CORE_PC, &next_pc);
-	batch_set_reg(&b, vcpu->fd, ARM64_CORE_PSTATE, &next_pstate);
-	ret = batch_run(&b);
-	batch_fini(&b);
-	if (!ret)
-		pr_info("vm %u vcpu %u (id %u): pending write at %#llx completed\n", vm->id, vcpu->idx, vcpu->id,
-			(unsigned long long)run_of(vcpu)->mmio.phys_addr);
-	return ret;
 }
 
 static int replay(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
 {
 	if (vcpu->pending == VCPU_PENDING_NONE)
 		return 0;
-	if (pmu_counts(vcpu) && is_simple_write(vcpu))
-		return complete_write(vm, remote, vcpu);
+	if (!vcpu->vtid)
+		pr_warn("vm %u: vcpu %u (id %u): the thread that last ran it had ended: its pending exit is replayed in the "
+			"VMM's first thread: what its PMU counts stands still until the guest sets it anew, as before\n",
+			vm->id, vcpu->idx, vcpu->id);
 	return with_page(vm, remote, vcpu, replay_page);
 }
 

@@ -3,29 +3,66 @@
  * PMUv3 beside its registers: the event filter, the overflow interrupt, and that
  * the PMU was initialised (Documentation/virt/kvm/devices/vcpu.rst, 1).
  */
+#include <glob.h>
 #include <stdlib.h>
 
 #include "log.h"
 #include "remote/remote.h"
 #include "state/vm.h"
 
-#define PMUVER(dfr0) ((dfr0) >> 8 & 0xf)
-#define PMUVER_V3P1 4
-#define PMUVER_IMP_DEF 0xf
-
 static bool has_pmu(const struct vm_state *vm)
 {
 	return vm->features >> KVM_ARM_VCPU_PMU_V3 & 1;
 }
 
-#define PMCR_E 1
+/* Each kind's PMU has a list of its CPUs; other PMUs have a mask. */
+size_t pmu_nr_cpu_kinds(void)
+{
+	glob_t found = { 0 };
+	size_t nr = 0;
 
-bool pmu_counts(const struct vcpu_state *vcpu)
+	if (!glob("/sys/bus/event_source/devices/*/cpus", 0, NULL, &found))
+		nr = found.gl_pathc;
+	globfree(&found);
+	return nr;
+}
+
+/* PMCR_EL0.N: how many counters there are beside that of cycles. */
+#define PMCR_N(pmcr) ((unsigned int)((pmcr) >> 11 & 0x1f))
+
+/* Whether it is the image's; what is wrong has been named. */
+static bool compare_nr_counters(const struct vm_state *vm, const struct vcpu_state *vcpu, uint64_t here)
 {
 	const uint64_t *pmcr = vcpu_reg_u64(vcpu, ARM64_PMCR_EL0);
-	const uint64_t *enabled = vcpu_reg_u64(vcpu, ARM64_PMCNTENSET_EL0);
 
-	return pmcr && enabled && *pmcr & PMCR_E && *enabled;
+	if (!pmcr || PMCR_N(*pmcr) == PMCR_N(here))
+		return true;
+	pr_err("vm %u: vcpu %u: PMCR_EL0.N is %u in the image, %u on this host: restore on a host whose PMU has "
+	       "as many counters\n",
+	       vm->id, vcpu->idx, PMCR_N(*pmcr), PMCR_N(here));
+	return false;
+}
+
+int pmu_check_nr_counters(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "number of PMU counters");
+	uint64_t *here = calloc(vm->nr_vcpus, sizeof(*here));
+	bool same = true;
+	int ret;
+
+	if (!here)
+		return -ENOMEM;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		b.vcpu = i;
+		if (vcpu_reg_u64(&vm->vcpus[i], ARM64_PMCR_EL0))
+			batch_get_reg(&b, vm->vcpus[i].fd, ARM64_PMCR_EL0, &here[i]);
+	}
+	ret = batch_run(&b);
+	batch_fini(&b);
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
+		same &= compare_nr_counters(vm, &vm->vcpus[i], here[i]);
+	free(here);
+	return ret ?: same ? 0 : -EINVAL;
 }
 
 static bool bit_of(const uint64_t *bits, uint32_t event)
@@ -53,13 +90,12 @@ int pmu_filter_from_bits(struct pmu_filter *filter, const uint64_t *bits)
 	return 0;
 }
 
-/* What its guest can name: of the bits behind that the probe could not tell whether the kernel has them. */
+/* What its guest can name, and the probe has read: the bits behind are as the last one of these. */
 static uint32_t nr_events(const struct vm_state *vm)
 {
 	const uint64_t *dfr0 = vcpu_reg_u64(&vm->vcpus[0], ARM64_ID_AA64DFR0_EL1);
 
-	return dfr0 && PMUVER(*dfr0) >= PMUVER_V3P1 && PMUVER(*dfr0) != PMUVER_IMP_DEF ? PMU_MAX_EVENTS
-										       : 1024;
+	return pmu_nr_events(dfr0 ? *dfr0 : 0);
 }
 
 static void cut_filter(struct pmu_filter *filter, uint32_t events)

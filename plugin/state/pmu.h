@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PMU_MAX_EVENTS 65536 /* from PMUv3p1 on; 1024 before */
+#include "state/pmu_events.h"
 
 /* Events that the guest may count. */
 struct pmu_range {
@@ -25,11 +25,8 @@ struct vm_state;
 struct vcpu_state;
 struct remote;
 
-/*
- * Whether a counter of @vcpu's PMU is on. KVM counts by a perf event that it ties to the thread of the vCPU's first
- * KVM_RUN (kvm_pmu_create_perf_event()): nobody else may make that one.
- */
-bool pmu_counts(const struct vcpu_state *vcpu);
+/* How many kinds of CPUs with a PMU this host has. With a PMU for guests 0 means that it cannot be told. */
+size_t pmu_nr_cpu_kinds(void);
 
 /*
  * Takes the events of a bitmap of PMU_MAX_EVENTS bits, a PMU's first event in bit 0 of its first word.
@@ -40,6 +37,8 @@ int pmu_filter_from_bits(struct pmu_filter *filter, const uint64_t *bits);
 /* Steps of the two sequences (plan.c). 0 or a negative errno, logged. */
 int pmu_capture(struct vm_state *vm, struct remote *remote);
 int pmu_apply_filter(struct vm_state *vm, struct remote *remote);
+/* After PMCR_EL0: where the image's N is larger KVM has kept its own, without a word (set_pmcr()). */
+int pmu_check_nr_counters(struct vm_state *vm, struct remote *remote);
 int pmu_apply(struct vm_state *vm, struct remote *remote);
 
 #endif

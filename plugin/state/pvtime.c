@@ -3,6 +3,18 @@
 #include "remote/remote.h"
 #include "state/vm.h"
 
+bool pvtime_has_memory(const struct vm_state *vm, uint64_t ipa)
+{
+	for (size_t i = 0; i < vm->nr_slots; i++) {
+		const struct memslot *slot = &vm->slots[i];
+
+		if (!(slot->flags & KVM_MEM_READONLY) && slot->size >= PVTIME_SIZE && ipa >= slot->gpa &&
+		    ipa - slot->gpa <= slot->size - PVTIME_SIZE)
+			return true;
+	}
+	return false;
+}
+
 /* KVM counts on from what is in guest memory, by what the vCPU's thread waits from now on. */
 static void set_pvtime(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
 {

@@ -225,6 +225,16 @@ static bool is_cntv_cval(uint64_t id)
 	return id == KVM_REG_ARM_TIMER_CVAL;
 }
 
+static bool is_cntp_ctl(uint64_t id)
+{
+	return id == KVM_REG_ARM_PTIMER_CTL;
+}
+
+static bool is_cntp_cval(uint64_t id)
+{
+	return id == KVM_REG_ARM_PTIMER_CVAL;
+}
+
 /*
  * PMCNTENCLR_EL0, PMOVSCLR_EL0, PMINTENCLR_EL1: each has the bits of another register, which sets them. A new vCPU
  * has some of these bits set (reset_unknown()), and Linux 6.12 sets or clears what is written (set_pmreg()), where
@@ -254,6 +264,8 @@ static bool left_out(uint64_t id)
 	} classes[] = {
 		{ "CNTV_CTL_EL0", is_cntv_ctl },
 		{ "CNTV_CVAL_EL0", is_cntv_cval },
+		{ "CNTP_CTL_EL0", is_cntp_ctl },
+		{ "CNTP_CVAL_EL0", is_cntp_cval },
 		{ "SVE registers", is_sve },
 		{ "pointer authentication keys", is_pauth_key },
 		{ "PMU counters", is_pmu_counter },

@@ -54,6 +54,7 @@ struct vcpu_state {
 	uint32_t id;  /* what the VMM passed to KVM_CREATE_VCPU */
 	int32_t fd;   /* its number in the process */
 	uint64_t mpidr;
+	int32_t vtid; /* the thread that last ran it, in its innermost pid namespace; 0: it has ended, or never was */
 
 	struct vcpu_reg *regs;
 	size_t nr_regs;
@@ -76,6 +77,7 @@ struct vcpu_state {
 };
 
 #define VCPU_NO_PVTIME (~0ull)
+#define PVTIME_SIZE 64 /* bytes of struct pvclock_vcpu_stolen_time, which KVM writes */
 
 struct vm_state;
 struct remote;
@@ -102,6 +104,9 @@ int vcpu_apply_mp_state(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_debug(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_sigsets(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_pvtime(struct vm_state *vm, struct remote *remote);
+
+/* Whether KVM can write stolen time at @ipa: KVM_ARM_VCPU_PVTIME_IPA takes no other address. */
+bool pvtime_has_memory(const struct vm_state *vm, uint64_t ipa);
 
 /* KVM_GET_REG_LIST of @vcpu into @list, which has room for VCPU_MAX_REGS, from vcpu_alloc_reg_list(). */
 struct kvm_reg_list *vcpu_alloc_reg_list(void);

@@ -60,7 +60,7 @@ static bool is_ppi(const struct fake_kvm *kvm, uint32_t irq)
 
 static bool is_spi(const struct fake_kvm *kvm, uint32_t irq)
 {
-	return !kvm->v5 && irq >= VGIC_NR_PRIVATE && irq < VGIC_MAX_IRQS;
+	return !kvm->v5 && irq >= VGIC_NR_PRIVATE && irq <= 1019;
 }
 
 /* A PPI is the same one on all vCPUs, an SPI is another one on each. */
@@ -156,7 +156,7 @@ static int timer_attr(struct fake_kvm *kvm, struct fake_vcpu *vcpu, uint64_t att
 static bool in_a_slot(const struct fake_kvm *kvm, uint64_t gpa)
 {
 	for (size_t i = 0; i < kvm->nr_slots; i++)
-		if (gpa - kvm->slots[i].gpa < kvm->slots[i].size)
+		if (gpa - kvm->slots[i].gpa < kvm->slots[i].size && !(kvm->slots[i].flags & KVM_MEM_READONLY))
 			return true;
 	return false;
 }

@@ -85,6 +85,14 @@ static const char *diff_debug(const struct fake_vcpu *a, const struct fake_vcpu 
 	return NULL;
 }
 
+/* A PMU counts in the thread of KVM_RUN alone. None yet: it will be the right one. */
+static const char *diff_thread(const struct fake_vcpu *a, const struct fake_vcpu *b)
+{
+	if (a->vtid && b->vtid)
+		DIFF(vtid);
+	return NULL;
+}
+
 static const char *diff_vcpu(const struct fake_kvm *of, const struct fake_vcpu *a, const struct fake_vcpu *b)
 {
 	const char *diff;
@@ -111,6 +119,8 @@ static const char *diff_vcpu(const struct fake_kvm *of, const struct fake_vcpu *
 	diff = diff_regs(of, a, b);
 	if (!diff)
 		diff = diff_debug(a, b);
+	if (!diff)
+		diff = diff_thread(a, b);
 	if (!diff)
 		diff = diff_icc(a, b);
 	return diff ? diff : diff_irqs(a->irq, b->irq, 0, VGIC_NR_PRIVATE);
@@ -253,6 +263,7 @@ static const char *diff_pmu_filter(const struct fake_kvm *a, const struct fake_k
 	uint64_t dfr0 = fake_reg_u64((struct fake_vcpu *)&a->vcpus[0], ARM64_ID_AA64DFR0_EL1);
 	uint32_t events = (dfr0 >> 8 & 0xf) > 1 ? PMU_MAX_EVENTS : 1024;
 
+	DIFF(pmu_n);
 	DIFF(pmu_filtered);
 	for (uint32_t w = 0; a->pmu_filtered && w < events / 64; w++) {
 		if (a->pmu_filter[w] == b->pmu_filter[w])

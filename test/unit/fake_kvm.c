@@ -199,6 +199,23 @@ static int fake_exec(struct remote *remote, struct remote_call *calls, size_t nr
 	return 0;
 }
 
+/* In one of its threads, without memory to point to. */
+static int fake_exec_in(struct remote *remote, int32_t vtid, struct remote_call *calls, size_t nr)
+{
+	struct fake_kvm *kvm = to_fake(remote);
+	int ret;
+
+	if (vtid < FAKE_FIRST_THREAD || vtid > FAKE_THREAD(FAKE_VCPUS - 1))
+		return -ESRCH;
+	for (size_t i = 0; i < nr; i++)
+		if (calls[i].data)
+			return -EINVAL;
+	kvm->vtid = vtid;
+	ret = fake_exec(remote, calls, nr);
+	kvm->vtid = FAKE_FIRST_THREAD;
+	return ret;
+}
+
 /* Memory of the task */
 
 static int access_memory(struct fake_kvm *kvm, const char *what, uint64_t addr, size_t size,
@@ -246,6 +263,7 @@ static int fake_write(struct remote *remote, uint64_t addr, const void *buf, siz
 
 static const struct remote_ops fake_ops = {
 	.exec = fake_exec,
+	.exec_in = fake_exec_in,
 	.read = fake_read,
 	.write = fake_write,
 };
@@ -256,10 +274,12 @@ struct fake_kvm *fake_new(size_t nr_vcpus, uint32_t nr_irqs)
 
 	kvm->remote.ops = &fake_ops;
 	kvm->remote.room = FAKE_ROOM;
+	kvm->vtid = FAKE_FIRST_THREAD;
 	kvm->nr_vcpus = nr_vcpus;
 	kvm->gic.nr_irqs = nr_irqs;
 	kvm->gic.dist_base = VGIC_ADDR_UNSET;
 	kvm->pmu_events = PMU_MAX_EVENTS;
+	kvm->pmu_counters = kvm->pmu_n = 6;
 	for (size_t i = 0; i < FAKE_VCPUS; i++)
 		kvm->vcpus[i].pvtime = VCPU_NO_PVTIME;
 	fake_vgic_reset(kvm);

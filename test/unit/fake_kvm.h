@@ -32,6 +32,8 @@
 #define FAKE_INVARIANTS 32
 #define FAKE_CAPS 24
 #define FAKE_SMCCC_RANGES 8
+#define FAKE_FIRST_THREAD 200 /* of the process: its vCPUs' are above */
+#define FAKE_THREAD(i) (FAKE_FIRST_THREAD + 1 + (int32_t)(i))
 
 #define FAKE_X0 ARM64_CORE_U64(0)
 /* The register that exists only while the low field of the ID register says so. */
@@ -102,6 +104,7 @@ struct fake_insn {
 
 struct fake_vcpu {
 	uint32_t id;
+	int32_t vtid; /* the thread that last called KVM_RUN, whose perf events its PMU has; 0: none */
 	bool initialised;
 	struct fake_reg regs[FAKE_REGS];
 	size_t nr_regs;
@@ -182,6 +185,7 @@ struct fake_cap {
 
 struct fake_kvm {
 	struct remote remote;
+	int32_t vtid; /* the thread that makes the calls */
 
 	struct fake_vcpu vcpus[FAKE_VCPUS];
 	size_t nr_vcpus;
@@ -196,6 +200,8 @@ struct fake_kvm {
 	struct smccc_range smccc[FAKE_SMCCC_RANGES];
 	size_t nr_smccc;
 	uint32_t pmu_events; /* how many this host's PMU has */
+	uint32_t pmu_counters; /* likewise, of PMCR_EL0.N */
+	uint32_t pmu_n;	       /* the VM's PMCR_EL0.N */
 	bool pmu_assigns; /* Linux 7.2: writes of registers that set or clear bits are the value; else of 6.12 */
 	bool pmu_filtered;
 	uint64_t pmu_filter[PMU_MAX_EVENTS / 64]; /* allowed: a bit for each event */

@@ -123,6 +123,8 @@ void fake_vcpu_describe(const struct fake_kvm *kvm, uint32_t i, unsigned long re
 		if (names[n].req == req)
 			name = names[n].name;
 	describe_arg(req, arg, more);
+	if (req == KVM_RUN)
+		snprintf(more, FAKE_LINE, " by thread %d", kvm->vtid);
 	snprintf(line, FAKE_LINE, "vcpu %u: %s%.80s", i, name, more);
 }
 
@@ -145,6 +147,7 @@ bool fake_reg_exists(const struct fake_kvm *kvm, const struct fake_vcpu *vcpu, u
 		{ FAKE_PMCNTENSET, KVM_ARM_VCPU_PMU_V3 },    { FAKE_PMCNTENCLR, KVM_ARM_VCPU_PMU_V3 },
 		{ FAKE_PMOVSSET, KVM_ARM_VCPU_PMU_V3 },	     { FAKE_PMOVSCLR, KVM_ARM_VCPU_PMU_V3 },
 		{ FAKE_PMINTENSET, KVM_ARM_VCPU_PMU_V3 },    { FAKE_PMINTENCLR, KVM_ARM_VCPU_PMU_V3 },
+		{ ARM64_PMCR_EL0, KVM_ARM_VCPU_PMU_V3 },
 	};
 
 	for (size_t i = 0; i < sizeof(of_features) / sizeof(of_features[0]); i++)
@@ -193,6 +196,17 @@ static void set_pair(struct fake_kvm *kvm, struct fake_vcpu *vcpu, uint64_t id, 
 	fake_set_reg_u64(vcpu, set, value);
 }
 
+/* PMCR_EL0.N, of all vCPUs: as set_pmcr() has it, more than the host's is left as it is without a word. */
+#define PMCR_N(pmcr) ((pmcr) >> 11 & 0x1f)
+#define PMCR_BITS 0xffull
+
+static void set_pmcr(struct fake_kvm *kvm, struct fake_vcpu *vcpu, uint64_t value)
+{
+	if (!kvm->ran && PMCR_N(value) <= kvm->pmu_counters)
+		kvm->pmu_n = PMCR_N(value);
+	fake_set_reg_u64(vcpu, ARM64_PMCR_EL0, value & PMCR_BITS);
+}
+
 #define NOT_AVAIL 0
 #define NOT_REQUIRED 3
 
@@ -225,6 +239,8 @@ static int get_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kv
 		memcpy(to, &value, sizeof(value));
 	else if (one->id == FAKE_WORKAROUND_2)
 		*(uint64_t *)to = workaround_level(vcpu);
+	else if (one->id == ARM64_PMCR_EL0)
+		*(uint64_t *)to = fake_reg_u64(vcpu, one->id) | (uint64_t)kvm->pmu_n << 11;
 	else
 		memcpy(to, fake_reg(vcpu, pair_of(one->id) ?: one->id)->value, kvm_reg_size(one->id));
 	return 0;
@@ -274,6 +290,8 @@ static int set_reg(struct fake_kvm *kvm, struct fake_vcpu *vcpu, const struct kv
 		return *(const uint64_t *)from > workaround_level(vcpu) ? -EINVAL : 0;
 	} else if (pair_of(one->id)) {
 		set_pair(kvm, vcpu, one->id, *(const uint64_t *)from);
+	} else if (one->id == ARM64_PMCR_EL0) {
+		set_pmcr(kvm, vcpu, *(const uint64_t *)from);
 	} else {
 		memcpy(fake_reg(vcpu, one->id)->value, from, kvm_reg_size(one->id));
 	}
@@ -534,6 +552,7 @@ int64_t fake_vcpu_ioctl(struct fake_kvm *kvm, uint32_t i, unsigned long req, voi
 	case KVM_ARM_VCPU_FINALIZE:
 		return finalize(kvm, vcpu, *(int *)arg);
 	case KVM_RUN:
+		vcpu->vtid = kvm->vtid;
 		return fake_run(kvm, i);
 	}
 	return -ENOTTY;

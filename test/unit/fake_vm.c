@@ -96,7 +96,7 @@ static void set_pmu_bits(struct fake_vcpu *vcpu, uint64_t enabled, uint64_t over
 	fake_set_reg_u64(vcpu, FAKE_PMCNTENCLR, 0);
 	fake_set_reg_u64(vcpu, FAKE_PMOVSCLR, 0);
 	fake_set_reg_u64(vcpu, FAKE_PMINTENCLR, 0);
-	fake_set_reg_u64(vcpu, ARM64_PMCR_EL0, 0); /* E: off, or no exit could be replayed */
+	fake_set_reg_u64(vcpu, ARM64_PMCR_EL0, 0);
 	fake_set_reg_u64(vcpu, FAKE_WORKAROUND_2, 0);
 }
 
@@ -206,6 +206,7 @@ static void fill_vcpu(struct fake_kvm *kvm, size_t i)
 	struct fake_vcpu *vcpu = &kvm->vcpus[i];
 
 	vcpu->id = ids[i];
+	vcpu->vtid = FAKE_THREAD(i);
 	vcpu->initialised = true;
 	vcpu->skew = skews[i];
 	vcpu->mp_state = mp_states[i];
@@ -553,6 +554,7 @@ static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, s
 	vcpu->id = kvm->vcpus[i].id;
 	vcpu->fd = FAKE_VCPU_FD + i;
 	vcpu->mmio_needed = kvm->vcpus[i].mmio_needed;
+	vcpu->vtid = kvm->vcpus[i].vtid;
 	vcpu->pmu_created = kvm->vcpus[i].pmu_created;
 	vcpu->pvtime = kvm->vcpus[i].pvtime;
 	vcpu->sigset_active = kvm->vcpus[i].sigset_active;
@@ -587,7 +589,7 @@ static void discover_unrouted(const struct fake_kvm *kvm, struct vgic_v3_state *
 			gic->unrouted[n / 32] |= 1u << n % 32;
 }
 
-/* Behind the events of an old PMU the kernel has something else, and the probe reads it. */
+/* Of events behind those of the guest's PMU the probe reads nothing: what it makes of them may be anything. */
 static void discover_pmu_filter(const struct fake_kvm *kvm, struct pmu_filter *filter)
 {
 	uint64_t bits[PMU_MAX_EVENTS / 64];
@@ -691,6 +693,7 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 	kvm->no_ras = running->no_ras;
 	kvm->pmu_events = running->pmu_events;
 	kvm->caps = running->caps & VM_CAP_WRITABLE_IMP_ID_REGS; /* vm_create() */
+	kvm->pmu_counters = kvm->pmu_n = running->pmu_counters;
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		create_vcpu(&kvm->vcpus[i], &running->vcpus[i], i);
 	create_itses(kvm, running);

@@ -283,6 +283,13 @@ static void fill_caps(struct vm_state *vm)
 	memcpy(vm->smccc_filter.ranges, ranges, sizeof(ranges));
 }
 
+/* The last of four has none: it has ended. */
+static void fill_runners(struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		vm->vcpus[i].vtid = i % 4 < vm->nr_threads ? vm->threads[i % 4].vtid : 0;
+}
+
 static void fill_slots(struct vm_state *vm)
 {
 	vm->nr_slots = 3;
@@ -365,6 +372,7 @@ struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
 	fill_lpi(vm);
 	fill_files(vm);
 	fill_threads(vm);
+	fill_runners(vm);
 	return vm;
 }
 
@@ -477,6 +485,7 @@ static const char *diff_vcpu(const struct vcpu_state *a, const struct vcpu_state
 	DIFF(ptimer_irq);
 	DIFF(pmu_irq);
 	DIFF(pmu_created);
+	DIFF(vtid);
 	DIFF(pvtime);
 	DIFF(sigset_active);
 	DIFF(sigset);

@@ -42,10 +42,12 @@ static struct trip trip_to_host(void)
 	return trip_with(FEATURES);
 }
 
+static size_t cpu_kinds = 1; /* of the host */
+
 static int check(struct trip *trip)
 {
 	log_reset();
-	return host_check_kvm(trip->vm, &trip->copy->remote, FAKE_SYSTEM_FD);
+	return host_check_kvm(trip->vm, &trip->copy->remote, FAKE_SYSTEM_FD, cpu_kinds);
 }
 
 static void lack(struct fake_kvm *host, int cap)
@@ -381,6 +383,60 @@ static void a_value_of_any_register_that_is_refused_is_found_out(void **state)
 	trip_finish(&trip);
 }
 
+/* KVM counts on CPUs of one kind. */
+static void a_host_with_cpus_of_several_kinds_is_none_for_a_pmu(void **state)
+{
+	struct trip with = trip_to_host(), without = trip_with(1u << KVM_ARM_VCPU_PSCI_0_2);
+
+	cpu_kinds = 2;
+	assert_refused(&with, "vm 1: it has a PMU, and this host has CPUs of several kinds: ");
+	assert_int_equal(log_errors(), 2);
+	assert_int_equal(check(&without), 0);
+	cpu_kinds = 1;
+	trip_finish(&with);
+	trip_finish(&without);
+}
+
+static void a_host_that_does_not_tell_its_kinds_of_cpus_is_none_for_a_pmu(void **state)
+{
+	struct trip with = trip_to_host(), without = trip_with(1u << KVM_ARM_VCPU_PSCI_0_2);
+
+	cpu_kinds = 0;
+	assert_refused(&with, "vm 1: it has a PMU, and /sys/bus/event_source does not tell ");
+	assert_true(log_has("mount sysfs on /sys\n"));
+	assert_int_equal(check(&without), 0);
+	/* Where KVM has no PMU at all that is the reason. */
+	with.copy->vcpus[0].initialised = false;
+	lack(with.copy, KVM_CAP_ARM_PMU_V3);
+	log_reset();
+	assert_int_equal(check(&with), -EINVAL);
+	assert_false(log_has("/sys"));
+	cpu_kinds = 1;
+	trip_finish(&with);
+	trip_finish(&without);
+}
+
+/* KVM keeps its own number without a word. */
+static void counters_of_the_pmu_that_are_missing_are_named(void **state)
+{
+	struct trip trip = trip_to_host();
+
+	trip.copy->pmu_counters = trip.copy->pmu_n = 5;
+	assert_refused(&trip, "vm 1: vcpu 0: PMCR_EL0.N is 6 in the image, 5 on this host: ");
+	assert_int_equal(log_errors(), 2);
+	trip_finish(&trip);
+}
+
+static void more_counters_of_the_pmu_are_hidden(void **state)
+{
+	struct trip trip = trip_to_host();
+
+	trip.copy->pmu_counters = trip.copy->pmu_n = 31;
+	assert_int_equal(check(&trip), 0);
+	assert_int_equal(trip.copy->pmu_n, 6);
+	trip_finish(&trip);
+}
+
 static void the_image_is_not_changed_by_the_trial(void **state)
 {
 	struct trip trip = trip_to_host();
@@ -544,6 +600,10 @@ int main(void)
 		cmocka_unit_test(a_gicv5_is_tried_as_one),
 		cmocka_unit_test(a_register_that_is_missing_is_found_out),
 		cmocka_unit_test(a_value_of_any_register_that_is_refused_is_found_out),
+		cmocka_unit_test(a_host_with_cpus_of_several_kinds_is_none_for_a_pmu),
+		cmocka_unit_test(a_host_that_does_not_tell_its_kinds_of_cpus_is_none_for_a_pmu),
+		cmocka_unit_test(counters_of_the_pmu_that_are_missing_are_named),
+		cmocka_unit_test(more_counters_of_the_pmu_are_hidden),
 		cmocka_unit_test(the_image_is_not_changed_by_the_trial),
 		cmocka_unit_test(a_trial_that_fails_leaves_nothing),
 		cmocka_unit_test(pages_of_another_size_are_named),

@@ -345,6 +345,7 @@ static void zeros_that_mean_something_come_back(void **state)
 {
 	struct vm_state *vm = fixture_vm(2, 64);
 
+	vm->slots[1].flags = 0; /* of the memory at 0 */
 	vm->vcpus[1].pvtime = 0;
 	vm->vcpus[1].sigset_active = true;
 	vm->vcpus[1].sigset = 0;
@@ -425,7 +426,10 @@ static void settings_to_the_limits(struct vm_state *vm)
 	vm->features = 0x7f;
 	vm->cntfrq = UINT32_MAX;
 	vm->realtime = UINT64_MAX;
-	vcpu->pmu_irq = VGIC_MAX_IRQS - 1;
+	vm->vcpus[0].pmu_irq = 95; /* the last of the GIC's */
+	vcpu->pmu_irq = 1019;	   /* its PMU was not initialised: KVM has not looked at the GIC */
+	vcpu->pmu_created = false;
+	vm->vcpus[0].pvtime = 4096; /* the first memslot but the one at the end */
 	vcpu->pvtime = (1ULL << 52) - 64;
 	vcpu->sigset_active = true;
 	vcpu->sigset = UINT64_MAX;

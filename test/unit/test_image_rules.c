@@ -25,7 +25,7 @@ struct rule {
 	bool v5; /* of a VM with a GICv5 */
 };
 
-static const struct rule *rules[256];
+static const struct rule *rules[512];
 static size_t nr_rules;
 
 /* A test's name, what it does to the VM, and the one line that must come of it. */
@@ -248,7 +248,24 @@ RULE(pmu_irq_without_pmu, BOTH, "kvm-vcpu-1.img: vCPU 0: pmu_irq 23, pmu_created
 RULE(pmu_created_without_pmu, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 0, pmu_created 1, and no PMU", NO_PMU,
      VCPU0->pmu_irq = 0, VCPU0->pmu_created = false, VCPU1->pmu_irq = 0)
 RULE(pmu_irq_sgi, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 15 is no PPI or SPI", VCPU1->pmu_irq = 15)
+RULE(pmu_irq_none_of_kvm, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 1020 is no PPI or SPI", VCPU1->pmu_irq = 1020)
+RULE(pmu_irq_last_of_all, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 1023 is no PPI or SPI",
+     VCPU1->pmu_irq = VGIC_MAX_IRQS - 1)
 RULE(pmu_irq_large, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 1024 is no PPI or SPI", VCPU1->pmu_irq = VGIC_MAX_IRQS)
+RULE(pmu_irq_behind_the_gic, BOTH, "kvm-vcpu-1.img: vCPU 0: pmu_irq 96, and the GIC has 96 interrupts",
+     VCPU0->pmu_irq = 96, VCPU1->pmu_irq = 0)
+RULE(pmu_irq_other_ppi, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: pmu_irq 22, of vCPU 0 23: the same PPI for all expected, or an SPI for each",
+     VCPU1->pmu_irq = 22)
+RULE(pmu_irq_same_spi, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: pmu_irq 40, of vCPU 0 40: the same PPI for all expected, or an SPI for each",
+     VCPU0->pmu_irq = VCPU1->pmu_irq = 40)
+RULE(pmu_irq_ppi_and_spi, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: pmu_irq 40, of vCPU 0 23: the same PPI for all expected, or an SPI for each",
+     VCPU1->pmu_irq = 40)
+V5_RULE(pmu_irq_of_a_gicv3, BOTH, "kvm-vcpu-1.img: vCPU 0: pmu_irq 23 is no PPI or SPI", VCPU0->pmu_irq = 23)
+V5_RULE(pmu_irq_other_ppi_of_a_gicv5, BOTH, "kvm-vcpu-1.img: vCPU 1: pmu_irq 536870934 is no PPI or SPI",
+	VCPU1->pmu_irq = 0x20000016)
 RULE(pvtime_unaligned, BOTH,
      "kvm-vcpu-1.img: vCPU 1: pvtime 0x40000020: not aligned to 64 bytes, or not within 40 IPA bits",
      VCPU1->pvtime = 0x40000020)
@@ -258,6 +275,11 @@ RULE(pvtime_beyond, BOTH,
 RULE(pvtime_overflow, BOTH,
      "kvm-vcpu-1.img: vCPU 0: pvtime 0xffffffffffffffc0: not aligned to 64 bytes, or not within 40 IPA bits",
      VCPU0->pvtime = -64ULL)
+#define NO_PVTIME_SLOT(ipa) "pvtime " ipa ": no memslot is there that can be written, and KVM would refuse it"
+RULE(pvtime_without_memory, BOTH, "kvm-vcpu-1.img: vCPU 0: " NO_PVTIME_SLOT("0x20000000"), VCPU0->pvtime = 0x20000000)
+RULE(pvtime_behind_memory, BOTH, "kvm-vcpu-1.img: vCPU 1: " NO_PVTIME_SLOT("0x48001000"), VCPU1->pvtime = 0x48001000)
+RULE(pvtime_before_memory, BOTH, "kvm-vcpu-1.img: vCPU 0: " NO_PVTIME_SLOT("0x3fffffc0"), VCPU0->pvtime = 0x3fffffc0)
+RULE(pvtime_read_only, BOTH, "kvm-vcpu-1.img: vCPU 1: " NO_PVTIME_SLOT("0x1000"), VCPU1->pvtime = 0x1000)
 RULE(debug_not_enabled, BOTH, "kvm-vcpu-1.img: vCPU 0: debug: control 0x2 is not known", VCPU0->debug.control = 2)
 RULE(debug_unknown, BOTH, "kvm-vcpu-1.img: vCPU 1: debug: control 0x40001 is not known",
      VCPU1->debug.control = 0x40001)
@@ -371,6 +393,8 @@ RULE(thread_set_order, BOTH,
      "kvm-thread-1.img: thread 101: register set 0x401 is not known, or not in its place",
      vm->threads[0].sets[1].note = vm->threads[0].sets[0].note)
 RULE(thread_set_empty, BOTH, "kvm-thread-1.img: thread 108: register set 0x401 is empty", THREAD1->sets[0].size = 0)
+RULE(runner_of_nobody, BOTH, "kvm-vcpu-1.img: vCPU 1: vtid 109 is no thread of the VM's owner", VCPU1->vtid = 109)
+RULE(runner_below, BOTH, "kvm-vcpu-1.img: vCPU 0: vtid -101 is no thread of the VM's owner", VCPU0->vtid = -101)
 
 /* The GIC */
 RULE(nr_irqs_few, BOTH, "kvm-vgic-1.img: nr_irqs 32, 64 to 1024 in steps of 32 expected", GIC->nr_irqs = 32)

@@ -791,13 +791,15 @@ static double seconds(void)
 /* What a dump writes must be what a restore reads. */
 static void assert_storable(struct vm_state *vm)
 {
-	struct thread_state thread = { .vtid = 1 };
+	struct thread_state threads[FAKE_VCPUS];
 	const struct vm_state *vms[] = { vm };
 
 	strcpy(vm->boot_id, "0123cdef-89ab-4cde-8f01-23456789abcd");
 	vm->vpid = 1;
-	vm->threads = &thread;
-	vm->nr_threads = 1;
+	for (size_t i = 0; i < FAKE_VCPUS; i++)
+		threads[i] = (struct thread_state){ .vtid = FAKE_THREAD(i) };
+	vm->threads = threads;
+	vm->nr_threads = FAKE_VCPUS;
 	log_reset();
 	if (image_check(vms, 1))
 		fail_msg("%s", log_error());

@@ -313,67 +313,72 @@ static void a_write_that_was_served_is_not_made_twice(void **state)
 	assert_int_equal(r.vm->vcpus[0].pending, VCPU_PENDING_READ);
 	assert_int_equal(r.vm->vcpus[1].pending, VCPU_PENDING_WRITE);
 	assert_int_equal(restore(&r), 0);
-	assert_int_equal(fake_count(r.copy, "vcpu 2: KVM_RUN"), 0);
+	assert_int_equal(fake_count(r.copy, "vcpu 2: KVM_RUN*"), 0);
 	finish(&r);
 }
 
-#define PSTATE_EL1H 0x60000005u
-#define PSTATE_BTYPE_SS 0x200c00u
+/* KVM ties the perf events of its PMU to the thread whose KVM_RUN makes them: they count in no other. */
+static void an_exit_is_replayed_by_the_thread_of_its_vcpu(void **state)
+{
+	struct replay r = dump_of(fake_running(shape));
 
-static struct fake_kvm *with_pmu_on(uint32_t i)
+	assert_int_equal(restore(&r), 0);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(r.copy->vcpus[i].vtid, FAKE_THREAD(i));
+		assert_int_equal(r.copy->vcpus[i].vtid, r.source->vcpus[i].vtid);
+	}
+	assert_int_equal(fake_count(r.copy, "vcpu 0: KVM_RUN by thread 201"), 1);
+	assert_int_equal(fake_count(r.copy, "vcpu 1: KVM_RUN by thread 202"), 1);
+	assert_same(&r);
+	finish(&r);
+}
+
+/* What its PMU counted stands still in the VM that was dumped, too. */
+static void an_exit_of_a_vcpu_whose_thread_has_ended_is_replayed_by_the_first(void **state)
 {
 	struct fake_kvm *source = fake_running(shape);
-
-	fake_set_reg_u64(&source->vcpus[i], ARM64_PMCR_EL0, 1);
-	return source;
-}
-
-/* KVM would tie the PMU's events to the thread of the replay. */
-static void a_write_of_a_vcpu_whose_pmu_counts_is_completed_without_kvm_run(void **state)
-{
-	struct fake_kvm *source = with_pmu_on(1);
-	struct fake_vcpu *vcpu;
 	struct replay r;
 
-	fake_set_reg_u64(&source->vcpus[1], ARM64_CORE_PSTATE, PSTATE_EL1H | PSTATE_BTYPE_SS);
+	source->vcpus[0].vtid = 0;
 	r = dump_of(source);
-	vcpu = &r.copy->vcpus[1];
-	assert_int_equal(r.vm->vcpus[1].pending, VCPU_PENDING_WRITE);
 	assert_int_equal(restore(&r), 0);
-	assert_int_equal(fake_count(r.copy, "vcpu 0: KVM_RUN"), 1);
-	assert_int_equal(fake_count(r.copy, "vcpu 1: KVM_RUN"), 0);
-	assert_true(fake_reg_u64(vcpu, ARM64_CORE_PC) == source->vcpus[1].insn.pc + 4);
-	assert_true(fake_reg_u64(vcpu, ARM64_CORE_PSTATE) == PSTATE_EL1H);
-	assert_memory_equal(vcpu->run, source->vcpus[1].run, FAKE_PAGE);
+	assert_int_equal(r.copy->vcpus[0].vtid, FAKE_FIRST_THREAD);
+	assert_int_equal(r.copy->vcpus[1].vtid, FAKE_THREAD(1));
+	assert_int_equal(log_errors(), 0);
+	assert_true(log_has("vm 1: vcpu 0 (id 7): the thread that last ran it had ended"));
+	assert_false(log_has("vcpu 1 (id 2): the thread"));
+	assert_same(&r);
 	finish(&r);
 }
 
-static void assert_dump_says_try_again(struct fake_kvm *source)
+static void a_thread_that_is_not_there_stops_the_restore(void **state)
 {
-	struct vm_state *vm = fake_discovered(source);
+	struct fake_kvm *source = fake_running(shape);
+	struct replay r;
 
-	log_reset();
-	assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm, &source->remote), -EAGAIN);
-	assert_non_null(strstr(log_error(), "kvm_run pages"));
-	assert_int_equal(fake_count(source, "*KVM_RUN"), 0);
-	vm_state_free(vm);
-	fake_free(source);
+	source->vcpus[1].vtid = FAKE_FIRST_THREAD - 1;
+	r = dump_of(source);
+	assert_int_equal(restore(&r), -ESRCH);
+	assert_string_equal(plan_restore[r.failed].name, "pending exits");
+	assert_int_equal(fake_count(r.copy, "vcpu 1: KVM_RUN*"), 0);
+	finish(&r);
 }
 
-static void a_read_of_a_vcpu_whose_pmu_counts_is_refused(void **state)
+/* That of the replay is over, and the VMM's is as it was: its first report is of what comes after the access. */
+static void a_debugger_that_steps_loses_no_step(void **state)
 {
-	struct fake_kvm *source = with_pmu_on(0);
+	struct fake_kvm *source = fake_running(shape);
+	struct replay r;
 
-	assert_dump_says_try_again(source);
-	/* In AArch32 a write moves more than the PC: ITSTATE. */
-	source = with_pmu_on(1);
-	fake_set_reg_u64(&source->vcpus[1], ARM64_CORE_PSTATE, 0x1d3);
-	assert_dump_says_try_again(source);
-	/* A PMU that is off, or counts nothing, has no events. */
-	source = with_pmu_on(0);
-	fake_set_reg_u64(&source->vcpus[0], ARM64_PMCNTENSET_EL0, 0);
-	vm_state_free(fake_dump(source));
-	fake_free(source);
+	source->vcpus[1].debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+	r = dump_of(source);
+	assert_int_equal(restore(&r), 0);
+	assert_int_equal(fake_count(r.copy, "vcpu 1: KVM_RUN*"), 1);
+	assert_true(r.copy->vcpus[1].mmio_needed);
+	assert_int_equal(fake_last(r.copy, "vcpu 1: KVM_SET_GUEST_DEBUG = 0x3"),
+			 fake_last(r.copy, "vcpu 1: KVM_SET_GUEST_DEBUG*"));
+	assert_same(&r);
+	finish(&r);
 }
 
 /* KVM completes an access only where both say so: exit_reason is in the page, and the VMM's to write. */
@@ -467,12 +472,12 @@ static void a_signal_to_the_vmm_does_not_stop_the_restore(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		struct replay r = dump_of(fake_running(shape));
 
-		r.copy->fail_like = "vcpu 0: KVM_RUN";
+		r.copy->fail_like = "vcpu 0: KVM_RUN*";
 		r.copy->fail_times = 3;
 		r.copy->fail_errno = errs[i];
 		assert_int_equal(restore(&r), 0);
 		assert_int_equal(log_errors(), 0);
-		assert_int_equal(fake_count(r.copy, "vcpu 0: KVM_RUN"), 4);
+		assert_int_equal(fake_count(r.copy, "vcpu 0: KVM_RUN*"), 4);
 		assert_same(&r);
 		finish(&r);
 	}
@@ -482,13 +487,13 @@ static void signals_without_end_do(void **state)
 {
 	struct replay r = dump_of(fake_running(shape));
 
-	r.copy->fail_like = "vcpu 0: KVM_RUN";
+	r.copy->fail_like = "vcpu 0: KVM_RUN*";
 	r.copy->fail_times = 1000;
 	r.copy->fail_errno = EINTR;
 	assert_int_equal(restore(&r), -EINTR);
 	assert_int_equal(log_errors(), 1);
 	assert_non_null(strstr(log_error(), "vm 1: vcpu 0: replay of a pending exit: KVM_RUN: "));
-	assert_in_range(fake_count(r.copy, "vcpu 0: KVM_RUN"), 2, 64);
+	assert_in_range(fake_count(r.copy, "vcpu 0: KVM_RUN*"), 2, 64);
 	finish(&r);
 }
 
@@ -530,7 +535,7 @@ static void an_exit_of_a_vcpu_without_pstate_is_not_guessed(void **state)
 			r.vm->vcpus[0].regs[i].id = ARM64_CORE_U64(8);
 	fake_reg(&r.copy->vcpus[0], ARM64_CORE_PSTATE)->id = ARM64_CORE_U64(8);
 	assert_int_equal(restore(&r), -EINVAL);
-	assert_int_equal(fake_count(r.copy, "vcpu ?: KVM_RUN"), 0);
+	assert_int_equal(fake_count(r.copy, "vcpu ?: KVM_RUN*"), 0);
 	finish(&r);
 }
 
@@ -553,8 +558,10 @@ int main(void)
 		SWAP(a_lock_that_cannot_be_put_back_costs_no_page),
 		cmocka_unit_test(the_answer_of_the_vmm_reaches_the_guest),
 		cmocka_unit_test(a_write_that_was_served_is_not_made_twice),
-		cmocka_unit_test(a_write_of_a_vcpu_whose_pmu_counts_is_completed_without_kvm_run),
-		cmocka_unit_test(a_read_of_a_vcpu_whose_pmu_counts_is_refused),
+		cmocka_unit_test(an_exit_is_replayed_by_the_thread_of_its_vcpu),
+		cmocka_unit_test(an_exit_of_a_vcpu_whose_thread_has_ended_is_replayed_by_the_first),
+		cmocka_unit_test(a_thread_that_is_not_there_stops_the_restore),
+		cmocka_unit_test(a_debugger_that_steps_loses_no_step),
 		cmocka_unit_test(what_another_exit_left_is_not_taken_for_mmio),
 		cmocka_unit_test(an_exit_that_is_not_the_same_stops_the_restore),
 		cmocka_unit_test(bytes_beyond_the_width_of_a_write_do_not_matter),

@@ -23,6 +23,7 @@
 #define CORE_REGS "000*"
 #define SCTLR "3c080 *"
 #define DFR0 "3c028*"
+#define PMCR "3dce0*"
 #define SET_VLS "KVM_SET_ONE_REG 0x606000000015ffff *"
 #define SET_SVE "KVM_SET_ONE_REG 0x60[58]0000000150*"
 #define DEBUGGER "KVM_SET_GUEST_DEBUG = 0x?000?"
@@ -60,17 +61,19 @@ static const struct rule restore_rules[] = {
 	{ "vector_lengths_are_set_while_they_can_be", "vcpu %u: " SET_VLS, "vcpu %u: KVM_ARM_VCPU_FINALIZE = 0x4" },
 	{ "sve_registers_are_there_to_be_listed", "vcpu ?: KVM_ARM_VCPU_FINALIZE*", "vcpu ?: KVM_GET_REG_LIST" },
 	{ "sve_registers_have_their_length", "vcpu %u: KVM_ARM_VCPU_FINALIZE*", "vcpu %u: " SET_SVE },
-	{ "no_event_is_counted_that_the_vmm_forbids", "vcpu 0: SET PMU_V3 FILTER*", "vcpu ?: KVM_RUN" },
+	{ "no_event_is_counted_that_the_vmm_forbids", "vcpu 0: SET PMU_V3 FILTER*", "vcpu ?: KVM_RUN*" },
 	{ "the_event_filter_is_set_while_it_can_be", "vcpu 0: SET PMU_V3 FILTER*", "vcpu ?: SET PMU_V3 INIT" },
 	{ "the_event_filter_is_that_of_a_host_with_all_registers", "vcpu ?: KVM_GET_REG_LIST",
 	  "vcpu 0: SET PMU_V3 FILTER*" },
+	{ "counters_that_the_host_has_not_are_missed", "vcpu ?: " SET_REG PMCR, "vcpu ?: " GET_REG PMCR },
+	{ "counters_are_compared_before_a_vcpu_runs", "vcpu ?: " GET_REG PMCR, "vcpu ?: KVM_RUN*" },
 	{ "the_pmu_has_its_interrupt", "vcpu %u: SET PMU_V3 IRQ = 23", "vcpu %u: SET PMU_V3 INIT" },
 	{ "the_pmu_finds_the_gic_initialised", "gic: SET CTRL INIT", "vcpu ?: SET PMU_V3 *I[RN]*" },
-	{ "a_vcpu_with_a_pmu_can_run", "vcpu ?: SET PMU_V3 INIT", "vcpu ?: KVM_RUN" },
+	{ "a_vcpu_with_a_pmu_can_run", "vcpu ?: SET PMU_V3 INIT", "vcpu ?: KVM_RUN*" },
 	{ "the_stolen_time_is_in_guest_memory", "vm: KVM_SET_USER_MEMORY_REGION*", "vcpu ?: SET PVTIME*" },
-	{ "no_time_is_stolen_by_the_replay", "vcpu ?: KVM_RUN", "vcpu ?: SET PVTIME*" },
+	{ "no_time_is_stolen_by_the_replay", "vcpu ?: KVM_RUN*", "vcpu ?: SET PVTIME*" },
 	{ "the_replay_does_not_detach_the_debugger", "vcpu ?: KVM_SET_GUEST_DEBUG = 0", "vcpu ?: " DEBUGGER },
-	{ "no_signal_for_a_vcpu_ends_the_replay", "vcpu ?: KVM_RUN", "vcpu ?: KVM_SET_SIGNAL_MASK*" },
+	{ "no_signal_for_a_vcpu_ends_the_replay", "vcpu ?: KVM_RUN*", "vcpu ?: KVM_SET_SIGNAL_MASK*" },
 	{ "a_guest_keeps_the_cpu_features_it_has_seen", "vcpu %u: " SET_REG ID_REGS,
 	  "# register list" },
 	{ "firmware_versions_decide_before_the_registers_they_decide", "vcpu %u: " SET_REG "[46]0000 *",
@@ -129,15 +132,15 @@ static const struct rule restore_rules[] = {
 	{ "system_registers_are_chosen_before_they_are_used", "vcpu %u: SET ICC_SRE_EL1*",
 	  "vcpu %u: SET ICC_[!S]*" },
 	{ "active_priorities_find_their_registers", "vcpu %u: SET ICC_CTLR_EL1*", "vcpu %u: SET ICC_[!CS]*" },
-	{ "the_timer_interrupts_are_set_before_a_vcpu_runs", "vcpu ?: SET TIMER_IRQ*", "vcpu ?: KVM_RUN" },
+	{ "the_timer_interrupts_are_set_before_a_vcpu_runs", "vcpu ?: SET TIMER_IRQ*", "vcpu ?: KVM_RUN*" },
 	{ "guest_time_starts_when_all_else_is_there", "*: SET [!P]*", "vcpu ?: " SET_REG TIMER_CNT },
 	{ "guest_time_starts_when_the_pmu_counts", "*: SET PMU*", "vcpu ?: " SET_REG TIMER_CNT },
 	{ "guest_time_starts_after_the_registers", "vcpu ?: " SET_REG SCTLR, "vcpu ?: " SET_REG TIMER_CNT },
 	{ "no_vcpu_runs_before_all_are_complete", "vcpu ?: " SET_REG TIMER_CNT,
 	  "vcpu ?: KVM_SET_GUEST_DEBUG*" },
-	{ "no_vcpu_runs_before_the_gic_is_complete", "*: SET [!P]*", "vcpu ?: KVM_RUN" },
-	{ "an_exit_of_a_stopped_vcpu_can_be_replayed", "vcpu ?: KVM_RUN", "vcpu ?: KVM_SET_MP_STATE*" },
-	{ "an_serror_does_not_take_the_place_of_an_exit", "vcpu ?: KVM_RUN", "vcpu ?: KVM_SET_VCPU_EVENTS*" },
+	{ "no_vcpu_runs_before_the_gic_is_complete", "*: SET [!P]*", "vcpu ?: KVM_RUN*" },
+	{ "an_exit_of_a_stopped_vcpu_can_be_replayed", "vcpu ?: KVM_RUN*", "vcpu ?: KVM_SET_MP_STATE*" },
+	{ "an_serror_does_not_take_the_place_of_an_exit", "vcpu ?: KVM_RUN*", "vcpu ?: KVM_SET_VCPU_EVENTS*" },
 	{ "no_vcpu_runs_should_criu_be_killed", "# no vCPU runs", "vcpu ?: KVM_ARM_VCPU_INIT*" },
 	{ "the_vmm_finds_kvm_run_as_it_left_it", "vcpu ?: KVM_*", "vcpu ?: write page +0x*" },
 	{ "the_vmm_never_sees_a_page_half_written", "vcpu ?: write page +0x*", "vcpu ?: mmap * fixed *" },
@@ -185,7 +188,7 @@ static const struct rule its_restore_rules[] = {
 	{ "all_command_queues_are_there_before_the_tables", "its ?: SET GITS_C[BRW]*", RESTORE_ITS },
 	{ "no_command_is_executed_before_all_tables_are_there", RESTORE_ITS, "its ?: SET GITS_CTLR*" },
 	{ "no_register_follows_ctlr", "its ?: SET GITS_[!C]*", "its ?: SET GITS_CTLR*" },
-	{ "no_vcpu_runs_before_all_itses_are_complete", "its ?: *", "vcpu ?: KVM_RUN" },
+	{ "no_vcpu_runs_before_all_itses_are_complete", "its ?: *", "vcpu ?: KVM_RUN*" },
 	{ "time_starts_when_all_itses_are_complete", "its ?: *", "vcpu ?: " SET_REG TIMER_CNT },
 };
 
@@ -300,7 +303,7 @@ static void an_spi_stays_with_the_vcpu_that_handles_it(void **state)
 	check_order(restored, holder, "gic: SET GICD_ISACTIVER*");
 	check_order(restored, holder, "gic: SET LEVEL_INFO*");
 	check_order(restored, "gic: SET GICD_ISACTIVER*", routed);
-	check_order(restored, routed, "vcpu ?: KVM_RUN");
+	check_order(restored, routed, "vcpu ?: KVM_RUN*");
 }
 
 /* 0x6128 is its GICD_IROUTER, which reads 0: the MPIDR of vCPU 1. */
@@ -326,9 +329,9 @@ static void the_physical_timer_stays_fast(void **state)
 
 static void no_vcpu_runs_that_owes_nothing(void **state)
 {
-	assert_int_equal(fake_count(restored, "vcpu ?: KVM_RUN"), 2);
-	assert_int_equal(fake_count(restored, "vcpu 0: KVM_RUN"), 1);
-	assert_int_equal(fake_count(restored, "vcpu 1: KVM_RUN"), 1);
+	assert_int_equal(fake_count(restored, "vcpu ?: KVM_RUN*"), 2);
+	assert_int_equal(fake_count(restored, "vcpu 0: KVM_RUN*"), 1);
+	assert_int_equal(fake_count(restored, "vcpu 1: KVM_RUN*"), 1);
 	assert_int_equal(fake_count(restored, "vcpu [23]: KVM_SET_GUEST_DEBUG*"), 1);
 	assert_int_equal(fake_count(restored, "vcpu 3: KVM_SET_GUEST_DEBUG = 0x10001"), 1); /* its debugger */
 }
@@ -380,7 +383,7 @@ static void nothing_but_the_replay_follows_the_barrier(void **state)
 	static const char *const allowed[] = {
 		"#*",
 		"vcpu ?: KVM_SET_GUEST_DEBUG*",
-		"vcpu ?: KVM_RUN",
+		"vcpu ?: KVM_RUN*",
 		"vcpu ?: " SET_REG "00042 = *", /* PSTATE */
 		"vcpu ?: " SET_REG "38012 = *", /* MDSCR_EL1 */
 		"vcpu ?: KVM_GET_ONE_REG 0x6030000000100042", /* PSTATE */
@@ -429,7 +432,7 @@ static void an_instruction_is_repeated_alone_and_unseen(void **state)
 		"vcpu 0: " SET_REG "00042 = 0x600003c5",
 		"vcpu 0: " SET_REG "38012 = *",
 		"vcpu 0: write page +0",
-		"vcpu 0: KVM_RUN",
+		"vcpu 0: KVM_RUN*",
 		"vcpu 0: write page +0",
 		"vcpu 0: KVM_SET_GUEST_DEBUG = 0",
 		"vcpu 0: " SET_REG "00042 = 0x60000005",

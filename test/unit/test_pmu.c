@@ -191,7 +191,7 @@ static void set_pmuver(struct fake_kvm *kvm, uint64_t pmuver)
 		fake_set_reg_u64(&kvm->vcpus[i], ARM64_ID_AA64DFR0_EL1, pmuver << 8);
 }
 
-/* The probe reads on where the kernel's bitmap ends: other memory, and KVM would refuse such an event. */
+/* What the probe makes of them does not matter: KVM would refuse such an event. */
 static void what_is_behind_the_bitmap_of_an_old_pmu_is_no_event(void **state)
 {
 	struct fake_kvm *kvm = running();
@@ -221,6 +221,19 @@ static void a_guest_with_an_older_pmu_keeps_what_it_can_name(void **state)
 	set_bits(kvm->pmu_filter, 1000, 2000);
 	set_bits(kvm->pmu_filter, 3000, 3000);
 	assert_filters(kvm, FILTERS("allow 0x3e8, 24 events"));
+}
+
+/* Of the kernel's bitmap no more is read: behind it is other memory, of which there may be any records. */
+static void the_bitmap_is_as_long_as_kvm_makes_it(void **state)
+{
+	static const struct {
+		uint64_t pmuver;
+		unsigned int events;
+	} versions[] = { { 0, 1024 },  { 1, 1024 },  { 4, 65536 }, { 5, 65536 },
+			 { 6, 65536 }, { 7, 65536 }, { 9, 65536 }, { 15, 1024 } };
+
+	for (size_t i = 0; i < COUNT(versions); i++)
+		assert_int_equal(pmu_nr_events(0xfffffffffffff0ffull | versions[i].pmuver << 8), versions[i].events);
 }
 
 static void events_are_counted_by_the_version_of_the_pmu(void **state)
@@ -286,6 +299,36 @@ static void counters_run_that_did_and_no_others(void **state)
 		}
 }
 
+/* A VMM may give its guest fewer counters than the host has. */
+static void counters_are_as_many_as_they_were(void **state)
+{
+	for (uint32_t n = 0; n <= 6; n++) {
+		struct fake_kvm *kvm = running();
+		struct trip trip;
+
+		kvm->pmu_n = n;
+		trip = trip_dump(kvm);
+		assert_int_equal(trip_restore(&trip), 0);
+		assert_int_equal(trip.copy->pmu_n, n);
+		trip_assert_same(&trip);
+		trip_finish(&trip);
+	}
+}
+
+/* KVM takes a number that its host has not, and keeps its own. */
+static void counters_that_the_host_has_not_are_missed(void **state)
+{
+	struct trip trip = trip_dump(running());
+
+	trip.copy->pmu_counters = trip.copy->pmu_n = 4;
+	log_reset();
+	assert_int_equal(trip_restore(&trip), -EINVAL);
+	assert_true(log_has("vm 1: vcpu 0: PMCR_EL0.N is 6 in the image, 4 on this host: "));
+	assert_true(log_has("vm 1: vcpu 1: PMCR_EL0.N is 6 in the image, 4 on this host: "));
+	assert_int_equal(fake_count(trip.copy, "*KVM_RUN*"), 0);
+	trip_finish(&trip);
+}
+
 static void an_spi_of_each_vcpu_comes_back(void **state)
 {
 	struct fake_kvm *kvm = fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 });
@@ -342,9 +385,12 @@ int main(void)
 		cmocka_unit_test(what_is_behind_the_bitmap_of_an_old_pmu_is_no_event),
 		cmocka_unit_test(all_events_of_an_old_pmu_are_1024),
 		cmocka_unit_test(a_guest_with_an_older_pmu_keeps_what_it_can_name),
+		cmocka_unit_test(the_bitmap_is_as_long_as_kvm_makes_it),
 		cmocka_unit_test(events_are_counted_by_the_version_of_the_pmu),
 		cmocka_unit_test(a_pmu_is_as_far_as_it_was),
 		cmocka_unit_test(counters_run_that_did_and_no_others),
+		cmocka_unit_test(counters_are_as_many_as_they_were),
+		cmocka_unit_test(counters_that_the_host_has_not_are_missed),
 		cmocka_unit_test(an_spi_of_each_vcpu_comes_back),
 		cmocka_unit_test(a_vm_without_a_pmu_is_asked_for_none),
 		cmocka_unit_test(an_error_is_not_taken_for_no_interrupt),

@@ -124,6 +124,7 @@ static void a_vcpu_with_nothing_has_nothing(void **state)
 	assert_true(vcpu.pvtime == VCPU_NO_PVTIME);
 	assert_false(vcpu.mmio_needed);
 	assert_false(vcpu.pmu_created);
+	assert_int_equal(vcpu.vtid, 0);
 	assert_false(vcpu.sigset_active);
 	assert_memory_equal(&vcpu.debug, &none, sizeof(none));
 }
@@ -137,12 +138,14 @@ static void what_a_vmm_has_set_up_is_found(void **state)
 	rec.vcpu.sigset_active = 1;
 	rec.vcpu.sigset = 0x123456789abcdef0;
 	rec.vcpu.pmu_created = 1;
+	rec.vcpu.vtid = 4711;
 	rec.vcpu.mmio_needed = 1;
 	assert_int_equal(probe(&rec, 1, &vcpu), 0);
 	assert_int_equal(vcpu.pvtime, 0x40000040);
 	assert_true(vcpu.sigset_active);
 	assert_int_equal(vcpu.sigset, 0x123456789abcdef0);
 	assert_true(vcpu.pmu_created);
+	assert_int_equal(vcpu.vtid, 4711);
 	assert_true(vcpu.mmio_needed);
 }
 
@@ -314,6 +317,49 @@ static void an_smccc_filter_that_was_not_read_to_its_end_is_refused(void **state
 	free(vm.smccc_filter.ranges);
 }
 
+/* Stolen time */
+
+static struct vm_state vm_with_stolen_time(struct vcpu_state *vcpu, struct memslot *slots, uint64_t ipa)
+{
+	*vcpu = (struct vcpu_state){ .fd = VCPU_FD, .id = 77, .pvtime = ipa };
+	slots[0] = (struct memslot){ 1, KVM_MEM_READONLY, 0x10000, 0x10000, 0xffff00000000, .log = { 0 } };
+	slots[1] = (struct memslot){ 2, 0, 0x40000000, 0x10000, 0xffff10000000, .log = { 0 } };
+	return (struct vm_state){ .vcpus = vcpu, .nr_vcpus = 1, .slots = slots, .nr_slots = 2 };
+}
+
+static void stolen_time_in_memory_is_well(void **state)
+{
+	static const uint64_t places[] = { VCPU_NO_PVTIME, 0x40000000, 0x4000ffc0 };
+
+	for (size_t i = 0; i < COUNT(places); i++) {
+		struct vcpu_state vcpu;
+		struct memslot slots[2];
+		struct vm_state vm = vm_with_stolen_time(&vcpu, slots, places[i]);
+
+		log_reset();
+		assert_int_equal(probe_check_pvtime(42, &vm), 0);
+		assert_int_equal(log_errors(), 0);
+	}
+}
+
+/* KVM takes only the address of memory that it can write, but the VMM can remove the memslot later. */
+static void stolen_time_without_memory_is_refused(void **state)
+{
+	static const uint64_t places[] = { 0x10000, 0x3fffffc0, 0x40010000, 0 };
+
+	for (size_t i = 0; i < COUNT(places); i++) {
+		struct vcpu_state vcpu;
+		struct memslot slots[2];
+		struct vm_state vm = vm_with_stolen_time(&vcpu, slots, places[i]);
+
+		log_reset();
+		assert_int_equal(probe_check_pvtime(42, &vm), -ENOTSUP);
+		assert_int_equal(log_errors(), 1);
+		assert_true(log_has("pid 42: fd 10 (vCPU id 77): stolen time where no memslot is that can be written: "));
+		assert_true(log_has("KVM_SET_USER_MEMORY_REGION"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +375,8 @@ int main(void)
 		cmocka_unit_test(each_capability_is_found),
 		cmocka_unit_test(the_smccc_filter_is_found),
 		cmocka_unit_test(an_smccc_filter_that_was_not_read_to_its_end_is_refused),
+		cmocka_unit_test(stolen_time_in_memory_is_well),
+		cmocka_unit_test(stolen_time_without_memory_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("records of the probe", tests, NULL, NULL);

@@ -240,6 +240,7 @@ static void steal_time_at_address_0_is_some(void **state)
 {
 	struct fake_kvm *source = fake_running(shape);
 
+	source->slots[1].flags = 0; /* of the memory at 0 */
 	source->vcpus[3].pvtime = 0;
 	trip_assert_comes_back(source);
 }

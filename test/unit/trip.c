@@ -31,16 +31,17 @@ struct trip trip_dump(struct fake_kvm *source)
 	return trip;
 }
 
-/* CRIU's files, one for each object, and the one thread that there has to be. */
+/* CRIU's files, one for each object, and threads, one for each vCPU. */
 static void add_files(struct vm_state *vm)
 {
-	vm->nr_threads = 1;
-	vm->threads = calloc(1, sizeof(*vm->threads));
+	vm->nr_threads = 1 + vm->nr_vcpus;
+	vm->threads = calloc(vm->nr_threads, sizeof(*vm->threads));
 	vm->nr_files = 2 + vm->nr_vcpus + vm->nr_itses;
 	vm->files = calloc(vm->nr_files, sizeof(*vm->files));
 	assert_non_null(vm->threads);
 	assert_non_null(vm->files);
-	vm->threads[0].vtid = vm->vpid;
+	for (size_t i = 0; i < vm->nr_threads; i++)
+		vm->threads[i].vtid = FAKE_FIRST_THREAD + i;
 	for (uint32_t i = 0; i < vm->nr_files; i++) {
 		vm->files[i] = (struct kvm_file){ .id = i + 1, .kind = i ? KVM_FILE_VGIC : KVM_FILE_VM };
 		if (i >= 2 + vm->nr_vcpus)

@@ -43,6 +43,9 @@ ROWS = [
     ('vm-stats', '(anon_inode:kvm-vm-stats): a statistics fd: ' + REFUSAL),
     ('vcpu-stats', 'a statistics fd: ' + REFUSAL),
     ('same-mpidr', "mpidr 0x0 is vCPU 0's too"),
+    ('pmu-filter', 'Argument list too long (errno 7): more memslots, SPIs active away from their route or ranges of the PMU '
+     'event filter than it can tell'),
+    ('pvtime-unmapped', '(vCPU id 1): stolen time where no memslot is that can be written: ' + REFUSAL),
     ('exception', '(vCPU id 1): an injected exception that the guest has not taken yet: ' + REFUSAL),
     ('step-pending', '(vCPU id 1): a single step that the host has pending: ' + REFUSAL),
     ('dead', 'the VM is dead (vm_dead): KVM answers EIO to everything: ' + REFUSAL),
@@ -137,6 +140,11 @@ def no_btf():
         refused('none', '/sys/kernel/btf/vmlinux: No such file or directory: a kernel with CONFIG_DEBUG_INFO_BTF')
 
 
+def no_cpu_kinds():
+    with hidden('/sys/bus/event_source/devices'):
+        refused('pmu', 'a PMU, on a host that does not tell its kinds of CPUs (bus/event_source of sysfs): ' + REFUSAL)
+
+
 def unknown_kernel():
     """uname() then says 2.6.something."""
     refused('none', 'its KVM structures are not known to this plugin', wrap=['setarch', '--uname-2.6'])
@@ -167,6 +175,7 @@ def cases():
     for what, fragment in CHILD_ROWS:
         yield f'refused-{what}-of-child', 'main', refused, (what, fragment, 'dump', (), True)
     yield 'refused-no-btf', 'main', no_btf, ()
+    yield 'refused-no-cpu-kinds', 'main', no_cpu_kinds, ()
     yield 'refused-unknown-kernel', 'main', unknown_kernel, ()
     yield 'refused-pre-dump', 'main', pre_dump, ()
     for name, reason in UNREACHABLE.items():

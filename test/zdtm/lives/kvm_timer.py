@@ -19,7 +19,8 @@ GONE = 2        # seconds that images wait now and then
 
 
 class Lives(lives.Lives):
-    needed = ['timer interrupts', 'guest counters', 'CNTV_CTL_EL0', 'CNTV_CVAL_EL0']
+    needed = ['timer interrupts', 'guest counters', 'CNTV_CTL_EL0', 'CNTV_CVAL_EL0',
+              'CNTP_CTL_EL0', 'CNTP_CVAL_EL0']
     clock = None            # KVM_VGIC_CLOCK of the restore
 
     def word(self, address):

@@ -16,6 +16,7 @@
 #include "oddities.h"
 
 #define FEATURE(name)	(1u << KVM_ARM_VCPU_##name)
+#define PVTIME_BASE	0x50000000
 #define MPIDR_EL1	ARM64_SYS_REG(3, 0, 0, 0, 5)
 
 void odd_lacking(const char *what)
@@ -251,6 +252,58 @@ static int take_exception(struct odd_vm *vm)
 	return taken[1] == 1 ? 0 : -1;
 }
 
+/* In a memslot that is gone. KVM goes on without a word. */
+static int pvtime_unmapped(struct odd_vm *vm)
+{
+	uint64_t address = PVTIME_BASE;
+	struct kvm_userspace_memory_region region = {
+		.slot = 1,
+		.guest_phys_addr = PVTIME_BASE,
+		.memory_size = ODD_RAM_SIZE,
+		.userspace_addr = (uintptr_t)vm->ram,
+	};
+
+	if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_STEAL_TIME) <= 0)
+		odd_lacking("stolen time for guests");
+	if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) ||
+	    odd_set_attr(vm->vcpu[1].fd, KVM_ARM_VCPU_PVTIME_CTRL, KVM_ARM_VCPU_PVTIME_IPA, &address))
+		return -1;
+	region.memory_size = 0;
+	return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+#define PMU_IRQ 23
+
+static int pmu(struct odd_vm *vm)
+{
+	unsigned int i;
+	int irq = PMU_IRQ;
+
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		if (odd_set_attr(vm->vcpu[i].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ, &irq) ||
+		    odd_set_attr(vm->vcpu[i].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, NULL))
+			return -1;
+	return 0;
+}
+
+/* Each 64 events in a record of their own: more than the iterator can tell at once. */
+static int pmu_filter(struct odd_vm *vm)
+{
+	struct kvm_pmu_event_filter filter = { .nevents = 1, .action = KVM_PMU_EVENT_ALLOW };
+	int fd = vm->vcpu[0].fd;
+	unsigned int i;
+
+	for (i = 0; i < 1024; i++) {
+		filter.base_event = 64 * i;
+		if (odd_set_attr(fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_FILTER, &filter)) {
+			if (i && errno == EINVAL)
+				odd_lacking("65536 events");
+			return -1;
+		}
+	}
+	return pmu(vm);
+}
+
 #define PSCI_SYSTEM_SUSPEND 0xc400000e
 #define EC_STEP		    0x32
 
@@ -393,6 +446,9 @@ static const struct oddity oddities[] = {
 	{ "nested", .features = FEATURE(HAS_EL2) },
 	{ "vm-stats", .running = vm_stats },
 	{ "vcpu-stats", .running = vcpu_stats },
+	{ "pmu", .features = FEATURE(PMU_V3), .built = pmu },
+	{ "pmu-filter", .features = FEATURE(PMU_V3), .built = pmu_filter },
+	{ "pvtime-unmapped", .built = pvtime_unmapped },
 	{ "same-mpidr", .built = same_mpidr },
 	{ "exception", .leave_out = ODD_START_1, .built = exception, .after = take_exception },
 	{ "step-pending", .leave_out = ODD_START_1, .cap = KVM_CAP_ARM_SYSTEM_SUSPEND, .built = step_pending,

@@ -31,7 +31,8 @@ const char *test_author = "The kvm-vgic authors";
 #define FAULT	 4 /* none: KVM_RUN fails, for the guest's memory is not there */
 #define SUSPEND	 5 /* PSCI SYSTEM_SUSPEND, and the wake-up from it */
 #define EVENT	 6 /* PSCI calls that end the VM: KVM stops all of its vCPUs */
-#define NR_KINDS 7
+#define STEP	 7 /* an access under a single step: its exit, then the report of the step */
+#define NR_KINDS 8
 
 #define NOT_OF_VCPU_0 (1u << EVENT)
 #define NOT_OF_VCPU_1 (1u << HW_BREAK | 1u << SUSPEND)
@@ -95,12 +96,16 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 	WRITE(NISV, 0x000, 4, false, "str w20, [x11, #-0x80]!") \
 	OTHER(BREAK, "brk #0x42", 0, 0) \
 	OTHER(HW_BREAK, "exits_break: nop", 0, 0) \
+	OTHER(STEP, "brk #0x42\n	ldr x5, [x11, #0x110]", 0, 0) \
+	OTHER(STEP, "brk #0x42\n	str x20, [x11, #0x118]\n	mov x5, x20", 0, 0) \
 	READ(FAULT, 0x000, 8, "ldr x5, [x13]", "mov x6, x20") \
 	OTHER(SUSPEND, "hvc #0", KVM_SYSTEM_EVENT_SUSPEND, PSCI_1_0_FN64_SYSTEM_SUSPEND) \
 	OTHER(EVENT, "hvc #0", KVM_SYSTEM_EVENT_SHUTDOWN, PSCI_0_2_FN_SYSTEM_OFF) \
 	OTHER(EVENT, "hvc #0", KVM_SYSTEM_EVENT_RESET, PSCI_0_2_FN_SYSTEM_RESET) \
 	OTHER(EVENT, "hvc #0", KVM_SYSTEM_EVENT_RESET, PSCI_1_1_FN64_SYSTEM_RESET2)
-#define WRITEBACK 0x80
+#define WRITEBACK  0x80
+#define STEP_READ  0x110 /* in the device */
+#define STEP_WRITE 0x118
 
 /*
  * The result is @extended where the CPU tells KVM of sign extensions (ESR_EL2.SSE), else @plain. QEMU 7.2's
@@ -345,7 +350,7 @@ static int set_debug(unsigned int i, uint32_t more)
 		debug.arch.dbg_bcr[0] = DBGBCR_EL1;
 		debug.arch.dbg_bvr[0] = IN_GUEST(exits_break);
 	}
-	if (!(cpus[i].kinds & (1u << BREAK | 1u << HW_BREAK)))
+	if (!(cpus[i].kinds & (1u << BREAK | 1u << HW_BREAK | 1u << STEP)))
 		return 0;
 	return ioctl(vm.vcpu[i].fd, KVM_SET_GUEST_DEBUG, &debug);
 }
@@ -465,20 +470,23 @@ static bool suspend_serve(struct odd_vcpu *vcpu)
 	return set_state(vcpu, KVM_MP_STATE_RUNNABLE) && put_result(vcpu, value_of(vcpu), 0) && hold(vcpu);
 }
 
-/* And one instruction more, in a single step. */
-static bool break_serve(struct odd_vcpu *vcpu)
+/* From behind the BRK on, stepping, with @x5. */
+static bool begin_step(struct odd_vcpu *vcpu, uint64_t x5, uint64_t *pc)
 {
-	uint64_t pc = 0, next = 0;
-	int err;
-
-	if (!step_over(vcpu))
+	if (!put_result(vcpu, x5, 4) || !hold(vcpu))
 		return false;
-	odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &pc);
+	odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), pc);
 	if (set_debug(vcpu->id, KVM_GUESTDBG_SINGLESTEP))
 		return wrong(vcpu, "KVM_SET_GUEST_DEBUG: errno", errno);
-	if (!hold(vcpu))
-		return false;
-	err = run_vcpu(vcpu);
+	return hold(vcpu);
+}
+
+/* The report of the one instruction at @pc. */
+static bool end_step(struct odd_vcpu *vcpu, uint64_t pc)
+{
+	uint64_t next = 0;
+	int err = run_vcpu(vcpu);
+
 	if (err == EINTR)
 		return false;
 	odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &next);
@@ -488,6 +496,40 @@ static bool break_serve(struct odd_vcpu *vcpu)
 	    !is_same(vcpu, "the step: PC", next, pc + 4) || !hold(vcpu))
 		return false;
 	return !set_debug(vcpu->id, 0) || wrong(vcpu, "KVM_SET_GUEST_DEBUG: errno", errno);
+}
+
+/* And one instruction more, in a single step. */
+static bool break_serve(struct odd_vcpu *vcpu)
+{
+	uint64_t pc;
+
+	return begin_step(vcpu, value_of(vcpu), &pc) && end_step(vcpu, pc);
+}
+
+/* That instruction is an access, and the step not over before it is completed. */
+static bool step_serve(struct odd_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	uint64_t pc, addr, data = 0;
+	int err;
+
+	if (!begin_step(vcpu, ~value_of(vcpu), &pc))
+		return false;
+	err = run_vcpu(vcpu);
+	if (err == EINTR)
+		return false;
+	addr = device_of(vcpu) + (run->mmio.is_write ? STEP_WRITE : STEP_READ);
+	memcpy(&data, run->mmio.data, sizeof(data));
+	if (!is_same(vcpu, "stepped: errno", err, 0) ||
+	    !is_same(vcpu, "stepped: exit", run->exit_reason, KVM_EXIT_MMIO) ||
+	    !is_same(vcpu, "stepped: the address", run->mmio.phys_addr, addr) ||
+	    !is_same(vcpu, "stepped: what is written", run->mmio.is_write ? data : value_of(vcpu), value_of(vcpu)) ||
+	    !hold(vcpu))
+		return false;
+	data = value_of(vcpu);
+	if (!run->mmio.is_write)
+		memcpy(run->mmio.data, &data, sizeof(data));
+	return hold(vcpu) && end_step(vcpu, pc);
 }
 
 static const struct {
@@ -503,6 +545,7 @@ static const struct {
 	[FAULT] = { KVM_EXIT_UNKNOWN, EFAULT, NULL, step_over },
 	[SUSPEND] = { KVM_EXIT_SYSTEM_EVENT, 0, suspend_is_right, suspend_serve },
 	[EVENT] = { KVM_EXIT_SYSTEM_EVENT, 0, event_is_right, event_serve },
+	[STEP] = { KVM_EXIT_DEBUG, 0, break_is_right, step_serve },
 };
 
 static bool is_right(struct odd_vcpu *vcpu)

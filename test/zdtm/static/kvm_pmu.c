@@ -2,7 +2,8 @@
 /*
  * Two vCPUs with a PMU of fewer counters than the host's, and an event filter: one event is counted exactly by
  * the guest itself (SW_INCR), one is filtered, cycles go on, and a counter that overflows raises its interrupt
- * while interrupts are masked.
+ * while interrupts are masked. Now and then a vCPU asks the VMM something, who takes his time: a dump that finds it
+ * there has a read to complete on a vCPU whose PMU counts.
  */
 #include <errno.h>
 #include <string.h>
@@ -40,11 +41,16 @@ TEST_OPTION(deny_cycles, bool, "the filter denies cycles, too", 0);
 
 #define MARK		0x5eed1234 /* of a counter that stands still */
 
+#define ASK		(ODD_DEV_BASE + 0x400) /* a register for each vCPU: reads as the number of the read times FACTOR */
+#define FACTOR		0x9e3779b97f4a7c15
+#define ANSWER_NS	30000000
+
 struct pmu_guest {
 	struct guest g;
 	uint64_t deny_cycles, nr_counters, ceid[2];
 	uint64_t increments, cycles;
 	volatile uint64_t overflows, taken, rounds;
+	uint64_t asked;
 };
 
 enum {
@@ -58,7 +64,8 @@ enum {
 	SAY_EARLY,
 	SAY_LOST,
 	SAY_INTID,
-	SAY_NO_OVERFLOW
+	SAY_NO_OVERFLOW,
+	SAY_ANSWER
 };
 const char *const guest_says[] = {
 	[SAY_N] = "PMCR_EL0.N",
@@ -72,6 +79,7 @@ const char *const guest_says[] = {
 	[SAY_LOST] = "overflow interrupts: taken, overflows",
 	[SAY_INTID] = "an interrupt that is not the PMU's",
 	[SAY_NO_OVERFLOW] = "an interrupt without overflow: PMOVSSET_EL0",
+	[SAY_ANSWER] = "an answer to another question: is, was to be",
 };
 
 /* --- in the guest --- */
@@ -184,6 +192,14 @@ GUEST static void take(struct pmu_guest *p)
 	irq_mask();
 }
 
+GUEST static void ask(struct pmu_guest *p)
+{
+	uint64_t answer = mmio_read64(ASK + 8 * p->g.id);
+
+	p->asked++;
+	expect(p, SAY_ANSWER, answer, p->asked * FACTOR);
+}
+
 GUEST static void run(struct guest *g)
 {
 	struct pmu_guest *p = (struct pmu_guest *)g;
@@ -193,6 +209,7 @@ GUEST static void run(struct guest *g)
 		uint64_t cycles = p->cycles;
 
 		check(p);
+		ask(p);
 		rest(p);
 		overflow(p);
 		check_pending(p);
@@ -209,6 +226,21 @@ GUEST static void run(struct guest *g)
 /* --- in the VMM --- */
 
 static struct odd_vm vm;
+static uint64_t answered[ODD_NR_VCPUS];
+
+static bool serve(struct odd_vcpu *vcpu)
+{
+	const struct timespec while_asked = { .tv_nsec = ANSWER_NS };
+	struct kvm_run *run = vcpu->run;
+	uint64_t answer;
+
+	if (run->exit_reason != KVM_EXIT_MMIO || run->mmio.is_write || run->mmio.phys_addr != ASK + 8 * vcpu->id)
+		return guest_exit(vcpu);
+	nanosleep(&while_asked, NULL);
+	answer = ++answered[vcpu->id] * FACTOR;
+	memcpy(run->mmio.data, &answer, sizeof(answer));
+	return true;
+}
 
 /*
  * The first range decides what becomes of events that no range names: it allows, so they are denied. The guest
@@ -273,6 +305,7 @@ static int create_vm(void)
 	unsigned int i;
 
 	vm.features = 1u << KVM_ARM_VCPU_PMU_V3;
+	vm.exit = serve;
 	for (i = 0; i < ODD_NR_VCPUS; i++)
 		if (odd_create_vcpu(&vm, i) || odd_init_vcpu(&vm, i) || set_guest(i))
 			return -1;

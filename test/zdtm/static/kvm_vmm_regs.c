@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The VMM's own registers: its first thread, in which the plugin runs system calls, and two
+ * The VMM's own registers: its first thread and those of its vCPUs, in which the plugin runs system calls, and two
  * others, one computing and one waiting in a system call. Whatever they are doing when
- * the world stops they go on with, and with what they had.
+ * the world stops they go on with, and with what they had. The vCPUs' do it at an exit that KVM has to complete.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -23,12 +23,12 @@ const char *test_doc = "General and FP registers, keys, restartable sequences an
 const char *test_author = "The kvm-vgic authors";
 
 static char *leader = "spin";
-TEST_OPTION(leader, string, "what the first thread does: spin (default), rseq, call", 0);
+TEST_OPTION(leader, string, "what the first thread and the vCPUs' do: spin (default), rseq, call", 0);
 
 #define HAVE_KEYS (HWCAP_PACA | HWCAP_PACG)
 
 static struct odd_vm vm;
-static volatile bool stop;
+static volatile bool started, stop;
 static uint64_t aborts;
 
 static uint64_t pattern(unsigned int who, unsigned int n)
@@ -122,8 +122,8 @@ static void *waker(void *arg)
 		if (write(pipe_fds[1], "", 1) != 1)
 			odd_found(&vm, "write()", errno);
 	}
-	/* One for each that may wait still. */
-	if (write(pipe_fds[1], "..", 2) != 2)
+	/* One for each that may wait still: the waiting thread, the first, two of vCPUs. */
+	if (write(pipe_fds[1], "....", 4) != 4)
 		odd_found(&vm, "write()", errno);
 	return NULL;
 }
@@ -169,14 +169,22 @@ static void rseq_once(void)
 		odd_found(&vm, "stopped in a restartable sequence, and not aborted: ticks", longest);
 }
 
-static void lead(void)
+static void lead(unsigned int who, const char *name)
 {
 	if (!strcmp(leader, "rseq"))
 		rseq_once();
 	else if (!strcmp(leader, "call"))
-		call_once(3, "first thread");
+		call_once(who, name);
 	else
-		spin_once(0, "first thread");
+		spin_once(who, name);
+}
+
+/* The thread of a vCPU has yet to serve the exit. */
+static bool at_exit(struct odd_vcpu *vcpu)
+{
+	if (started && !stop)
+		lead(4 + vcpu->id, "thread of a vCPU");
+	return false;
 }
 
 static void check_keys(const uint64_t before[5])
@@ -206,6 +214,7 @@ int main(int argc, char **argv)
 
 	test_init(argc, argv);
 
+	vm.exit = at_exit;
 	if (odd_setup(&vm) || pipe(pipe_fds)) {
 		pr_perror("set-up of the VM: %s", vm.stats ? vm.stats->error : "");
 		return 1;
@@ -217,10 +226,11 @@ int main(int argc, char **argv)
 		hold_sign(0x123456789abc, signature);
 
 	test_daemon();
+	started = true;
 	if (pthread_create(&end, NULL, wait_for_end, NULL))
 		return 1;
 	while (!stop) {
-		lead();
+		lead(0, "first thread");
 		if (keys)
 			check_keys(signature);
 	}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Holding a thread never takes it where it could not go on alone: see way_back.h, and batch_code.S, whose code is
+ * what is run in it.
+ */
+#include <elf.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "probe/proc.h"
+#include "remote/held.h"
+#include "remote/trace.h"
+#include "state/thread.h"
+
+/*
+ * The longest that a thread may take to stop, and a batch to end. KVM's ioctls take
+ * milliseconds; an emulated host, a hundred times that.
+ */
+#define EXEC_TIMEOUT_MS 30000
+
+#define PSTATE_BTYPE 0xc00
+
+int held_read(const struct held *held, uint64_t addr, void *buf, size_t size)
+{
+	ssize_t ret = pread(held->mem, buf, size, addr);
+
+	return ret == (ssize_t)size ? 0 : ret < 0 ? sys_err() : -EFAULT;
+}
+
+int held_write(const struct held *held, uint64_t addr, const void *buf, size_t size)
+{
+	ssize_t ret = pwrite(held->mem, buf, size, addr);
+
+	return ret == (ssize_t)size ? 0 : ret < 0 ? sys_err() : -EFAULT;
+}
+
+/*
+ * Takes the thread to a PTRACE_EVENT_STOP, where it executes nothing of its own.
+ * A SIGSTOP that CRIU has sent to a task that was stopped arrives on the way: it
+ * must not take the place of our stop later, and must not be lost.
+ */
+static int interrupt(struct held *held)
+{
+	int status, ret;
+
+	do {
+		if (ptrace(PTRACE_INTERRUPT, held->tid, 0, 0) || ptrace(PTRACE_CONT, held->tid, 0, 0))
+			return sys_err();
+		ret = trace_wait_stop(held->tid, &status, EXEC_TIMEOUT_MS);
+		if (ret)
+			return ret;
+		if (!trace_is_event_stop(status) && WSTOPSIG(status) == SIGSTOP)
+			held->stop_signal = true;
+	} while (!trace_is_event_stop(status));
+	return 0;
+}
+
+/*
+ * At the stop of a system call the kernel shows its own marker in x7, and the
+ * thread's value comes back only after it: read there and written later, the marker
+ * would stay. CRIU leaves its tasks in one before the late hook and before exit.
+ */
+static int leave_syscall_stop(struct held *held)
+{
+	struct __ptrace_syscall_info info = { 0 };
+
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, held->tid, sizeof(info), &info) < 0)
+		return sys_err();
+	return info.op == PTRACE_SYSCALL_INFO_NONE ? 0 : interrupt(held);
+}
+
+/*
+ * A system call inside a restartable sequence loses the abort that preemption
+ * there owes the task: it is aborted now, as the kernel would have done.
+ */
+static int abort_rseq(struct held *held)
+{
+	struct __ptrace_rseq_configuration conf;
+	struct {
+		uint32_t version, flags;
+		uint64_t start_ip, post_commit_offset, abort_ip;
+	} cs;
+	uint64_t cs_addr, at, none = 0;
+	int ret;
+
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, held->tid, sizeof(conf), &conf) < 0 ||
+	    !conf.rseq_abi_pointer)
+		return 0;
+	at = conf.rseq_abi_pointer + 8; /* struct rseq, rseq_cs */
+	ret = held_read(held, at, &cs_addr, sizeof(cs_addr));
+	if (ret || !cs_addr)
+		return ret;
+	ret = held_read(held, cs_addr, &cs, sizeof(cs));
+	if (ret)
+		return ret;
+	if (held->regs.pc - cs.start_ip >= cs.post_commit_offset)
+		return 0;
+	held->regs.pc = cs.abort_ip;
+	return held_write(held, at, &none, sizeof(none));
+}
+
+/* At each session, not only at the end of the dump: criu may be killed between two of them. */
+static int save_sve(struct held *held)
+{
+	held->sve_size = THREAD_SET_MAX;
+	held->sve = malloc(held->sve_size);
+	if (!held->sve)
+		return -ENOMEM;
+	if (trace_get_regset(held->tid, NT_ARM_SVE, held->sve, &held->sve_size)) {
+		free(held->sve);
+		held->sve = NULL; /* -EINVAL: no SVE here */
+	}
+	return 0;
+}
+
+/* All but SIGURG, which ends what is run. After its registers: the way back restores the mask too. */
+static int block_signals(struct held *held)
+{
+	uint64_t all = ~(1ull << (SIGURG - 1));
+
+	if (!held->masked && ptrace(PTRACE_SETSIGMASK, held->tid, sizeof(all), &all))
+		return sys_err();
+	held->masked = true;
+	return 0;
+}
+
+/* The stop after @status: 1 the one at @stop, 0 one on the way, or a negative errno. */
+static int judge_stop(struct held *held, int status, struct user_regs_struct *regs, uint64_t stop)
+{
+	int ret;
+
+	if (trace_is_event_stop(status))
+		return 0;
+	switch (WSTOPSIG(status)) {
+	case SIGSTOP:
+		held->stop_signal = true;
+		return 0;
+	case SIGURG:
+		ret = trace_get_regs(held->tid, regs);
+		if (ret || regs->pc == stop)
+			return ret ?: 1;
+		held->urgent_signal = true;
+		return 0;
+	}
+	pr_err("thread %d: signal %d while a system call was run in it\n", held->tid, WSTOPSIG(status));
+	return -EFAULT;
+}
+
+int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
+{
+	int status, ret;
+
+	regs->sp = held->frame;
+	regs->pstate &= ~PSTATE_BTYPE; /* no branch has led here: guarded text (BTI) would refuse it */
+	regs->regs[21] = held->vpid;
+	regs->regs[22] = held->vtid;
+	ret = trace_set_regs(held->tid, regs);
+	if (!ret)
+		ret = block_signals(held);
+	while (!ret) {
+		if (ptrace(PTRACE_CONT, held->tid, 0, 0))
+			return sys_err();
+		ret = trace_wait_stop(held->tid, &status, EXEC_TIMEOUT_MS);
+		if (ret == -ETIMEDOUT) {
+			held->away = true;
+			pr_err("thread %d: a system call in it does not return after %d s: it goes on by itself "
+			       "when it does\n",
+			       held->tid, EXEC_TIMEOUT_MS / 1000);
+		}
+		if (!ret)
+			ret = judge_stop(held, status, regs, stop);
+	}
+	return ret < 0 ? ret : 0;
+}
+
+/* Below its stack, as for a signal. What stands there is dead for the thread, and is put back all the same. */
+static int plant_way_back(struct held *held)
+{
+	uint64_t at = (held->regs.sp - sizeof(struct way_back)) & ~15ull;
+	struct way_back frame;
+	int ret;
+
+	ret = way_back_build(held->tid, &held->regs, held->sigmask, &frame);
+	if (!ret)
+		ret = held_read(held, at, &held->stack, sizeof(held->stack));
+	if (ret)
+		return ret;
+	held->frame = at;
+	return held_write(held, at, &frame, sizeof(frame));
+}
+
+static int get_vpids(struct held *held)
+{
+	int ret = proc_vpid(held->pid, held->pid);
+
+	if (ret < 0)
+		return ret;
+	held->vpid = ret;
+	ret = proc_vpid(held->pid, held->tid);
+	if (ret < 0)
+		return ret;
+	held->vtid = ret;
+	return 0;
+}
+
+static int read_state(struct held *held)
+{
+	int ret = leave_syscall_stop(held);
+
+	if (!ret)
+		ret = trace_get_regs(held->tid, &held->regs);
+	if (!ret && ptrace(PTRACE_GETSIGMASK, held->tid, sizeof(held->sigmask), &held->sigmask))
+		ret = sys_err();
+	if (!ret)
+		ret = get_vpids(held);
+	if (!ret)
+		ret = save_sve(held);
+	return ret;
+}
+
+static int put_back(struct held *held)
+{
+	int ret = 0, err;
+
+	if (held->masked && ptrace(PTRACE_SETSIGMASK, held->tid, sizeof(held->sigmask), &held->sigmask))
+		ret = sys_err();
+	if (held->sve) {
+		err = trace_set_regset(held->tid, NT_ARM_SVE, held->sve, held->sve_size);
+		ret = ret ?: err;
+	}
+	err = trace_set_regs(held->tid, &held->regs);
+	ret = ret ?: err;
+	/* The way back goes when the thread points at it no more. */
+	if (held->frame) {
+		err = held_write(held, held->frame, &held->stack, sizeof(held->stack));
+		ret = ret ?: err;
+	}
+	if (held->urgent_signal && kill(held->pid, SIGURG))
+		ret = ret ?: sys_err();
+	if (held->stop_signal && kill(held->pid, SIGSTOP))
+		ret = ret ?: sys_err();
+	return ret;
+}
+
+int held_put_back(struct held *held)
+{
+	int ret = held->away ? -ETIMEDOUT : put_back(held);
+
+	free(held->sve);
+	held->sve = NULL;
+	return ret;
+}
+
+int held_take(struct held *held, pid_t pid, pid_t tid, int mem)
+{
+	int ret;
+
+	*held = (struct held){ .pid = pid, .tid = tid, .mem = mem };
+	ret = read_state(held);
+	if (ret) {
+		free(held->sve);
+		held->sve = NULL;
+		return ret;
+	}
+	ret = abort_rseq(held);
+	if (!ret)
+		ret = plant_way_back(held);
+	if (ret)
+		held_put_back(held);
+	return ret;
+}
