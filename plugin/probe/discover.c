@@ -412,7 +412,8 @@ static int fill_slots(struct discovery *d)
 		if (rec->type != KVM_REC_SLOT || rec->fd != d->vm_rec->fd)
 			continue;
 		if (rec->slot.flags & KVM_MEM_GUEST_MEMFD)
-			return refuse(d->pid, "a memslot with guest_memfd memory", "use memory of the VMM's own");
+			return refuse(d->pid, "a memslot with guest_memfd memory",
+				      "use memory of the VMM's own");
 		if (rec->slot.flags & ~(KVM_MEM_READONLY | KVM_MEM_LOG_DIRTY_PAGES))
 			return refuse(d->pid, "a memslot with flags this plugin does not know",
 				      "tell its authors");

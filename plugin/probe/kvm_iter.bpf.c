@@ -253,10 +253,10 @@ struct tree_walk {
 
 static unsigned long long read_pivot(struct maple_range_64 *node, __u32 i)
 {
+	void *pivots = (void *)node + bpf_core_field_offset(struct maple_range_64, pivot);
 	unsigned long long pivot = 0;
 
-	bpf_probe_read_kernel(&pivot, sizeof(pivot),
-			      (void *)node + bpf_core_field_offset(struct maple_range_64, pivot) + i * sizeof(pivot));
+	bpf_probe_read_kernel(&pivot, sizeof(pivot), pivots + i * sizeof(pivot));
 	return pivot;
 }
 
@@ -264,6 +264,7 @@ static unsigned long long read_pivot(struct maple_range_64 *node, __u32 i)
 static int descend(__u32 level, struct tree_walk *t)
 {
 	struct maple_range_64 *node = (void *)(t->node & ~MAPLE_NODE_MASK);
+	void *slots = (void *)node + bpf_core_field_offset(struct maple_range_64, slot);
 	unsigned int type = MAPLE_NODE_TYPE(t->node), end = MAPLE_PIVOTS, i;
 	unsigned long long value = read_pivot(node, MAPLE_PIVOTS - 1);
 
@@ -282,8 +283,7 @@ static int descend(__u32 level, struct tree_walk *t)
 		}
 	}
 	value = 0;
-	bpf_probe_read_kernel(&value, sizeof(value),
-			      (void *)node + bpf_core_field_offset(struct maple_range_64, slot) + i * sizeof(value));
+	bpf_probe_read_kernel(&value, sizeof(value), slots + i * sizeof(value));
 	if (type == MAPLE_RANGE_64) {
 		t->node = value;
 		return 0;

@@ -18,8 +18,8 @@ enum kvm_rec_type {
 };
 
 /*
- * What one pass of the iterator can tell of an object has to fit into 32 KiB: of a VM it tells so many records beside
- * the first, and a further pass goes on behind them.
+ * What one pass of the iterator can tell of an object has to fit into 32 KiB: of a VM it tells so many records
+ * beside the first, and a further pass goes on behind them.
  */
 #define KVM_RECORDS_IN_PASS 256
 

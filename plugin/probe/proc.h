@@ -54,8 +54,8 @@ struct proc_scan {
  */
 int proc_scan(pid_t pid, struct proc_scan *scan);
 /*
- * Completes scan->maps by their flags, and scan->uffd_area. Apart from the rest, for the kernel walks the page tables of
- * all of the process to tell them. As proc_scan().
+ * Completes scan->maps by their flags, and scan->uffd_area. Apart from the rest, for the kernel walks the page
+ * tables of all of the process to tell them. As proc_scan().
  */
 int proc_scan_map_flags(pid_t pid, struct proc_scan *scan);
 void proc_scan_free(struct proc_scan *scan);

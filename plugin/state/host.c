@@ -101,7 +101,8 @@ static const struct {
 	  "dirty logs (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2)" },
 	{ -1, needs_eager_split, KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES,
 	  "blocks of that size to split by (KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE)" },
-	{ -1, needs_writable_imp_id_regs, KVM_CAP_ARM_WRITABLE_IMP_ID_REGS, "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS" },
+	{ -1, needs_writable_imp_id_regs, KVM_CAP_ARM_WRITABLE_IMP_ID_REGS,
+	  "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS" },
 	{ -1, needs_sea_to_user, KVM_CAP_ARM_SEA_TO_USER, "KVM_CAP_ARM_SEA_TO_USER" },
 };
 #define NR_NEEDS (sizeof(needs) / sizeof(needs[0]))

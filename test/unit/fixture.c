@@ -294,7 +294,7 @@ static void fill_slots(struct vm_state *vm)
 {
 	vm->nr_slots = 3;
 	vm->slots = alloc(vm->nr_slots, sizeof(*vm->slots));
-	vm->slots[0] = (struct memslot){ 1, KVM_MEM_LOG_DIRTY_PAGES, 0x40000000, 0x8000000, 0xffff10000000, .log = { 0 } };
+	vm->slots[0] = (struct memslot){ 1, 1, 0x40000000, 0x8000000, 0xffff10000000, .log = { 0 } };
 	vm->slots[0].log.nr = 4;
 	vm->slots[0].log.runs = alloc(4, sizeof(*vm->slots[0].log.runs));
 	memcpy(vm->slots[0].log.runs, (uint64_t[]){ 0, 3, 1000, 31765 }, 4 * sizeof(uint64_t));

@@ -272,14 +272,15 @@ static void what_memslots_need_is_named(void **state)
 	trip.vm->caps = 0;
 	assert_int_equal(check(&trip), 0);
 	lack(trip.copy, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
-	assert_refused(&trip, "vm 1: it has dirty logs (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2), and this host's KVM has not: ");
+	assert_refused(&trip, "vm 1: it has dirty logs (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2), and this host's "
+			      "KVM has not: ");
 	trip_finish(&trip);
 
 	trip = trip_to_host();
 	trip.vm->caps = VM_CAP_EAGER_SPLIT;
 	trip.vm->split_chunk = 64 << 10;
-	assert_refused(&trip, "vm 1: it has blocks of that size to split by (KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE), and this "
-			      "host's KVM has not: ");
+	assert_refused(&trip, "vm 1: it has blocks of that size to split by "
+			      "(KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE), and this host's KVM has not: ");
 	trip_finish(&trip);
 }
 
@@ -291,7 +292,8 @@ static void registers_are_tried_on_a_vm_with_what_makes_them_writable(void **sta
 	assert_int_equal(check(&trip), 0);
 	assert_true(trip.copy->caps & VM_CAP_WRITABLE_IMP_ID_REGS);
 	assert_int_equal(fake_count(trip.copy, "vm: KVM_ENABLE_CAP*"), 1);
-	assert_true(fake_first(trip.copy, "vm: KVM_ENABLE_CAP 239*") < fake_first(trip.copy, "host: KVM_CREATE_VCPU*"));
+	assert_true(fake_first(trip.copy, "vm: KVM_ENABLE_CAP 239*") <
+		    fake_first(trip.copy, "host: KVM_CREATE_VCPU*"));
 	trip_finish(&trip);
 }
 

@@ -242,7 +242,8 @@ static int caps_of(const struct kvm_rec *recs, size_t nr, uint64_t flags, struct
 static void a_vm_without_capabilities_has_none(void **state)
 {
 	/* A default that KVM keeps there and does not use. */
-	struct kvm_rec recs[] = { { .type = KVM_REC_CAPS, .fd = VM_FD + 1, .caps = { 3, 4096, 1, 5, 1, 1 } }, caps_rec() };
+	struct kvm_rec recs[] = { { .type = KVM_REC_CAPS, .fd = VM_FD + 1, .caps = { 3, 4096, 1, 5, 1, 1 } },
+				  caps_rec() };
 	struct vm_state vm = { 0 };
 
 	recs[1].caps.halt_poll_ns = 500000;

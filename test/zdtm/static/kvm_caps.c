@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Capabilities of a VM that were given a value: how long a vCPU polls before it sleeps, by what blocks memory is split,
- * and, of Linux 7.2, which CPU the guest sees and who is told of broken memory.
+ * Capabilities of a VM that were given a value: how long a vCPU polls before it sleeps, by what blocks memory is
+ * split, and, of Linux 7.2, which CPU the guest sees and who is told of broken memory.
  */
 #include <errno.h>
 #include <sys/ioctl.h>

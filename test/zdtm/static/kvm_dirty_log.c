@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memslots under dirty logging: at any moment the log has exactly the pages that the guest has written to. Each vCPU
- * writes to some pages of a memslot of its own, round after round, and the VMM reads the log after each.
+ * Memslots under dirty logging: at any moment the log has exactly the pages that the guest has written to. Each
+ * vCPU writes to some pages of a memslot of its own, round after round, and the VMM reads the log after each.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -134,7 +134,12 @@ static bool has_log(uint32_t slot, const uint64_t want[WORDS], const char *missi
 static bool clear_some(unsigned int i)
 {
 	uint64_t bits[WORDS] = { 0xffffffff0000ffff, ~0ull };
-	struct kvm_clear_dirty_log clear = { .slot = WORK_ID(i), .first_page = 64, .num_pages = 128, .dirty_bitmap = bits };
+	struct kvm_clear_dirty_log clear = {
+		.slot = WORK_ID(i),
+		.first_page = 64,
+		.num_pages = 128,
+		.dirty_bitmap = bits,
+	};
 	unsigned int w;
 
 	if (ioctl(vm.vm_fd, KVM_CLEAR_DIRTY_LOG, &clear)) {
@@ -148,7 +153,11 @@ static bool clear_some(unsigned int i)
 
 static bool clear_all(unsigned int i)
 {
-	struct kvm_clear_dirty_log clear = { .slot = WORK_ID(i), .num_pages = PAGES, .dirty_bitmap = expected[i] };
+	struct kvm_clear_dirty_log clear = {
+		.slot = WORK_ID(i),
+		.num_pages = PAGES,
+		.dirty_bitmap = expected[i],
+	};
 
 	if (ioctl(vm.vm_fd, KVM_CLEAR_DIRTY_LOG, &clear)) {
 		odd_found(&vm, "KVM_CLEAR_DIRTY_LOG: errno", errno);

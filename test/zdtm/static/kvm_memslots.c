@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memslots of every kind, several hundred of them. The guest goes round them all: it reads what it wrote there the last
- * time, and writes the next.
+ * Memslots of every kind, several hundred of them. The guest goes round them all: it reads what it wrote there
+ * the last time, and writes the next.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -247,7 +247,8 @@ static int add_patchwork(void)
 	uint64_t gpa = next_gpa;
 
 	if (memory == MAP_FAILED ||
-	    mmap(memory + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ||
+	    mmap(memory + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS, -1,
+		 0) == MAP_FAILED ||
 	    munmap(memory + 3 * PAGE, PAGE) || set_slot(next_id++, 0, gpa, 6 * PAGE, memory))
 		return -1;
 	next_gpa += 2 * HUGE;
@@ -350,8 +351,9 @@ static bool went_round(void)
 			odd_found(&vm, "no progress: rounds", rounds);
 		if (refused[i] < exits + 4)
 			odd_found(&vm, "writes to read-only memslots that were no exits: of vCPU", i);
-		test_msg("vcpu %u: %llu rounds of %llu places, %llu writes were exits\n", i, (unsigned long long)s->rounds,
-			 (unsigned long long)table()->nr, (unsigned long long)refused[i]);
+		test_msg("vcpu %u: %llu rounds of %llu places, %llu writes were exits\n", i,
+			 (unsigned long long)s->rounds, (unsigned long long)table()->nr,
+			 (unsigned long long)refused[i]);
 	}
 	return !vm.stats->error[0];
 }
