@@ -235,8 +235,7 @@ static unsigned int find_state(struct kvm *kvm)
 #define MAPLE_LEAF_64 1
 #define MAPLE_RANGE_64 2
 #define MAPLE_PIVOTS 15
-#define MAPLE_HEIGHT 16
-#define MAX_SMCCC_STEPS 4096 /* ranges, and what is between them; a VMM needs some dozen */
+#define MAX_SMCCC_STEPS (1 << 17) /* some dozen for a range, and for what is between two of them */
 #define SMCCC_LAST 0xffffffffull
 
 /* Not on the stack, which is 512 bytes for all functions that call each other. */
@@ -247,73 +246,70 @@ struct tree_walk {
 	struct walk *w;
 	unsigned long long root, index; /* index: what is looked for */
 	unsigned long long node, max;	/* on the way down: the node, and the last index below it */
-	unsigned long long entry;
-	unsigned int found, done;
+	unsigned int slot, done;	/* slot: of the node, that is looked at */
 };
 
-static unsigned long long read_pivot(struct maple_range_64 *node, __u32 i)
+static unsigned long long read_word(unsigned long long addr)
 {
-	void *pivots = (void *)node + bpf_core_field_offset(struct maple_range_64, pivot);
-	unsigned long long pivot = 0;
+	unsigned long long word = 0;
 
-	bpf_probe_read_kernel(&pivot, sizeof(pivot), pivots + i * sizeof(pivot));
-	return pivot;
+	bpf_probe_read_kernel(&word, sizeof(word), (void *)addr);
+	return word;
 }
 
-/* One level down to the range that holds t->index, as mtree_range_walk() of lib/maple_tree.c goes. */
-static int descend(__u32 level, struct tree_walk *t)
+/* How many pivots of @node mean something: ma_data_end() of lib/maple_tree.c. */
+static unsigned int data_end(unsigned long long pivots, unsigned long long node, unsigned long long max)
 {
-	struct maple_range_64 *node = (void *)(t->node & ~MAPLE_NODE_MASK);
-	void *slots = (void *)node + bpf_core_field_offset(struct maple_range_64, slot);
-	unsigned int type = MAPLE_NODE_TYPE(t->node), end = MAPLE_PIVOTS, i;
-	unsigned long long value = read_pivot(node, MAPLE_PIVOTS - 1);
+	unsigned long long last = read_word(pivots + 8 * (MAPLE_PIVOTS - 1));
+	struct maple_range_64 *n = (void *)node;
 
-	if (type != MAPLE_LEAF_64 && type != MAPLE_RANGE_64)
-		return 1;
-	/* ma_data_end() */
-	if (!value)
-		end = BPF_CORE_READ(node, meta.end);
-	else if (value == t->max)
-		end = MAPLE_PIVOTS - 1;
-	for (i = 0; i < MAPLE_PIVOTS && i < end; i++) {
-		value = read_pivot(node, i);
-		if (value >= t->index) {
-			t->max = value;
-			break;
-		}
-	}
-	value = 0;
-	bpf_probe_read_kernel(&value, sizeof(value), slots + i * sizeof(value));
-	if (type == MAPLE_RANGE_64) {
-		t->node = value;
-		return 0;
-	}
-	t->entry = value;
-	t->found = 1;
-	return 1;
+	if (!last)
+		return BPF_CORE_READ(n, meta.end);
+	return last == max ? MAPLE_PIVOTS - 1 : MAPLE_PIVOTS;
 }
 
-/* The range at t->index, and on to what is behind it. */
-static int emit_smccc(__u32 i, struct tree_walk *t)
+static void begin_at_root(struct tree_walk *t)
 {
 	t->node = t->root;
 	t->max = ~0ull;
-	t->found = 0;
-	bpf_loop(MAPLE_HEIGHT, descend, t, 0);
-	if (!t->found)
+	t->slot = 0;
+}
+
+/*
+ * One step towards the range that holds t->index, as mtree_range_walk() goes: to the next slot of a node, or to the
+ * node below; or from that range to what is behind it. One loop, as for an ITS.
+ */
+static int step_smccc(__u32 i, struct tree_walk *t)
+{
+	unsigned long long node = t->node & ~MAPLE_NODE_MASK, type = MAPLE_NODE_TYPE(t->node), value;
+	unsigned long long pivots = node + bpf_core_field_offset(struct maple_range_64, pivot);
+
+	if ((type != MAPLE_LEAF_64 && type != MAPLE_RANGE_64) || t->slot > MAPLE_PIVOTS)
 		return 1;
-	if (t->entry) {
+	if (t->slot < data_end(pivots, node, t->max)) {
+		value = read_word(pivots + 8 * t->slot);
+		if (value < t->index) {
+			t->slot++;
+			return 0;
+		}
+		t->max = value;
+	}
+	value = read_word(node + bpf_core_field_offset(struct maple_range_64, slot) + 8 * t->slot);
+	if (type == MAPLE_RANGE_64) {
+		t->node = value;
+		t->slot = 0;
+		return 0;
+	}
+	if (value) {
 		caps_rec.smccc.first = t->index;
 		caps_rec.smccc.last = t->max;
-		caps_rec.smccc.action = t->entry >> 1; /* xa_to_value() */
+		caps_rec.smccc.action = value >> 1; /* xa_to_value() */
 		emit_more(t->w, &caps_rec);
 	}
-	if (t->max >= SMCCC_LAST) {
-		t->done = 1;
-		return 1;
-	}
+	t->done = t->max >= SMCCC_LAST;
 	t->index = t->max + 1;
-	return 0;
+	begin_at_root(t);
+	return t->done;
 }
 
 /* What capabilities were given, and the SMCCC filter. Not inline: its stack goes again. */
@@ -323,8 +319,9 @@ static __attribute__((noinline)) int emit_caps(struct kvm *kvm, struct walk *w)
 
 	caps_rec = (struct kvm_rec){ .type = KVM_REC_SMCCC, .fd = w->fd, .kvm = w->kvm };
 	t.root = (unsigned long long)BPF_CORE_READ(kvm, arch.smccc_filter.ma_root);
+	begin_at_root(&t);
 	if (t.root)
-		bpf_loop(MAX_SMCCC_STEPS, emit_smccc, &t, 0);
+		bpf_loop(MAX_SMCCC_STEPS, step_smccc, &t, 0);
 	caps_rec.type = KVM_REC_CAPS;
 	caps_rec.caps.smccc_filter = !!t.root;
 	caps_rec.caps.smccc_unread = t.root && !t.done;
