@@ -31,7 +31,7 @@ static const struct {
 	  "KVM derives it from the counter and CVAL when it is read" },
 	{ KVM_REG_ARM_PTIMER_CTL, 1 << 2, BITS, "ISTATUS of KVM_REG_ARM_PTIMER_CTL", "likewise" },
 	{ SYSREG(2, 0, 0, 2, 0), ~0ull, BITS, "MDCCINT_EL1",
-	  "KVM reads it from the CPU (__debug_save_state()), where QEMU 7.2 makes the read a NOP: anything" },
+	  "KVM reads it from the CPU (__debug_save_state()), where QEMU makes the read a NOP: anything" },
 };
 
 static size_t size_of(uint64_t id)

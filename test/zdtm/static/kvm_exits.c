@@ -108,7 +108,7 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 #define STEP_WRITE 0x118
 
 /*
- * The result is @extended where the CPU tells KVM of sign extensions (ESR_EL2.SSE), else @plain. QEMU 7.2's
+ * The result is @extended where the CPU tells KVM of sign extensions (ESR_EL2.SSE), else @plain. QEMU's
  * does not tell: the guest asks first, by a read of DEV_SIGN.
  */
 #define SIGNED(extended, plain) \
