@@ -31,10 +31,15 @@ struct walk {
 	unsigned long long at, aux;
 	unsigned int fd;
 	unsigned int result;
-	unsigned int nr; /* records of this VM so far, beside the first */
 };
 
 unsigned int first_record; /* of a VM, that this pass is to tell */
+
+/*
+ * What loops count is kept here, not on the stack: the verifier knows nothing of it, and does not follow each value
+ * that it can have.
+ */
+static unsigned int records; /* of this VM so far, beside the first */
 
 static void emit(struct seq_file *seq, struct kvm_rec *rec)
 {
@@ -44,7 +49,7 @@ static void emit(struct seq_file *seq, struct kvm_rec *rec)
 /* Further records of a VM, of which there may be more than a pass can tell. */
 static void emit_more(struct walk *w, struct kvm_rec *rec)
 {
-	unsigned int nr = w->nr++;
+	unsigned int nr = records++;
 
 	if (nr >= first_record && nr - first_record < KVM_RECORDS_IN_PASS)
 		emit(w->seq, rec);
@@ -238,16 +243,14 @@ static unsigned int find_state(struct kvm *kvm)
 #define MAX_SMCCC_STEPS (1 << 17) /* some dozen for a range, and for what is between two of them */
 #define SMCCC_LAST 0xffffffffull
 
-/* Not on the stack, which is 512 bytes for all functions that call each other. */
-static struct kvm_rec caps_rec;
-
-/* Where a walk through the SMCCC filter, a maple tree, stands. */
-struct tree_walk {
-	struct walk *w;
+/* Where the walk through the SMCCC filter, a maple tree, stands. */
+static volatile struct tree_walk {
 	unsigned long long root, index; /* index: what is looked for */
 	unsigned long long node, max;	/* on the way down: the node, and the last index below it */
 	unsigned int slot, done;	/* slot: of the node, that is looked at */
-};
+} tree;
+
+static struct kvm_rec caps_rec; /* not on the stack, which is 512 bytes for all functions that call each other */
 
 static unsigned long long read_word(unsigned long long addr)
 {
@@ -268,69 +271,70 @@ static unsigned int data_end(unsigned long long pivots, unsigned long long node,
 	return last == max ? MAPLE_PIVOTS - 1 : MAPLE_PIVOTS;
 }
 
-static void begin_at_root(struct tree_walk *t)
+static void begin_at_root(void)
 {
-	t->node = t->root;
-	t->max = ~0ull;
-	t->slot = 0;
+	tree.node = tree.root;
+	tree.max = ~0ull;
+	tree.slot = 0;
 }
 
 /*
- * One step towards the range that holds t->index, as mtree_range_walk() goes: to the next slot of a node, or to the
+ * One step towards the range that holds tree.index, as mtree_range_walk() goes: to the next slot of a node, or to the
  * node below; or from that range to what is behind it. One loop, as for an ITS.
  */
-static int step_smccc(__u32 i, struct tree_walk *t)
+static int step_smccc(__u32 i, struct walk *w)
 {
-	unsigned long long node = t->node & ~MAPLE_NODE_MASK, type = MAPLE_NODE_TYPE(t->node), value;
+	unsigned long long node = tree.node & ~MAPLE_NODE_MASK, type = MAPLE_NODE_TYPE(tree.node), value;
 	unsigned long long pivots = node + bpf_core_field_offset(struct maple_range_64, pivot);
 
-	if ((type != MAPLE_LEAF_64 && type != MAPLE_RANGE_64) || t->slot > MAPLE_PIVOTS)
+	if ((type != MAPLE_LEAF_64 && type != MAPLE_RANGE_64) || tree.slot > MAPLE_PIVOTS)
 		return 1;
-	if (t->slot < data_end(pivots, node, t->max)) {
-		value = read_word(pivots + 8 * t->slot);
-		if (value < t->index) {
-			t->slot++;
+	if (tree.slot < data_end(pivots, node, tree.max)) {
+		value = read_word(pivots + 8 * tree.slot);
+		if (value < tree.index) {
+			tree.slot++;
 			return 0;
 		}
-		t->max = value;
+		tree.max = value;
 	}
-	value = read_word(node + bpf_core_field_offset(struct maple_range_64, slot) + 8 * t->slot);
+	value = read_word(node + bpf_core_field_offset(struct maple_range_64, slot) + 8 * tree.slot);
 	if (type == MAPLE_RANGE_64) {
-		t->node = value;
-		t->slot = 0;
+		tree.node = value;
+		tree.slot = 0;
 		return 0;
 	}
 	if (value) {
-		caps_rec.smccc.first = t->index;
-		caps_rec.smccc.last = t->max;
+		caps_rec.smccc.first = tree.index;
+		caps_rec.smccc.last = tree.max;
 		caps_rec.smccc.action = value >> 1; /* xa_to_value() */
-		emit_more(t->w, &caps_rec);
+		emit_more(w, &caps_rec);
 	}
-	t->done = t->max >= SMCCC_LAST;
-	t->index = t->max + 1;
-	begin_at_root(t);
-	return t->done;
+	if (tree.max >= SMCCC_LAST) {
+		tree.done = 1;
+		return 1;
+	}
+	tree.index = tree.max + 1;
+	begin_at_root();
+	return 0;
 }
 
-/* What capabilities were given, and the SMCCC filter. Not inline: its stack goes again. */
-static __attribute__((noinline)) int emit_caps(struct kvm *kvm, struct walk *w)
+/* What capabilities were given, and the SMCCC filter. */
+static void emit_caps(struct kvm *kvm, struct walk *w)
 {
-	struct tree_walk t = { .w = w };
-
 	caps_rec = (struct kvm_rec){ .type = KVM_REC_SMCCC, .fd = w->fd, .kvm = w->kvm };
-	t.root = (unsigned long long)BPF_CORE_READ(kvm, arch.smccc_filter.ma_root);
-	begin_at_root(&t);
-	if (t.root)
-		bpf_loop(MAX_SMCCC_STEPS, step_smccc, &t, 0);
+	tree.index = tree.done = 0;
+	tree.root = (unsigned long long)BPF_CORE_READ(kvm, arch.smccc_filter.ma_root);
+	begin_at_root();
+	if (tree.root)
+		bpf_loop(MAX_SMCCC_STEPS, step_smccc, w, 0);
 	caps_rec.type = KVM_REC_CAPS;
-	caps_rec.caps.smccc_filter = !!t.root;
-	caps_rec.caps.smccc_unread = t.root && !t.done;
+	caps_rec.caps.smccc_filter = !!tree.root;
+	caps_rec.caps.smccc_unread = tree.root && !tree.done;
 	caps_rec.caps.manual_dirty_log = BPF_CORE_READ(kvm, manual_dirty_log_protect);
 	caps_rec.caps.split_chunk = BPF_CORE_READ(kvm, arch.mmu.split_page_chunk_size);
 	caps_rec.caps.override_halt_poll = BPF_CORE_READ(kvm, override_halt_poll_ns);
 	caps_rec.caps.halt_poll_ns = BPF_CORE_READ(kvm, max_halt_poll_ns);
 	emit_more(w, &caps_rec);
-	return 0;
 }
 
 static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_struct *mm)
@@ -355,6 +359,7 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	rec.vm.has = find_state(kvm);
 	if (!first_record)
 		emit(w.seq, &rec);
+	records = 0;
 	emit_caps(kvm, &w);
 
 	bpf_loop(128, walk_bucket, &w, 0);
