@@ -33,9 +33,26 @@ struct walk {
 	unsigned int result;
 };
 
+unsigned int first_record; /* of a VM, that this pass is to tell */
+
+/*
+ * What loops count is kept here, not on the stack: the verifier knows nothing of it, and does not follow each value
+ * that it can have.
+ */
+static unsigned int records; /* of this VM so far, beside the first */
+
 static void emit(struct seq_file *seq, struct kvm_rec *rec)
 {
 	bpf_seq_write(seq, rec, sizeof(*rec));
+}
+
+/* Further records of a VM, of which there may be more than a pass can tell. */
+static void emit_more(struct walk *w, struct kvm_rec *rec)
+{
+	unsigned int nr = records++;
+
+	if (nr >= first_record && nr - first_record < KVM_RECORDS_IN_PASS)
+		emit(w->seq, rec);
 }
 
 static int emit_slot(__u32 i, struct walk *w)
@@ -53,7 +70,7 @@ static int emit_slot(__u32 i, struct walk *w)
 	rec.slot.hva = BPF_CORE_READ(slot, userspace_addr);
 	rec.slot.flags = BPF_CORE_READ(slot, flags);
 	rec.slot.id = (unsigned short)BPF_CORE_READ(slot, id) | (__u32)BPF_CORE_READ(slot, as_id) << 16;
-	emit(w->seq, &rec);
+	emit_more(w, &rec);
 	w->at = (unsigned long long)BPF_CORE_READ(node, next);
 	return 0;
 }
@@ -123,7 +140,7 @@ static int emit_active(__u32 i, struct walk *w)
 		return 0;
 	rec.active.intid = BPF_CORE_READ(irq, intid);
 	rec.active.vcpu_idx = BPF_CORE_READ(holder, vcpu_idx);
-	emit(w->seq, &rec);
+	emit_more(w, &rec);
 	return 0;
 }
 
@@ -146,7 +163,7 @@ static int note_unrouted(__u32 i, struct walk *w)
 	if (i % 32 == 31 && w->result) {
 		rec.unrouted.first = 32 + i - 31;
 		rec.unrouted.bits = w->result;
-		emit(w->seq, &rec);
+		emit_more(w, &rec);
 		w->result = 0;
 	}
 	return 0;
@@ -167,7 +184,7 @@ static int emit_pmu_events(__u32 i, struct walk *w)
 	w->aux = allowed >> 63;
 	rec.pmu.first = 64 * i;
 	rec.pmu.allowed = allowed;
-	emit(w->seq, &rec);
+	emit_more(w, &rec);
 	return 0;
 }
 
@@ -211,15 +228,113 @@ static unsigned int find_state(struct kvm *kvm)
 	    !list_is_empty(base + bpf_core_field_offset(struct kvm, coalesced_zones)));
 	HAS(KVM_HAS_ROUTING, BPF_CORE_READ(kvm, arch.vgic.initialized) && has_own_routes(kvm));
 	HAS(KVM_HAS_DIRTY_RING, BPF_CORE_READ(kvm, dirty_ring_size));
-	HAS(KVM_HAS_MANUAL_DIRTY_LOG, BPF_CORE_READ(kvm, manual_dirty_log_protect));
-	HAS(KVM_HAS_HALT_POLL, BPF_CORE_READ(kvm, override_halt_poll_ns));
 	HAS(KVM_HAS_PMU_FILTER, BPF_CORE_READ(kvm, arch.pmu_filter));
-	HAS(KVM_HAS_SMCCC_FILTER, BPF_CORE_READ(kvm, arch.smccc_filter.ma_root));
 	HAS(KVM_HAS_PROTECTED, is_protected(kvm));
 	HAS(KVM_HAS_DEAD, BPF_CORE_READ(kvm, vm_dead));
-	HAS(KVM_HAS_SPLIT_CHUNK, BPF_CORE_READ(kvm, arch.mmu.split_page_chunk_size));
 #undef HAS
 	return has;
+}
+
+#define MAPLE_NODE_MASK 255ull
+#define MAPLE_NODE_TYPE(node) ((node) >> 3 & 0xf)
+#define MAPLE_LEAF_64 1
+#define MAPLE_RANGE_64 2
+#define MAPLE_PIVOTS 15
+#define MAX_SMCCC_STEPS (1 << 17) /* some dozen for a range, and for what is between two of them */
+#define SMCCC_LAST 0xffffffffull
+
+/* Where the walk through the SMCCC filter, a maple tree, stands. */
+static volatile struct tree_walk {
+	unsigned long long root, index; /* index: what is looked for */
+	unsigned long long node, max;	/* on the way down: the node, and the last index below it */
+	unsigned int slot, done;	/* slot: of the node, that is looked at */
+} tree;
+
+static struct kvm_rec caps_rec; /* not on the stack, which is 512 bytes for all functions that call each other */
+
+static unsigned long long read_word(unsigned long long addr)
+{
+	unsigned long long word = 0;
+
+	bpf_probe_read_kernel(&word, sizeof(word), (void *)addr);
+	return word;
+}
+
+/* How many pivots of @node mean something: ma_data_end() of lib/maple_tree.c. */
+static unsigned int data_end(unsigned long long pivots, unsigned long long node, unsigned long long max)
+{
+	unsigned long long last = read_word(pivots + 8 * (MAPLE_PIVOTS - 1));
+	struct maple_range_64 *n = (void *)node;
+
+	if (!last)
+		return BPF_CORE_READ(n, meta.end);
+	return last == max ? MAPLE_PIVOTS - 1 : MAPLE_PIVOTS;
+}
+
+static void begin_at_root(void)
+{
+	tree.node = tree.root;
+	tree.max = ~0ull;
+	tree.slot = 0;
+}
+
+/*
+ * One step towards the range that holds tree.index, as mtree_range_walk() goes: to the next slot of a node, or to the
+ * node below; or from that range to what is behind it. One loop, as for an ITS.
+ */
+static int step_smccc(__u32 i, struct walk *w)
+{
+	unsigned long long node = tree.node & ~MAPLE_NODE_MASK, type = MAPLE_NODE_TYPE(tree.node), value;
+	unsigned long long pivots = node + bpf_core_field_offset(struct maple_range_64, pivot);
+
+	if ((type != MAPLE_LEAF_64 && type != MAPLE_RANGE_64) || tree.slot > MAPLE_PIVOTS)
+		return 1;
+	if (tree.slot < data_end(pivots, node, tree.max)) {
+		value = read_word(pivots + 8 * tree.slot);
+		if (value < tree.index) {
+			tree.slot++;
+			return 0;
+		}
+		tree.max = value;
+	}
+	value = read_word(node + bpf_core_field_offset(struct maple_range_64, slot) + 8 * tree.slot);
+	if (type == MAPLE_RANGE_64) {
+		tree.node = value;
+		tree.slot = 0;
+		return 0;
+	}
+	if (value) {
+		caps_rec.smccc.first = tree.index;
+		caps_rec.smccc.last = tree.max;
+		caps_rec.smccc.action = value >> 1; /* xa_to_value() */
+		emit_more(w, &caps_rec);
+	}
+	if (tree.max >= SMCCC_LAST) {
+		tree.done = 1;
+		return 1;
+	}
+	tree.index = tree.max + 1;
+	begin_at_root();
+	return 0;
+}
+
+/* What capabilities were given, and the SMCCC filter. */
+static void emit_caps(struct kvm *kvm, struct walk *w)
+{
+	caps_rec = (struct kvm_rec){ .type = KVM_REC_SMCCC, .fd = w->fd, .kvm = w->kvm };
+	tree.index = tree.done = 0;
+	tree.root = (unsigned long long)BPF_CORE_READ(kvm, arch.smccc_filter.ma_root);
+	begin_at_root();
+	if (tree.root)
+		bpf_loop(MAX_SMCCC_STEPS, step_smccc, w, 0);
+	caps_rec.type = KVM_REC_CAPS;
+	caps_rec.caps.smccc_filter = !!tree.root;
+	caps_rec.caps.smccc_unread = tree.root && !tree.done;
+	caps_rec.caps.manual_dirty_log = BPF_CORE_READ(kvm, manual_dirty_log_protect);
+	caps_rec.caps.split_chunk = BPF_CORE_READ(kvm, arch.mmu.split_page_chunk_size);
+	caps_rec.caps.override_halt_poll = BPF_CORE_READ(kvm, override_halt_poll_ns);
+	caps_rec.caps.halt_poll_ns = BPF_CORE_READ(kvm, max_halt_poll_ns);
+	emit_more(w, &caps_rec);
 }
 
 static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_struct *mm)
@@ -242,7 +357,10 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	rec.vm.vgic_initialized = BPF_CORE_READ(kvm, arch.vgic.initialized);
 	rec.vm.same_mm = BPF_CORE_READ(kvm, mm) == mm;
 	rec.vm.has = find_state(kvm);
-	emit(w.seq, &rec);
+	if (!first_record)
+		emit(w.seq, &rec);
+	records = 0;
+	emit_caps(kvm, &w);
 
 	bpf_loop(128, walk_bucket, &w, 0);
 
@@ -400,6 +518,8 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 	object = BPF_CORE_READ(file, private_data);
 	if (!bpf_strncmp(name, sizeof("kvm-vm"), "kvm-vm"))
 		emit_vm(ctx, object, BPF_CORE_READ(task, mm));
+	else if (first_record)
+		return 0;
 	else if (!bpf_strncmp(name, sizeof("kvm-vcpu:") - 1, "kvm-vcpu:"))
 		emit_vcpu(ctx, object, BPF_CORE_READ(task, tgid));
 	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3") ||

@@ -33,14 +33,14 @@ COVERAGE = 'every-refusal-was-seen'
 # Refusals of plugin/probe that no case can bring about; those of skipped cases come on top.
 NOT_SEEN = {
     'a GICv5 whose device fd was closed': 'no KVM with a GICv5',
-    'a GICv5, and a userfaultfd: KVM would wait for its handler, which stands still': 'kvm_vgic_v5 sees it, on Linux 7.2',
-    'guest_memfd memory': 'guest-memfd', "use memory of the VMM's own": 'guest-memfd',
+    'guest_memfd memory': 'Linux 6.12 has no guest_memfd on arm64', "use memory of the VMM's own": 'likewise',
+    'a memslot with guest_memfd memory': 'likewise', '/[kvm-gmem]': 'likewise',
     'a protected VM': 'protected-vm', 'its state is closed to the host': 'protected-vm',
     'a KVM fd': 'no fd of KVM has a name that is not known', 'another GIC': 'GICv5',
     'a VM that is not an arm64 one': 'x86_64-vm', 'dump on an arm64 host': 'x86_64-vm',
     'a capability that this plugin does not know': 'unknown-flags',
     'a vCPU feature that this plugin does not know': 'unknown-flags',
-    'a memslot with flags this plugin does not know': 'guest-memfd', 'tell its authors': 'unknown-flags',
+    'a memslot with flags this plugin does not know': 'KVM has no others', 'tell its authors': 'unknown-flags',
     'a mapping of a vCPU whose fd was closed': 'the missing fd is named first',
     'a PMU, on a host with CPUs of several kinds': 'QEMU has no such machine',
     'run the VM without that vCPU feature': 'nested',
