@@ -214,7 +214,7 @@ struct kvm_kernel_irq_routing_entry {
 	struct hlist_node link;
 };
 struct kvm_irq_routing_table {
-	int chip[1][988];
+	int chip[988]; /* as pahole has it: flat */
 	__u32 nr_rt_entries;
 	struct hlist_head map[];
 };
