@@ -25,7 +25,8 @@ static int check_irqfds(const struct vm_state *vm)
 	for (size_t i = 0; i < vm->nr_irqfds; i++) {
 		const struct irqfd_state *irqfd = &vm->irqfds[i];
 
-		if (!is_ref_of(vm, &irqfd->eventfd) || (irqfd->resample && !is_ref_of(vm, &irqfd->resamplefd)))
+		if (!is_ref_of(vm, &irqfd->eventfd) ||
+		    (irqfd->resample && !is_ref_of(vm, &irqfd->resamplefd)))
 			return refuse_vm(vm, "irqfd %zu: no pid and fd of an eventfd", i);
 	}
 	return 0;
@@ -35,22 +36,25 @@ static bool is_length(const struct ioeventfd_state *ioeventfd)
 {
 	uint32_t len = ioeventfd->len;
 
-	return len <= 8 && !(len & (len - 1)) && (len || !(ioeventfd->flags & KVM_IOEVENTFD_FLAG_DATAMATCH)) &&
+	return len <= 8 && !(len & (len - 1)) &&
+	       (len || !(ioeventfd->flags & KVM_IOEVENTFD_FLAG_DATAMATCH)) &&
 	       ioeventfd->addr <= UINT64_MAX - len;
 }
 
 static int check_ioeventfds(const struct vm_state *vm)
 {
 	if (vm->nr_ioeventfds > VM_MAX_IOEVENTFDS)
-		return refuse_vm(vm, "%zu ioeventfds, at most %u expected", vm->nr_ioeventfds, VM_MAX_IOEVENTFDS);
+		return refuse_vm(vm, "%zu ioeventfds, at most %u expected", vm->nr_ioeventfds,
+				 VM_MAX_IOEVENTFDS);
 	for (size_t i = 0; i < vm->nr_ioeventfds; i++) {
 		const struct ioeventfd_state *ioeventfd = &vm->ioeventfds[i];
 
 		if (ioeventfd->flags & ~IOEVENTFD_FLAGS)
 			return refuse_vm(vm, "ioeventfd %zu: flags 0x%x are not known", i, ioeventfd->flags);
 		if (!is_length(ioeventfd))
-			return refuse_vm(vm, "ioeventfd %zu: address 0x%" PRIx64 ", length %u: not for flags 0x%x", i,
-					 ioeventfd->addr, ioeventfd->len, ioeventfd->flags);
+			return refuse_vm(
+				vm, "ioeventfd %zu: address 0x%" PRIx64 ", length %u: not for flags 0x%x", i,
+				ioeventfd->addr, ioeventfd->len, ioeventfd->flags);
 		if (!is_ref_of(vm, &ioeventfd->eventfd))
 			return refuse_vm(vm, "ioeventfd %zu: no pid and fd of an eventfd", i);
 	}
@@ -77,8 +81,8 @@ static int check_routing(const struct vm_state *vm)
 		const struct irq_route *route = &routing->routes[i];
 
 		if (!is_route(route))
-			return refuse_vm(vm, "GSI route %zu: GSI %u, type %u: not one that KVM takes", i, route->gsi,
-					 route->type);
+			return refuse_vm(vm, "GSI route %zu: GSI %u, type %u: not one that KVM takes", i,
+					 route->gsi, route->type);
 		if (seen[route->gsi]++)
 			return refuse_vm(vm, "GSI route %zu: GSI %u has another", i, route->gsi);
 	}
@@ -88,10 +92,12 @@ static int check_routing(const struct vm_state *vm)
 static int check_zones(const struct vm_state *vm)
 {
 	if (vm->nr_zones > VM_MAX_ZONES)
-		return refuse_vm(vm, "%zu coalesced MMIO zones, at most %u expected", vm->nr_zones, VM_MAX_ZONES);
+		return refuse_vm(vm, "%zu coalesced MMIO zones, at most %u expected", vm->nr_zones,
+				 VM_MAX_ZONES);
 	for (size_t i = 0; i < vm->nr_zones; i++)
 		if (vm->zones[i].pio > 1)
-			return refuse_vm(vm, "coalesced MMIO zone %zu: pio is %u, 0 or 1 expected", i, vm->zones[i].pio);
+			return refuse_vm(vm, "coalesced MMIO zone %zu: pio is %u, 0 or 1 expected", i,
+					 vm->zones[i].pio);
 	return 0;
 }
 

@@ -125,8 +125,8 @@ static struct eventfd_ref unpack_ref(const KvmVgic__EventfdEntry *entry)
 }
 
 /* Room for @n of what there may be @max of. */
-static int unpack_list(const struct frame_in *in, const struct vm_state *vm, const char *what, void *array, size_t n,
-		       size_t max, size_t size)
+static int unpack_list(const struct frame_in *in, const struct vm_state *vm, const char *what, void *array,
+		       size_t n, size_t max, size_t size)
 {
 	if (n <= max)
 		return entry_alloc(in, array, n, size);
@@ -136,7 +136,8 @@ static int unpack_list(const struct frame_in *in, const struct vm_state *vm, con
 
 static int unpack_irqfds(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm)
 {
-	int ret = unpack_list(in, vm, "irqfds", &vm->irqfds, entry->n_irqfds, VM_MAX_IRQFDS, sizeof(*vm->irqfds));
+	int ret = unpack_list(in, vm, "irqfds", &vm->irqfds, entry->n_irqfds, VM_MAX_IRQFDS,
+			      sizeof(*vm->irqfds));
 
 	for (size_t i = 0; !ret && i < entry->n_irqfds; i++) {
 		const KvmVgic__IrqfdEntry *from = entry->irqfds[i];
@@ -184,7 +185,8 @@ static struct irq_route unpack_route(const KvmVgic__IrqRouteEntry *entry)
 	return route;
 }
 
-static int unpack_routing(const struct frame_in *in, const KvmVgic__IrqRoutingEntry *entry, struct vm_state *vm)
+static int unpack_routing(const struct frame_in *in, const KvmVgic__IrqRoutingEntry *entry,
+			  struct vm_state *vm)
 {
 	struct irq_routing *routing = &vm->routing;
 	int ret;
@@ -205,8 +207,9 @@ static int unpack_zones(const struct frame_in *in, const KvmVgic__VmEntry *entry
 			      sizeof(*vm->zones));
 
 	for (size_t i = 0; !ret && i < entry->n_zones; i++)
-		vm->zones[vm->nr_zones++] = (struct coalesced_zone){ entry->zones[i]->addr, entry->zones[i]->size,
-								      entry->zones[i]->pio };
+		vm->zones[vm->nr_zones++] =
+			(struct coalesced_zone){ entry->zones[i]->addr, entry->zones[i]->size,
+						 entry->zones[i]->pio };
 	return ret;
 }
 

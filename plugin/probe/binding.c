@@ -2,9 +2,9 @@
 /*
  * See binding.h.
  *
- * Whoever else can signal an eventfd could do so while the VM is saved, and the interrupt would be lost. That is a process
- * that has the file; or a part of the kernel, which has the file or the eventfd itself (vhost, VFIO, AIO, io_uring): so
- * the references to both are counted.
+ * Whoever else can signal an eventfd could do so while the VM is saved, and the interrupt would be lost. That
+ * is a process that has the file; or a part of the kernel, which has the file or the eventfd itself (vhost,
+ * VFIO, AIO, io_uring): so the references to both are counted.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,11 +29,13 @@ static size_t uses_of(const struct kvm_rec *rec, struct use uses[MAX_USES])
 	size_t nr = 0;
 
 	if (rec->type == KVM_REC_IOEVENTFD)
-		uses[nr++] = (struct use){ rec->ioeventfd.eventfd, "ioeventfd, address", rec->ioeventfd.addr };
+		uses[nr++] =
+			(struct use){ rec->ioeventfd.eventfd, "ioeventfd, address", rec->ioeventfd.addr };
 	if (rec->type == KVM_REC_IRQFD)
 		uses[nr++] = (struct use){ rec->irqfd.eventfd, "irqfd, GSI", rec->irqfd.gsi };
 	if (rec->type == KVM_REC_IRQFD && rec->irqfd.resamplefd)
-		uses[nr++] = (struct use){ rec->irqfd.resamplefd, "resamplefd of an irqfd, GSI", rec->irqfd.gsi };
+		uses[nr++] =
+			(struct use){ rec->irqfd.resamplefd, "resamplefd of an irqfd, GSI", rec->irqfd.gsi };
 	return nr;
 }
 
@@ -95,8 +97,8 @@ static int compare_eventfd(const void *key, const void *rec)
 static struct probe_recs fds_of(const struct bindings *b, uint64_t eventfd)
 {
 	const struct kvm_rec *end = b->fds.recs + b->fds.nr, *last;
-	const struct kvm_rec *first = b->fds.nr ? bsearch(&eventfd, b->fds.recs, b->fds.nr, sizeof(*first),
-							 compare_eventfd) : NULL;
+	const struct kvm_rec *first =
+		b->fds.nr ? bsearch(&eventfd, b->fds.recs, b->fds.nr, sizeof(*first), compare_eventfd) : NULL;
 
 	if (!first)
 		return (struct probe_recs){ 0 };
@@ -153,7 +155,8 @@ bool binding_at_rest(const struct bindings *b)
 
 static int refuse(const struct bindings *b, const struct use *use, const char *why, const char *advice)
 {
-	pr_err("pid %d: %s %#llx: %s: " REFUSAL ": %s\n", b->pid, use->what, (unsigned long long)use->where, why, advice);
+	pr_err("pid %d: %s %#llx: %s: " REFUSAL ": %s\n", b->pid, use->what, (unsigned long long)use->where,
+	       why, advice);
 	return -ENOTSUP;
 }
 
@@ -170,7 +173,8 @@ static int refuse_stranger(const struct bindings *b, const struct use *use, cons
 {
 	char why[100];
 
-	snprintf(why, sizeof(why), "pid %u has its eventfd too (fd %u), and is not dumped", fd->eventfd.pid, fd->fd);
+	snprintf(why, sizeof(why), "pid %u has its eventfd too (fd %u), and is not dumped", fd->eventfd.pid,
+		 fd->fd);
 	return refuse(b, use, why, "dump that process with the VMM, or close it there");
 }
 
@@ -185,7 +189,9 @@ static int check_eventfd(const struct bindings *b, const struct use *use, struct
 			return refuse_stranger(b, use, &fds.recs[i]);
 	}
 	if (file_is_held(fds))
-		return refuse(b, use, "its eventfd is on its way through a socket, or in use by the kernel (vhost, io_uring)",
+		return refuse(b, use,
+			      "its eventfd is on its way through a socket, or in use by the kernel (vhost, "
+			      "io_uring)",
 			      "end that use of it");
 	if (eventfd_is_held(b, fds))
 		return refuse(b, use, "its eventfd is bound by others too (another VM, vhost, VFIO, AIO)",
@@ -220,7 +226,9 @@ static int find_eventfd(const struct bindings *b, const struct use *use, struct 
 		return ret;
 	fd = choose(b, fds);
 	if (!fd)
-		return refuse(b, use, "a restore could not tell which process has its eventfd: pids of the tree are not unique",
+		return refuse(b, use,
+			      "a restore could not tell which process has its eventfd: pids of the tree are "
+			      "not unique",
 			      "have the VMM keep it open");
 	*ref = (struct eventfd_ref){ .vpid = holder_of(b, fd)->vpid, .fd = fd->fd };
 	return 0;

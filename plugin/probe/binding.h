@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* From records of what a VM has bound, and of who has the eventfds, to the VM's state, or a refusal by name. */
+/* From records of what a VM has bound, and of who has the eventfds, to the VM's state, or a refusal by name.
+ */
 #ifndef KVM_VGIC_PROBE_BINDING_H
 #define KVM_VGIC_PROBE_BINDING_H
 
@@ -37,8 +38,8 @@ size_t binding_count_uses(const struct bindings *b, uint64_t eventfd);
 int binding_compare_fds(const void *a, const void *b);
 
 /*
- * Whether nothing moves: no interrupt is being injected, and nobody has an eventfd but the processes of @b. What holds
- * one for a moment is gone the next time.
+ * Whether nothing moves: no interrupt is being injected, and nobody has an eventfd but the processes of @b.
+ * What holds one for a moment is gone the next time.
  */
 bool binding_at_rest(const struct bindings *b);
 

@@ -145,9 +145,11 @@ static bool in_first_pid_namespace(void)
 
 static int check_limits(const struct vm_state *vm, pid_t pid)
 {
-	if (vm->nr_irqfds <= VM_MAX_IRQFDS && vm->nr_ioeventfds <= VM_MAX_IOEVENTFDS && vm->nr_zones <= VM_MAX_ZONES)
+	if (vm->nr_irqfds <= VM_MAX_IRQFDS && vm->nr_ioeventfds <= VM_MAX_IOEVENTFDS &&
+	    vm->nr_zones <= VM_MAX_ZONES)
 		return 0;
-	pr_err("pid %d: more than %u irqfds, %u ioeventfds or %u coalesced MMIO zones: " REFUSAL ": have the VMM bind fewer\n",
+	pr_err("pid %d: more than %u irqfds, %u ioeventfds or %u coalesced MMIO zones: " REFUSAL
+	       ": have the VMM bind fewer\n",
 	       pid, VM_MAX_IRQFDS, VM_MAX_IOEVENTFDS, VM_MAX_ZONES);
 	return -ENOTSUP;
 }
@@ -163,8 +165,9 @@ int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct vm_state *vm)
 	if (!(vm_rec->vm.has & HAS_BINDINGS))
 		return 0;
 	if (vm_rec->vm.has & HAS_EVENTFDS && !in_first_pid_namespace()) {
-		pr_err("pid %d: irqfds or ioeventfds, and criu in a pid namespace where it cannot see who has their eventfds: "
-		       REFUSAL ": run criu in the host's\n", pid);
+		pr_err("pid %d: irqfds or ioeventfds, and criu in a pid namespace where it cannot see who "
+		       "has their eventfds: " REFUSAL ": run criu in the host's\n",
+		       pid);
 		return -ENOTSUP;
 	}
 	vm->routing.own = vm_rec->vm.has >> KVM_HAS_ROUTING & 1;

@@ -9,8 +9,8 @@
 #include "state/vm.h"
 
 /*
- * Fills irqfds, ioeventfds, zones and routes of @vm, the VM of @vm_rec in @pid. All tasks of the tree are stopped.
- * 0 or a negative errno, logged; -ENOTSUP by name for what cannot be carried.
+ * Fills irqfds, ioeventfds, zones and routes of @vm, the VM of @vm_rec in @pid. All tasks of the tree are
+ * stopped. 0 or a negative errno, logged; -ENOTSUP by name for what cannot be carried.
  */
 int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct vm_state *vm);
 

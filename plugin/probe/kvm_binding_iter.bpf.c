@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a VM has bound, for which KVM has no getter: irqfds, ioeventfds, zones of coalesced MMIO, GSI routes; and who
- * has the eventfds of it. There can be thousands, more than the output of one pass has room for: each pass tells
- * those from first_binding on.
+ * What a VM has bound, for which KVM has no getter: irqfds, ioeventfds, zones of coalesced MMIO, GSI routes;
+ * and who has the eventfds of it. There can be thousands, more than the output of one pass has room for: each
+ * pass tells those from first_binding on.
  */
 #include "kernel_types.h"
 
@@ -120,7 +120,8 @@ static int tell_zone(__u32 i, struct binding_walk *w)
 	return 0;
 }
 
-static void read_irqchip(struct kvm_irq_routing_table *table, struct kvm_kernel_irq_routing_entry *e, struct kvm_rec *rec)
+static void read_irqchip(struct kvm_irq_routing_table *table, struct kvm_kernel_irq_routing_entry *e,
+			 struct kvm_rec *rec)
 {
 	void *chip = (void *)table + bpf_core_field_offset(struct kvm_irq_routing_table, chip);
 	int gsi = -1;
@@ -153,7 +154,8 @@ static int tell_route(__u32 i, struct binding_walk *w)
 	if (rec.route.type == KVM_IRQ_ROUTING_IRQCHIP) {
 		read_irqchip(table, e, &rec);
 	} else if (rec.route.type == KVM_IRQ_ROUTING_MSI) {
-		rec.route.address = (__u64)BPF_CORE_READ(e, msi.address_hi) << 32 | BPF_CORE_READ(e, msi.address_lo);
+		rec.route.address =
+			(__u64)BPF_CORE_READ(e, msi.address_hi) << 32 | BPF_CORE_READ(e, msi.address_lo);
 		rec.route.data = BPF_CORE_READ(e, msi.data);
 		rec.route.flags = BPF_CORE_READ(e, msi.flags);
 		rec.route.devid = BPF_CORE_READ(e, msi.devid);

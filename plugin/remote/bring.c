@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * By way of criu, which may take fds of tasks that it traces (pidfd_getfd(2)), and a socket. That one task took it from
- * the other would be shorter, and is a matter of their users, of Yama and of pid namespaces.
+ * By way of criu, which may take fds of tasks that it traces (pidfd_getfd(2)), and a socket. That one task
+ * took it from the other would be shorter, and is a matter of their users, of Yama and of pid namespaces.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -28,8 +28,8 @@ static int take_fd(pid_t pid, int fd)
 static int make_pair(struct remote *remote, int pair[2])
 {
 	struct batch b = BATCH(remote, 0, "a way for an fd");
-	struct remote_call *call = batch_syscall(&b, "socketpair", SYS_socketpair, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0,
-						 0, 0);
+	struct remote_call *call = batch_syscall(&b, "socketpair", SYS_socketpair, AF_UNIX,
+						 SOCK_DGRAM | SOCK_CLOEXEC, 0, 0, 0, 0);
 	int ret;
 
 	call->data_arg = 3;
@@ -61,7 +61,8 @@ union parcel {
 
 static int send_fd(pid_t pid, int end, int fd)
 {
-	union parcel parcel = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
+	union parcel parcel = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+					  .cmsg_level = SOL_SOCKET,
 					  .cmsg_type = SCM_RIGHTS } };
 	struct msghdr msg = { .msg_control = &parcel, .msg_controllen = sizeof(parcel) };
 	int sock = take_fd(pid, end), ret;
@@ -79,7 +80,8 @@ static int receive_fd(struct remote *remote, int end)
 	struct batch b = BATCH(remote, 0, "a way for an fd");
 	union parcel parcel = { 0 };
 	struct msghdr msg = { .msg_controllen = sizeof(parcel) };
-	struct remote_call *call = batch_syscall(&b, "recvmsg", SYS_recvmsg, end, 0, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, 0, 0, 0);
+	struct remote_call *call =
+		batch_syscall(&b, "recvmsg", SYS_recvmsg, end, 0, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, 0, 0, 0);
 	int ret, fd;
 
 	call->data_arg = 1;

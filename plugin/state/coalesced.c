@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_REGISTER_COALESCED_MMIO: writes that are put into a ring instead of leaving KVM_RUN (api.rst 4.116). The ring is
- * the second page of each vCPU's mapping, and its bytes go with kvm_run.
+ * KVM_REGISTER_COALESCED_MMIO: writes that are put into a ring instead of leaving KVM_RUN (api.rst 4.116).
+ * The ring is the second page of each vCPU's mapping, and its bytes go with kvm_run.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -20,7 +20,8 @@ int eventfd_borrow(struct vm_state *vm, struct remote *remote, const struct even
 		return ref->fd;
 	fd = remote->ops->bring(remote, ref->vpid, ref->fd);
 	if (fd < 0)
-		pr_err("vm %u: the eventfd that is fd %d of pid %d cannot be brought into the VMM: %s (errno %d)\n",
+		pr_err("vm %u: the eventfd that is fd %d of pid %d cannot be brought into the VMM: %s (errno "
+		       "%d)\n",
 		       vm->id, ref->fd, ref->vpid, strerror(-fd), -fd);
 	return fd;
 }

@@ -40,9 +40,9 @@ struct ioeventfd_state {
 
 struct irq_route {
 	uint32_t gsi;
-	uint32_t type;	      /* KVM_IRQ_ROUTING_IRQCHIP or _MSI */
+	uint32_t type;	       /* KVM_IRQ_ROUTING_IRQCHIP or _MSI */
 	uint32_t irqchip, pin; /* of the first */
-	uint64_t address;     /* of the second, as the next three */
+	uint64_t address;      /* of the second, as the next three */
 	uint32_t data;
 	uint32_t flags; /* KVM_MSI_VALID_DEVID */
 	uint32_t devid;
@@ -65,8 +65,8 @@ struct vm_state;
 struct remote;
 
 /*
- * The number that @ref's eventfd has in the owner of @vm, brought there where it is another process's; or a negative
- * errno, logged. Each is given back by eventfd_return().
+ * The number that @ref's eventfd has in the owner of @vm, brought there where it is another process's; or a
+ * negative errno, logged. Each is given back by eventfd_return().
  */
 int eventfd_borrow(struct vm_state *vm, struct remote *remote, const struct eventfd_ref *ref);
 int eventfd_return(struct vm_state *vm, struct remote *remote, const struct eventfd_ref *ref, int fd);

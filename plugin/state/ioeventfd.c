@@ -3,7 +3,8 @@
 #include "remote/remote.h"
 #include "state/vm.h"
 
-static int bind_fd(struct vm_state *vm, struct remote *remote, const struct ioeventfd_state *ioeventfd, int fd)
+static int bind_fd(struct vm_state *vm, struct remote *remote, const struct ioeventfd_state *ioeventfd,
+		   int fd)
 {
 	struct batch b = BATCH(remote, vm->id, "ioeventfds");
 	struct kvm_ioeventfd arg = {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_IRQFD: an eventfd that injects an interrupt (api.rst 4.75), at once when it is signalled. What is on its way is in
- * the GIC by the time of the dump, or in a work of the kernel's, which the probe has waited for.
+ * KVM_IRQFD: an eventfd that injects an interrupt (api.rst 4.75), at once when it is signalled. What is on
+ * its way is in the GIC by the time of the dump, or in a work of the kernel's, which the probe has waited
+ * for.
  */
 #include <string.h>
 #include <sys/syscall.h>
@@ -30,8 +31,9 @@ static int make_eventfd(struct vm_state *vm, struct remote *remote)
 }
 
 /*
- * An irqfd whose eventfd was signalled and closed is in no list any more, and its interrupt may be still to come.
- * KVM_IRQFD_FLAG_DEASSIGN waits for all that have ended, whatever it is called for: here for one that never was.
+ * An irqfd whose eventfd was signalled and closed is in no list any more, and its interrupt may be still to
+ * come. KVM_IRQFD_FLAG_DEASSIGN waits for all that have ended, whatever it is called for: here for one that
+ * never was.
  */
 int irqfd_flush(struct vm_state *vm, struct remote *remote)
 {
@@ -52,8 +54,9 @@ int irqfd_flush(struct vm_state *vm, struct remote *remote)
 }
 
 /*
- * What an eventfd counts when it is bound is injected, once more than it was before the dump, and is not taken off the
- * count (kvm_irqfd_assign()): so it is taken off here. RWF_NOWAIT, for one that counts nothing lets its reader wait.
+ * What an eventfd counts when it is bound is injected, once more than it was before the dump, and is not
+ * taken off the count (kvm_irqfd_assign()): so it is taken off here. RWF_NOWAIT, for one that counts nothing
+ * lets its reader wait.
  */
 static void add_drain(struct batch *b, int fd, struct iovec *iov, uint64_t *count)
 {
@@ -71,7 +74,8 @@ static void add_drain(struct batch *b, int fd, struct iovec *iov, uint64_t *coun
 	call->detail = fd;
 }
 
-static int bind_fds(struct vm_state *vm, struct remote *remote, const struct irqfd_state *irqfd, int fd, int resamplefd)
+static int bind_fds(struct vm_state *vm, struct remote *remote, const struct irqfd_state *irqfd, int fd,
+		    int resamplefd)
 {
 	struct batch b = BATCH(remote, vm->id, "irqfds");
 	struct kvm_irqfd arg = {

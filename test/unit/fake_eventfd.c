@@ -102,7 +102,8 @@ static int set_ioeventfd(struct fake_kvm *kvm, const struct kvm_ioeventfd *arg)
 		return -EBADF;
 	if (kvm->nr_ioeventfds++ == FAKE_BINDINGS)
 		abort();
-	*to = (struct fake_ioeventfd){ arg->addr, arg->datamatch, arg->len, arg->flags, kvm->fds[arg->fd].index };
+	*to = (struct fake_ioeventfd){ arg->addr, arg->datamatch, arg->len, arg->flags,
+				       kvm->fds[arg->fd].index };
 	return 0;
 }
 
@@ -152,8 +153,8 @@ void fake_binding_describe(unsigned long req, const void *arg, char *line)
 		snprintf(line, FAKE_LINE, "vm: KVM_IRQFD fd %u, GSI %u, resamplefd %u", irqfd->fd, irqfd->gsi,
 			 irqfd->resamplefd);
 	else if (req == KVM_IOEVENTFD)
-		snprintf(line, FAKE_LINE, "vm: KVM_IOEVENTFD fd %d, %u bytes at %#llx", ioeventfd->fd, ioeventfd->len,
-			 (unsigned long long)ioeventfd->addr);
+		snprintf(line, FAKE_LINE, "vm: KVM_IOEVENTFD fd %d, %u bytes at %#llx", ioeventfd->fd,
+			 ioeventfd->len, (unsigned long long)ioeventfd->addr);
 	else if (req == KVM_SET_GSI_ROUTING)
 		snprintf(line, FAKE_LINE, "vm: KVM_SET_GSI_ROUTING, %u routes", routing->nr);
 	else if (req == KVM_REGISTER_COALESCED_MMIO)
@@ -185,7 +186,11 @@ static const struct fake_ioeventfd ioeventfds[] = {
 static const struct coalesced_zone zones[] = { { FAKE_WRITE_PHYS & ~0xfull, 0x20, 0 }, { 0x70, 2, 1 } };
 static const struct irq_route routes[] = {
 	{ .gsi = 5, .type = KVM_IRQ_ROUTING_IRQCHIP, .pin = 3 },
-	{ .gsi = 4095, .type = KVM_IRQ_ROUTING_MSI, .address = 0x80800a0040, .data = 17, .flags = KVM_MSI_VALID_DEVID,
+	{ .gsi = 4095,
+	  .type = KVM_IRQ_ROUTING_MSI,
+	  .address = 0x80800a0040,
+	  .data = 17,
+	  .flags = KVM_MSI_VALID_DEVID,
 	  .devid = 8 },
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -212,7 +217,9 @@ void fake_binding_fill(struct fake_kvm *kvm)
 	for (size_t i = 0; i < COUNT(routes); i++) {
 		struct kvm_irq_routing_entry *e = &kvm->routes[i];
 
-		*e = (struct kvm_irq_routing_entry){ .gsi = routes[i].gsi, .type = routes[i].type, .flags = routes[i].flags };
+		*e = (struct kvm_irq_routing_entry){ .gsi = routes[i].gsi,
+						     .type = routes[i].type,
+						     .flags = routes[i].flags };
 		if (e->type == KVM_IRQ_ROUTING_MSI)
 			e->u.msi = (struct kvm_irq_routing_msi){ .address_lo = routes[i].address,
 								 .address_hi = routes[i].address >> 32,
@@ -248,7 +255,8 @@ void fake_binding_discover(const struct fake_kvm *kvm, struct vm_state *vm)
 		const struct fake_irqfd *from = &kvm->irqfds[vm->nr_irqfds];
 		struct irqfd_state *to = &vm->irqfds[vm->nr_irqfds];
 
-		*to = (struct irqfd_state){ .gsi = from->gsi, .resample = from->resamplefd >= 0,
+		*to = (struct irqfd_state){ .gsi = from->gsi,
+					    .resample = from->resamplefd >= 0,
 					    .eventfd = ref_of(from->eventfd) };
 		if (to->resample)
 			to->resamplefd = ref_of(from->resamplefd);
@@ -256,8 +264,9 @@ void fake_binding_discover(const struct fake_kvm *kvm, struct vm_state *vm)
 	for (; vm->nr_ioeventfds < kvm->nr_ioeventfds; vm->nr_ioeventfds++) {
 		const struct fake_ioeventfd *from = &kvm->ioeventfds[vm->nr_ioeventfds];
 
-		vm->ioeventfds[vm->nr_ioeventfds] = (struct ioeventfd_state){ from->addr, from->datamatch, from->len,
-									       from->flags, ref_of(from->eventfd) };
+		vm->ioeventfds[vm->nr_ioeventfds] =
+			(struct ioeventfd_state){ from->addr, from->datamatch, from->len, from->flags,
+						  ref_of(from->eventfd) };
 	}
 	memcpy(vm->zones, kvm->zones, kvm->nr_zones * sizeof(*kvm->zones));
 	vm->nr_zones = kvm->nr_zones;
@@ -271,11 +280,13 @@ const char *fake_binding_diff(const struct fake_kvm *a, const struct fake_kvm *b
 {
 	if (a->nr_irqfds != b->nr_irqfds || memcmp(a->irqfds, b->irqfds, sizeof(a->irqfds)))
 		return "irqfds";
-	if (a->nr_ioeventfds != b->nr_ioeventfds || memcmp(a->ioeventfds, b->ioeventfds, sizeof(a->ioeventfds)))
+	if (a->nr_ioeventfds != b->nr_ioeventfds ||
+	    memcmp(a->ioeventfds, b->ioeventfds, sizeof(a->ioeventfds)))
 		return "ioeventfds";
 	if (a->nr_zones != b->nr_zones || memcmp(a->zones, b->zones, sizeof(a->zones)))
 		return "zones";
-	if (a->own_routes != b->own_routes || a->nr_routes != b->nr_routes || memcmp(a->routes, b->routes, sizeof(a->routes)))
+	if (a->own_routes != b->own_routes || a->nr_routes != b->nr_routes ||
+	    memcmp(a->routes, b->routes, sizeof(a->routes)))
 		return "routes";
 	if (a->injecting != b->injecting)
 		return "injecting";

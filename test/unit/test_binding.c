@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the plugin makes of the records about irqfds, ioeventfds, routes and zones, and who may have the eventfds. */
+/* What the plugin makes of the records about irqfds, ioeventfds, routes and zones, and who may have the
+ * eventfds. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,8 +42,11 @@ static void add_bound(struct kvm_rec rec)
 
 static void add_fd(unsigned int pid, uint64_t files, unsigned int fd, uint64_t eventfd)
 {
-	fds[b.fds.nr++] = (struct kvm_rec){ .type = KVM_REC_EVENTFD, .fd = fd,
-					    .eventfd = { .eventfd = eventfd, .files = files, .refs = 1, .users = 2, .pid = pid } };
+	fds[b.fds.nr++] = (struct kvm_rec){
+		.type = KVM_REC_EVENTFD,
+		.fd = fd,
+		.eventfd = { .eventfd = eventfd, .files = files, .refs = 1, .users = 2, .pid = pid }
+	};
 }
 
 static struct kvm_rec *fd_of(unsigned int pid, uint64_t eventfd)
@@ -72,12 +76,18 @@ static void set_users(uint64_t eventfd, unsigned int users)
 static int set_up(void **state)
 {
 	holders[1].found = true;
-	b = (struct bindings){ .pid = VMM, .bound.recs = bound, .fds.recs = fds, .works.recs = works,
-			       .holders = holders, .nr_holders = COUNT(holders) };
-	add_bound((struct kvm_rec){ .type = KVM_REC_IRQFD,
-				    .irqfd = { .eventfd = IRQ, .resamplefd = RESAMPLE, .work = WORK, .gsi = 7 } });
-	add_bound((struct kvm_rec){ .type = KVM_REC_IOEVENTFD,
-				    .ioeventfd = { .eventfd = NOTIFY, .addr = 0x9000100, .datamatch = 5, .length = 4 } });
+	b = (struct bindings){ .pid = VMM,
+			       .bound.recs = bound,
+			       .fds.recs = fds,
+			       .works.recs = works,
+			       .holders = holders,
+			       .nr_holders = COUNT(holders) };
+	add_bound((struct kvm_rec){
+		.type = KVM_REC_IRQFD,
+		.irqfd = { .eventfd = IRQ, .resamplefd = RESAMPLE, .work = WORK, .gsi = 7 } });
+	add_bound((struct kvm_rec){
+		.type = KVM_REC_IOEVENTFD,
+		.ioeventfd = { .eventfd = NOTIFY, .addr = 0x9000100, .datamatch = 5, .length = 4 } });
 	add_fd(VMM, VMM_FILES, 32, NOTIFY);
 	add_fd(VMM, VMM_FILES, 31, RESAMPLE);
 	add_fd(VMM, VMM_FILES, 30, IRQ);
@@ -201,7 +211,8 @@ static void ports_and_channels_are_told_by_flags(void **state)
 	set_users(NOTIFY, 3);
 	vm = fill(0);
 	assert_int_equal(vm->ioeventfds[0].flags, KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_PIO);
-	assert_int_equal(vm->ioeventfds[1].flags, KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY);
+	assert_int_equal(vm->ioeventfds[1].flags,
+			 KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY);
 	vm_state_free(vm);
 }
 
@@ -211,8 +222,10 @@ static void the_gsi_that_has_a_pin_comes_last(void **state)
 	struct vm_state *vm;
 
 	for (unsigned int gsi = 0; gsi < 3; gsi++)
-		add_bound((struct kvm_rec){ .type = KVM_REC_ROUTE,
-					    .route = { .gsi = gsi, .type = KVM_IRQ_ROUTING_IRQCHIP, .pin = 4, .acked = gsi == 1 } });
+		add_bound((struct kvm_rec){
+			.type = KVM_REC_ROUTE,
+			.route = {
+				.gsi = gsi, .type = KVM_IRQ_ROUTING_IRQCHIP, .pin = 4, .acked = gsi == 1 } });
 	vm = fill(0);
 	assert_int_equal(vm->routing.nr, 3);
 	assert_int_equal(vm->routing.routes[0].gsi, 0);
@@ -275,7 +288,8 @@ static void a_holder_that_a_restore_would_not_find_is_refused(void **state)
 	*fd_of(VMM, NOTIFY) = (struct kvm_rec){ 0 };
 	add_fd(HELPER, HELPER_FILES, 3, NOTIFY);
 	holders[1].found = false;
-	assert_refused("ioeventfd, address 0x9000100: a restore could not tell which process has its eventfd");
+	assert_refused(
+		"ioeventfd, address 0x9000100: a restore could not tell which process has its eventfd");
 }
 
 int main(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The oddities of what a VM has bound: eventfds that others have too, or nobody, or that are none for CRIU. */
+/* The oddities of what a VM has bound: eventfds that others have too, or nobody, or that are none for CRIU.
+ */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -28,7 +29,8 @@ static int bind_ioeventfd(int vm_fd, int fd)
 	return fd < 0 ? -1 : ioctl(vm_fd, KVM_IOEVENTFD, &arg);
 }
 
-/* In a process that is init's child, and of another session: not of this tree. It ends soon after this one. */
+/* In a process that is init's child, and of another session: not of this tree. It ends soon after this one.
+ */
 static int start_stranger(void (*run)(int fd), int fd)
 {
 	pid_t vmm = getpid(), child = fork();
@@ -81,7 +83,9 @@ static int ioeventfd_elsewhere(struct odd_vm *vm)
 
 static int resamplefd_closed(struct odd_vm *vm)
 {
-	struct kvm_irqfd arg = { .fd = eventfd(0, EFD_CLOEXEC), .gsi = GSI, .flags = KVM_IRQFD_FLAG_RESAMPLE };
+	struct kvm_irqfd arg = { .fd = eventfd(0, EFD_CLOEXEC),
+				 .gsi = GSI,
+				 .flags = KVM_IRQFD_FLAG_RESAMPLE };
 
 	arg.resamplefd = eventfd(0, EFD_CLOEXEC);
 	return ioctl(vm->vm_fd, KVM_IRQFD, &arg) || close(arg.resamplefd) ? -1 : 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two vCPUs that write numbers to a zone of coalesced MMIO, each its own sequence. The VMM reads the ring now and then:
- * no number may be missing, or come twice, whenever the VM is dumped.
+ * Two vCPUs that write numbers to a zone of coalesced MMIO, each its own sequence. The VMM reads the ring now
+ * and then: no number may be missing, or come twice, whenever the VM is dumped.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,9 +15,9 @@
 const char *test_doc = "A coalesced MMIO zone of a small KVM VM, and its ring\n";
 const char *test_author = "The kvm-vgic authors";
 
-#define NR_VCPUS	2
-#define ZONE(cpu)	(ODD_DEV_BASE + 0x4000 + 0x1000 * (uint64_t)(cpu))
-#define ZONE_SIZE	0x40
+#define NR_VCPUS 2
+#define ZONE(cpu) (ODD_DEV_BASE + 0x4000 + 0x1000 * (uint64_t)(cpu))
+#define ZONE_SIZE 0x40
 
 const char *const guest_says[] = { NULL };
 
@@ -123,8 +123,10 @@ static int set_up(void)
 		if (odd_create_vcpu(&vm, i) || odd_init_vcpu(&vm, i) || guest_set(&vm, i, entry))
 			return -1;
 	vm.exit = exit_of_ring;
-	return set_ring() || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_init_gic(&vm) || odd_start_all(&vm) ?
-		       -1 : 0;
+	return set_ring() || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_init_gic(&vm) ||
+			       odd_start_all(&vm)
+		       ? -1
+		       : 0;
 }
 
 /* More of it, by way of the ring, of each vCPU. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two vCPUs that ring doorbells: ioeventfds of every length, with and without a value to match, several at one address,
- * one that a child alone has. What was rung and what was heard must be the same number, whenever the VM is dumped; and
- * what matches none must leave KVM_RUN.
+ * Two vCPUs that ring doorbells: ioeventfds of every length, with and without a value to match, several at
+ * one address, one that a child alone has. What was rung and what was heard must be the same number, whenever
+ * the VM is dumped; and what matches none must leave KVM_RUN.
  */
 #include <errno.h>
 #include <poll.h>
@@ -22,11 +22,11 @@ const char *test_author = "The kvm-vgic authors";
 
 enum { BYTE_A, BYTE_B, HALF, WORD, DOUBLE, ANY, CHILDS, NR_BELLS, NONE = NR_BELLS };
 
-#define NR_VCPUS	2
-#define BELL_BASE(cpu)	(ODD_DEV_BASE + 0x1000 + 0x1000 * (uint64_t)(cpu))
-#define BELL(cpu, n)	(BELL_BASE(cpu) + 0x10 * (n))
-#define SHARED_PAGE	GUEST_CPU(4) /* offset in the VM's RAM */
-#define CHECK_TICKS	6000
+#define NR_VCPUS 2
+#define BELL_BASE(cpu) (ODD_DEV_BASE + 0x1000 + 0x1000 * (uint64_t)(cpu))
+#define BELL(cpu, n) (BELL_BASE(cpu) + 0x10 * (n))
+#define SHARED_PAGE GUEST_CPU(4) /* offset in the VM's RAM */
+#define CHECK_TICKS 6000
 
 const char *const guest_says[] = { NULL };
 
@@ -167,7 +167,9 @@ static int bind_bell(unsigned int i, unsigned int n)
 		[BYTE_B] = { .len = 1, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH, .datamatch = 0x22 },
 		[HALF] = { .len = 2 },
 		[WORD] = { .len = 4, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH, .datamatch = 0x12345678 },
-		[DOUBLE] = { .len = 8, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH, .datamatch = 0x123456789abcdef0 },
+		[DOUBLE] = { .len = 8,
+			     .flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
+			     .datamatch = 0x123456789abcdef0 },
 		[ANY] = { .len = 0 },
 		[CHILDS] = { .len = 4 },
 	};
@@ -267,8 +269,8 @@ static bool counts_are_equal(void)
 			uint64_t rung = guests()->rung[i][n];
 			uint64_t got = n == NONE ? exits[i] : heard->heard[i][n];
 
-			test_msg("vcpu %u: bell %u rung %llu times, heard %llu times\n", i, n, (unsigned long long)rung,
-				 (unsigned long long)got);
+			test_msg("vcpu %u: bell %u rung %llu times, heard %llu times\n", i, n,
+				 (unsigned long long)rung, (unsigned long long)got);
 			if (rung != got)
 				odd_found(&vm, "not as often heard as rung: bell", n);
 		}

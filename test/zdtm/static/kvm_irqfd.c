@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two vCPUs and a line of irqfds, each signalled again as soon as the guest has taken the interrupt: what was signalled
- * and what was taken must be the same number, whenever the VM is dumped. Edge and level interrupts, of this process's
- * own eventfds, and of some that a child signals, one of which this process has closed.
+ * Two vCPUs and a line of irqfds, each signalled again as soon as the guest has taken the interrupt: what was
+ * signalled and what was taken must be the same number, whenever the VM is dumped. Edge and level interrupts,
+ * of this process's own eventfds, and of some that a child signals, one of which this process has closed.
  */
 #include <errno.h>
 #include <poll.h>
@@ -21,21 +21,21 @@ const char *test_doc = "irqfds of a small KVM VM, with and without resampling\n"
 const char *test_author = "The kvm-vgic authors";
 
 enum {
-	EDGE,		/* on vCPU 0 */
-	EDGE_1,		/* on vCPU 1 */
-	SHARED,		/* a child has the eventfd too, and signals it */
-	CHILDS,		/* the child alone has it */
-	COUNTED,	/* once, before it was bound: the eventfd's count stays */
-	RESAMPLED,	/* level; the guest's EOI signals another eventfd */
-	RESAMPLED_TOO,	/* on the same GSI: both are told */
+	EDGE,		 /* on vCPU 0 */
+	EDGE_1,		 /* on vCPU 1 */
+	SHARED,		 /* a child has the eventfd too, and signals it */
+	CHILDS,		 /* the child alone has it */
+	COUNTED,	 /* once, before it was bound: the eventfd's count stays */
+	RESAMPLED,	 /* level; the guest's EOI signals another eventfd */
+	RESAMPLED_TOO,	 /* on the same GSI: both are told */
 	RESAMPLED_CHILD, /* the child alone has both */
 	NR_LINES
 };
 
-#define SPI(line)	(40u + (line))
-#define GSI(line)	(SPI(line) - 32)
-#define SHARED_PAGE	GUEST_CPU(4) /* offset in the VM's RAM */
-#define NR_VCPUS	2
+#define SPI(line) (40u + (line))
+#define GSI(line) (SPI(line) - 32)
+#define SHARED_PAGE GUEST_CPU(4) /* offset in the VM's RAM */
+#define NR_VCPUS 2
 
 enum { OTHER_INTERRUPT = 1, DOUBLED };
 const char *const guest_says[] = {
@@ -90,13 +90,13 @@ GUEST static void set_spi(unsigned int line)
 	const uint64_t dist = ODD_DIST_BASE;
 	uint32_t id = SPI(line), word = id / 32 * 4, config = id / 16 * 4;
 
-	mmio_write32(dist + 0x080 + word, ~0u);				/* GICD_IGROUPR */
-	mmio_write32(dist + 0x400 + id / 4 * 4, 0xa0a0a0a0);		/* GICD_IPRIORITYR */
-	mmio_write64(dist + 0x6000 + 8 * id, line == EDGE_1);		/* GICD_IROUTER */
+	mmio_write32(dist + 0x080 + word, ~0u);		      /* GICD_IGROUPR */
+	mmio_write32(dist + 0x400 + id / 4 * 4, 0xa0a0a0a0);  /* GICD_IPRIORITYR */
+	mmio_write64(dist + 0x6000 + 8 * id, line == EDGE_1); /* GICD_IROUTER */
 	if (!is_level(line))
 		mmio_write32(dist + 0xc00 + config,
-			     mmio_read32(dist + 0xc00 + config) | 2u << 2 * (id % 16));	/* GICD_ICFGR */
-	mmio_write32(dist + 0x100 + word, 1u << id % 32);		/* GICD_ISENABLER */
+			     mmio_read32(dist + 0xc00 + config) | 2u << 2 * (id % 16)); /* GICD_ICFGR */
+	mmio_write32(dist + 0x100 + word, 1u << id % 32);				/* GICD_ISENABLER */
 }
 
 /* Now and then interrupts stay pending for a while. */
@@ -123,7 +123,7 @@ GUEST static void entry(struct guest *g)
 
 static struct odd_vm vm;
 static int eventfds[NR_LINES], resamplefds[NR_LINES];
-static int order[2], answer[2];	/* pipes to and from the child */
+static int order[2], answer[2]; /* pipes to and from the child */
 static pid_t child;
 static volatile bool stop;
 static pthread_t threads[NR_LINES];
@@ -138,7 +138,8 @@ static bool is_childs(unsigned int line)
 	return line == CHILDS || line == SHARED || line == RESAMPLED_CHILD;
 }
 
-/* The child signals what it is told to by the number of a line, and tells of the end of its level interrupt. */
+/* The child signals what it is told to by the number of a line, and tells of the end of its level interrupt.
+ */
 static void child_main(void)
 {
 	struct pollfd fds[] = {
@@ -272,7 +273,8 @@ static void *signaller(void *arg)
 	while (!stop) {
 		if (!signal_line(i) || !wait_taken(i))
 			break;
-		if (i == RESAMPLED && (!wait_told(i, resamplefds[i]) || !wait_told(RESAMPLED_TOO, resamplefds[i + 1])))
+		if (i == RESAMPLED &&
+		    (!wait_told(i, resamplefds[i]) || !wait_told(RESAMPLED_TOO, resamplefds[i + 1])))
 			break;
 		if (i == RESAMPLED_CHILD && !wait_told(i, answer[0]))
 			break;
@@ -294,7 +296,8 @@ static int start_signallers(void)
 	while (!((volatile struct lines *)(vm.ram + SHARED_PAGE))->ready)
 		rest(1000);
 	for (i = 0; i < NR_LINES; i++) {
-		errno = is_signalled(i) ? pthread_create(&threads[i], NULL, signaller, (void *)(uintptr_t)i) : 0;
+		errno = is_signalled(i) ? pthread_create(&threads[i], NULL, signaller, (void *)(uintptr_t)i)
+					: 0;
 		if (errno)
 			return -1;
 	}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Several hundred GSI routes: to LPIs by an ITS, to SPIs, and two to one SPI, of which the one that came last is told of
- * the interrupt's end. Half of those to LPIs have an irqfd, which a thread signals; the others get theirs at the end.
- * Each LPI must be taken as often as its eventfd was signalled, whenever the VM is dumped.
+ * Several hundred GSI routes: to LPIs by an ITS, to SPIs, and two to one SPI, of which the one that came last
+ * is told of the interrupt's end. Half of those to LPIs have an irqfd, which a thread signals; the others get
+ * theirs at the end. Each LPI must be taken as often as its eventfd was signalled, whenever the VM is dumped.
  */
 #include <errno.h>
 #include <poll.h>
@@ -20,22 +20,22 @@
 const char *test_doc = "Several hundred GSI routes of a small KVM VM, and irqfds by them\n";
 const char *test_author = "The kvm-vgic authors";
 
-#define NR_DEVICES	2
-#define NR_EVENTS	300	/* of each */
-#define NR_LPIS		(NR_DEVICES * NR_EVENTS)
-#define NR_BOUND	(NR_LPIS / 2)	/* from the first one on */
-#define LPI(i)		(LPI_MIN + 7 * (i))
-#define DEVICE(i)	((i) / NR_EVENTS ? 70u : 3u)
-#define EVENT(i)	((i) % NR_EVENTS + 11)
-#define VCPU(i)		((i) % ODD_NR_VCPUS)
-#define GSI(i)		(4095 - 5 * (i))	/* none is a default one's */
+#define NR_DEVICES 2
+#define NR_EVENTS 300 /* of each */
+#define NR_LPIS (NR_DEVICES * NR_EVENTS)
+#define NR_BOUND (NR_LPIS / 2) /* from the first one on */
+#define LPI(i) (LPI_MIN + 7 * (i))
+#define DEVICE(i) ((i) / NR_EVENTS ? 70u : 3u)
+#define EVENT(i) ((i) % NR_EVENTS + 11)
+#define VCPU(i) ((i) % ODD_NR_VCPUS)
+#define GSI(i) (4095 - 5 * (i)) /* none is a default one's */
 
-#define PIN		20			/* of the SPI */
-#define SPI		(PIN + 32)
-#define GSI_FIRST	41			/* of the same pin; set first, and not told of its end */
-#define GSI_LAST	40
+#define PIN 20 /* of the SPI */
+#define SPI (PIN + 32)
+#define GSI_FIRST 41 /* of the same pin; set first, and not told of its end */
+#define GSI_LAST 40
 
-#define TICKS		6000			/* of 10 ms, until something is lost */
+#define TICKS 6000 /* of 10 ms, until something is lost */
 
 static struct odd_vm vm;
 static struct odd_its its;
@@ -47,7 +47,7 @@ static pthread_t thread;
 
 static int set_routes(void)
 {
-	const uint64_t doorbell = ITS_FRAME(0) + 0x10040;	/* GITS_TRANSLATER */
+	const uint64_t doorbell = ITS_FRAME(0) + 0x10040; /* GITS_TRANSLATER */
 	struct kvm_irq_routing *routing;
 	struct kvm_irq_routing_entry *e;
 	unsigned int i;
@@ -57,14 +57,20 @@ static int set_routes(void)
 	if (!routing)
 		return -1;
 	e = routing->entries;
-	*e++ = (struct kvm_irq_routing_entry){ .gsi = GSI_FIRST, .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip.pin = PIN };
-	*e++ = (struct kvm_irq_routing_entry){ .gsi = GSI_LAST, .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip.pin = PIN };
+	*e++ = (struct kvm_irq_routing_entry){ .gsi = GSI_FIRST,
+					       .type = KVM_IRQ_ROUTING_IRQCHIP,
+					       .u.irqchip.pin = PIN };
+	*e++ = (struct kvm_irq_routing_entry){ .gsi = GSI_LAST,
+					       .type = KVM_IRQ_ROUTING_IRQCHIP,
+					       .u.irqchip.pin = PIN };
 	for (i = 0; i < NR_LPIS; i++)
 		*e++ = (struct kvm_irq_routing_entry){
 			.gsi = GSI(i),
 			.type = KVM_IRQ_ROUTING_MSI,
 			.flags = KVM_MSI_VALID_DEVID,
-			.u.msi = { .address_lo = doorbell, .address_hi = doorbell >> 32, .data = EVENT(i),
+			.u.msi = { .address_lo = doorbell,
+				   .address_hi = doorbell >> 32,
+				   .data = EVENT(i),
 				   .devid = DEVICE(i) },
 		};
 	routing->nr = e - routing->entries;
@@ -104,8 +110,8 @@ static int set_spi(void)
 {
 	uint32_t bit = 1u << SPI % 32;
 
-	return odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x84, &bit) ||	/* GICD_IGROUPR1 */
-	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x104, &bit);	/* GICD_ISENABLER1 */
+	return odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x84, &bit) || /* GICD_IGROUPR1 */
+	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x104, &bit);  /* GICD_ISENABLER1 */
 }
 
 static int map_lpis(void)
@@ -126,8 +132,10 @@ static int map_lpis(void)
 static int set_up_its(void)
 {
 	return its_create(&its, &vm, 0) || its_place(&its) || lpi_set_tables(&vm, ODD_NR_VCPUS) ||
-	       lpi_enable(&vm, 0, true) || lpi_enable(&vm, 1, true) || its_set_tables(&its, 0x10000, NULL, 0) ||
-	       its_enable(&its, true) || map_lpis() ? -1 : 0;
+			       lpi_enable(&vm, 0, true) || lpi_enable(&vm, 1, true) ||
+			       its_set_tables(&its, 0x10000, NULL, 0) || its_enable(&its, true) || map_lpis()
+		       ? -1
+		       : 0;
 }
 
 static int set_up(void)
@@ -140,7 +148,8 @@ static int set_up(void)
 		if (odd_create_vcpu(&vm, i) || odd_init_vcpu(&vm, i) || lpi_set_guest(&vm, i))
 			return -1;
 	if (odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
-	    odd_init_gic(&vm) || lpi_enable_group(&vm) || set_spi() || set_up_its() || set_routes() || bind_level())
+	    odd_init_gic(&vm) || lpi_enable_group(&vm) || set_spi() || set_up_its() || set_routes() ||
+	    bind_level())
 		return -1;
 	for (i = 0; i < NR_BOUND; i++)
 		if (bind_lpi(i))
@@ -176,7 +185,8 @@ static bool wait_level(void)
 	if (poll(&fd, 1, TICKS * 10) != 1 || read(told[0], &count, sizeof(count)) < 0 || count != 1)
 		odd_found(&vm, "the end of the level interrupt was told so often:", count);
 	else if (read(told[1], &count, sizeof(count)) > 0)
-		odd_found(&vm, "the end of the level interrupt was told to a GSI that has not its pin", GSI_FIRST);
+		odd_found(&vm, "the end of the level interrupt was told to a GSI that has not its pin",
+			  GSI_FIRST);
 	else if (lpi_taken(0, SPI) != levels)
 		odd_found(&vm, "lost or doubled: the level interrupt, taken", lpi_taken(0, SPI));
 	return !vm.stats->error[0];
