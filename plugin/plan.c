@@ -11,6 +11,8 @@
 
 /* All tasks of the VMM are stopped; CRIU has not looked at its memory yet. */
 const struct plan_step plan_dump[] = {
+	{ "irqfds that have ended", ANY_GIC, irqfd_flush,
+	  "before the GIC is read: KVM_IRQFD_FLAG_DEASSIGN waits for what they still inject" },
 	{ "vCPU affinities", ANY_GIC, vcpu_capture_mpidr,
 	  "arm-vgic-v3.rst: attributes name a vCPU by its MPIDR" },
 	{ "GIC addresses", GICV3, vgic_v3_capture_config, "the number of interrupts sizes the registers" },
@@ -95,6 +97,7 @@ const struct plan_step plan_restore[] = {
 	{ "IRS registers, after the ISTs", GICV5_RAW, vgic_v5_apply_irs, "arm-vgic-v5.rst of April 2026" },
 	{ "GICv5 CPU interfaces", GICV5, vgic_v5_apply_cpuif,
 	  "after the ISTs, whose interrupts they are to signal" },
+	{ "GSI routing", ANY_GIC, routing_apply, "after the GIC's INIT, which makes the default routes" },
 	{ "PMU", ANY_GIC, pmu_apply, "devices/vcpu.rst 1.2: with the GIC initialised" },
 	{ "guest counters", ANY_GIC, counter_apply,
 	  "once per VM: the offset belongs to it, not to a vCPU" },
@@ -108,6 +111,11 @@ const struct plan_step plan_restore[] = {
 	{ "guest debugging", ANY_GIC, vcpu_apply_debug, "after the replay, which steps the vCPU itself" },
 	{ "signal masks", ANY_GIC, vcpu_apply_sigsets, "after the replay: the mask is of the vCPU's own thread" },
 	{ "power states", ANY_GIC, vcpu_apply_mp_state, "after the replay, and after all registers" },
+	{ "irqfds", ANY_GIC, irqfd_apply,
+	  "after the GIC, the ITSes and the routes: an interrupt may come from here on" },
+	{ "ioeventfds", ANY_GIC, ioeventfd_apply,
+	  "after the replay: an access that left KVM_RUN before they were bound must leave it again" },
+	{ "coalesced MMIO", ANY_GIC, coalesced_apply, "after the replay, likewise, and where the ring was full" },
 	{ "kvm_run pages", ANY_GIC, kvm_run_apply, "after the replay, which wrote them" },
 	{ "fds kept aside", ANY_GIC, vm_close_parked, "the VMM must not find fds it never had" },
 };

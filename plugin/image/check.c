@@ -178,6 +178,8 @@ int check_vm(const struct vm_state *vm, bool complete)
 	if (!ret)
 		ret = check_backings(vm);
 	if (!ret)
+		ret = check_bindings(vm);
+	if (!ret)
 		ret = check_vcpus(vm);
 	if (!ret)
 		ret = check_vgic(vm);

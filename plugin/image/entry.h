@@ -26,6 +26,10 @@ void caps_pack(KvmVgic__VmEntry *entry, const struct vm_state *vm);
 bool smccc_filter_pack(struct frame_out *out, KvmVgic__VmEntry *entry, KvmVgic__SmcccFilterEntry *filter,
 		       const struct vm_state *vm);
 int caps_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm);
+/* Into @entry, whose lists bindings_free() frees; false: there was no memory, which @out remembers. */
+bool bindings_pack(struct frame_out *out, KvmVgic__VmEntry *entry, const struct vm_state *vm);
+void bindings_free(KvmVgic__VmEntry *entry);
+int bindings_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm);
 
 /* @before: the vCPU of the entry before, or NULL. */
 void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struct vcpu_state *before);

@@ -36,7 +36,7 @@
 /* As CRIU's, the magics are the coordinates of towns: these are all near Arm's. */
 const struct frame_kind frame_vm = {
 	.magic = 0x52120007, /* Cambridge */
-	.major = 3,
+	.major = 4,
 	.payload = &kvm_vgic__vm_entry__descriptor,
 };
 

@@ -85,7 +85,7 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	entry.thread_seal = seals->thread;
 	if (ENTRY_LIST(out, vm->nr_backings, entry.backings) && ENTRY_LIST(out, vm->nr_files, entry.files) &&
 	    pack_filter(out, &filter, &vm->pmu_filter) && memslots_pack(out, &entry, vm) &&
-	    smccc_filter_pack(out, &entry, &smccc, vm)) {
+	    smccc_filter_pack(out, &entry, &smccc, vm) && bindings_pack(out, &entry, vm)) {
 		pack_backings(entry.backings, vm);
 		pack_files(entry.files, vm);
 		frame_add(out, &entry.base);
@@ -95,6 +95,7 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	free(entry.files);
 	free(filter.allowed);
 	free(smccc.ranges);
+	bindings_free(&entry);
 }
 
 static int unpack_backings(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm)
@@ -214,5 +215,7 @@ int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct v
 		ret = unpack_filter(in, entry->pmu_filter, vm);
 	if (!ret)
 		ret = caps_unpack(in, entry, vm);
+	if (!ret)
+		ret = bindings_unpack(in, entry, vm);
 	return ret ? ret : unpack_files(in, entry, vm);
 }

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "probe/caps.h"
 #include "probe/discover.h"
+#include "probe/eventfd.h"
 #include "probe/kernel.h"
 #include "probe/proc.h"
 #include "probe/vcpu.h"
@@ -35,11 +36,6 @@ static const struct {
 } refused_state[] = {
 	{ KVM_HAS_DEAD, "the VM is dead (vm_dead): KVM answers EIO to everything", "end it" },
 	{ KVM_HAS_PROTECTED, "a protected VM", "its state is closed to the host" },
-	{ KVM_HAS_IRQFD, "irqfds", "have the VMM signal interrupts by KVM_IRQ_LINE" },
-	{ KVM_HAS_IOEVENTFD, "ioeventfds",
-	  "have the VMM serve its doorbells by exits (QEMU: ioeventfd=off)" },
-	{ KVM_HAS_COALESCED_MMIO, "coalesced MMIO zones", "have the VMM unregister them" },
-	{ KVM_HAS_ROUTING, "GSI routes of the VMM's own", "have the VMM keep the default routes" },
 	{ KVM_HAS_DIRTY_RING, "a dirty ring", "use dirty bitmaps, or no dirty tracking" },
 };
 
@@ -585,6 +581,8 @@ static int fill_vm(struct discovery *d)
 		ret = has_vgic_v5(d) ? fill_vgic_v5(d) : fill_vgic(d);
 	if (!ret)
 		ret = fill_itses(d);
+	if (!ret)
+		ret = probe_bindings(d->pid, d->vm_rec, vm);
 	return ret;
 }
 

@@ -154,11 +154,12 @@ static int read_all(int fd, struct pile *pile)
 	}
 }
 
-static int run_pass(pid_t pid, struct pile *pile)
+/* One pass of @prog, of the files of @pid alone where that is not 0. */
+static int run_pass(struct bpf_program *prog, pid_t pid, struct pile *pile)
 {
 	union bpf_iter_link_info info = { .task.pid = pid };
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
-	struct bpf_link *link = bpf_program__attach_iter(skel->progs.kvm_files, &opts);
+	struct bpf_link *link = bpf_program__attach_iter(prog, pid ? &opts : NULL);
 	int fd = link ? bpf_iter_create(bpf_link__fd(link)) : -1;
 	int ret = fd < 0 ? -errno : read_all(fd, pile);
 
@@ -183,7 +184,7 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	skel->bss->first_record = 0;
 	do {
 		before = pile.used;
-		ret = run_pass(pid, &pile);
+		ret = run_pass(skel->progs.kvm_files, pid, &pile);
 		skel->bss->first_record += KVM_RECORDS_IN_PASS;
 	} while (!ret && pile.used > before && skel->bss->first_record < MAX_RECORDS);
 	if (!ret && pile.used > before)
@@ -196,4 +197,44 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	*recs = (struct kvm_rec *)pile.buf;
 	*nr = pile.used / sizeof(**recs);
 	return 0;
+}
+
+/* One pass of one program. */
+static int probe_once(struct bpf_program *prog, pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	struct pile pile = { 0 };
+	int ret = run_pass(prog, pid, &pile);
+
+	if (ret) {
+		pr_err("pid %d: the BPF iterator: %s (errno %d)\n", pid, strerror(-ret), -ret);
+		free(pile.buf);
+		return ret;
+	}
+	*recs = (struct kvm_rec *)pile.buf;
+	*nr = pile.used / sizeof(**recs);
+	return 0;
+}
+
+int kernel_probe_bindings(pid_t pid, unsigned int first, struct kvm_rec **recs, size_t *nr)
+{
+	int ret = kernel_probe_load();
+
+	if (ret)
+		return ret;
+	skel->bss->first_binding = first;
+	return probe_once(skel->progs.kvm_bindings, pid, recs, nr);
+}
+
+int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
+{
+	int ret = kernel_probe_load();
+
+	return ret ?: probe_once(skel->progs.eventfds, 0, recs, nr);
+}
+
+int kernel_probe_works(struct kvm_rec **recs, size_t *nr)
+{
+	int ret = kernel_probe_load();
+
+	return ret ?: probe_once(skel->progs.works, 0, recs, nr);
 }

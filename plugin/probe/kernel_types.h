@@ -42,9 +42,13 @@ struct bpf_iter_meta {
 	struct seq_file *seq;
 };
 struct mm_struct;
+struct files_struct;
 struct task_struct {
 	struct mm_struct *mm;
+	struct files_struct *files;
 	int tgid;
+	unsigned int flags;
+	void *worker_private;
 	struct hlist_node pid_links[1];
 };
 struct upid {
@@ -80,6 +84,45 @@ struct bpf_iter__task_file {
 	struct task_struct *task;
 	__u32 fd;
 	struct file *file;
+};
+
+/* The number of references: of 6.12; of 7.x, which has one less in it. */
+struct file___6_12 {
+	struct {
+		__s64 counter;
+	} f_count;
+};
+struct file___7_0 {
+	struct {
+		struct {
+			__s64 counter;
+		} refcnt;
+	} f_ref;
+};
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+struct eventfd_ctx {
+	struct {
+		struct {
+			atomic_t refs;
+		} refcount;
+	} kref;
+	unsigned int flags;
+};
+
+/* Of a kernel thread, and of one that executes works. */
+struct kthread {
+	void *data;
+};
+struct work_struct {
+	struct {
+		__s64 counter;
+	} data;
+};
+struct worker {
+	struct work_struct *current_work;
 };
 
 struct kvm_vcpu;
@@ -160,12 +203,51 @@ struct kvm_kernel_irq_routing_entry {
 			unsigned int irqchip;
 			unsigned int pin;
 		} irqchip;
+		struct {
+			__u32 address_lo;
+			__u32 address_hi;
+			__u32 data;
+			__u32 flags;
+			__u32 devid;
+		} msi;
 	};
 	struct hlist_node link;
 };
 struct kvm_irq_routing_table {
+	int chip[988]; /* as pahole has it: flat */
 	__u32 nr_rt_entries;
 	struct hlist_head map[];
+};
+struct kvm_kernel_irqfd {
+	int gsi;
+	struct work_struct inject;
+	struct eventfd_ctx *resamplefd;
+	struct eventfd_ctx *eventfd;
+	struct list_head list;
+};
+struct _ioeventfd {
+	struct list_head list;
+	__u64 addr;
+	int length;
+	struct eventfd_ctx *eventfd;
+	__u64 datamatch;
+	__u8 bus_idx;
+	_Bool wildcard;
+};
+enum kvm_bus {
+	KVM_MMIO_BUS,
+	KVM_PIO_BUS,
+	KVM_VIRTIO_CCW_NOTIFY_BUS,
+	KVM_FAST_MMIO_BUS,
+};
+struct kvm_coalesced_mmio_zone {
+	__u64 addr;
+	__u32 size;
+	__u32 pio;
+};
+struct kvm_coalesced_mmio_dev {
+	struct list_head list;
+	struct kvm_coalesced_mmio_zone zone;
 };
 struct kvm {
 	struct mm_struct *mm;

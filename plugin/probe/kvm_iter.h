@@ -15,6 +15,13 @@ enum kvm_rec_type {
 	KVM_REC_ITS,	  /* of the fd of an ITS */
 	KVM_REC_CAPS,	  /* of a VM fd: what capabilities were given */
 	KVM_REC_SMCCC,	  /* likewise: a range of the SMCCC filter */
+	/* What a VM has bound, of its fd; told by windows (kvm_binding_iter.bpf.c) */
+	KVM_REC_IRQFD,
+	KVM_REC_IOEVENTFD,
+	KVM_REC_ZONE,  /* of coalesced MMIO */
+	KVM_REC_ROUTE, /* of a GSI */
+	KVM_REC_EVENTFD, /* of a fd that is an eventfd, in any process */
+	KVM_REC_WORK,	 /* of no fd: what a kernel worker is doing */
 };
 
 /*
@@ -22,6 +29,9 @@ enum kvm_rec_type {
  * beside the first, and a further pass goes on behind them.
  */
 #define KVM_RECORDS_IN_PASS 256
+
+/* How many of the things that a VM has bound one pass tells: so many records fit. */
+#define KVM_BINDINGS_PER_PASS 256
 
 /* State that has no getter: a bit each in kvm_rec.vm.has. Most of it is not carried. */
 enum kvm_has {
@@ -89,6 +99,38 @@ struct kvm_rec {
 		struct {
 			unsigned int first, last, action;
 		} smccc;
+		/* An eventfd is named by the address of its struct eventfd_ctx. */
+		struct {
+			unsigned long long eventfd, resamplefd; /* resamplefd: 0 without */
+			unsigned long long work;		/* address: its injection */
+			unsigned int gsi;
+			unsigned int pending; /* the work is queued */
+		} irqfd;
+		struct {
+			unsigned long long eventfd, addr, datamatch;
+			unsigned int length;
+			unsigned char wildcard, pio, ccw, fast; /* fast: the second entry of a length of 0 */
+		} ioeventfd;
+		struct {
+			unsigned long long addr;
+			unsigned int size, pio;
+		} zone;
+		struct {
+			unsigned long long address; /* of an MSI */
+			unsigned int gsi, type, irqchip, pin, data, flags, devid;
+			unsigned int acked; /* of the GSIs with this pin, the one that its end is told to */
+		} route;
+		struct {
+			unsigned long long eventfd;
+			unsigned long long files; /* address of struct files_struct: tells fd tables apart */
+			unsigned long long refs;  /* to the open file, without the iterator's own */
+			unsigned int users;	  /* references to the eventfd: one by the file, one by each binding */
+			unsigned int flags;	  /* EFD_* */
+			unsigned int pid;
+		} eventfd;
+		struct {
+			unsigned long long work; /* address */
+		} work;
 	};
 };
 

@@ -306,6 +306,36 @@ pid_t proc_tid(pid_t pid, pid_t vtid)
 	return found;
 }
 
+static int scan_tracer(struct proc_scan *scan, const char *line)
+{
+	return sscanf(line, "TracerPid: %d", &scan->tracer) == 1;
+}
+
+bool proc_is_traced(pid_t pid)
+{
+	struct proc_scan scan = { 0 };
+
+	return !for_each_line(pid, "status", &scan, scan_tracer) && scan.tracer == getpid();
+}
+
+pid_t proc_find_traced(pid_t vpid)
+{
+	DIR *dir = opendir("/proc");
+	pid_t found = -ESRCH;
+	struct dirent *de;
+
+	if (!dir)
+		return -errno;
+	while (found != -ENOTUNIQ && (de = readdir(dir))) {
+		pid_t pid = atoi(de->d_name);
+
+		if (pid > 0 && proc_is_traced(pid) && proc_vpid(pid, pid) == vpid)
+			found = found == -ESRCH ? pid : -ENOTUNIQ;
+	}
+	closedir(dir);
+	return found;
+}
+
 static int scan_seccomp(struct proc_scan *scan, const char *line)
 {
 	if (strncmp(line, "Seccomp:\t0", 10))

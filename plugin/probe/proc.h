@@ -42,6 +42,7 @@ struct proc_scan {
 	int max_fd;		  /* of all open ones, KVM's or not */
 	int vpid;		  /* pid in the innermost namespace */
 	bool has_seccomp;
+	int tracer;
 	int userfaultfd; /* one of them, or -1 */
 	char device[48]; /* the name of a device of VHOST or VFIO that it has open; "" */
 	uint64_t area_now;  /* that smaps is at */
@@ -68,6 +69,14 @@ pid_t proc_vpid(pid_t pid, pid_t tid);
 
 /* The other way: the thread of @pid whose id in its innermost pid namespace is @vtid. -ESRCH: there is none. */
 pid_t proc_tid(pid_t pid, pid_t vtid);
+/*
+ * The process that this one traces and whose pid in its innermost namespace is @vpid. -ESRCH: there is none;
+ * -ENOTUNIQ: there are several.
+ */
+pid_t proc_find_traced(pid_t vpid);
+
+/* Whether this process traces @pid: in a dump, and where a restore is done, whether it is of the tree. */
+bool proc_is_traced(pid_t pid);
 
 /* Whether @pid has a seccomp filter; also where that cannot be told. */
 bool proc_has_seccomp(pid_t pid);

@@ -21,6 +21,7 @@
 #include "log.h"
 #include "probe/proc.h"
 #include "remote/batch_code.h"
+#include "remote/bring.h"
 #include "remote/held.h"
 #include "remote/task.h"
 #include "remote/trace.h"
@@ -351,11 +352,17 @@ static int task_exec_in(struct remote *remote, int32_t vtid, struct remote_call 
 	return ret ?: err;
 }
 
+static int task_bring(struct remote *remote, int32_t vpid, int fd)
+{
+	return bring_fd(remote, to_task(remote)->held.pid, vpid, fd);
+}
+
 static const struct remote_ops task_ops = {
 	.exec = task_exec,
 	.exec_in = task_exec_in,
 	.read = task_read,
 	.write = task_write,
+	.bring = task_bring,
 };
 
 /*

@@ -26,6 +26,10 @@ void vm_state_free(struct vm_state *vm)
 	memslots_free(vm->slots, vm->nr_slots);
 	free(vm->backings);
 	free(vm->files);
+	free(vm->irqfds);
+	free(vm->ioeventfds);
+	free(vm->routing.routes);
+	free(vm->zones);
 	free(vm->pmu_filter.allowed);
 	free(vm->smccc_filter.ranges);
 	thread_free(vm->threads, vm->nr_threads);

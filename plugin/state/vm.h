@@ -9,6 +9,7 @@
 
 #include "state/backing.h"
 #include "state/caps.h"
+#include "state/eventfd.h"
 #include "state/its.h"
 #include "state/lpi.h"
 #include "state/memslot.h"
@@ -71,6 +72,13 @@ struct vm_state {
 	/* One of the two. */
 	struct vgic_v3_state *vgic;
 	struct vgic_v5_state *vgic_v5;
+	struct irqfd_state *irqfds;
+	size_t nr_irqfds;
+	struct ioeventfd_state *ioeventfds;
+	size_t nr_ioeventfds;
+	struct irq_routing routing;
+	struct coalesced_zone *zones;
+	size_t nr_zones;
 	struct its_state *itses;
 	size_t nr_itses;
 	struct lpi_state *lpi; /* NULL without an ITS */

@@ -317,6 +317,8 @@ const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
 		diff = diff_itses(a, b);
 	if (!diff)
 		diff = diff_pmu_filter(a, b);
+	if (!diff)
+		diff = fake_binding_diff(a, b);
 	if (diff)
 		return diff;
 	for (size_t i = 0; i < a->nr_vcpus; i++) {

@@ -149,6 +149,7 @@ static int64_t execute(struct fake_kvm *kvm, long nr, const uint64_t *arg)
 		return kvm->v5 ? fake_v5_ioctl(kvm, arg[1], data) : fake_vgic_ioctl(kvm, arg[1], data);
 	case FAKE_ITS:
 		return fake_its_ioctl(kvm, fd.index, arg[1], data);
+	case FAKE_EVENTFD:
 	case FAKE_CLOSED:
 		break;
 	}
@@ -263,11 +264,25 @@ static int fake_write(struct remote *remote, uint64_t addr, const void *buf, siz
 	return ret;
 }
 
+static int fake_bring(struct remote *remote, int32_t vpid, int fd)
+{
+	struct fake_kvm *kvm = to_fake(remote);
+	char line[FAKE_LINE];
+	int ret;
+
+	snprintf(line, sizeof(line), "task: bring fd %d of pid %d", fd, vpid);
+	if (kvm->dead)
+		return -kvm->dead;
+	ret = note_call(kvm, line);
+	return ret ? ret : fake_eventfd_bring(kvm, vpid, fd);
+}
+
 static const struct remote_ops fake_ops = {
 	.exec = fake_exec,
 	.exec_in = fake_exec_in,
 	.read = fake_read,
 	.write = fake_write,
+	.bring = fake_bring,
 };
 
 struct fake_kvm *fake_new(size_t nr_vcpus, uint32_t nr_irqs)

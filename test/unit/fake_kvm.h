@@ -64,7 +64,7 @@
 #define FAKE_VLS 0xbull
 #define FAKE_FEAT_BMAP (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_FW_FEAT_BMAP)
 
-enum fake_kind { FAKE_CLOSED, FAKE_VM, FAKE_VGIC, FAKE_VCPU, FAKE_ITS, FAKE_SYSTEM }; /* FAKE_VGIC: v3, or v5 where there is one */
+enum fake_kind { FAKE_CLOSED, FAKE_VM, FAKE_VGIC, FAKE_VCPU, FAKE_ITS, FAKE_SYSTEM, FAKE_EVENTFD }; /* FAKE_VGIC: v3, or v5 where there is one */
 
 struct fake_fd {
 	enum fake_kind kind;
@@ -183,9 +183,37 @@ struct fake_cap {
 	int cap, value; /* KVM_CAP_* */
 };
 
+#define FAKE_EVENTFDS 8
+#define FAKE_OTHERS_EVENTFD 6 /* which another process has */
+#define FAKE_BINDINGS 8
+
+struct fake_irqfd {
+	uint32_t gsi;
+	int eventfd, resamplefd; /* -1: without */
+};
+
+struct fake_ioeventfd {
+	uint64_t addr, datamatch;
+	uint32_t len, flags;
+	int64_t eventfd;
+};
+
 struct fake_kvm {
 	struct remote remote;
 	int32_t vtid; /* the thread that makes the calls */
+
+	uint64_t eventfds[FAKE_EVENTFDS]; /* their counts */
+	struct fake_irqfd irqfds[FAKE_BINDINGS];
+	size_t nr_irqfds;
+	struct fake_ioeventfd ioeventfds[FAKE_BINDINGS];
+	size_t nr_ioeventfds;
+	struct coalesced_zone zones[FAKE_BINDINGS];
+	size_t nr_zones;
+	struct kvm_irq_routing_entry routes[FAKE_BINDINGS];
+	size_t nr_routes;
+	bool own_routes;
+	unsigned int injected;	/* by irqfds when they were bound */
+	unsigned int injecting; /* by an irqfd that has ended: not yet in the GIC */
 
 	struct fake_vcpu vcpus[FAKE_VCPUS];
 	size_t nr_vcpus;
@@ -333,6 +361,19 @@ int fake_v5_get(struct fake_kvm *kvm, uint32_t group, uint64_t attr, void *value
 int64_t fake_v5_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);
 void fake_v5_describe(struct fake_kvm *kvm, unsigned long req, const void *arg, char *line);
 const char *fake_v5_diff(const struct fake_kvm *left, const struct fake_kvm *right);
+
+int fake_eventfd_make(struct fake_kvm *kvm);
+int fake_eventfd_bring(struct fake_kvm *kvm, int32_t vpid, int fd);
+int64_t fake_eventfd_read(struct fake_kvm *kvm, const uint64_t *arg);
+int64_t fake_binding_ioctl(struct fake_kvm *kvm, unsigned long req, const void *arg);
+void fake_binding_describe(unsigned long req, const void *arg, char *line);
+/* Whether a write to @addr goes to an ioeventfd or a ring, and does not leave KVM_RUN. */
+bool fake_binding_takes(const struct fake_kvm *kvm, uint64_t addr);
+const char *fake_binding_diff(const struct fake_kvm *a, const struct fake_kvm *b);
+/* The VMM's eventfds as CRIU restores them; what the VM has bound; what discovery makes of that. */
+void fake_eventfd_open(struct fake_kvm *kvm);
+void fake_binding_fill(struct fake_kvm *kvm);
+void fake_binding_discover(const struct fake_kvm *kvm, struct vm_state *vm);
 
 void fake_vgic_reset(struct fake_kvm *kvm);
 int64_t fake_vgic_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);

@@ -42,7 +42,7 @@ void fake_vm_describe(unsigned long req, const void *arg, char *line)
 		snprintf(line, FAKE_LINE, "vm: SMCCC FILTER %#x",
 			 ((const struct arm64_smccc_filter *)(uintptr_t)attr->addr)->base);
 	else
-		snprintf(line, FAKE_LINE, "vm: unknown ioctl %#lx", req);
+		fake_binding_describe(req, arg, line);
 }
 
 /* Capabilities */
@@ -261,5 +261,5 @@ int64_t fake_vm_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg)
 	case KVM_CLEAR_DIRTY_LOG:
 		return clear_dirty_log(kvm, arg);
 	}
-	return -ENOTTY;
+	return fake_binding_ioctl(kvm, req, arg);
 }

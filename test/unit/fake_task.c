@@ -59,6 +59,10 @@ void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg
 			 arg[0], arg[1], arg[2]);
 	else if (nr == SYS_munlock)
 		snprintf(line, FAKE_LINE, "task: munlock %#" PRIx64 ", %" PRIu64 " bytes", arg[0], arg[1]);
+	else if (nr == SYS_eventfd2)
+		snprintf(line, FAKE_LINE, "task: eventfd2");
+	else if (nr == SYS_preadv2)
+		snprintf(line, FAKE_LINE, "task: preadv2 %" PRIu64, arg[0]);
 	else if (nr == SYS_close)
 		snprintf(line, FAKE_LINE, "task: close %" PRIu64, arg[0]);
 	else
@@ -207,6 +211,10 @@ int64_t fake_task_call(struct fake_kvm *kvm, long nr, const uint64_t *arg)
 		return do_lock(kvm, arg, VCPU_MAP_LOCKED | (arg[2] & MLOCK_ONFAULT ? VCPU_MAP_ONFAULT : 0));
 	case SYS_munlock:
 		return do_lock(kvm, arg, 0);
+	case SYS_eventfd2:
+		return fake_eventfd_make(kvm);
+	case SYS_preadv2:
+		return fake_eventfd_read(kvm, arg);
 	case SYS_close:
 		if (arg[0] >= FAKE_FDS || kvm->fds[arg[0]].kind == FAKE_CLOSED)
 			return -EBADF;

@@ -373,12 +373,13 @@ static bool steps(const struct fake_vcpu *vcpu)
 }
 
 /* One instruction. An AArch32 one that finds its endianness (PSTATE bit 9) changed stores other bytes. */
-static void step(struct fake_vcpu *vcpu)
+static void step(const struct fake_kvm *kvm, struct fake_vcpu *vcpu)
 {
 	uint64_t pc = fake_reg_u64(vcpu, ARM64_CORE_PC), pstate = fake_reg_u64(vcpu, ARM64_CORE_PSTATE);
 	struct kvm_run *run = (struct kvm_run *)vcpu->run;
 
-	if (!vcpu->insn.len || vcpu->insn.pc != pc) {
+	if (!vcpu->insn.len || vcpu->insn.pc != pc ||
+	    (vcpu->insn.is_write && fake_binding_takes(kvm, vcpu->insn.phys))) {
 		fake_set_reg_u64(vcpu, ARM64_CORE_PC, pc + 4);
 		leave_with(vcpu, steps(vcpu) ? KVM_EXIT_DEBUG : KVM_EXIT_INTR);
 		return;
@@ -428,7 +429,7 @@ int fake_run(struct fake_kvm *kvm, uint32_t i)
 		fake_set_reg_u64(vcpu, ARM64_CORE_PC, VECTOR);
 		leave_with(vcpu, steps(vcpu) ? KVM_EXIT_DEBUG : KVM_EXIT_INTR);
 	} else {
-		step(vcpu);
+		step(kvm, vcpu);
 	}
 	if (steps(vcpu))
 		fake_set_reg_u64(vcpu, ARM64_MDSCR_EL1, fake_reg_u64(vcpu, ARM64_MDSCR_EL1) | MDSCR_SS);

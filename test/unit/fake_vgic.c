@@ -344,6 +344,8 @@ static int access_setup(struct fake_kvm *kvm, const struct kvm_device_attr *attr
 		if (attr->attr != KVM_DEV_ARM_VGIC_CTRL_INIT || !set)
 			return -ENXIO;
 		gic->initialised = true;
+		kvm->own_routes = false;
+		kvm->nr_routes = 0;
 		return 0;
 	}
 	return -ENXIO;

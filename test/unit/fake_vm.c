@@ -532,6 +532,7 @@ struct fake_kvm *fake_running(struct fake_shape shape)
 		map_vcpu(kvm, i);
 	}
 	fill_pmu_filter(kvm);
+	fake_binding_fill(kvm);
 	kvm->counter_offset = kvm->ptimer_offset = shape.counter_offset;
 	if (shape.counter_offset)
 		kvm->ptimer = kvm->vtimer;
@@ -616,6 +617,7 @@ struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 	struct vm_state *vm = alloc(1, sizeof(*vm));
 
 	vm->id = 1;
+	vm->vpid = FAKE_VPID;
 	vm->page_size = FAKE_PAGE;
 	vm->ipa_bits = 40;
 	vm->features = kvm->features | 1 << KVM_ARM_VCPU_POWER_OFF;
@@ -623,6 +625,7 @@ struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 	vm->counter_offset = kvm->counter_offset;
 	discover_caps(kvm, vm);
 	discover_pmu_filter(kvm, &vm->pmu_filter);
+	fake_binding_discover(kvm, vm);
 	vm->fd = FAKE_VM_FD;
 	vm->park_base = FAKE_PARK_BASE;
 	vm->nr_slots = kvm->nr_slots;
@@ -697,6 +700,7 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		create_vcpu(&kvm->vcpus[i], &running->vcpus[i], i);
 	create_itses(kvm, running);
+	fake_eventfd_open(kvm);
 	if (running->v5)
 		fake_v5_create(kvm, &running->v5->host);
 	add_fds(kvm, FAKE_VM_FD, FAKE_VGIC_FD, FAKE_VCPU_FD, FAKE_ITS_FD);

@@ -12,6 +12,10 @@
 #define FAKE_VCPU_FD 10
 #define FAKE_ITS_FD 24
 #define FAKE_PARK_BASE 64
+#define FAKE_EVENTFD_FD 40
+#define FAKE_VPID 17
+#define FAKE_OTHER_VPID 18 /* of a process beside the VMM */
+#define FAKE_OTHER_FD 3	   /* its eventfd */
 
 /* Features of vCPUs: all that a VM of this project can have. AArch32 excludes some. */
 #define FAKE_FEATURES                                                                                        \

@@ -340,6 +340,33 @@ static void fill_pmu_filter(struct pmu_filter *filter)
 	memcpy(filter->allowed, allowed, sizeof(allowed));
 }
 
+static void fill_bindings(struct vm_state *vm)
+{
+	static const struct irq_route routes[] = {
+		{ .gsi = 4095, .type = KVM_IRQ_ROUTING_IRQCHIP, .pin = 987 },
+		{ .gsi = 7, .type = KVM_IRQ_ROUTING_MSI, .address = 0xfedcba9876543210, .data = 0x89abcdef,
+		  .flags = KVM_MSI_VALID_DEVID, .devid = 0xfedcba98 },
+		{ .gsi = 0, .type = KVM_IRQ_ROUTING_MSI },
+	};
+
+	vm->nr_irqfds = vm->nr_ioeventfds = vm->nr_zones = 2;
+	vm->irqfds = alloc(vm->nr_irqfds, sizeof(*vm->irqfds));
+	vm->irqfds[0] = (struct irqfd_state){ 0xffffffff, true, { vm->vpid, 999 }, { 200, 1000 } };
+	vm->irqfds[1] = (struct irqfd_state){ .gsi = 3, .eventfd = { 200, INT32_MAX } };
+	vm->ioeventfds = alloc(vm->nr_ioeventfds, sizeof(*vm->ioeventfds));
+	vm->ioeventfds[0] = (struct ioeventfd_state){ 0xfffffffffffffff0, 0xfedcba9876543210, 8,
+						      KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_PIO,
+						      { vm->vpid, 0 } };
+	vm->ioeventfds[1] = (struct ioeventfd_state){ .addr = 0x9000000, .eventfd = { 201, 7 } };
+	vm->zones = alloc(vm->nr_zones, sizeof(*vm->zones));
+	vm->zones[0] = (struct coalesced_zone){ 0xfedcba9876543210, 0xfedcba98, 1 };
+	vm->zones[1] = (struct coalesced_zone){ 0x9000000, 8, 0 };
+	vm->routing.own = true;
+	vm->routing.nr = sizeof(routes) / sizeof(routes[0]);
+	vm->routing.routes = alloc(vm->routing.nr, sizeof(*routes));
+	memcpy(vm->routing.routes, routes, sizeof(routes));
+}
+
 struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
 {
 	struct vm_state *vm = alloc(1, sizeof(*vm));
@@ -363,6 +390,7 @@ struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
 	vm->park_base = 1000;
 	fill_slots(vm);
 	fill_backings(vm);
+	fill_bindings(vm);
 	vm->nr_vcpus = nr_vcpus;
 	vm->vcpus = alloc(nr_vcpus, sizeof(*vm->vcpus));
 	for (size_t i = 0; i < nr_vcpus; i++)
@@ -682,6 +710,47 @@ static const char *diff_threads(const struct vm_state *a, const struct vm_state 
 	return NULL;
 }
 
+static const char *diff_bindings(const struct vm_state *a, const struct vm_state *b)
+{
+	DIFF(nr_irqfds);
+	for (size_t i = 0; i < a->nr_irqfds; i++) {
+		DIFF(irqfds[i].gsi);
+		DIFF(irqfds[i].resample);
+		DIFF(irqfds[i].eventfd.vpid);
+		DIFF(irqfds[i].eventfd.fd);
+		DIFF(irqfds[i].resamplefd.vpid);
+		DIFF(irqfds[i].resamplefd.fd);
+	}
+	DIFF(nr_ioeventfds);
+	for (size_t i = 0; i < a->nr_ioeventfds; i++) {
+		DIFF(ioeventfds[i].addr);
+		DIFF(ioeventfds[i].datamatch);
+		DIFF(ioeventfds[i].len);
+		DIFF(ioeventfds[i].flags);
+		DIFF(ioeventfds[i].eventfd.vpid);
+		DIFF(ioeventfds[i].eventfd.fd);
+	}
+	DIFF(routing.own);
+	DIFF(routing.nr);
+	for (size_t i = 0; i < a->routing.nr; i++) {
+		DIFF(routing.routes[i].gsi);
+		DIFF(routing.routes[i].type);
+		DIFF(routing.routes[i].irqchip);
+		DIFF(routing.routes[i].pin);
+		DIFF(routing.routes[i].address);
+		DIFF(routing.routes[i].data);
+		DIFF(routing.routes[i].flags);
+		DIFF(routing.routes[i].devid);
+	}
+	DIFF(nr_zones);
+	for (size_t i = 0; i < a->nr_zones; i++) {
+		DIFF(zones[i].addr);
+		DIFF(zones[i].size);
+		DIFF(zones[i].pio);
+	}
+	return NULL;
+}
+
 static const char *diff_lists(const struct vm_state *a, const struct vm_state *b)
 {
 	const char *diff = NULL;
@@ -752,6 +821,8 @@ const char *fixture_diff(const struct vm_state *a, const struct vm_state *b)
 	DIFF(fd);
 	DIFF(park_base);
 	diff = diff_lists(a, b);
+	if (!diff)
+		diff = diff_bindings(a, b);
 	if (!diff)
 		diff = diff_threads(a, b);
 	if (!diff)

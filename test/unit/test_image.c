@@ -165,6 +165,9 @@ static void drop_settings(struct vm_state *vm)
 	vm->realtime = 0;
 	vm->pmu_filter.active = false;
 	vm->pmu_filter.nr = 0;
+	vm->nr_irqfds = vm->nr_ioeventfds = vm->nr_zones = 0;
+	vm->routing.own = false;
+	vm->routing.nr = 0;
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		vm->vcpus[i].pmu_irq = 0;
 		vm->vcpus[i].pmu_created = false;
@@ -223,6 +226,28 @@ static void backings_to_the_limits(struct vm_state *vm)
 	vm->backings[0].path = strdup(path);
 }
 
+static void bindings_to_the_limits(struct vm_state *vm)
+{
+	const struct eventfd_ref ref = { INT32_MAX, INT32_MAX };
+
+	vm->irqfds = resize(vm->irqfds, VM_MAX_IRQFDS, sizeof(*vm->irqfds));
+	vm->ioeventfds = resize(vm->ioeventfds, VM_MAX_IOEVENTFDS, sizeof(*vm->ioeventfds));
+	vm->zones = resize(vm->zones, VM_MAX_ZONES, sizeof(*vm->zones));
+	vm->routing.routes = resize(vm->routing.routes, VM_MAX_ROUTES, sizeof(*vm->routing.routes));
+	for (vm->nr_irqfds = 0; vm->nr_irqfds < VM_MAX_IRQFDS; vm->nr_irqfds++)
+		vm->irqfds[vm->nr_irqfds] = (struct irqfd_state){ UINT32_MAX, true, ref, ref };
+	for (vm->nr_ioeventfds = 0; vm->nr_ioeventfds < VM_MAX_IOEVENTFDS; vm->nr_ioeventfds++)
+		vm->ioeventfds[vm->nr_ioeventfds] =
+			(struct ioeventfd_state){ UINT64_MAX - 8, UINT64_MAX, 8, KVM_IOEVENTFD_FLAG_DATAMATCH, ref };
+	for (vm->nr_zones = 0; vm->nr_zones < VM_MAX_ZONES; vm->nr_zones++)
+		vm->zones[vm->nr_zones] = (struct coalesced_zone){ UINT64_MAX, UINT32_MAX, 1 };
+	for (vm->routing.nr = 0; vm->routing.nr < VM_MAX_ROUTES; vm->routing.nr++)
+		vm->routing.routes[vm->routing.nr] = (struct irq_route){
+			.gsi = vm->routing.nr, .type = KVM_IRQ_ROUTING_MSI, .address = UINT64_MAX, .data = UINT32_MAX,
+			.flags = KVM_MSI_VALID_DEVID, .devid = UINT32_MAX
+		};
+}
+
 static void to_the_limits(struct vm_state *vm)
 {
 	struct vcpu_state *vcpu = &vm->vcpus[1];
@@ -235,6 +260,7 @@ static void to_the_limits(struct vm_state *vm)
 	vm->slots[0] = (struct memslot){ UINT16_MAX, 0, (1ULL << 52) - 4096, 4096, -4096ULL, .log = { 0 } };
 
 	backings_to_the_limits(vm);
+	bindings_to_the_limits(vm);
 	vm->files = resize(vm->files, VM_MAX_FILES, sizeof(*vm->files));
 	for (size_t i = vm->nr_files; i < VM_MAX_FILES; i++)
 		vm->files[i] = (struct kvm_file){ .id = i };

@@ -117,8 +117,8 @@ static void a_newer_major_version_is_refused_by_name(void **state)
 {
 	struct forge *forge = *state;
 
-	write_version(forge, FORGE_VM, 4, 3, NULL, 0);
-	assert_says(forge, "kvm-vm.img: format version 4.3, only 3.x is known to this plugin");
+	write_version(forge, FORGE_VM, 5, 3, NULL, 0);
+	assert_says(forge, "kvm-vm.img: format version 5.3, only 4.x is known to this plugin");
 	forge_reset(forge);
 	write_version(forge, FORGE_VCPU, 5, 0, NULL, 0);
 	assert_says(forge, "kvm-vcpu-1.img: format version 5.0, only 4.x is known to this plugin");
@@ -139,7 +139,7 @@ static void an_older_major_version_is_refused_by_name(void **state)
 	struct forge *forge = *state;
 
 	write_version(forge, FORGE_VM, 2, 0, NULL, 0);
-	assert_says(forge, "kvm-vm.img: format version 2.0, only 3.x is known to this plugin");
+	assert_says(forge, "kvm-vm.img: format version 2.0, only 4.x is known to this plugin");
 	forge_reset(forge);
 
 	write_version(forge, FORGE_VCPU, 3, 0, NULL, 0);

@@ -145,6 +145,53 @@ RULE(filter_many, READ_ONLY, "kvm-vm.img: VM 1: 32769 ranges of PMU events, at m
 RULE(filter_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: pmu_filter: 32769 ranges, at most 32768 expected",
      vm->pmu_filter.nr = 32769)
 
+/* What it has bound; the VM's owner is pid 101. */
+#define IRQFD(i) (&vm->irqfds[i])
+#define IOEVENTFD(i) (&vm->ioeventfds[i])
+#define ROUTE(i) (&vm->routing.routes[i])
+#define NO_ROUTE(i, what) "kvm-vm.img: VM 1: GSI route " #i ": " what ": not one that KVM takes"
+#define NO_EVENTFD(what) "kvm-vm.img: VM 1: " what ": no pid and fd of an eventfd"
+#define NO_LENGTH(i, what) "kvm-vm.img: VM 1: ioeventfd " #i ": address " what
+RULE(irqfd_of_no_pid, BOTH, NO_EVENTFD("irqfd 1"), IRQFD(1)->eventfd.vpid = 0)
+RULE(irqfd_of_no_fd, BOTH, NO_EVENTFD("irqfd 1"), IRQFD(1)->eventfd.fd = -1)
+RULE(irqfd_of_a_parked_fd, BOTH, NO_EVENTFD("irqfd 0"), IRQFD(0)->eventfd.fd = 1000)
+RULE(irqfd_resampled_to_no_fd, BOTH, NO_EVENTFD("irqfd 0"), IRQFD(0)->resamplefd.fd = INT32_MIN)
+RULE(irqfds_many, READ_ONLY, "kvm-vm.img: VM 1: 16385 irqfds, at most 16384 expected",
+     vm->irqfds = grow(vm->irqfds, 16385, sizeof(*IRQFD(0))), vm->nr_irqfds = 16385,
+     memset(IRQFD(0), 0, 16385 * sizeof(*IRQFD(0))))
+RULE(irqfds_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 16385 irqfds, at most 16384 expected", vm->nr_irqfds = 16385)
+RULE(ioeventfd_flags, BOTH, "kvm-vm.img: VM 1: ioeventfd 1: flags 0x4 are not known",
+     IOEVENTFD(1)->flags = KVM_IOEVENTFD_FLAG_DEASSIGN)
+RULE(ioeventfd_length_odd, BOTH, NO_LENGTH(0, "0xfffffffffffffff0, length 3: not for flags 0x3"), IOEVENTFD(0)->len = 3)
+RULE(ioeventfd_length_large, BOTH, NO_LENGTH(0, "0xfffffffffffffff0, length 16: not for flags 0x3"),
+     IOEVENTFD(0)->len = 16)
+RULE(ioeventfd_matches_nothing, BOTH, NO_LENGTH(0, "0xfffffffffffffff0, length 0: not for flags 0x3"),
+     IOEVENTFD(0)->len = 0)
+RULE(ioeventfd_overflow, BOTH, NO_LENGTH(0, "0xfffffffffffffff8, length 8: not for flags 0x3"),
+     IOEVENTFD(0)->addr = 0xfffffffffffffff8)
+RULE(ioeventfd_of_no_fd, BOTH, NO_EVENTFD("ioeventfd 1"), IOEVENTFD(1)->eventfd.fd = -1)
+RULE(ioeventfds_many, READ_ONLY, "kvm-vm.img: VM 1: 16385 ioeventfds, at most 16384 expected",
+     vm->ioeventfds = grow(vm->ioeventfds, 16385, sizeof(*IOEVENTFD(0))), vm->nr_ioeventfds = 16385,
+     memset(IOEVENTFD(0), 0, 16385 * sizeof(*IOEVENTFD(0))))
+RULE(ioeventfds_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 16385 ioeventfds, at most 16384 expected",
+     vm->nr_ioeventfds = 16385)
+RULE(route_gsi, BOTH, NO_ROUTE(2, "GSI 4096, type 2"), ROUTE(2)->gsi = 4096)
+RULE(route_type, BOTH, NO_ROUTE(2, "GSI 0, type 3"), ROUTE(2)->type = 3)
+RULE(route_flags, BOTH, NO_ROUTE(1, "GSI 7, type 2"), ROUTE(1)->flags = 2)
+RULE(route_irqchip, BOTH, NO_ROUTE(0, "GSI 4095, type 1"), ROUTE(0)->irqchip = 1)
+RULE(route_pin, BOTH, NO_ROUTE(0, "GSI 4095, type 1"), ROUTE(0)->pin = 988)
+RULE(route_twice, BOTH, "kvm-vm.img: VM 1: GSI route 2: GSI 7 has another", ROUTE(2)->gsi = 7)
+RULE(routes_many, READ_ONLY, "kvm-vm.img: VM 1: 4097 GSI routes, at most 4096 expected",
+     vm->routing.routes = grow(vm->routing.routes, 4097, sizeof(*ROUTE(0))), vm->routing.nr = 4097,
+     memset(ROUTE(0), 0, 4097 * sizeof(*ROUTE(0))))
+RULE(routes_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 4097 GSI routes, at most 4096 expected", vm->routing.nr = 4097)
+RULE(zone_pio, BOTH, "kvm-vm.img: VM 1: coalesced MMIO zone 1: pio is 2, 0 or 1 expected", vm->zones[1].pio = 2)
+RULE(zones_many, READ_ONLY, "kvm-vm.img: VM 1: 2049 coalesced MMIO zones, at most 2048 expected",
+     vm->zones = grow(vm->zones, 2049, sizeof(*vm->zones)), vm->nr_zones = 2049,
+     memset(vm->zones, 0, 2049 * sizeof(*vm->zones)))
+RULE(zones_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 2049 coalesced MMIO zones, at most 2048 expected",
+     vm->nr_zones = 2049)
+
 /* Memslots */
 RULE(slot_gpa_unaligned, BOTH, "kvm-vm.img: VM 1: memslot 1: not aligned to pages of 4096 bytes",
      vm->slots[0].gpa += 1)

@@ -63,6 +63,15 @@ static const struct change changes[] = {
 	{ "pmu_interrupts_not_read", LEFT_OUT, "PMU", .fails = "vcpu 0: SET PMU_V3 INIT", .of_dump = true },
 	{ "pmu_read_before_its_version", BEFORE, "PMU", "vCPU registers", .differs = "PMU event filter from 0x400 on",
 	  .of_dump = true },
+	{ "ended_irqfds_left_out", LEFT_OUT, "irqfds that have ended", .differs = "injecting", .of_dump = true },
+	{ "routing_left_out", LEFT_OUT, "GSI routing", .differs = "routes" },
+	{ "routing_before_init", BEFORE, "GSI routing", "GIC addresses", .differs = "routes" },
+	{ "irqfds_left_out", LEFT_OUT, "irqfds", .differs = "irqfds" },
+	{ "irqfds_before_init", BEFORE, "irqfds", "GIC addresses", .fails = "vm: KVM_IRQFD fd 40*" },
+	{ "ioeventfds_left_out", LEFT_OUT, "ioeventfds", .differs = "ioeventfds" },
+	{ "ioeventfds_before_the_replay", BEFORE, "ioeventfds", "pending exits", .fails = "vcpu 1: read page*" },
+	{ "coalesced_mmio_left_out", LEFT_OUT, "coalesced MMIO", .differs = "zones" },
+	{ "coalesced_mmio_before_the_replay", BEFORE, "coalesced MMIO", "pending exits", .fails = "vcpu 1: read page*" },
 	{ "nothing_changed", NOTHING, "PMU", .of_dump = false },
 	{ "nothing_changed_with_a_counter_offset", NOTHING, "PMU", .counter_offset = true },
 };
@@ -149,6 +158,7 @@ static void it_matters(void **state)
 	int ret;
 
 	trip.vm = fake_discovered(trip.source);
+	trip.source->injecting = 1;
 	assert_int_equal(run_changed(change, plan_dump, plan_nr_dump, trip.vm, trip.source, change->of_dump), 0);
 	trip.copy = fake_created(trip.source, trip.vm);
 	trip.copy->signals = FAKE_SIGUSR1; /* as a VMM has it that has just kicked this vCPU */
@@ -164,6 +174,7 @@ static const struct {
 	{ "SVE registers", "vCPU 0: register 0x6080000000150000" },
 	{ "pointer authentication keys", "vCPU 0: register 0x603000000013c108" },
 	{ "PMU counters", "vCPU 0: register 0x603000000013dce8" },
+	{ "drained irqfds", "injected" },
 	{ "CNTV_CTL_EL0", "vCPU 0: register 0x603000000013df19" },
 	{ "CNTP_CTL_EL0", "vCPU 0: register 0x603000000013df11" },
 	{ "CNTP_CVAL_EL0", "vCPU 0: register 0x603000000013df12" },

@@ -41,6 +41,8 @@ NOT_SEEN = {
     'a capability that this plugin does not know': 'unknown-flags',
     'a vCPU feature that this plugin does not know': 'unknown-flags',
     'a memslot with flags this plugin does not know': 'KVM has no others', 'tell its authors': 'unknown-flags',
+    'an interrupt that KVM has not injected yet': 'it takes some microseconds: test_binding',
+    'a restore could not tell which process has its eventfd: pids of the tree are not unique': 'test_binding',
     'a mapping of a vCPU whose fd was closed': 'the missing fd is named first',
     'a PMU, on a host with CPUs of several kinds': 'QEMU has no such machine',
     'run the VM without that vCPU feature': 'nested',

@@ -26,10 +26,13 @@ ROWS = [
     ('vhost', '/dev/vhost-vsock: a device that reaches guest memory by itself: ' + REFUSAL),
     ('many-itses', 'more than 32 ITSes: ' + REFUSAL),
     ('vfio', 'an assigned device: ' + REFUSAL),
-    ('irqfd', 'irqfds: ' + REFUSAL),
-    ('ioeventfd', 'ioeventfds: ' + REFUSAL),
-    ('coalesced', 'coalesced MMIO zones: ' + REFUSAL),
-    ('routes', "GSI routes of the VMM's own: " + REFUSAL),
+    ('irqfd-stranger', ' has its eventfd too (fd '),
+    ('ioeventfd-elsewhere', 'ioeventfd, address 0x9000100: its eventfd is bound by others too (another VM, vhost, VFIO, '
+     'AIO): ' + REFUSAL),
+    ('resamplefd-closed', 'resamplefd of an irqfd, GSI 0xa: no process has its eventfd: ' + REFUSAL),
+    ('irqfd-in-socket', 'irqfd, GSI 0xa: its eventfd is on its way through a socket, or in use by the kernel (vhost, '
+     'io_uring): ' + REFUSAL),
+    ('irqfd-semaphore', 'irqfd, GSI 0xa: its eventfd is a semaphore, which CRIU does not restore as one: ' + REFUSAL),
     ('second-vm', 'a second VM in the process: ' + REFUSAL),
     ('second-process', SECOND),
     ('vm-closed', 'a VM whose own fd ' + CLOSED),

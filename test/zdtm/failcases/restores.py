@@ -32,8 +32,8 @@ STEPS = [
     'LPI tables compared', 'vCPU initialisation', 'vector lengths', 'ID and firmware registers', 'register list',
     'PMU event filter', 'vCPU registers', 'number of PMU counters', 'timer interrupts', 'GIC addresses',
     'GIC distributor', 'GIC redistributors', 'LPIs enabled', 'GIC CPU interfaces', 'ITS registers', 'ITS tables',
-    'ITS control', 'PMU', 'guest counters', 'pending exits', 'vCPU events', 'steal time', 'guest debugging',
-    'signal masks', 'power states', 'kvm_run pages', 'fds kept aside',
+    'ITS control', 'GSI routing', 'PMU', 'guest counters', 'pending exits', 'vCPU events', 'steal time', 'guest debugging',
+    'signal masks', 'power states', 'irqfds', 'ioeventfds', 'coalesced MMIO', 'kvm_run pages', 'fds kept aside',
 ]
 GICV5_STEPS = 7     # more are counted, and left out for these VMs
 # Those that do nothing for a VM without an ITS.

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -103,40 +102,6 @@ static int gicv2_irqchip(struct odd_vm *vm)
 	if (ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP))
 		odd_lacking("GICv2 for guests");
 	return ioctl(vm->vm_fd, KVM_ARM_SET_DEVICE_ADDR, &dist) || ioctl(vm->vm_fd, KVM_ARM_SET_DEVICE_ADDR, &cpu);
-}
-
-static int irqfd(struct odd_vm *vm)
-{
-	struct kvm_irqfd arg = { .fd = eventfd(0, EFD_CLOEXEC), .gsi = 10 };
-
-	return ioctl(vm->vm_fd, KVM_IRQFD, &arg);
-}
-
-static int ioeventfd(struct odd_vm *vm)
-{
-	struct kvm_ioeventfd arg = { .fd = eventfd(0, EFD_CLOEXEC), .addr = ODD_DEV_BASE + 0x100, .len = 8 };
-
-	return ioctl(vm->vm_fd, KVM_IOEVENTFD, &arg);
-}
-
-static int coalesced(struct odd_vm *vm)
-{
-	struct kvm_coalesced_mmio_zone zone = { .addr = ODD_DEV_BASE + 0x800, .size = 8 };
-
-	return ioctl(vm->vm_fd, KVM_REGISTER_COALESCED_MMIO, &zone);
-}
-
-static int routes(struct odd_vm *vm)
-{
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entry;
-	} arg = {
-		.head.nr = 1,
-		.entry = { .gsi = 5, .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip.pin = 7 },
-	};
-
-	return ioctl(vm->vm_fd, KVM_SET_GSI_ROUTING, &arg);
 }
 
 static int second_vm(struct odd_vm *vm)
@@ -429,10 +394,6 @@ static const struct oddity oddities[] = {
 	{ "gicv2", .leave_out = ODD_GIC, .built = gicv2 },
 	{ "gicv2-uninit", .leave_out = ODD_GIC | ODD_VCPU_1 | ODD_NO_START, .built = gicv2_uninit, .after = finish_gic },
 	{ "gicv2-irqchip", .leave_out = ODD_GIC, .early = gicv2_irqchip },
-	{ "irqfd", .running = irqfd },
-	{ "ioeventfd", .running = ioeventfd },
-	{ "coalesced", .running = coalesced },
-	{ "routes", .running = routes },
 	{ "second-vm", .running = second_vm },
 	{ "vm-closed", .running = close_vm },
 	{ "gic-closed", .running = close_gic },
@@ -473,5 +434,8 @@ const struct oddity *oddity_find(const char *name)
 	for (i = 0; i < process_nr_oddities; i++)
 		if (!strcmp(process_oddities[i].name, name))
 			return &process_oddities[i];
+	for (i = 0; i < binding_nr_oddities; i++)
+		if (!strcmp(binding_oddities[i].name, name))
+			return &binding_oddities[i];
 	return NULL;
 }

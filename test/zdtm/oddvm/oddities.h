@@ -8,6 +8,10 @@
 extern const struct oddity process_oddities[];
 extern const size_t process_nr_oddities;
 
+/* bindings.c */
+extern const struct oddity binding_oddities[];
+extern const size_t binding_nr_oddities;
+
 /* Ends the test: it is skipped, for want of @what. */
 void odd_lacking(const char *what) __attribute__((noreturn));
 

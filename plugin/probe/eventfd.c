@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See eventfd.h. */
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "probe/binding.h"
+#include "probe/discover.h"
+#include "probe/eventfd.h"
+#include "probe/kernel.h"
+#include "probe/proc.h"
+
+#define INIT_PID_NS 0xeffffffc /* PROC_PID_INIT_INO: the inode of the first pid namespace */
+/* How often is looked whether nothing moves any more, and how long is waited between: a second in all. */
+#define TRIES 50
+#define PAUSE_US 20000
+
+/* What a look at the VM's bindings has brought. */
+struct look {
+	struct kvm_rec *bound, *fds, *works;
+	struct holder *holders;
+	struct bindings b;
+};
+
+static void free_look(struct look *look)
+{
+	free(look->bound);
+	free(look->fds);
+	free(look->works);
+	free(look->holders);
+	free(look->b.uses);
+}
+
+/* Those of the records that are of the fd @vm_fd, at the end of @look's. */
+static int append(struct look *look, const struct kvm_rec *recs, size_t nr, unsigned int vm_fd)
+{
+	struct kvm_rec *more = reallocarray(look->bound, look->b.bound.nr + nr + 1, sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	look->b.bound.recs = look->bound = more;
+	for (size_t i = 0; i < nr; i++)
+		if (recs[i].fd == vm_fd)
+			more[look->b.bound.nr++] = recs[i];
+	return 0;
+}
+
+/* By passes, until one tells nothing. */
+static int look_at_bindings(struct look *look, unsigned int vm_fd)
+{
+	size_t before;
+	int ret;
+
+	do {
+		struct kvm_rec *recs = NULL;
+		size_t nr;
+
+		before = look->b.bound.nr;
+		ret = kernel_probe_bindings(look->b.pid, before, &recs, &nr);
+		if (!ret)
+			ret = append(look, recs, nr, vm_fd);
+		free(recs);
+	} while (!ret && look->b.bound.nr > before);
+	return ret;
+}
+
+/* The eventfds that are bound, of all that the host has. */
+static int look_at_eventfds(struct look *look)
+{
+	int ret = kernel_probe_eventfds(&look->fds, &look->b.fds.nr);
+	size_t nr = 0;
+
+	for (size_t i = 0; !ret && i < look->b.fds.nr; i++)
+		if (binding_count_uses(&look->b, look->fds[i].eventfd.eventfd))
+			look->fds[nr++] = look->fds[i];
+	if (nr)
+		qsort(look->fds, nr, sizeof(*look->fds), binding_compare_fds);
+	look->b.fds = (struct probe_recs){ look->fds, nr };
+	return ret;
+}
+
+static bool is_known(const struct look *look, pid_t pid)
+{
+	for (size_t i = 0; i < look->b.nr_holders; i++)
+		if (look->holders[i].pid == pid)
+			return true;
+	return false;
+}
+
+static int look_at_holders(struct look *look)
+{
+	look->b.holders = look->holders = calloc(look->b.fds.nr + 1, sizeof(*look->holders));
+	if (!look->holders)
+		return -ENOMEM;
+	for (size_t i = 0; i < look->b.fds.nr; i++) {
+		struct holder holder = { .pid = look->fds[i].eventfd.pid };
+
+		if (is_known(look, holder.pid))
+			continue;
+		holder.dumped = proc_is_traced(holder.pid);
+		holder.vpid = holder.dumped ? proc_vpid(holder.pid, holder.pid) : 0;
+		holder.found = holder.vpid > 0 && proc_find_traced(holder.vpid) == holder.pid;
+		look->holders[look->b.nr_holders++] = holder;
+	}
+	return 0;
+}
+
+/* Works after what queues them: one that is not queued any more is being executed, or done. */
+static int look_once(struct look *look, pid_t pid, unsigned int vm_fd)
+{
+	int ret;
+
+	*look = (struct look){ .b.pid = pid };
+	ret = look_at_bindings(look, vm_fd);
+	if (!ret)
+		ret = kernel_probe_works(&look->works, &look->b.works.nr);
+	look->b.works.recs = look->works;
+	if (!ret)
+		ret = binding_list_uses(&look->b);
+	if (!ret)
+		ret = look_at_eventfds(look);
+	return ret ?: look_at_holders(look);
+}
+
+static int look_until_at_rest(struct look *look, pid_t pid, unsigned int vm_fd)
+{
+	int ret = look_once(look, pid, vm_fd);
+
+	for (int i = 0; !ret && i < TRIES && !binding_at_rest(&look->b); i++) {
+		usleep(PAUSE_US);
+		free_look(look);
+		ret = look_once(look, pid, vm_fd);
+	}
+	return ret;
+}
+
+/* Elsewhere neither kernel workers nor all processes are to be seen. */
+static bool in_first_pid_namespace(void)
+{
+	struct stat st;
+
+	return !stat("/proc/self/ns/pid", &st) && st.st_ino == INIT_PID_NS;
+}
+
+static int check_limits(const struct vm_state *vm, pid_t pid)
+{
+	if (vm->nr_irqfds <= VM_MAX_IRQFDS && vm->nr_ioeventfds <= VM_MAX_IOEVENTFDS &&
+	    vm->nr_zones <= VM_MAX_ZONES)
+		return 0;
+	pr_err("pid %d: more than %u irqfds, %u ioeventfds or %u coalesced MMIO zones: " REFUSAL
+	       ": have the VMM bind fewer\n",
+	       pid, VM_MAX_IRQFDS, VM_MAX_IOEVENTFDS, VM_MAX_ZONES);
+	return -ENOTSUP;
+}
+
+#define HAS_EVENTFDS (1u << KVM_HAS_IRQFD | 1u << KVM_HAS_IOEVENTFD)
+#define HAS_BINDINGS (HAS_EVENTFDS | 1u << KVM_HAS_COALESCED_MMIO | 1u << KVM_HAS_ROUTING)
+
+int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct vm_state *vm)
+{
+	struct look look;
+	int ret;
+
+	if (!(vm_rec->vm.has & HAS_BINDINGS))
+		return 0;
+	if (vm_rec->vm.has & HAS_EVENTFDS && !in_first_pid_namespace()) {
+		pr_err("pid %d: irqfds or ioeventfds, and criu in a pid namespace where it cannot see who "
+		       "has their eventfds: " REFUSAL ": run criu in the host's\n",
+		       pid);
+		return -ENOTSUP;
+	}
+	vm->routing.own = vm_rec->vm.has >> KVM_HAS_ROUTING & 1;
+	ret = look_until_at_rest(&look, pid, vm_rec->fd);
+	if (!ret)
+		ret = binding_fill(&look.b, vm);
+	free_look(&look);
+	return ret ?: check_limits(vm, pid);
+}
