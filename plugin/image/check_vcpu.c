@@ -237,7 +237,7 @@ static int check_vcpu(const struct vm_state *vm, size_t i)
 	if (vm->vgic_v5 && (vcpu->vtimer_irq || vcpu->ptimer_irq))
 		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: none expected with a GICv5",
 				   vcpu->vtimer_irq, vcpu->ptimer_irq);
-	if (vm->vgic && (!is_ppi(vcpu->vtimer_irq) || !is_ppi(vcpu->ptimer_irq) ||
+	if (!vm->vgic_v5 && (!is_ppi(vcpu->vtimer_irq) || !is_ppi(vcpu->ptimer_irq) ||
 			 vcpu->vtimer_irq == vcpu->ptimer_irq))
 		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: two of 16 to 31 expected",
 				   vcpu->vtimer_irq, vcpu->ptimer_irq);

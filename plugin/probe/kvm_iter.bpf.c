@@ -20,7 +20,10 @@
 #define ID_AA64DFR0_EL1 32 /* in kvm->arch.id_regs: IDREG_IDX(), in the kernels that kernel.c knows */
 #define DEBUG_REGS 64	 /* in struct kvm_guest_debug_arch */
 #define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
+#define KVM_DEV_TYPE_ARM_VGIC_V2 5
 #define KVM_DEV_TYPE_ARM_VGIC_V3 7
+#define NR_PRIVATE 32
+#define NR_SGIS 16
 #define KVM_IRQ_ROUTING_IRQCHIP 1
 
 char _license[] SEC("license") = "GPL";
@@ -31,6 +34,13 @@ struct walk {
 	unsigned long long at, aux;
 	unsigned int fd;
 	unsigned int result;
+};
+
+struct lines_walk {
+	struct seq_file *seq;
+	unsigned long long at;
+	unsigned int aux, first;
+	struct kvm_rec rec;
 };
 
 static void emit(struct seq_file *seq, struct kvm_rec *rec)
@@ -153,6 +163,29 @@ static int note_unrouted(__u32 i, struct walk *w)
 }
 
 /*
+ * Of a GICv2, which has no LEVEL_INFO: a line's level, and what is pending without it. @w->at: interrupts from
+ * INTID @w->first on, of which there are @w->aux.
+ */
+static int note_line(__u32 i, struct lines_walk *w)
+{
+	struct vgic_irq *irq;
+
+	if (i >= w->aux)
+		return 1;
+	irq = (void *)w->at + i * bpf_core_type_size(struct vgic_irq);
+	w->rec.lines.level |= BPF_CORE_READ_BITFIELD_PROBED(irq, line_level) << (i % 32);
+	w->rec.lines.latch |= BPF_CORE_READ_BITFIELD_PROBED(irq, pending_latch) << (i % 32);
+	if (w->first + i < NR_SGIS && BPF_CORE_READ_BITFIELD_PROBED(irq, active) && BPF_CORE_READ(irq, active_source))
+		w->rec.lines.foreign |= 1u << (i % 32);
+	if (i % 32 == 31) {
+		w->rec.lines.first = w->first + i - 31;
+		emit(w->seq, &w->rec);
+		w->rec.lines.level = w->rec.lines.latch = w->rec.lines.foreign = 0;
+	}
+	return 0;
+}
+
+/*
  * The events that the filter lets through, by the words in which that changes. An older PMU has fewer, and
  * what is read behind those means nothing.
  */
@@ -222,6 +255,17 @@ static unsigned int find_state(struct kvm *kvm)
 	return has;
 }
 
+static void emit_lines(struct bpf_iter__task_file *ctx, struct kvm *kvm, unsigned long long irqs, unsigned int nr,
+		       unsigned int first)
+{
+	struct lines_walk w = { .seq = ctx->meta->seq, .at = irqs, .aux = irqs ? nr : 0, .first = first };
+
+	w.rec.type = KVM_REC_LINES;
+	w.rec.fd = ctx->fd;
+	w.rec.kvm = (unsigned long long)kvm;
+	bpf_loop(MAX_SPIS, note_line, &w, 0);
+}
+
 static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_struct *mm)
 {
 	struct kvm_rec rec = { .type = KVM_REC_VM, .fd = ctx->fd, .kvm = (unsigned long long)kvm };
@@ -252,12 +296,16 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	if (w.at)
 		bpf_loop(nr_events / 64, emit_pmu_events, &w, 0);
 
-	/* Only GICv3 has state of an SPI that no attribute shows. */
-	if (rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
+	/* A GICv5 has no state of an SPI here. */
+	if (rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V2 && rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
 		return;
 	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.vgic.spis);
 	w.aux = w.at ? BPF_CORE_READ(kvm, arch.vgic.nr_spis) : 0;
 	bpf_loop(MAX_SPIS, emit_active, &w, 0);
+	if (rec.vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2) {
+		emit_lines(ctx, kvm, w.at, w.aux, NR_PRIVATE);
+		return;
+	}
 	w.result = 0;
 	bpf_loop(MAX_SPIS, note_unrouted, &w, 0);
 }
@@ -315,6 +363,9 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu, in
 	rec.vcpu.vtid = runner_of(vcpu, tgid);
 	emit(ctx->meta->seq, &rec);
 
+	if (BPF_CORE_READ(vcpu, kvm, arch.vgic.vgic_model) == KVM_DEV_TYPE_ARM_VGIC_V2)
+		emit_lines(ctx, (void *)rec.kvm, (unsigned long long)BPF_CORE_READ(vcpu, arch.vgic_cpu.private_irqs),
+			   NR_PRIVATE, 0);
 	if (!rec.vcpu.guest_debug)
 		return;
 	w.kvm = rec.kvm;
@@ -402,7 +453,8 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 		emit_vm(ctx, object, BPF_CORE_READ(task, mm));
 	else if (!bpf_strncmp(name, sizeof("kvm-vcpu:") - 1, "kvm-vcpu:"))
 		emit_vcpu(ctx, object, BPF_CORE_READ(task, tgid));
-	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3") ||
+	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v2"), "kvm-arm-vgic-v2") ||
+		 !bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3") ||
 		 !bpf_strncmp(name, sizeof("kvm-arm-vgic-v5"), "kvm-arm-vgic-v5"))
 		emit_device(ctx, object);
 	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-its"), "kvm-arm-vgic-its"))
