@@ -141,6 +141,9 @@ void fake_vm_describe(unsigned long req, const void *arg, char *line)
 		snprintf(line, FAKE_LINE, "vm: KVM_ARM_PREFERRED_TARGET");
 	else if (req == KVM_ENABLE_CAP)
 		snprintf(line, FAKE_LINE, "vm: KVM_ENABLE_CAP %u", cap->cap);
+	else if (req == KVM_IRQ_LINE)
+		snprintf(line, FAKE_LINE, "vm: KVM_IRQ_LINE %#x = %u", ((const struct kvm_irq_level *)arg)->irq,
+			 ((const struct kvm_irq_level *)arg)->level);
 	else if (req == ARM64_SET_COUNTER_OFFSET)
 		snprintf(line, FAKE_LINE, "vm: KVM_ARM_SET_COUNTER_OFFSET = %#" PRIx64, offset->counter_offset);
 	else
@@ -617,6 +620,8 @@ int64_t fake_vm_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg)
 		return set_counter_offset(kvm, arg);
 	case KVM_SET_USER_MEMORY_REGION:
 		return set_region(kvm, arg);
+	case KVM_IRQ_LINE:
+		return kvm->v2 ? fake_v2_irq_line(kvm, arg) : -ENXIO;
 	}
 	return -ENOTTY;
 }

@@ -33,6 +33,7 @@ COVERAGE = 'every-refusal-was-seen'
 # Refusals of plugin/probe that no case can bring about; those of skipped cases come on top.
 NOT_SEEN = {
     'a GICv5 whose device fd was closed': 'no KVM with a GICv5',
+    'an ITS beside a GICv2': 'a host with a GICv2 has no ITS', 'give the VM a GICv3, or no ITS': 'likewise',
     'a GICv5, and a userfaultfd: KVM would wait for its handler, which stands still': 'kvm_vgic_v5 sees it, on Linux 7.2',
     'guest_memfd memory': 'guest-memfd', "use memory of the VMM's own": 'guest-memfd',
     'a protected VM': 'protected-vm', 'its state is closed to the host': 'protected-vm',
