@@ -159,12 +159,18 @@ static bool is_pmu_irq(const struct vm_state *vm, uint32_t irq)
 	return !irq || (vm->vgic_v5 ? irq == GICV5_PMU_IRQ : irq >= 16 && irq <= MAX_SPI);
 }
 
+/* INTIDs of a GICv2 or v3; 0: it has neither. */
+static uint32_t nr_intids(const struct vm_state *vm)
+{
+	return vm->vgic ? vm->vgic->nr_irqs : vm->vgic_v2 ? vm->vgic_v2->nr_irqs : 0;
+}
+
 /* devices/vcpu.rst, 1.1: a PPI is the same one of all vCPUs, an SPI another one of each. */
 static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
 {
 	uint32_t irq = vm->vcpus[i].pmu_irq;
 
-	for (size_t other = 0; vm->vgic && irq && other < i; other++) {
+	for (size_t other = 0; nr_intids(vm) && irq && other < i; other++) {
 		uint32_t its = vm->vcpus[other].pmu_irq;
 
 		if (its && (is_ppi(irq) || is_ppi(its) ? its != irq : its == irq))
@@ -185,10 +191,10 @@ static int check_pmu(const struct vm_state *vm, size_t i)
 				   vcpu->pmu_created);
 	if (!is_pmu_irq(vm, vcpu->pmu_irq))
 		return refuse_vcpu(vm, i, "pmu_irq %u is no PPI or SPI", vcpu->pmu_irq);
-	if (vm->vgic && vcpu->pmu_created && vcpu->pmu_irq >= VGIC_NR_PRIVATE &&
-	    vcpu->pmu_irq >= vm->vgic->nr_irqs)
+	if (nr_intids(vm) && vcpu->pmu_created && vcpu->pmu_irq >= VGIC_NR_PRIVATE &&
+	    vcpu->pmu_irq >= nr_intids(vm))
 		return refuse_vcpu(vm, i, "pmu_irq %u, and the GIC has %u interrupts", vcpu->pmu_irq,
-				   vm->vgic->nr_irqs);
+				   nr_intids(vm));
 	return check_pmu_irq_among_others(vm, i);
 }
 

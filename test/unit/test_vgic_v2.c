@@ -368,7 +368,7 @@ static void a_host_without_one_is_refused_beforehand(void **state)
 	free(host->v2); /* it has a GICv3 */
 	host->v2 = NULL;
 	log_reset();
-	assert_int_equal(host_check_kvm(trip.vm, &host->remote, FAKE_SYSTEM_FD), -EINVAL);
+	assert_int_equal(host_check_kvm(trip.vm, &host->remote, FAKE_SYSTEM_FD, 1), -EINVAL);
 	assert_true(log_has("this host's KVM has no GICv2 for guests: restore on one that has"));
 	fake_free(host);
 	trip_finish(&trip);
