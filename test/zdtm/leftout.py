@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 
-from common import SmallVm, criu as run_criu, criu_ok, read
+from common import SmallVm, criu as run_criu, criu_ok, has_gicv2
 from zdtmvm import Criu, Failure, Vm, wait_gone
 
 NAME = 'kvm_vgic_v3'
@@ -56,7 +56,7 @@ Row = collections.namedtuple('Row', 'test action variable what')
 def rows_of(short):
     """Controls first: of them nothing is left out."""
     skip = 'KVM_VGIC_SKIP'
-    if 'GICv2' in read('/proc/interrupts'):
+    if has_gicv2():
         return [Row(V2, 'restore', skip if what else None, what) for what in [None] + V2_ROWS]
     rows = [Row(test, None, None, None) for test in (NAME, LPI)]
     rows += [Row(NAME, 'restore', skip, what) for what in (SHORT if short else ROWS)]
