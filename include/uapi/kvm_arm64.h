@@ -49,8 +49,37 @@ struct arm64_counter_offset {
 	uint64_t counter_offset, reserved;
 };
 
+/* struct kvm_smccc_filter, likewise. */
+struct arm64_smccc_filter {
+	uint32_t base, nr_functions;
+	uint8_t action;
+	uint8_t pad[15];
+};
+
+#ifndef KVM_ARM_VM_SMCCC_CTRL
+#define KVM_ARM_VM_SMCCC_CTRL 0
+#define KVM_ARM_VM_SMCCC_FILTER 0
+enum { KVM_SMCCC_FILTER_HANDLE, KVM_SMCCC_FILTER_DENY, KVM_SMCCC_FILTER_FWD_TO_USER };
+#else
+_Static_assert(sizeof(struct arm64_smccc_filter) == sizeof(struct kvm_smccc_filter), "SMCCC_FILTER");
+#endif
+
 #ifndef KVM_CAP_COUNTER_OFFSET /* likewise */
 #define KVM_CAP_COUNTER_OFFSET 227
+#endif
+
+#ifndef KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE /* likewise */
+#define KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE 228
+#define KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES 229
+#endif
+#ifndef KVM_CAP_ARM_WRITABLE_IMP_ID_REGS /* of Linux 6.15 */
+#define KVM_CAP_ARM_WRITABLE_IMP_ID_REGS 239
+#endif
+#ifndef KVM_CAP_ARM_SEA_TO_USER /* of Linux 6.19 */
+#define KVM_CAP_ARM_SEA_TO_USER 245
+#endif
+#ifndef KVM_MEM_GUEST_MEMFD /* of Linux 6.8 */
+#define KVM_MEM_GUEST_MEMFD (1UL << 2)
 #endif
 
 #define ARM64_VCPU_INIT _IOW(KVMIO, 0xae, struct arm64_vcpu_init)

@@ -84,73 +84,11 @@ static int check_head(const struct vm_state *vm)
 		return refuse_vm(vm, "ipa_bits %u, 32 to 52 expected", vm->ipa_bits);
 	if (vm->features & ~KNOWN_FEATURES)
 		return refuse_vm(vm, "features 0x%" PRIx64 " are not known", vm->features);
-	if (vm->caps & ~VM_CAP_KNOWN)
-		return refuse_vm(vm, "caps 0x%x are not known", vm->caps);
 	if (!vm->nr_vcpus || vm->nr_vcpus > VM_MAX_VCPUS)
 		return refuse(IMAGE_VCPU ": %zu vCPUs, 1 to %u expected", vm->id, vm->nr_vcpus, VM_MAX_VCPUS);
 	if (vm->park_base < 0 || vm->park_base > PARK_MAX)
 		return refuse_vm(vm, "park_base %d is no fd number", vm->park_base);
 	return 0;
-}
-
-static int check_slot(const struct vm_state *vm, const struct memslot *slot)
-{
-	if (!aligned(slot->gpa | slot->size | slot->hva, vm->page_size))
-		return refuse_vm(vm, "memslot %u: not aligned to pages of %u bytes", slot->slot,
-				 vm->page_size);
-	if (!within_ipa(vm, slot->gpa, slot->size))
-		return refuse_vm(vm,
-				 "memslot %u: gpa 0x%" PRIx64 ", size 0x%" PRIx64 ": not within %u IPA bits",
-				 slot->slot, slot->gpa, slot->size, vm->ipa_bits);
-	if (!is_range(slot->hva, slot->size))
-		return refuse_vm(vm, "memslot %u: hva 0x%" PRIx64 ", size 0x%" PRIx64 ": overflow",
-				 slot->slot, slot->hva, slot->size);
-	if (slot->flags & ~KVM_MEM_READONLY)
-		return refuse_vm(vm, "memslot %u: flags 0x%x are not known", slot->slot, slot->flags);
-	return 0;
-}
-
-static int check_slot_clashes(const struct vm_state *vm, struct claims *ids, struct claims *gpas)
-{
-	const struct claim *c;
-
-	for (size_t i = 0; i < vm->nr_slots; i++) {
-		const struct memslot *s = &vm->slots[i];
-
-		claims_add(ids, &(struct claim){ .first = s->slot, .last = s->slot, .n = i });
-		claims_add(gpas, &(struct claim){ .space = s->slot >> 16,
-						  .first = s->gpa,
-						  .last = s->gpa + s->size - 1,
-						  .n = i });
-	}
-	c = claims_clash(ids);
-	if (c)
-		return refuse_vm(vm, "memslot %" PRIu64 ": twice", c->first);
-	c = claims_clash(gpas);
-	if (c)
-		return refuse_vm(vm, "memslot %u: gpa 0x%" PRIx64 " is memslot %u's too",
-				 vm->slots[c->n].slot, c->first, vm->slots[c[-1].n].slot);
-	return 0;
-}
-
-static int check_slots(const struct vm_state *vm)
-{
-	struct claims ids = { 0 }, gpas = { 0 };
-	int ret = 0;
-
-	if (vm->nr_slots > VM_MAX_SLOTS)
-		return refuse_vm(vm, "%zu memslots, at most %u expected", vm->nr_slots, VM_MAX_SLOTS);
-	for (size_t i = 0; i < vm->nr_slots && !ret; i++)
-		ret = check_slot(vm, &vm->slots[i]);
-	if (!ret)
-		ret = claims_alloc(&ids, vm->nr_slots);
-	if (!ret)
-		ret = claims_alloc(&gpas, vm->nr_slots);
-	if (!ret)
-		ret = check_slot_clashes(vm, &ids, &gpas);
-	claims_free(&ids);
-	claims_free(&gpas);
-	return ret;
 }
 
 static int check_pmu_filter(const struct vm_state *vm)
@@ -231,6 +169,8 @@ int check_vm(const struct vm_state *vm, bool complete)
 	int ret;
 
 	ret = check_head(vm);
+	if (!ret)
+		ret = check_caps(vm);
 	if (!ret)
 		ret = check_pmu_filter(vm);
 	if (!ret)

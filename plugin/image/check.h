@@ -12,6 +12,8 @@
 /* All of one VM; @complete: every object has a file by now. */
 int check_vm(const struct vm_state *vm, bool complete);
 int check_backings(const struct vm_state *vm);
+int check_caps(const struct vm_state *vm);
+int check_slots(const struct vm_state *vm);
 int check_vcpus(const struct vm_state *vm);
 int check_vgic(const struct vm_state *vm);
 int check_vgic_v2(const struct vm_state *vm);

@@ -19,6 +19,14 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm,
 	      struct image_seals *seals);
 
+/* Parts of it. What pack allocates is for vm_pack() to free; false: there is no memory. */
+bool memslots_pack(struct frame_out *out, KvmVgic__VmEntry *entry, const struct vm_state *vm);
+int memslots_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm);
+void caps_pack(KvmVgic__VmEntry *entry, const struct vm_state *vm);
+bool smccc_filter_pack(struct frame_out *out, KvmVgic__VmEntry *entry, KvmVgic__SmcccFilterEntry *filter,
+		       const struct vm_state *vm);
+int caps_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm);
+
 /* @before: the vCPU of the entry before, or NULL. */
 void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struct vcpu_state *before);
 int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu,

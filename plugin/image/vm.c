@@ -12,18 +12,6 @@ _Static_assert((int)KVM_FILE_SYSTEM == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_SY
 		       (int)KVM_FILE_ITS == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_ITS,
 	       "vm.proto has the kinds of state/vm.h");
 
-static void pack_slots(KvmVgic__MemslotEntry **list, const struct vm_state *vm)
-{
-	for (size_t i = 0; i < vm->nr_slots; i++) {
-		kvm_vgic__memslot_entry__init(list[i]);
-		list[i]->slot = vm->slots[i].slot;
-		list[i]->flags = vm->slots[i].flags;
-		list[i]->gpa = vm->slots[i].gpa;
-		list[i]->size = vm->slots[i].size;
-		list[i]->hva = vm->slots[i].hva;
-	}
-}
-
 static void pack_backings(KvmVgic__BackingEntry **list, const struct vm_state *vm)
 {
 	for (size_t i = 0; i < vm->nr_backings; i++) {
@@ -68,6 +56,7 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 {
 	KvmVgic__VmEntry entry = KVM_VGIC__VM_ENTRY__INIT;
 	KvmVgic__PmuFilterEntry filter = KVM_VGIC__PMU_FILTER_ENTRY__INIT;
+	KvmVgic__SmcccFilterEntry smccc = KVM_VGIC__SMCCC_FILTER_ENTRY__INIT;
 	char boot_id[sizeof(vm->boot_id)] = { 0 };
 
 	memcpy(boot_id, vm->boot_id, sizeof(boot_id) - 1);
@@ -83,11 +72,10 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	entry.counter_offset = vm->counter_offset;
 	entry.cntfrq = vm->cntfrq;
 	entry.realtime = vm->realtime;
-	entry.caps = vm->caps;
+	caps_pack(&entry, vm);
 	entry.pmu_filter = vm->pmu_filter.active ? &filter : NULL;
 	entry.fd = vm->fd;
 	entry.park_base = vm->park_base;
-	entry.n_slots = vm->nr_slots;
 	entry.n_backings = vm->nr_backings;
 	entry.n_files = vm->nr_files;
 	entry.vcpu_seal = seals->vcpu;
@@ -95,9 +83,9 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	entry.vgic_seal = seals->vgic;
 	entry.its_seal = seals->its;
 	entry.thread_seal = seals->thread;
-	if (ENTRY_LIST(out, vm->nr_slots, entry.slots) && ENTRY_LIST(out, vm->nr_backings, entry.backings) &&
-	    ENTRY_LIST(out, vm->nr_files, entry.files) && pack_filter(out, &filter, &vm->pmu_filter)) {
-		pack_slots(entry.slots, vm);
+	if (ENTRY_LIST(out, vm->nr_backings, entry.backings) && ENTRY_LIST(out, vm->nr_files, entry.files) &&
+	    pack_filter(out, &filter, &vm->pmu_filter) && memslots_pack(out, &entry, vm) &&
+	    smccc_filter_pack(out, &entry, &smccc, vm)) {
 		pack_backings(entry.backings, vm);
 		pack_files(entry.files, vm);
 		frame_add(out, &entry.base);
@@ -106,30 +94,7 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 	free(entry.backings);
 	free(entry.files);
 	free(filter.allowed);
-}
-
-static int unpack_slots(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm)
-{
-	int ret;
-
-	if (entry->n_slots > VM_MAX_SLOTS) {
-		pr_err("%s: VM %u: %zu memslots, at most %u expected\n", in->file, vm->id, entry->n_slots,
-		       VM_MAX_SLOTS);
-		return -EINVAL;
-	}
-	ret = entry_alloc(in, &vm->slots, entry->n_slots, sizeof(*vm->slots));
-	if (ret)
-		return ret;
-	vm->nr_slots = entry->n_slots;
-	for (size_t i = 0; i < vm->nr_slots; i++)
-		vm->slots[i] = (struct memslot){
-			.slot = entry->slots[i]->slot,
-			.flags = entry->slots[i]->flags,
-			.gpa = entry->slots[i]->gpa,
-			.size = entry->slots[i]->size,
-			.hva = entry->slots[i]->hva,
-		};
-	return 0;
+	free(smccc.ranges);
 }
 
 static int unpack_backings(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm)
@@ -227,7 +192,6 @@ int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct v
 	vm->counter_offset = entry->counter_offset;
 	vm->cntfrq = entry->cntfrq;
 	vm->realtime = entry->realtime;
-	vm->caps = entry->caps;
 	vm->fd = entry->fd;
 	vm->park_base = entry->park_base;
 	if (strlen(entry->boot_id) != sizeof(vm->boot_id) - 1) {
@@ -243,10 +207,12 @@ int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct v
 		.its = entry->its_seal,
 		.thread = entry->thread_seal,
 	};
-	ret = unpack_slots(in, entry, vm);
+	ret = memslots_unpack(in, entry, vm);
 	if (!ret)
 		ret = unpack_backings(in, entry, vm);
 	if (!ret)
 		ret = unpack_filter(in, entry->pmu_filter, vm);
+	if (!ret)
+		ret = caps_unpack(in, entry, vm);
 	return ret ? ret : unpack_files(in, entry, vm);
 }

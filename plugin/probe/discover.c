@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "probe/caps.h"
 #include "probe/discover.h"
 #include "probe/kernel.h"
 #include "probe/proc.h"
@@ -23,6 +24,7 @@ static const struct {
 	{ "anon_inode:kvm-vcpu-stats", "a statistics fd", "have the VMM close it" },
 	{ "anon_inode:kvm-vfio", "an assigned device", "unplug it" },
 	{ "anon_inode:[kvm-gmem]", "guest_memfd memory", "use memory of the VMM's own" },
+	{ "/[kvm-gmem]", "guest_memfd memory", "use memory of the VMM's own" },
 	{ "anon_inode:kvm-", "a KVM fd", "have the VMM close it" },
 };
 
@@ -39,27 +41,23 @@ static const struct {
 	{ KVM_HAS_COALESCED_MMIO, "coalesced MMIO zones", "have the VMM unregister them" },
 	{ KVM_HAS_ROUTING, "GSI routes of the VMM's own", "have the VMM keep the default routes" },
 	{ KVM_HAS_DIRTY_RING, "a dirty ring", "use dirty bitmaps, or no dirty tracking" },
-	{ KVM_HAS_MANUAL_DIRTY_LOG, "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", "have the VMM not enable it" },
-	{ KVM_HAS_HALT_POLL, "KVM_CAP_HALT_POLL", "have the VMM not enable it" },
-	{ KVM_HAS_SMCCC_FILTER, "an SMCCC filter", "have the VMM not set one" },
-	{ KVM_HAS_SPLIT_CHUNK, "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE", "have the VMM not enable it" },
 };
 
 /* Bits of kvm->arch.flags, the same in the kernels that kernel.c knows; NULL: a VM may have it. */
-enum { NISV_TO_USER = 0, SYSTEM_SUSPEND = 4, VM_COUNTER_OFFSET = 5 };
+enum { VM_COUNTER_OFFSET = 5 };
 static const char *const arch_flags[64] = {
-	[NISV_TO_USER] = NULL,
+	[ARCH_FLAG_NISV_TO_USER] = NULL,
 	[1] = "KVM_CAP_ARM_MTE",
 	[2] = NULL, /* HAS_RAN_ONCE */
 	[3] = NULL, /* VCPU_FEATURES_CONFIGURED */
-	[SYSTEM_SUSPEND] = NULL,
+	[ARCH_FLAG_SYSTEM_SUSPEND] = NULL,
 	[VM_COUNTER_OFFSET] = NULL,
 	[6] = NULL, /* TIMER_PPIS_IMMUTABLE */
 	[7] = NULL, /* ID_REGS_INITIALIZED */
 	[8] = NULL, /* FGU_INITIALIZED */
 	[9] = NULL, /* GUEST_HAS_SVE: a vCPU feature too */
-	[10] = "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS",
-	[11] = "KVM_CAP_ARM_SEA_TO_USER",
+	[ARCH_FLAG_WRITABLE_IMP_ID_REGS] = NULL,
+	[ARCH_FLAG_SEA_TO_USER] = NULL,
 };
 #define KNOWN_ARCH_FLAGS 12
 
@@ -272,7 +270,34 @@ static int check_gic(const struct discovery *d)
 	return refuse(d->pid, "another GIC", "give the VM a GICv3");
 }
 
-static int check_vm(const struct discovery *d)
+#define UFFD_ADVICE "end the migration or snapshot that uses it"
+
+/* What acts on guest memory beside KVM and the VMM, and has state of its own. */
+static int check_others(struct discovery *d)
+{
+	int ret = proc_scan_map_flags(d->pid, &d->scan);
+
+	if (ret)
+		return ret;
+	if (d->scan.userfaultfd >= 0)
+		return refuse(d->pid, "a userfaultfd: KVM would wait for its handler, which stands still",
+			      UFFD_ADVICE);
+	if (d->scan.uffd_area) {
+		pr_err("pid %d: mapping %#llx: memory of a userfaultfd that another process holds: " REFUSAL
+		       ": " UFFD_ADVICE "\n",
+		       d->pid, (unsigned long long)d->scan.uffd_area);
+		return -ENOTSUP;
+	}
+	if (d->scan.device[0]) {
+		pr_err("pid %d: %s: a device that reaches guest memory by itself: " REFUSAL
+		       ": unplug it, or have the VMM serve it (QEMU: vhost=off)\n",
+		       d->pid, d->scan.device);
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
+static int check_vm(struct discovery *d)
 {
 	const struct kvm_rec *rec = d->vm_rec;
 	int ret;
@@ -289,12 +314,9 @@ static int check_vm(const struct discovery *d)
 	if (rec->vm.nr_devices != 1 + count_itses(d))
 		return refuse(d->pid, "a device beside the GIC, with its fd closed",
 			      "have the VMM keep it open, or not create it");
-	/* Both have tables that KVM may write to guest memory. */
-	if ((count_itses(d) || has_vgic_v5(d)) && d->scan.userfaultfd >= 0)
-		return refuse(d->pid,
-			      has_vgic_v5(d) ? "a GICv5, and a userfaultfd: KVM would wait for its handler, which stands still" :
-					       "an ITS, and a userfaultfd: KVM would wait for its handler, which stands still",
-			      "end the migration or snapshot that uses it");
+	ret = check_others(d);
+	if (ret)
+		return ret;
 	if (count_itses(d) && rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2)
 		return refuse(d->pid, "an ITS beside a GICv2", "give the VM a GICv3, or no ITS");
 	if (count_itses(d) > VM_MAX_ITSES)
@@ -370,13 +392,10 @@ static int check_map(const struct discovery *d, const struct proc_map *map)
 
 static int fill_maps(struct discovery *d)
 {
-	int ret = proc_scan_map_flags(d->pid, &d->scan);
-
-	if (ret)
-		return ret;
 	for (size_t i = 0; i < d->scan.nr_maps; i++) {
 		const struct proc_map *map = &d->scan.maps[i];
 		struct vcpu_state *vcpu = vcpu_by_id(d->vm, map->vcpu_id);
+		int ret;
 
 		if (!vcpu)
 			return refuse(d->pid, "a mapping of a vCPU whose fd was closed",
@@ -409,10 +428,10 @@ static int fill_slots(struct discovery *d)
 
 		if (rec->type != KVM_REC_SLOT || rec->fd != d->vm_rec->fd)
 			continue;
-		if (rec->slot.flags & KVM_MEM_LOG_DIRTY_PAGES)
-			return refuse(d->pid, "a memslot under dirty logging",
-				      "end the migration or snapshot that uses it");
-		if (rec->slot.flags & ~KVM_MEM_READONLY)
+		if (rec->slot.flags & KVM_MEM_GUEST_MEMFD)
+			return refuse(d->pid, "a memslot with guest_memfd memory",
+				      "use memory of the VMM's own");
+		if (rec->slot.flags & ~(KVM_MEM_READONLY | KVM_MEM_LOG_DIRTY_PAGES))
 			return refuse(d->pid, "a memslot with flags this plugin does not know",
 				      "tell its authors");
 		vm->slots[vm->nr_slots++] = (struct memslot){
@@ -526,12 +545,6 @@ static int fill_itses(struct discovery *d)
 	return 0;
 }
 
-static uint32_t caps_of(uint64_t flags)
-{
-	return (flags >> NISV_TO_USER & 1 ? VM_CAP_NISV_TO_USER : 0) |
-	       (flags >> SYSTEM_SUSPEND & 1 ? VM_CAP_SYSTEM_SUSPEND : 0);
-}
-
 static int fill_pmu(struct discovery *d)
 {
 	if (!(d->vm_rec->vm.has >> KVM_HAS_PMU_FILTER & 1))
@@ -581,8 +594,9 @@ static int fill_vm(struct discovery *d)
 	vm->features = d->vm_rec->vm.features;
 	vm->ptimer_offset = d->vm_rec->vm.poffset != 0;
 	vm->counter_offset = d->vm_rec->vm.flags >> VM_COUNTER_OFFSET & 1;
-	vm->caps = caps_of(d->vm_rec->vm.flags);
-	ret = fill_boot_id(vm);
+	ret = probe_caps(d->pid, recs_of(d), d->vm_rec->fd, d->vm_rec->vm.flags, vm);
+	if (!ret)
+		ret = fill_boot_id(vm);
 	if (!ret)
 		ret = fill_vcpus(d);
 	if (!ret)
@@ -604,9 +618,8 @@ static int examine(struct discovery *d)
 {
 	int ret;
 
-#ifndef __aarch64__
-	return refuse(d->pid, "a VM that is not an arm64 one", "dump on an arm64 host");
-#endif
+	if (!kernel_is_arm64())
+		return refuse(d->pid, "a VM that is not an arm64 one", "dump on an arm64 host");
 	ret = check_fds(d);
 	if (!ret)
 		ret = kernel_probe(d->pid, &d->recs, &d->nr_recs);

@@ -49,6 +49,15 @@ static const struct series *running_series(struct utsname *uts)
 	return NULL;
 }
 
+bool kernel_is_arm64(void)
+{
+#ifdef __aarch64__
+	return true;
+#else
+	return false;
+#endif
+}
+
 bool kernel_saves_orphans(void)
 {
 	struct utsname uts;
@@ -116,60 +125,75 @@ void kernel_probe_unload(void)
 	load_result = 1;
 }
 
-/* All that can be read from @fd, as an array of records. */
-static int read_all(int fd, struct kvm_rec **recs, size_t *nr)
-{
-	size_t room = 0, used = 0;
-	char *buf = NULL;
+/* Records of a pass, or of all of them. */
+struct pile {
+	char *buf;
+	size_t room, used; /* bytes */
+};
 
+/* Adds all that can be read from @fd. */
+static int read_all(int fd, struct pile *pile)
+{
 	for (;;) {
 		ssize_t got;
 
-		if (room - used < 4096) {
-			char *more = realloc(buf, room += 64 << 10);
+		if (pile->room - pile->used < 4096) {
+			char *more = realloc(pile->buf, pile->room + (64 << 10));
 
-			if (!more) {
-				free(buf);
+			if (!more)
 				return -ENOMEM;
-			}
-			buf = more;
+			pile->buf = more;
+			pile->room += 64 << 10;
 		}
-		got = read(fd, buf + used, room - used);
+		got = read(fd, pile->buf + pile->used, pile->room - pile->used);
 		if (got < 0 && errno == EAGAIN)
 			continue;
-		if (got < 0) {
-			free(buf);
-			return -errno;
-		}
-		if (!got)
-			break;
-		used += got;
+		if (got <= 0)
+			return got ? -errno : 0;
+		pile->used += got;
 	}
-	*recs = (struct kvm_rec *)buf;
-	*nr = used / sizeof(**recs);
-	return 0;
 }
 
-int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
+static int run_pass(pid_t pid, struct pile *pile)
 {
 	union bpf_iter_link_info info = { .task.pid = pid };
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
-	struct bpf_link *link;
-	int ret, fd;
+	struct bpf_link *link = bpf_program__attach_iter(skel->progs.kvm_files, &opts);
+	int fd = link ? bpf_iter_create(bpf_link__fd(link)) : -1;
+	int ret = fd < 0 ? -errno : read_all(fd, pile);
 
-	ret = kernel_probe_load();
-	if (ret)
-		return ret;
-	link = bpf_program__attach_iter(skel->progs.kvm_files, &opts);
-	fd = link ? bpf_iter_create(bpf_link__fd(link)) : -1;
-	ret = fd < 0 ? -errno : read_all(fd, recs, nr);
-	if (ret)
-		pr_err("pid %d: the BPF iterator: %s (errno %d)%s\n", pid, strerror(-ret), -ret,
-		       ret == -E2BIG ? ": more memslots, SPIs active away from their route or ranges of the "
-				       "PMU event filter than it can tell" :
-				       "");
 	if (fd >= 0)
 		close(fd);
 	bpf_link__destroy(link);
 	return ret;
+}
+
+/* KVM has 32764 memslots at most: a VM with more records than this is none. */
+#define MAX_RECORDS 65536
+
+int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	struct pile pile = { 0 };
+	size_t before;
+	int ret;
+
+	ret = kernel_probe_load();
+	if (ret)
+		return ret;
+	skel->bss->first_record = 0;
+	do {
+		before = pile.used;
+		ret = run_pass(pid, &pile);
+		skel->bss->first_record += KVM_RECORDS_IN_PASS;
+	} while (!ret && pile.used > before && skel->bss->first_record < MAX_RECORDS);
+	if (!ret && pile.used > before)
+		ret = -E2BIG;
+	if (ret) {
+		pr_err("pid %d: the BPF iterator: %s (errno %d)\n", pid, strerror(-ret), -ret);
+		free(pile.buf);
+		return ret;
+	}
+	*recs = (struct kvm_rec *)pile.buf;
+	*nr = pile.used / sizeof(**recs);
+	return 0;
 }

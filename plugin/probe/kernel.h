@@ -18,6 +18,9 @@
 int kernel_probe_load(void);
 void kernel_probe_unload(void);
 
+/* Whether this is the plugin of such a host. */
+bool kernel_is_arm64(void);
+
 /* Whether KVM_DEV_ARM_ITS_SAVE_TABLES of this kernel copes with interrupts that have no collection any more. */
 bool kernel_saves_orphans(void);
 

@@ -114,6 +114,19 @@ struct arch_timer_vm_data {
 struct maple_tree {
 	void *ma_root;
 };
+struct maple_metadata {
+	unsigned char end;
+};
+struct maple_range_64 {
+	unsigned long pivot[15];
+	union {
+		void *slot[16];
+		struct {
+			void *pad[15];
+			struct maple_metadata meta;
+		};
+	};
+};
 /* 6.12; pKVM's structure of 7.x has is_protected instead. */
 struct kvm_protected_vm {
 	_Bool enabled;
@@ -174,6 +187,7 @@ struct kvm {
 	__u64 manual_dirty_log_protect;
 	__u32 dirty_ring_size;
 	_Bool override_halt_poll_ns;
+	unsigned int max_halt_poll_ns;
 	_Bool vm_dead;
 	struct kvm_arch arch;
 };

@@ -34,18 +34,23 @@ struct walk {
 	unsigned long long at, aux;
 	unsigned int fd;
 	unsigned int result;
+	unsigned int nr; /* records of this VM so far, beside the first */
 };
 
-struct lines_walk {
-	struct seq_file *seq;
-	unsigned long long at;
-	unsigned int aux, first;
-	struct kvm_rec rec;
-};
+unsigned int first_record; /* of a VM, that this pass is to tell */
 
 static void emit(struct seq_file *seq, struct kvm_rec *rec)
 {
 	bpf_seq_write(seq, rec, sizeof(*rec));
+}
+
+/* Further records of a VM, of which there may be more than a pass can tell. */
+static void emit_more(struct walk *w, struct kvm_rec *rec)
+{
+	unsigned int nr = w->nr++;
+
+	if (nr >= first_record && nr - first_record < KVM_RECORDS_IN_PASS)
+		emit(w->seq, rec);
 }
 
 static int emit_slot(__u32 i, struct walk *w)
@@ -63,7 +68,7 @@ static int emit_slot(__u32 i, struct walk *w)
 	rec.slot.hva = BPF_CORE_READ(slot, userspace_addr);
 	rec.slot.flags = BPF_CORE_READ(slot, flags);
 	rec.slot.id = (unsigned short)BPF_CORE_READ(slot, id) | (__u32)BPF_CORE_READ(slot, as_id) << 16;
-	emit(w->seq, &rec);
+	emit_more(w, &rec);
 	w->at = (unsigned long long)BPF_CORE_READ(node, next);
 	return 0;
 }
@@ -133,7 +138,7 @@ static int emit_active(__u32 i, struct walk *w)
 		return 0;
 	rec.active.intid = BPF_CORE_READ(irq, intid);
 	rec.active.vcpu_idx = BPF_CORE_READ(holder, vcpu_idx);
-	emit(w->seq, &rec);
+	emit_more(w, &rec);
 	return 0;
 }
 
@@ -156,33 +161,47 @@ static int note_unrouted(__u32 i, struct walk *w)
 	if (i % 32 == 31 && w->result) {
 		rec.unrouted.first = 32 + i - 31;
 		rec.unrouted.bits = w->result;
-		emit(w->seq, &rec);
+		emit_more(w, &rec);
 		w->result = 0;
 	}
 	return 0;
 }
 
-/*
- * Of a GICv2, which has no LEVEL_INFO: a line's level, and what is pending without it. @w->at: interrupts from
- * INTID @w->first on, of which there are @w->aux.
- */
-static int note_line(__u32 i, struct lines_walk *w)
+/* Not on the stack, as caps_rec is not. */
+static struct kvm_rec lines_rec;
+
+/* Of a GICv2, which has no LEVEL_INFO: a line's level, and what is pending without it. @w->result: the first INTID. */
+static int note_line(__u32 i, struct walk *w)
 {
 	struct vgic_irq *irq;
 
 	if (i >= w->aux)
 		return 1;
 	irq = (void *)w->at + i * bpf_core_type_size(struct vgic_irq);
-	w->rec.lines.level |= BPF_CORE_READ_BITFIELD_PROBED(irq, line_level) << (i % 32);
-	w->rec.lines.latch |= BPF_CORE_READ_BITFIELD_PROBED(irq, pending_latch) << (i % 32);
-	if (w->first + i < NR_SGIS && BPF_CORE_READ_BITFIELD_PROBED(irq, active) && BPF_CORE_READ(irq, active_source))
-		w->rec.lines.foreign |= 1u << (i % 32);
-	if (i % 32 == 31) {
-		w->rec.lines.first = w->first + i - 31;
-		emit(w->seq, &w->rec);
-		w->rec.lines.level = w->rec.lines.latch = w->rec.lines.foreign = 0;
-	}
+	lines_rec.lines.level |= BPF_CORE_READ_BITFIELD_PROBED(irq, line_level) << (i % 32);
+	lines_rec.lines.latch |= BPF_CORE_READ_BITFIELD_PROBED(irq, pending_latch) << (i % 32);
+	if (w->result + i < NR_SGIS && BPF_CORE_READ_BITFIELD_PROBED(irq, active) &&
+	    BPF_CORE_READ(irq, active_source))
+		lines_rec.lines.foreign |= 1u << (i % 32);
+	if (i % 32 != 31)
+		return 0;
+	lines_rec.lines.first = w->result + i - 31;
+	if (w->result)
+		emit_more(w, &lines_rec);
+	else
+		emit(w->seq, &lines_rec);
+	lines_rec.lines.level = lines_rec.lines.latch = lines_rec.lines.foreign = 0;
 	return 0;
+}
+
+/* Of @nr interrupts at @irqs, from INTID @first on: of a VM, or with 0 of a vCPU. */
+static void emit_lines(struct walk *w, unsigned long long irqs, unsigned int nr, unsigned int first)
+{
+	lines_rec = (struct kvm_rec){ .type = KVM_REC_LINES, .fd = w->fd, .kvm = w->kvm };
+	w->at = irqs;
+	w->aux = irqs ? nr : 0;
+	w->result = first;
+	bpf_loop(MAX_SPIS, note_line, w, 0);
 }
 
 /*
@@ -200,7 +219,7 @@ static int emit_pmu_events(__u32 i, struct walk *w)
 	w->aux = allowed >> 63;
 	rec.pmu.first = 64 * i;
 	rec.pmu.allowed = allowed;
-	emit(w->seq, &rec);
+	emit_more(w, &rec);
 	return 0;
 }
 
@@ -244,26 +263,117 @@ static unsigned int find_state(struct kvm *kvm)
 	    !list_is_empty(base + bpf_core_field_offset(struct kvm, coalesced_zones)));
 	HAS(KVM_HAS_ROUTING, BPF_CORE_READ(kvm, arch.vgic.initialized) && has_own_routes(kvm));
 	HAS(KVM_HAS_DIRTY_RING, BPF_CORE_READ(kvm, dirty_ring_size));
-	HAS(KVM_HAS_MANUAL_DIRTY_LOG, BPF_CORE_READ(kvm, manual_dirty_log_protect));
-	HAS(KVM_HAS_HALT_POLL, BPF_CORE_READ(kvm, override_halt_poll_ns));
 	HAS(KVM_HAS_PMU_FILTER, BPF_CORE_READ(kvm, arch.pmu_filter));
-	HAS(KVM_HAS_SMCCC_FILTER, BPF_CORE_READ(kvm, arch.smccc_filter.ma_root));
 	HAS(KVM_HAS_PROTECTED, is_protected(kvm));
 	HAS(KVM_HAS_DEAD, BPF_CORE_READ(kvm, vm_dead));
-	HAS(KVM_HAS_SPLIT_CHUNK, BPF_CORE_READ(kvm, arch.mmu.split_page_chunk_size));
 #undef HAS
 	return has;
 }
 
-static void emit_lines(struct bpf_iter__task_file *ctx, struct kvm *kvm, unsigned long long irqs, unsigned int nr,
-		       unsigned int first)
-{
-	struct lines_walk w = { .seq = ctx->meta->seq, .at = irqs, .aux = irqs ? nr : 0, .first = first };
+#define MAPLE_NODE_MASK 255ull
+#define MAPLE_NODE_TYPE(node) ((node) >> 3 & 0xf)
+#define MAPLE_LEAF_64 1
+#define MAPLE_RANGE_64 2
+#define MAPLE_PIVOTS 15
+#define MAPLE_HEIGHT 16
+#define MAX_SMCCC_STEPS 4096 /* ranges, and what is between them; a VMM needs some dozen */
+#define SMCCC_LAST 0xffffffffull
 
-	w.rec.type = KVM_REC_LINES;
-	w.rec.fd = ctx->fd;
-	w.rec.kvm = (unsigned long long)kvm;
-	bpf_loop(MAX_SPIS, note_line, &w, 0);
+/* Not on the stack, which is 512 bytes for all functions that call each other. */
+static struct kvm_rec caps_rec;
+
+/* Where a walk through the SMCCC filter, a maple tree, stands. */
+struct tree_walk {
+	struct walk *w;
+	unsigned long long root, index; /* index: what is looked for */
+	unsigned long long node, max;	/* on the way down: the node, and the last index below it */
+	unsigned long long entry;
+	unsigned int found, done;
+};
+
+static unsigned long long read_pivot(struct maple_range_64 *node, __u32 i)
+{
+	void *pivots = (void *)node + bpf_core_field_offset(struct maple_range_64, pivot);
+	unsigned long long pivot = 0;
+
+	bpf_probe_read_kernel(&pivot, sizeof(pivot), pivots + i * sizeof(pivot));
+	return pivot;
+}
+
+/* One level down to the range that holds t->index, as mtree_range_walk() of lib/maple_tree.c goes. */
+static int descend(__u32 level, struct tree_walk *t)
+{
+	struct maple_range_64 *node = (void *)(t->node & ~MAPLE_NODE_MASK);
+	void *slots = (void *)node + bpf_core_field_offset(struct maple_range_64, slot);
+	unsigned int type = MAPLE_NODE_TYPE(t->node), end = MAPLE_PIVOTS, i;
+	unsigned long long value = read_pivot(node, MAPLE_PIVOTS - 1);
+
+	if (type != MAPLE_LEAF_64 && type != MAPLE_RANGE_64)
+		return 1;
+	/* ma_data_end() */
+	if (!value)
+		end = BPF_CORE_READ(node, meta.end);
+	else if (value == t->max)
+		end = MAPLE_PIVOTS - 1;
+	for (i = 0; i < MAPLE_PIVOTS && i < end; i++) {
+		value = read_pivot(node, i);
+		if (value >= t->index) {
+			t->max = value;
+			break;
+		}
+	}
+	value = 0;
+	bpf_probe_read_kernel(&value, sizeof(value), slots + i * sizeof(value));
+	if (type == MAPLE_RANGE_64) {
+		t->node = value;
+		return 0;
+	}
+	t->entry = value;
+	t->found = 1;
+	return 1;
+}
+
+/* The range at t->index, and on to what is behind it. */
+static int emit_smccc(__u32 i, struct tree_walk *t)
+{
+	t->node = t->root;
+	t->max = ~0ull;
+	t->found = 0;
+	bpf_loop(MAPLE_HEIGHT, descend, t, 0);
+	if (!t->found)
+		return 1;
+	if (t->entry) {
+		caps_rec.smccc.first = t->index;
+		caps_rec.smccc.last = t->max;
+		caps_rec.smccc.action = t->entry >> 1; /* xa_to_value() */
+		emit_more(t->w, &caps_rec);
+	}
+	if (t->max >= SMCCC_LAST) {
+		t->done = 1;
+		return 1;
+	}
+	t->index = t->max + 1;
+	return 0;
+}
+
+/* What capabilities were given, and the SMCCC filter. Not inline: its stack goes again. */
+static __attribute__((noinline)) int emit_caps(struct kvm *kvm, struct walk *w)
+{
+	struct tree_walk t = { .w = w };
+
+	caps_rec = (struct kvm_rec){ .type = KVM_REC_SMCCC, .fd = w->fd, .kvm = w->kvm };
+	t.root = (unsigned long long)BPF_CORE_READ(kvm, arch.smccc_filter.ma_root);
+	if (t.root)
+		bpf_loop(MAX_SMCCC_STEPS, emit_smccc, &t, 0);
+	caps_rec.type = KVM_REC_CAPS;
+	caps_rec.caps.smccc_filter = !!t.root;
+	caps_rec.caps.smccc_unread = t.root && !t.done;
+	caps_rec.caps.manual_dirty_log = BPF_CORE_READ(kvm, manual_dirty_log_protect);
+	caps_rec.caps.split_chunk = BPF_CORE_READ(kvm, arch.mmu.split_page_chunk_size);
+	caps_rec.caps.override_halt_poll = BPF_CORE_READ(kvm, override_halt_poll_ns);
+	caps_rec.caps.halt_poll_ns = BPF_CORE_READ(kvm, max_halt_poll_ns);
+	emit_more(w, &caps_rec);
+	return 0;
 }
 
 static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_struct *mm)
@@ -286,7 +396,9 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	rec.vm.vgic_initialized = BPF_CORE_READ(kvm, arch.vgic.initialized);
 	rec.vm.same_mm = BPF_CORE_READ(kvm, mm) == mm;
 	rec.vm.has = find_state(kvm);
-	emit(w.seq, &rec);
+	if (!first_record)
+		emit(w.seq, &rec);
+	emit_caps(kvm, &w);
 
 	bpf_loop(128, walk_bucket, &w, 0);
 
@@ -303,7 +415,7 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	w.aux = w.at ? BPF_CORE_READ(kvm, arch.vgic.nr_spis) : 0;
 	bpf_loop(MAX_SPIS, emit_active, &w, 0);
 	if (rec.vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2) {
-		emit_lines(ctx, kvm, w.at, w.aux, NR_PRIVATE);
+		emit_lines(&w, w.at, w.aux, NR_PRIVATE);
 		return;
 	}
 	w.result = 0;
@@ -363,12 +475,11 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu, in
 	rec.vcpu.vtid = runner_of(vcpu, tgid);
 	emit(ctx->meta->seq, &rec);
 
+	w.kvm = rec.kvm;
 	if (BPF_CORE_READ(vcpu, kvm, arch.vgic.vgic_model) == KVM_DEV_TYPE_ARM_VGIC_V2)
-		emit_lines(ctx, (void *)rec.kvm, (unsigned long long)BPF_CORE_READ(vcpu, arch.vgic_cpu.private_irqs),
-			   NR_PRIVATE, 0);
+		emit_lines(&w, (unsigned long long)BPF_CORE_READ(vcpu, arch.vgic_cpu.private_irqs), NR_PRIVATE, 0);
 	if (!rec.vcpu.guest_debug)
 		return;
-	w.kvm = rec.kvm;
 	w.at = (unsigned long long)vcpu + bpf_core_field_offset(struct kvm_vcpu, arch.external_debug_state);
 	bpf_loop(DEBUG_REGS / 4, emit_debug, &w, 0);
 }
@@ -451,6 +562,8 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 	object = BPF_CORE_READ(file, private_data);
 	if (!bpf_strncmp(name, sizeof("kvm-vm"), "kvm-vm"))
 		emit_vm(ctx, object, BPF_CORE_READ(task, mm));
+	else if (first_record)
+		return 0;
 	else if (!bpf_strncmp(name, sizeof("kvm-vcpu:") - 1, "kvm-vcpu:"))
 		emit_vcpu(ctx, object, BPF_CORE_READ(task, tgid));
 	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v2"), "kvm-arm-vgic-v2") ||

@@ -14,7 +14,15 @@ enum kvm_rec_type {
 	KVM_REC_DEVICE,	  /* of the fd of a GIC */
 	KVM_REC_ITS,	  /* of the fd of an ITS */
 	KVM_REC_LINES,	  /* of a VM's fd: 32 SPIs of a GICv2; of a vCPU's: its SGIs and PPIs */
+	KVM_REC_CAPS,	  /* of a VM fd: what capabilities were given */
+	KVM_REC_SMCCC,	  /* likewise: a range of the SMCCC filter */
 };
+
+/*
+ * What one pass of the iterator can tell of an object has to fit into 32 KiB: of a VM it tells so many records
+ * beside the first, and a further pass goes on behind them.
+ */
+#define KVM_RECORDS_IN_PASS 256
 
 /* State that has no getter: a bit each in kvm_rec.vm.has. Most of it is not carried. */
 enum kvm_has {
@@ -23,13 +31,9 @@ enum kvm_has {
 	KVM_HAS_COALESCED_MMIO,
 	KVM_HAS_ROUTING,
 	KVM_HAS_DIRTY_RING,
-	KVM_HAS_MANUAL_DIRTY_LOG,
-	KVM_HAS_HALT_POLL,
 	KVM_HAS_PMU_FILTER,
-	KVM_HAS_SMCCC_FILTER,
 	KVM_HAS_PROTECTED,
 	KVM_HAS_DEAD,
-	KVM_HAS_SPLIT_CHUNK,
 };
 
 struct kvm_rec {
@@ -82,6 +86,15 @@ struct kvm_rec {
 			unsigned int orphans;	   /* interrupts whose collection the guest has unmapped */
 			unsigned int unread;	   /* there are more interrupts than were looked at */
 		} its;
+		struct {
+			unsigned long long manual_dirty_log, split_chunk;
+			unsigned int override_halt_poll, halt_poll_ns;
+			unsigned int smccc_filter; /* there is one */
+			unsigned int smccc_unread; /* and not all of it could be read */
+		} caps;
+		struct {
+			unsigned int first, last, action;
+		} smccc;
 	};
 };
 

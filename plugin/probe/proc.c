@@ -63,7 +63,7 @@ static int fd_kind(int dirfd, const char *name, const char *link)
 	if (!strcmp(link, ANON "kvm-arm-vgic-its"))
 		return PROC_FD_ITS;
 	if (!strncmp(link, ANON "kvm-", strlen(ANON "kvm-")) ||
-	    !strncmp(link, ANON "[kvm-", strlen(ANON "[kvm-")))
+	    !strncmp(link, ANON "[kvm-", strlen(ANON "[kvm-")) || !strncmp(link, "/[kvm-gmem]", 11))
 		return PROC_FD_OTHER;
 	return link[0] == '/' && is_kvm_device(dirfd, name) ? PROC_FD_SYSTEM : -1;
 }
@@ -80,6 +80,8 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 		return errno == ENOENT ? 0 : -errno; /* closed meanwhile, by a task that still runs */
 	if (!strcmp(link, ANON "[userfaultfd]"))
 		scan->userfaultfd = fd;
+	if (!strncmp(link, "/dev/vhost-", 11) || !strncmp(link, "/dev/vfio/", 10))
+		snprintf(scan->device, sizeof(scan->device), "%.47s", link);
 	kind = fd_kind(dirfd, name, link);
 	if (kind < 0)
 		return 0;
@@ -208,18 +210,28 @@ static void scan_vm_flags(struct proc_map *map, const char *names)
 	}
 }
 
+/* Missing pages, write protection, minor faults. */
+static bool is_of_userfaultfd(const char *names)
+{
+	return strstr(names, " um") || strstr(names, " uw") || strstr(names, " ui");
+}
+
 /* A mapping's line as maps has it, then what is known of it. */
 static int scan_smap(struct proc_scan *scan, const char *line)
 {
 	uint64_t start, end;
 
 	if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) == 2) {
+		scan->area_now = start;
 		scan->map_now = NULL;
 		for (size_t i = 0; i < scan->nr_maps; i++)
 			if (scan->maps[i].start == start && scan->maps[i].size == end - start)
 				scan->map_now = &scan->maps[i];
-	} else if (scan->map_now && !strncmp(line, "VmFlags:", 8)) {
-		scan_vm_flags(scan->map_now, line + 8);
+	} else if (!strncmp(line, "VmFlags:", 8)) {
+		if (scan->map_now)
+			scan_vm_flags(scan->map_now, line + 8);
+		if (is_of_userfaultfd(line + 8))
+			scan->uffd_area = scan->area_now;
 	}
 	return 0;
 }
@@ -229,7 +241,7 @@ int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
 	/* What smaps says nothing of stays strange. */
 	for (size_t i = 0; i < scan->nr_maps; i++)
 		strcpy(scan->maps[i].strange, "?");
-	return scan->nr_maps ? for_each_line(pid, "smaps", scan, scan_smap) : 0;
+	return for_each_line(pid, "smaps", scan, scan_smap);
 }
 
 static int scan_status(struct proc_scan *scan, const char *line)

@@ -44,6 +44,9 @@ struct proc_scan {
 	int vpid;		  /* pid in the innermost namespace */
 	bool has_seccomp;
 	int userfaultfd; /* one of them, or -1 */
+	char device[48]; /* the name of a device of VHOST or VFIO that it has open; "" */
+	uint64_t area_now;  /* that smaps is at */
+	uint64_t uffd_area; /* one that a userfaultfd is registered for, or 0 */
 };
 
 /*
@@ -52,8 +55,8 @@ struct proc_scan {
  */
 int proc_scan(pid_t pid, struct proc_scan *scan);
 /*
- * Completes scan->maps by their flags. Apart from the rest, for the kernel walks the page tables of
- * all of the process to tell them. As proc_scan().
+ * Completes scan->maps by their flags, and scan->uffd_area. Apart from the rest, for the kernel walks the page
+ * tables of all of the process to tell them. As proc_scan().
  */
 int proc_scan_map_flags(pid_t pid, struct proc_scan *scan);
 void proc_scan_free(struct proc_scan *scan);

@@ -42,6 +42,34 @@ static bool needs_suspend(const struct vm_state *vm)
 	return vm->caps & VM_CAP_SYSTEM_SUSPEND;
 }
 
+static bool needs_halt_poll(const struct vm_state *vm)
+{
+	return vm->caps & VM_CAP_HALT_POLL;
+}
+
+static bool needs_manual_dirty_log(const struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_slots; i++)
+		if (vm->slots[i].flags & KVM_MEM_LOG_DIRTY_PAGES)
+			return true;
+	return vm->caps & VM_CAP_MANUAL_DIRTY_LOG;
+}
+
+static bool needs_eager_split(const struct vm_state *vm)
+{
+	return vm->caps & VM_CAP_EAGER_SPLIT;
+}
+
+static bool needs_writable_imp_id_regs(const struct vm_state *vm)
+{
+	return vm->caps & VM_CAP_WRITABLE_IMP_ID_REGS;
+}
+
+static bool needs_sea_to_user(const struct vm_state *vm)
+{
+	return vm->caps & VM_CAP_SEA_TO_USER;
+}
+
 static bool needs_counter_offset(const struct vm_state *vm)
 {
 	return vm->counter_offset;
@@ -68,12 +96,26 @@ static const struct {
 	{ -1, needs_suspend, KVM_CAP_ARM_SYSTEM_SUSPEND, "PSCI SYSTEM_SUSPEND (KVM_CAP_ARM_SYSTEM_SUSPEND)" },
 	{ -1, needs_counter_offset, KVM_CAP_COUNTER_OFFSET,
 	  "KVM_ARM_SET_COUNTER_OFFSET (KVM_CAP_COUNTER_OFFSET)" },
+	{ -1, needs_halt_poll, KVM_CAP_HALT_POLL, "KVM_CAP_HALT_POLL" },
+	{ -1, needs_manual_dirty_log, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+	  "dirty logs (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2)" },
+	{ -1, needs_eager_split, KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES,
+	  "blocks of that size to split by (KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE)" },
+	{ -1, needs_writable_imp_id_regs, KVM_CAP_ARM_WRITABLE_IMP_ID_REGS,
+	  "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS" },
+	{ -1, needs_sea_to_user, KVM_CAP_ARM_SEA_TO_USER, "KVM_CAP_ARM_SEA_TO_USER" },
 };
 #define NR_NEEDS (sizeof(needs) / sizeof(needs[0]))
 
 static bool is_needed(const struct vm_state *vm, size_t i)
 {
 	return needs[i].feature >= 0 ? vm->features >> needs[i].feature & 1 : needs[i].needed(vm);
+}
+
+static bool is_answered(const struct vm_state *vm, size_t i, int64_t answer)
+{
+	/* That one answers with a bit for each size. */
+	return needs[i].cap == KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES ? answer & (int64_t)vm->split_chunk : answer;
 }
 
 /* The VM that registers are tried on: of one vCPU. */
@@ -88,7 +130,7 @@ struct trial {
 };
 
 /* The answers to all questions, in the order of needs[], then of the IPA size. */
-static int ask(struct trial *t, int answers[NR_NEEDS + 1])
+static int ask(struct trial *t, int64_t answers[NR_NEEDS + 1])
 {
 	struct batch b = BATCH(t->remote, t->vm.id, "this host");
 	int ret;
@@ -128,18 +170,21 @@ static bool has_cpus_for_pmu(const struct vm_state *vm, size_t cpu_kinds)
 /* What is missing is taken from the trial: its registers can be tried all the same. */
 static int check_capabilities(struct trial *t)
 {
-	int answers[NR_NEEDS + 1], ret = ask(t, answers);
+	int64_t answers[NR_NEEDS + 1];
+	int ret = ask(t, answers);
 	uint32_t ipa_limit;
 
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < NR_NEEDS; i++) {
-		if (!is_needed(t->image, i) || answers[i])
+		if (!is_needed(t->image, i) || is_answered(t->image, i, answers[i]))
 			continue;
 		pr_err("vm %u: it has %s, and this host's KVM has not: restore on a host that has\n",
 		       t->vm.id, needs[i].what);
 		if (needs[i].feature >= 0)
 			t->vm.features &= ~(1ull << needs[i].feature);
+		if (needs[i].cap == KVM_CAP_ARM_WRITABLE_IMP_ID_REGS)
+			t->vm.caps &= ~VM_CAP_WRITABLE_IMP_ID_REGS;
 		t->refused = true;
 	}
 	if (!has_cpus_for_pmu(&t->vm, t->cpu_kinds)) /* which has the PMU still where KVM has one */
@@ -197,7 +242,9 @@ static int create_trial(struct trial *t)
 
 	t->vm.fd = create(t, t->kvm, KVM_CREATE_VM, t->vm.ipa_bits & KVM_VM_TYPE_ARM_IPA_SIZE_MASK,
 			  "KVM_CREATE_VM");
-	ret = t->vm.fd < 0 ? t->vm.fd : create_gic(t);
+	ret = t->vm.fd < 0 ? t->vm.fd : caps_apply_early(&t->vm, t->remote);
+	if (!ret)
+		ret = create_gic(t);
 	if (ret)
 		return ret;
 	t->vcpu.fd = create(t, t->vm.fd, KVM_CREATE_VCPU, t->vcpu.id, "KVM_CREATE_VCPU");

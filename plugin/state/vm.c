@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The VM itself: creation, memslots, and the end of the file descriptors kept aside. */
+/* The VM itself: creation, and the end of the file descriptors kept aside. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -23,10 +23,11 @@ void vm_state_free(struct vm_state *vm)
 	for (size_t i = 0; i < vm->nr_backings; i++)
 		free(vm->backings[i].path);
 	free(vm->vcpus);
-	free(vm->slots);
+	memslots_free(vm->slots, vm->nr_slots);
 	free(vm->backings);
 	free(vm->files);
 	free(vm->pmu_filter.allowed);
+	free(vm->smccc_filter.ranges);
 	thread_free(vm->threads, vm->nr_threads);
 	vgic_v2_free(vm->vgic_v2);
 	vgic_v3_free(vm->vgic);
@@ -65,7 +66,7 @@ void vm_set_gic_fd(struct vm_state *vm, int fd)
 
 size_t vm_room(const struct vm_state *vm)
 {
-	return kvm_run_room(vm) + vgic_v5_room(vm);
+	return kvm_run_room(vm) + vgic_v5_room(vm) + memslots_room(vm);
 }
 
 uint32_t vm_nr_parked(const struct vm_state *vm)
@@ -181,65 +182,13 @@ int vm_create(const struct vm_state *vm)
 
 	ret = create_vm(vm);
 	if (!ret)
+		ret = caps_enable_early(vm, vm_fd);
+	if (!ret)
 		ret = create_vgic(vm, vm_fd);
 	if (!ret)
 		ret = create_vcpus(vm, vm_fd);
 	if (!ret)
 		ret = create_itses(vm, vm_fd);
-	return ret;
-}
-
-static const struct {
-	uint32_t flag; /* VM_CAP_* */
-	uint32_t cap;
-	const char *name;
-} caps[] = {
-	{ VM_CAP_NISV_TO_USER, KVM_CAP_ARM_NISV_TO_USER, "KVM_ENABLE_CAP, KVM_CAP_ARM_NISV_TO_USER" },
-	{ VM_CAP_SYSTEM_SUSPEND, KVM_CAP_ARM_SYSTEM_SUSPEND, "KVM_ENABLE_CAP, KVM_CAP_ARM_SYSTEM_SUSPEND" },
-};
-#define NR_CAPS (sizeof(caps) / sizeof(caps[0]))
-
-int vm_apply_caps(struct vm_state *vm, struct remote *remote)
-{
-	struct batch b = BATCH(remote, vm->id, "capabilities");
-	struct kvm_enable_cap enable[NR_CAPS];
-	int ret;
-
-	for (size_t i = 0; i < NR_CAPS; i++) {
-		enable[i] = (struct kvm_enable_cap){ .cap = caps[i].cap };
-		if (vm->caps & caps[i].flag)
-			batch_ioctl(&b, vm->fd, KVM_ENABLE_CAP, &enable[i], sizeof(enable[i]), caps[i].name);
-	}
-	ret = batch_run(&b);
-	batch_fini(&b);
-	return ret;
-}
-
-int vm_apply_memslots(struct vm_state *vm, struct remote *remote)
-{
-	struct kvm_userspace_memory_region *regions = calloc(vm->nr_slots + 1, sizeof(*regions));
-	struct batch b = BATCH(remote, vm->id, "memslots");
-	int ret;
-
-	if (!regions)
-		return -ENOMEM;
-	for (size_t i = 0; i < vm->nr_slots; i++) {
-		const struct memslot *slot = &vm->slots[i];
-
-		regions[i] = (struct kvm_userspace_memory_region){
-			.slot = slot->slot,
-			.flags = slot->flags,
-			.guest_phys_addr = slot->gpa,
-			.memory_size = slot->size,
-			.userspace_addr = slot->hva,
-		};
-		batch_ioctl(&b, vm->fd, KVM_SET_USER_MEMORY_REGION, &regions[i], sizeof(regions[i]),
-			    "KVM_SET_USER_MEMORY_REGION")
-			->detail = slot->gpa;
-	}
-	ret = batch_run(&b);
-	batch_fini(&b);
-	free(regions);
 	return ret;
 }
 

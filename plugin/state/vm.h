@@ -8,8 +8,10 @@
 #include <stdint.h>
 
 #include "state/backing.h"
+#include "state/caps.h"
 #include "state/its.h"
 #include "state/lpi.h"
+#include "state/memslot.h"
 #include "state/pmu.h"
 #include "state/thread.h"
 #include "state/vcpu.h"
@@ -20,17 +22,6 @@
 #define VM_MAX_VCPUS 512
 #define VM_MAX_SLOTS 32768
 #define VM_MAX_FILES 4096
-
-/* Capabilities of the VM that change what its guest meets. In images: the values stay. */
-#define VM_CAP_NISV_TO_USER 0x1u
-#define VM_CAP_SYSTEM_SUSPEND 0x2u
-#define VM_CAP_KNOWN 0x3u
-
-struct memslot {
-	uint32_t slot;		 /* slot id; bits 31:16 the address space, 0 on arm64 */
-	uint32_t flags;		 /* KVM_MEM_* */
-	uint64_t gpa, size, hva; /* bytes */
-};
 
 enum kvm_file_kind {
 	KVM_FILE_SYSTEM, /* /dev/kvm */
@@ -62,7 +53,11 @@ struct vm_state {
 	bool counter_offset; /* its counters follow KVM_ARM_SET_COUNTER_OFFSET */
 	uint32_t cntfrq;     /* Hz: what the guest's counters count in */
 	uint64_t realtime;   /* ns since the Epoch, when the counters were read */
-	uint32_t caps;	     /* VM_CAP_*: enabled for the VM */
+	uint32_t caps;	     /* VM_CAP_*: enabled for the VM; then what they were given: */
+	uint32_t halt_poll_ns;
+	uint32_t manual_dirty_log; /* KVM_DIRTY_LOG_* */
+	uint64_t split_chunk;	   /* bytes */
+	struct smccc_filter smccc_filter;
 	struct pmu_filter pmu_filter;
 
 	int32_t fd;	   /* its number in the process */
@@ -111,9 +106,7 @@ void vm_set_gic_fd(struct vm_state *vm, int fd);
 /* Bytes of a remote's room that the steps of both sequences need. */
 size_t vm_room(const struct vm_state *vm);
 
-/* Steps of the restore sequence (plan.c). 0 or a negative errno, logged. */
-int vm_apply_caps(struct vm_state *vm, struct remote *remote);
-int vm_apply_memslots(struct vm_state *vm, struct remote *remote);
+/* A step of the restore sequence (plan.c). 0 or a negative errno, logged. */
 int vm_close_parked(struct vm_state *vm, struct remote *remote);
 
 /* Frees @vm and all it holds. NULL is nothing to free. */

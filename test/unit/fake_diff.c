@@ -275,6 +275,31 @@ static const char *diff_pmu_filter(const struct fake_kvm *a, const struct fake_k
 	return NULL;
 }
 
+static const char *diff_caps(const struct fake_kvm *a, const struct fake_kvm *b)
+{
+	DIFF(caps);
+	DIFF(halt_poll_ns);
+	DIFF(manual_dirty_log);
+	DIFF(split_chunk);
+	DIFF(nr_smccc);
+	DIFF(smccc);
+	return NULL;
+}
+
+static const char *diff_slots(const struct fake_kvm *a, const struct fake_kvm *b)
+{
+	DIFF(nr_slots);
+	for (size_t i = 0; i < a->nr_slots; i++) {
+		DIFF(slots[i]);
+		if (!a->dirty[i] != !b->dirty[i] ||
+		    (a->dirty[i] && memcmp(a->dirty[i], b->dirty[i], 8 * fake_log_words(&a->slots[i])))) {
+			snprintf(where, sizeof(where), "dirty log of memslot %u", a->slots[i].slot);
+			return where;
+		}
+	}
+	return NULL;
+}
+
 /* The counters are left to the tests: they go on meanwhile. */
 const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
 {
@@ -285,12 +310,12 @@ const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
 	DIFF(features);
 	DIFF(ptimer_offset);
 	DIFF(counter_offset);
-	DIFF(caps);
 	DIFF(ring);
-	DIFF(nr_slots);
-	for (size_t i = 0; i < a->nr_slots; i++)
-		DIFF(slots[i]);
-	diff = diff_itses(a, b);
+	diff = diff_caps(a, b);
+	if (!diff)
+		diff = diff_slots(a, b);
+	if (!diff)
+		diff = diff_itses(a, b);
 	if (!diff)
 		diff = diff_pmu_filter(a, b);
 	if (diff)

@@ -77,11 +77,15 @@ struct fake_kvm *fake_host(const struct fake_kvm *running, struct vm_state *vm)
 	static const int all[] = { KVM_CAP_ARM_EL1_32BIT, KVM_CAP_ARM_PMU_V3, KVM_CAP_ARM_SVE,
 				   KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_PTRAUTH_GENERIC,
 				   KVM_CAP_ARM_INJECT_SERROR_ESR, KVM_CAP_STEAL_TIME,
-				   KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_SYSTEM_SUSPEND, KVM_CAP_COUNTER_OFFSET };
+				   KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_SYSTEM_SUSPEND, KVM_CAP_COUNTER_OFFSET,
+				   KVM_CAP_HALT_POLL, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+				   KVM_CAP_ARM_WRITABLE_IMP_ID_REGS, KVM_CAP_ARM_SEA_TO_USER };
 	struct fake_kvm *kvm = fake_created(running, vm);
 
 	memset(kvm->fds, 0, sizeof(kvm->fds));
 	kvm->fds[FAKE_SYSTEM_FD].kind = FAKE_SYSTEM;
+	kvm->caps = 0;
+	kvm->extensions[FAKE_CAPS - 1] = (struct fake_cap){ KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES, 0x40201000 };
 	kvm->extensions[0] = (struct fake_cap){ KVM_CAP_ARM_VM_IPA_SIZE, 48 };
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		kvm->extensions[i + 1] = (struct fake_cap){ all[i], 1 };

@@ -297,6 +297,8 @@ void fake_free(struct fake_kvm *kvm)
 	for (size_t i = 0; i < kvm->nr_maps; i++)
 		free(kvm->maps[i].bytes);
 	free(kvm->v2);
+	for (size_t i = 0; i < FAKE_SLOTS; i++)
+		free(kvm->dirty[i]);
 	fake_v5_destroy(kvm);
 	free(kvm->lines);
 	free(kvm);

@@ -30,7 +30,8 @@
 #define FAKE_COMMANDS 128 /* of a queue of one page */
 #define FAKE_LPIS 64
 #define FAKE_INVARIANTS 32
-#define FAKE_CAPS 16
+#define FAKE_CAPS 24
+#define FAKE_SMCCC_RANGES 8
 #define FAKE_FIRST_THREAD 200 /* of the process: its vCPUs' are above */
 #define FAKE_THREAD(i) (FAKE_FIRST_THREAD + 1 + (int32_t)(i))
 
@@ -195,6 +196,10 @@ struct fake_kvm {
 	uint64_t host, vtimer, ptimer; /* the host's counter and the guest's */
 	bool ptimer_offset, counter_offset, ran, runs;
 	uint32_t caps; /* VM_CAP_* */
+	uint32_t halt_poll_ns, manual_dirty_log;
+	uint64_t split_chunk;
+	struct smccc_range smccc[FAKE_SMCCC_RANGES];
+	size_t nr_smccc;
 	uint32_t pmu_events; /* how many this host's PMU has */
 	uint32_t pmu_counters; /* likewise, of PMCR_EL0.N */
 	uint32_t pmu_n;	       /* the VM's PMCR_EL0.N */
@@ -205,6 +210,7 @@ struct fake_kvm {
 	int fail_quiesce[3]; /* of a GICv5: negative errnos, see struct model_env */
 	struct memslot slots[FAKE_SLOTS];
 	size_t nr_slots;
+	uint64_t *dirty[FAKE_SLOTS]; /* the log of each, a bit for a page; or NULL */
 	uint8_t ring[FAKE_PAGE]; /* the second page of each vCPU's mapping */
 	struct fake_gic gic;
 	struct fake_v2 *v2; /* with it, it is a GICv2; or NULL */
@@ -263,6 +269,13 @@ bool fake_reg_exists(const struct fake_kvm *kvm, const struct fake_vcpu *vcpu, u
 /* Whether vCPUs have the feature KVM_ARM_VCPU_*. */
 bool fake_has(const struct fake_kvm *kvm, uint32_t feature);
 void fake_pmu_allow(struct fake_kvm *kvm, uint32_t event, bool allow);
+
+/* Dirty logs: of kvm->slots[@slot], by pages of it. */
+size_t fake_log_words(const struct memslot *slot);
+void fake_log_begin(struct fake_kvm *kvm, size_t slot);
+void fake_drop_log(struct fake_kvm *kvm, size_t slot);
+bool fake_log_has(const struct fake_kvm *kvm, size_t slot, uint64_t page);
+void fake_log_mark(struct fake_kvm *kvm, size_t slot, uint64_t page);
 
 /* The VMM calls KVM_RUN: 0 or a negative errno. */
 int fake_run(struct fake_kvm *kvm, uint32_t vcpu);

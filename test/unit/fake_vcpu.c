@@ -128,28 +128,6 @@ void fake_vcpu_describe(const struct fake_kvm *kvm, uint32_t i, unsigned long re
 	snprintf(line, FAKE_LINE, "vcpu %u: %s%.80s", i, name, more);
 }
 
-void fake_vm_describe(unsigned long req, const void *arg, char *line)
-{
-	const struct kvm_userspace_memory_region *region = arg;
-	const struct arm64_counter_offset *offset = arg;
-	const struct kvm_enable_cap *cap = arg;
-
-	if (req == KVM_SET_USER_MEMORY_REGION)
-		snprintf(line, FAKE_LINE, "vm: KVM_SET_USER_MEMORY_REGION %u at %#llx", region->slot,
-			 (unsigned long long)region->guest_phys_addr);
-	else if (req == ARM64_PREFERRED_TARGET)
-		snprintf(line, FAKE_LINE, "vm: KVM_ARM_PREFERRED_TARGET");
-	else if (req == KVM_ENABLE_CAP)
-		snprintf(line, FAKE_LINE, "vm: KVM_ENABLE_CAP %u", cap->cap);
-	else if (req == KVM_IRQ_LINE)
-		snprintf(line, FAKE_LINE, "vm: KVM_IRQ_LINE %#x = %u", ((const struct kvm_irq_level *)arg)->irq,
-			 ((const struct kvm_irq_level *)arg)->level);
-	else if (req == ARM64_SET_COUNTER_OFFSET)
-		snprintf(line, FAKE_LINE, "vm: KVM_ARM_SET_COUNTER_OFFSET = %#" PRIx64, offset->counter_offset);
-	else
-		snprintf(line, FAKE_LINE, "vm: unknown ioctl %#lx", req);
-}
-
 /* Registers */
 
 static bool is_sve(uint64_t id)
@@ -576,52 +554,6 @@ int64_t fake_vcpu_ioctl(struct fake_kvm *kvm, uint32_t i, unsigned long req, voi
 	case KVM_RUN:
 		vcpu->vtid = kvm->vtid;
 		return fake_run(kvm, i);
-	}
-	return -ENOTTY;
-}
-
-static int enable_cap(struct fake_kvm *kvm, const struct kvm_enable_cap *cap)
-{
-	if (cap->flags || (cap->cap != KVM_CAP_ARM_NISV_TO_USER && cap->cap != KVM_CAP_ARM_SYSTEM_SUSPEND))
-		return -EINVAL;
-	kvm->caps |= cap->cap == KVM_CAP_ARM_NISV_TO_USER ? VM_CAP_NISV_TO_USER : VM_CAP_SYSTEM_SUSPEND;
-	return 0;
-}
-
-/* One offset for both counters. */
-static int set_counter_offset(struct fake_kvm *kvm, const struct arm64_counter_offset *offset)
-{
-	if (offset->reserved)
-		return -EINVAL;
-	kvm->counter_offset = true;
-	kvm->vtimer = kvm->ptimer = kvm->host - offset->counter_offset;
-	kvm->ptimer_offset = offset->counter_offset;
-	return 0;
-}
-
-static int set_region(struct fake_kvm *kvm, const struct kvm_userspace_memory_region *region)
-{
-	if (kvm->nr_slots == FAKE_SLOTS)
-		return -EINVAL;
-	kvm->slots[kvm->nr_slots++] = (struct memslot){ region->slot, region->flags, region->guest_phys_addr,
-							region->memory_size, region->userspace_addr };
-	return 0;
-}
-
-int64_t fake_vm_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg)
-{
-	switch (req) {
-	case ARM64_PREFERRED_TARGET:
-		*(struct arm64_vcpu_init *)arg = (struct arm64_vcpu_init){ .target = 5 };
-		return 0;
-	case KVM_ENABLE_CAP:
-		return enable_cap(kvm, arg);
-	case ARM64_SET_COUNTER_OFFSET:
-		return set_counter_offset(kvm, arg);
-	case KVM_SET_USER_MEMORY_REGION:
-		return set_region(kvm, arg);
-	case KVM_IRQ_LINE:
-		return kvm->v2 ? fake_v2_irq_line(kvm, arg) : -ENXIO;
 	}
 	return -ENOTTY;
 }

@@ -452,7 +452,7 @@ static void fill_two_level_its(struct fake_kvm *kvm, struct fake_its *its)
 
 static void add_ram(struct fake_kvm *kvm)
 {
-	kvm->slots[kvm->nr_slots++] = (struct memslot){ 2, 0, FAKE_RAM, FAKE_RAM_SIZE, FAKE_RAM_HVA };
+	kvm->slots[kvm->nr_slots++] = (struct memslot){ 2, 0, FAKE_RAM, FAKE_RAM_SIZE, FAKE_RAM_HVA, .log = { 0 } };
 	fake_map_add(kvm, FAKE_RAM_HVA, FAKE_RAM_SIZE, PROT_READ | PROT_WRITE, -1, 0)->is_guest = true;
 }
 
@@ -531,6 +531,27 @@ static void fill_v5(struct fake_kvm *kvm, struct fake_shape shape)
 			abort();
 }
 
+/* All but KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, without which a dump has more to do. */
+static void fill_caps(struct fake_kvm *kvm)
+{
+	kvm->caps = VM_CAP_KNOWN & ~VM_CAP_MANUAL_DIRTY_LOG;
+	kvm->halt_poll_ns = 70000;
+	kvm->split_chunk = 2 << 20;
+	kvm->smccc[kvm->nr_smccc++] = (struct smccc_range){ 0x84000000, 0x84000007, KVM_SMCCC_FILTER_DENY };
+	kvm->smccc[kvm->nr_smccc++] = (struct smccc_range){ 0xc3000000, 0xffffffff, KVM_SMCCC_FILTER_FWD_TO_USER };
+}
+
+/* Its first page and its last, single ones and whole words of them. */
+static void fill_log(struct fake_kvm *kvm, size_t slot)
+{
+	uint64_t pages = kvm->slots[slot].size / FAKE_PAGE;
+
+	fake_log_begin(kvm, slot);
+	for (uint64_t page = 0; page < pages; page++)
+		if (!page || page == pages - 1 || page % 1000 == 77 || (page > 2000 && page < 2300))
+			fake_log_mark(kvm, slot, page);
+}
+
 struct fake_kvm *fake_running(struct fake_shape shape)
 {
 	struct fake_kvm *kvm = fake_new(shape.nr_vcpus, shape.nr_irqs);
@@ -539,11 +560,13 @@ struct fake_kvm *fake_running(struct fake_shape shape)
 	kvm->features_set = true;
 	kvm->vtimer = 0x123456789000;
 	kvm->host = kvm->ptimer = 0x555500000000;
-	kvm->caps = VM_CAP_NISV_TO_USER | VM_CAP_SYSTEM_SUSPEND;
+	fill_caps(kvm);
 	kvm->ran = true;
 	kvm->nr_slots = 2;
-	kvm->slots[0] = (struct memslot){ 1, 0, 0x40000000, 0x8000000, 0xffff10000000 };
-	kvm->slots[1] = (struct memslot){ 0, KVM_MEM_READONLY, 0, 0x200000, 0xffff00000000 };
+	kvm->slots[0] = (struct memslot){ 1, 0, 0x40000000, 0x8000000, 0xffff10000000, .log = { 0 } };
+	kvm->slots[0].flags = KVM_MEM_LOG_DIRTY_PAGES;
+	fill_log(kvm, 0);
+	kvm->slots[1] = (struct memslot){ 0, KVM_MEM_READONLY, 0, 0x200000, 0xffff00000000, .log = { 0 } };
 	for (size_t n = 0; n < FAKE_PAGE; n++)
 		kvm->ring[n] = mix(n);
 	kvm->nr_itses = shape.itses ? FAKE_NR_ITSES : 0;
@@ -651,6 +674,17 @@ static void discover_pmu_filter(const struct fake_kvm *kvm, struct pmu_filter *f
 		abort();
 }
 
+static void discover_caps(const struct fake_kvm *kvm, struct vm_state *vm)
+{
+	vm->caps = kvm->caps;
+	vm->halt_poll_ns = kvm->halt_poll_ns;
+	vm->manual_dirty_log = kvm->manual_dirty_log;
+	vm->split_chunk = kvm->split_chunk;
+	vm->smccc_filter.nr = kvm->nr_smccc;
+	vm->smccc_filter.ranges = alloc(kvm->nr_smccc, sizeof(*vm->smccc_filter.ranges));
+	memcpy(vm->smccc_filter.ranges, kvm->smccc, kvm->nr_smccc * sizeof(*kvm->smccc));
+}
+
 struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 {
 	struct vm_state *vm = alloc(1, sizeof(*vm));
@@ -661,7 +695,7 @@ struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 	vm->features = kvm->features | 1 << KVM_ARM_VCPU_POWER_OFF;
 	vm->ptimer_offset = kvm->ptimer_offset;
 	vm->counter_offset = kvm->counter_offset;
-	vm->caps = kvm->caps;
+	discover_caps(kvm, vm);
 	discover_pmu_filter(kvm, &vm->pmu_filter);
 	vm->fd = FAKE_VM_FD;
 	vm->park_base = FAKE_PARK_BASE;
@@ -734,6 +768,7 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 	kvm->host = kvm->ptimer = 0x777700000000;
 	kvm->no_ras = running->no_ras;
 	kvm->pmu_events = running->pmu_events;
+	kvm->caps = running->caps & VM_CAP_WRITABLE_IMP_ID_REGS; /* vm_create() */
 	kvm->pmu_counters = kvm->pmu_n = running->pmu_counters;
 	if (running->v2)
 		fake_v2_create(kvm);

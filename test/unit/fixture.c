@@ -269,6 +269,20 @@ static void fill_threads(struct vm_state *vm)
 	}
 }
 
+static void fill_caps(struct vm_state *vm)
+{
+	static const struct smccc_range ranges[] = { { 0x1000, 0x1000, 1 }, { 0x84000000, 0x84000007, 2 },
+						     { 0xc3000000, 0xffffffff, 0 } };
+
+	vm->caps = VM_CAP_KNOWN;
+	vm->halt_poll_ns = 70000;
+	vm->manual_dirty_log = 3;
+	vm->split_chunk = 2 << 20;
+	vm->smccc_filter.nr = 3;
+	vm->smccc_filter.ranges = alloc(3, sizeof(ranges[0]));
+	memcpy(vm->smccc_filter.ranges, ranges, sizeof(ranges));
+}
+
 /* The last of four has none: it has ended. */
 static void fill_runners(struct vm_state *vm)
 {
@@ -280,9 +294,12 @@ static void fill_slots(struct vm_state *vm)
 {
 	vm->nr_slots = 3;
 	vm->slots = alloc(vm->nr_slots, sizeof(*vm->slots));
-	vm->slots[0] = (struct memslot){ 1, 0, 0x40000000, 0x8000000, 0xffff10000000 };
-	vm->slots[1] = (struct memslot){ 0, KVM_MEM_READONLY, 0, 0x200000, 0xffff00000000 };
-	vm->slots[2] = (struct memslot){ 7, 0, 0x48000000, PAGE, 0xffff20000000 };
+	vm->slots[0] = (struct memslot){ 1, 1, 0x40000000, 0x8000000, 0xffff10000000, .log = { 0 } };
+	vm->slots[0].log.nr = 4;
+	vm->slots[0].log.runs = alloc(4, sizeof(*vm->slots[0].log.runs));
+	memcpy(vm->slots[0].log.runs, (uint64_t[]){ 0, 3, 1000, 31765 }, 4 * sizeof(uint64_t));
+	vm->slots[1] = (struct memslot){ 0, KVM_MEM_READONLY, 0, 0x200000, 0xffff00000000, .log = { 0 } };
+	vm->slots[2] = (struct memslot){ 7, 0, 0x48000000, PAGE, 0xffff20000000, .log = { 0 } };
 }
 
 /* One slot in two files, and some of another. */
@@ -334,7 +351,7 @@ struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs)
 	vm->ipa_bits = 40;
 	vm->features = 1 << KVM_ARM_VCPU_PSCI_0_2 | 1 << KVM_ARM_VCPU_PMU_V3 | 1 << KVM_ARM_VCPU_SVE |
 		       1 << KVM_ARM_VCPU_PTRAUTH_ADDRESS | 1 << KVM_ARM_VCPU_PTRAUTH_GENERIC;
-	vm->caps = VM_CAP_KNOWN;
+	fill_caps(vm);
 	vm->counter_offset = true;
 	vm->cntfrq = 0xfedcba98;
 	vm->realtime = 0xfedcba9876543211;
@@ -757,6 +774,9 @@ static const char *diff_lists(const struct vm_state *a, const struct vm_state *b
 		DIFF(slots[i].gpa);
 		DIFF(slots[i].size);
 		DIFF(slots[i].hva);
+		DIFF(slots[i].log.nr);
+		for (size_t r = 0; r < a->slots[i].log.nr; r++)
+			DIFF(slots[i].log.runs[r]);
 	}
 	DIFF(nr_backings);
 	for (size_t i = 0; i < a->nr_backings; i++) {
@@ -799,6 +819,11 @@ const char *fixture_diff(const struct vm_state *a, const struct vm_state *b)
 	DIFF(cntfrq);
 	DIFF(realtime);
 	DIFF(caps);
+	DIFF(halt_poll_ns);
+	DIFF(manual_dirty_log);
+	DIFF(split_chunk);
+	DIFF(smccc_filter.nr);
+	DIFF_BYTES(smccc_filter.ranges, a->smccc_filter.nr * sizeof(struct smccc_range));
 	DIFF(pmu_filter.active);
 	DIFF(pmu_filter.nr);
 	for (size_t i = 0; i < a->pmu_filter.nr; i++) {

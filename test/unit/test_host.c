@@ -225,7 +225,12 @@ static void a_pending_serror_with_a_syndrome_needs_ras(void **state)
 static void a_capability_of_the_vm_that_is_missing_is_named(void **state)
 {
 	static const int caps[] = { KVM_CAP_STEAL_TIME, KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_SYSTEM_SUSPEND,
-				    KVM_CAP_COUNTER_OFFSET };
+				    KVM_CAP_COUNTER_OFFSET, KVM_CAP_HALT_POLL, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+				    KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES, KVM_CAP_ARM_WRITABLE_IMP_ID_REGS,
+				    KVM_CAP_ARM_SEA_TO_USER };
+	static const uint32_t wants[] = { 0, VM_CAP_NISV_TO_USER, VM_CAP_SYSTEM_SUSPEND, 0, VM_CAP_HALT_POLL,
+					  VM_CAP_MANUAL_DIRTY_LOG, VM_CAP_EAGER_SPLIT, VM_CAP_WRITABLE_IMP_ID_REGS,
+					  VM_CAP_SEA_TO_USER };
 	static const char *const reasons[] = {
 		"vm 1: it has stolen time (KVM_CAP_STEAL_TIME), and this host's KVM has not: ",
 		"vm 1: it has KVM_CAP_ARM_NISV_TO_USER, and this host's KVM has not: ",
@@ -233,24 +238,63 @@ static void a_capability_of_the_vm_that_is_missing_is_named(void **state)
 		"not: ",
 		"vm 1: it has KVM_ARM_SET_COUNTER_OFFSET (KVM_CAP_COUNTER_OFFSET), and this host's KVM has "
 		"not: ",
+		"vm 1: it has KVM_CAP_HALT_POLL, and this host's KVM has not: ",
+		"vm 1: it has dirty logs (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2), and this host's KVM has not: ",
+		"vm 1: it has blocks of that size to split by (KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE), and this host's "
+		"KVM has not: ",
+		"vm 1: it has KVM_CAP_ARM_WRITABLE_IMP_ID_REGS, and this host's KVM has not: ",
+		"vm 1: it has KVM_CAP_ARM_SEA_TO_USER, and this host's KVM has not: ",
 	};
 
 	for (size_t i = 0; i < COUNT(caps); i++) {
 		struct trip trip = trip_to_host();
 
 		lack(trip.copy, caps[i]);
-		trip.vm->caps = 0;
+		trip.vm->caps = trip.vm->slots[0].flags = 0;
 		trip.vm->counter_offset = false;
 		for (size_t v = 0; v < trip.vm->nr_vcpus; v++)
 			trip.vm->vcpus[v].pvtime = VCPU_NO_PVTIME;
 		assert_int_equal(check(&trip), 0); /* it is not missed */
 		trip.vm->vcpus[3].pvtime = i == 0 ? 0x80000000 : VCPU_NO_PVTIME;
-		trip.vm->caps = i == 1 ? VM_CAP_NISV_TO_USER : i == 2 ? VM_CAP_SYSTEM_SUSPEND : 0;
+		trip.vm->caps = wants[i];
 		trip.vm->counter_offset = i == 3;
 		assert_refused(&trip, reasons[i]);
 		assert_int_equal(log_errors(), 2);
 		trip_finish(&trip);
 	}
+}
+
+/* A logged memslot is enough to want dirty logs; of block sizes, it is the VM's own that counts. */
+static void what_memslots_need_is_named(void **state)
+{
+	struct trip trip = trip_to_host();
+
+	trip.vm->caps = 0;
+	assert_int_equal(check(&trip), 0);
+	lack(trip.copy, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
+	assert_refused(&trip, "vm 1: it has dirty logs (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2), and this host's "
+			      "KVM has not: ");
+	trip_finish(&trip);
+
+	trip = trip_to_host();
+	trip.vm->caps = VM_CAP_EAGER_SPLIT;
+	trip.vm->split_chunk = 64 << 10;
+	assert_refused(&trip, "vm 1: it has blocks of that size to split by "
+			      "(KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE), and this host's KVM has not: ");
+	trip_finish(&trip);
+}
+
+/* Which KVM takes before there is a vCPU, and without which the ID registers are refused. */
+static void registers_are_tried_on_a_vm_with_what_makes_them_writable(void **state)
+{
+	struct trip trip = trip_to_host();
+
+	assert_int_equal(check(&trip), 0);
+	assert_true(trip.copy->caps & VM_CAP_WRITABLE_IMP_ID_REGS);
+	assert_int_equal(fake_count(trip.copy, "vm: KVM_ENABLE_CAP*"), 1);
+	assert_true(fake_first(trip.copy, "vm: KVM_ENABLE_CAP 239*") <
+		    fake_first(trip.copy, "host: KVM_CREATE_VCPU*"));
+	trip_finish(&trip);
 }
 
 /* Vectors of 128, 256, ... bits, as a bitmap: of the guest's first and second vCPU. The host has those of
@@ -551,6 +595,8 @@ int main(void)
 		cmocka_unit_test(a_host_that_does_not_say_its_limit_has_40_bits),
 		cmocka_unit_test(a_pending_serror_with_a_syndrome_needs_ras),
 		cmocka_unit_test(a_capability_of_the_vm_that_is_missing_is_named),
+		cmocka_unit_test(what_memslots_need_is_named),
+		cmocka_unit_test(registers_are_tried_on_a_vm_with_what_makes_them_writable),
 		cmocka_unit_test(vector_lengths_that_differ_are_named),
 		cmocka_unit_test(a_host_without_the_gic_is_named),
 		cmocka_unit_test(a_gicv5_is_tried_as_one),

@@ -156,10 +156,19 @@ static void drop_backings(struct vm_state *vm)
 		free(vm->backings[--vm->nr_backings].path);
 }
 
+/* That of the first memslot, which alone has one. */
+static void drop_log(struct vm_state *vm)
+{
+	free(vm->slots[0].log.runs);
+	vm->slots[0].log = (struct dirty_log){ NULL, 0 };
+}
+
 static void drop_settings(struct vm_state *vm)
 {
 	vm->features = 0;
 	vm->caps = 0;
+	vm->halt_poll_ns = vm->manual_dirty_log = vm->split_chunk = 0;
+	vm->smccc_filter.nr = 0;
 	vm->counter_offset = vm->ptimer_offset = false;
 	vm->cntfrq = 0;
 	vm->realtime = 0;
@@ -181,6 +190,7 @@ static void a_vm_with_little_comes_back(void **state)
 	struct vm_state *vm = fixture_vm(2, 64);
 
 	drop_settings(vm);
+	drop_log(vm);
 	vm->nr_slots = 0;
 	drop_backings(vm);
 	vm->vgic->nr_active = 0;
@@ -226,11 +236,12 @@ static void to_the_limits(struct vm_state *vm)
 {
 	struct vcpu_state *vcpu = &vm->vcpus[1];
 
+	drop_log(vm);
 	vm->slots = resize(vm->slots, VM_MAX_SLOTS, sizeof(*vm->slots));
 	vm->nr_slots = VM_MAX_SLOTS;
 	for (size_t i = 0; i < VM_MAX_SLOTS; i++)
-		vm->slots[i] = (struct memslot){ i, 0, i << 12, 4096, i << 13 };
-	vm->slots[0] = (struct memslot){ UINT16_MAX, 0, (1ULL << 52) - 4096, 4096, -4096ULL };
+		vm->slots[i] = (struct memslot){ i, 0, i << 12, 4096, i << 13, .log = { 0 } };
+	vm->slots[0] = (struct memslot){ UINT16_MAX, 0, (1ULL << 52) - 4096, 4096, -4096ULL, .log = { 0 } };
 
 	backings_to_the_limits(vm);
 	vm->files = resize(vm->files, VM_MAX_FILES, sizeof(*vm->files));
@@ -467,8 +478,9 @@ static void the_smallest_values_come_back(void **state)
 	vm->vcpus[0].vtimer_irq = 16;
 	vm->vcpus[0].id = 0;
 	vm->ipa_bits = 32;
+	drop_log(vm);
 	vm->nr_slots = 1;
-	vm->slots[0] = (struct memslot){ 0, 0, 0, 1ULL << 32, 0 };
+	vm->slots[0] = (struct memslot){ 0, 0, 0, 1ULL << 32, 0, .log = { 0 } };
 	vm->vgic->nr_regions = 1;
 	vm->vgic->regions[0] = (struct vgic_region){ 0, 1, 0 };
 	assert_round_trip(&vm, 1);

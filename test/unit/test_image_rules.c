@@ -93,8 +93,40 @@ RULE(park_base_huge, BOTH, "kvm-vm.img: VM 1: park_base 2147483102 is no fd numb
 
 RULE(features_nested, BOTH, "kvm-vm.img: VM 1: features 0x80 are not known", vm->features = 1 << KVM_ARM_VCPU_HAS_EL2)
 RULE(features_unknown, BOTH, "kvm-vm.img: VM 1: features 0x10000000008 are not known", vm->features = 1ULL << 40 | 8)
-RULE(caps_unknown, BOTH, "kvm-vm.img: VM 1: caps 0x7 are not known", vm->caps = 7)
+RULE(caps_unknown, BOTH, "kvm-vm.img: VM 1: caps 0x1ff are not known", vm->caps |= 0x100)
 RULE(caps_of_a_bit_at_the_top, BOTH, "kvm-vm.img: VM 1: caps 0x80000000 are not known", vm->caps = 1u << 31)
+RULE(halt_poll_without_cap, CHECK_ONLY, "kvm-vm.img: VM 1: halt_poll_ns, and no KVM_CAP_HALT_POLL",
+     vm->caps &= ~VM_CAP_HALT_POLL)
+RULE(manual_without_cap, CHECK_ONLY, "kvm-vm.img: VM 1: manual_dirty_log 0x3, and caps 0xf7",
+     vm->caps &= ~VM_CAP_MANUAL_DIRTY_LOG)
+RULE(manual_without_value, BOTH, "kvm-vm.img: VM 1: manual_dirty_log 0x0, and caps 0xff", vm->manual_dirty_log = 0)
+RULE(manual_initially_set_alone, BOTH, "kvm-vm.img: VM 1: manual_dirty_log 0x2 is not known", vm->manual_dirty_log = 2)
+RULE(manual_unknown, BOTH, "kvm-vm.img: VM 1: manual_dirty_log 0x5 is not known", vm->manual_dirty_log = 5)
+RULE(split_without_cap, CHECK_ONLY, "kvm-vm.img: VM 1: split_chunk 0x200000, and caps 0xef",
+     vm->caps &= ~VM_CAP_EAGER_SPLIT)
+RULE(split_without_value, BOTH, "kvm-vm.img: VM 1: split_chunk 0x0, and caps 0xff", vm->split_chunk = 0)
+RULE(split_of_no_size, BOTH, "kvm-vm.img: VM 1: split_chunk 0x3000 is no size of a block", vm->split_chunk = 0x3000)
+
+/* SMCCC calls: 0x1000, 0x84000000 to 0x84000007, 0xc3000000 to 0xffffffff */
+#define CALLS(i) (&vm->smccc_filter.ranges[i])
+RULE(smccc_without_cap, CHECK_ONLY, "kvm-vm.img: VM 1: smccc_filter, and caps 0x7f", vm->caps &= ~VM_CAP_SMCCC_FILTER)
+RULE(smccc_backwards, BOTH, "kvm-vm.img: VM 1: smccc_filter: range 0, 0x1000 to 0xfff: not after the one before",
+     CALLS(0)->last = 0xfff)
+RULE(smccc_overlap, BOTH,
+     "kvm-vm.img: VM 1: smccc_filter: range 2, 0x84000007 to 0xffffffff: not after the one before",
+     CALLS(2)->first = 0x84000007)
+RULE(smccc_action, BOTH, "kvm-vm.img: VM 1: smccc_filter: range 1: action 3 is not known", CALLS(1)->action = 3)
+RULE(smccc_reserved, BOTH, "kvm-vm.img: VM 1: smccc_filter: range 1, 0x8000ffff to 0x84000007: KVM's own",
+     CALLS(1)->first = 0x8000ffff)
+RULE(smccc_reserved_64, BOTH, "kvm-vm.img: VM 1: smccc_filter: range 2, 0xc0000000 to 0xc0000000: KVM's own",
+     CALLS(2)->first = CALLS(2)->last = 0xc0000000)
+RULE(smccc_around_reserved, BOTH, "kvm-vm.img: VM 1: smccc_filter: range 0, 0x0 to 0xffffffff: KVM's own",
+     CALLS(0)->first = 0, CALLS(0)->last = UINT32_MAX)
+RULE(smccc_many, READ_ONLY, "kvm-vm.img: VM 1: 1025 ranges of SMCCC calls, at most 1024 expected",
+     vm->smccc_filter.ranges = grow(vm->smccc_filter.ranges, 1025, sizeof(*CALLS(0))), vm->smccc_filter.nr = 1025,
+     memset(CALLS(0), 0, 1025 * sizeof(*CALLS(0))))
+RULE(smccc_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: smccc_filter: 1025 ranges, at most 1024 expected",
+     vm->smccc_filter.nr = 1025)
 
 /* Events of the PMU: 0, 0x11 to 0x3ff, 0x8000 to 0xfffe, 0xffff */
 #define RANGE(i) (&vm->pmu_filter.allowed[i])
@@ -131,16 +163,26 @@ RULE(slot_gpa_overflow, BOTH,
      vm->slots[2].gpa = -4096ULL, vm->slots[2].size = 8192)
 RULE(slot_hva_overflow, BOTH, "kvm-vm.img: VM 1: memslot 7: hva 0xfffffffffffff000, size 0x2000: overflow",
      vm->slots[2].hva = -4096ULL, vm->slots[2].size = 8192)
-RULE(slot_flags, BOTH, "kvm-vm.img: VM 1: memslot 7: flags 0x1 are not known",
-     vm->slots[2].flags = KVM_MEM_LOG_DIRTY_PAGES)
+RULE(slot_flags, BOTH, "kvm-vm.img: VM 1: memslot 7: flags 0x4 are not known", vm->slots[2].flags = 4)
+/* The log of memslot 1, of 32768 pages: 0, 3, 1000, 31765 */
+RULE(log_without_logging, BOTH, "kvm-vm.img: VM 1: memslot 1: a dirty log, and flags 0x2",
+     vm->slots[0].flags = KVM_MEM_READONLY)
+RULE(log_without_end, BOTH, "kvm-vm.img: VM 1: memslot 1: a dirty log of 3 runs", vm->slots[0].log.nr = 3)
+RULE(log_empty_run, BOTH, "kvm-vm.img: VM 1: memslot 1: dirty log, run 1: 0 pages of 32768",
+     vm->slots[0].log.runs[1] = 0)
+RULE(log_beyond, BOTH, "kvm-vm.img: VM 1: memslot 1: dirty log, run 3: 31766 pages of 31765",
+     vm->slots[0].log.runs[3]++)
+RULE(log_overflow, BOTH, "kvm-vm.img: VM 1: memslot 1: dirty log, run 2: 18446744073709551615 pages of 32765",
+     vm->slots[0].log.runs[2] = UINT64_MAX)
 RULE(slot_id_twice, BOTH, "kvm-vm.img: VM 1: memslot 1: twice", vm->slots[2].slot = 1)
 RULE(slot_gpa_overlap, BOTH, "kvm-vm.img: VM 1: memslot 7: gpa 0x47fff000 is memslot 1's too",
      vm->slots[2].gpa = 0x47fff000)
 RULE(slots_many, READ_ONLY, "kvm-vm.img: VM 1: 32769 memslots, at most 32768 expected",
-     vm->slots = grow(vm->slots, 32769, sizeof(*vm->slots)), vm->nr_slots = 32769,
+     free(vm->slots[0].log.runs), vm->slots = grow(vm->slots, 32769, sizeof(*vm->slots)), vm->nr_slots = 32769,
      memset(vm->slots, 0, 32769 * sizeof(*vm->slots)))
 RULE(slots_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 32769 memslots, at most 32768 expected",
-     vm->nr_slots = 32769)
+     free(vm->slots[0].log.runs), vm->slots = grow(vm->slots, 32769, sizeof(*vm->slots)), vm->nr_slots = 32769,
+     memset(vm->slots, 0, 32769 * sizeof(*vm->slots)))
 
 /* Files under memslots */
 #define BACKING (&vm->backings[1])

@@ -27,6 +27,12 @@ struct change {
 
 static const struct change changes[] = {
 	{ "capabilities_left_out", LEFT_OUT, "capabilities", .differs = "caps" },
+	{ "capabilities_behind_memslots", BEHIND, "capabilities", "memslots", .fails = "vm: KVM_ENABLE_CAP 228*" },
+	{ "smccc_filter_left_out", LEFT_OUT, "SMCCC filter", .differs = "caps" },
+	{ "smccc_filter_behind_the_replay", BEHIND, "SMCCC filter", "pending exits", .fails = "vm: SMCCC FILTER*" },
+	{ "dirty_logs_left_out", LEFT_OUT, "dirty logs", .differs = "dirty log of memslot 1" },
+	{ "dirty_logs_before_memslots", BEFORE, "dirty logs", "memslots", .fails = "vm: KVM_CLEAR_DIRTY_LOG 1*" },
+	{ "dirty_logs_not_read", LEFT_OUT, "dirty logs", .differs = "dirty log of memslot 1", .of_dump = true },
 	{ "vector_lengths_left_out", LEFT_OUT, "vector lengths", .fails = "vcpu 0: KVM_GET_REG_LIST" },
 	{ "vector_lengths_before_init", BEFORE, "vector lengths", "vCPU initialisation",
 	  .fails = "vcpu 0: KVM_SET_ONE_REG 0x606000000015ffff*" },

@@ -259,7 +259,15 @@ static void a_dump_changes_nothing_in_the_vm(void **state)
 	assert_int_equal(fake_count(dumped, "*close*"), 0);
 	assert_int_equal(fake_count(dumped, "*fixed*"), 0);
 	assert_int_equal(fake_count(dumped, "*map*"), fake_count(dumped, "*mmap * room *"));
-	assert_int_equal(fake_count(dumped, "vcpu ?: mmap*"), fake_count(dumped, "task: mmap anonymous room * prot 0"));
+	/* Each vCPU's page, and the dirty logs. */
+	assert_int_equal(fake_count(dumped, "vcpu ?: mmap*") + 1,
+			 fake_count(dumped, "task: mmap anonymous room * prot 0"));
+	/* The logs are read with the capability, and the VMM has its own again. */
+	assert_int_equal(fake_count(dumped, "*KVM_ENABLE_CAP*"), 2);
+	assert_int_equal(fake_first(dumped, "vm: KVM_GET_DIRTY_LOG*") - 1,
+			 fake_first(dumped, "vm: KVM_ENABLE_CAP 168 = 0x1"));
+	assert_int_equal(fake_last(dumped, "vm: KVM_GET_DIRTY_LOG*") + 1,
+			 fake_first(dumped, "vm: KVM_ENABLE_CAP 168 = 0"));
 }
 
 /* Attributes name a vCPU by its affinity: all are known before the first of these. */
@@ -351,9 +359,14 @@ static void what_a_vmm_has_set_up_on_a_vcpu_is_of_that_vcpu(void **state)
 		{ "vcpu ?: KVM_SET_SIGNAL_MASK*", 2 },
 		{ "vcpu ?: SET PMU_V3 IRQ = 23", 4 },
 		{ "vcpu ?: SET PMU_V3 INIT", 4 },
-		{ "vm: KVM_ENABLE_CAP 177", 1 },
-		{ "vm: KVM_ENABLE_CAP 216", 1 },
-		{ "vm: KVM_ENABLE_CAP*", 2 },
+		{ "vm: KVM_ENABLE_CAP 177 = 0", 1 },
+		{ "vm: KVM_ENABLE_CAP 216 = 0", 1 },
+		{ "vm: KVM_ENABLE_CAP 182 = 0x11170", 1 },
+		{ "vm: KVM_ENABLE_CAP 228 = 0x200000", 1 },
+		{ "vm: KVM_ENABLE_CAP 245 = 0", 1 },
+		{ "vm: KVM_ENABLE_CAP 168 = *", 2 },
+		{ "vm: KVM_ENABLE_CAP*", 7 },
+		{ "vm: SMCCC FILTER*", 2 },
 		{ "vcpu ?: " SET_VLS, 4 },
 		{ "vcpu ?: KVM_ARM_VCPU_FINALIZE*", 4 },
 	};

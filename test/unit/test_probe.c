@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "probe/caps.h"
 #include "probe/kernel.h"
 #include "probe/vcpu.h"
 #include "probe/vgic_v2.h"
@@ -221,13 +222,110 @@ static void other_flags_do_not_matter(void **state)
 	assert_int_equal(probe(&rec, 1, &vcpu), 0);
 }
 
+/* Capabilities */
+
+static struct kvm_rec caps_rec(void)
+{
+	return (struct kvm_rec){ .type = KVM_REC_CAPS, .fd = VM_FD };
+}
+
+static struct kvm_rec calls_rec(unsigned int fd, unsigned int first, unsigned int last, unsigned int action)
+{
+	return (struct kvm_rec){ .type = KVM_REC_SMCCC, .fd = fd, .smccc = { first, last, action } };
+}
+
+static int caps_of(const struct kvm_rec *recs, size_t nr, uint64_t flags, struct vm_state *vm)
+{
+	log_reset();
+	return probe_caps(42, (struct probe_recs){ recs, nr }, VM_FD, flags, vm);
+}
+
+static void a_vm_without_capabilities_has_none(void **state)
+{
+	/* A default that KVM keeps there and does not use. */
+	struct kvm_rec recs[] = { { .type = KVM_REC_CAPS, .fd = VM_FD + 1, .caps = { 3, 4096, 1, 5, 1, 1 } },
+				  caps_rec() };
+	struct vm_state vm = { 0 };
+
+	recs[1].caps.halt_poll_ns = 500000;
+	assert_int_equal(caps_of(recs, COUNT(recs), ~0ull & ~0xc11ull, &vm), 0);
+	assert_int_equal(vm.caps | vm.halt_poll_ns | vm.manual_dirty_log | vm.split_chunk | vm.smccc_filter.nr, 0);
+	free(vm.smccc_filter.ranges);
+}
+
+static void each_capability_is_found(void **state)
+{
+	static const struct {
+		uint64_t flags;
+		struct kvm_rec rec;
+		uint32_t cap;
+	} each[] = {
+		{ 1, { .caps = { 0 } }, VM_CAP_NISV_TO_USER },
+		{ 1 << 4, { .caps = { 0 } }, VM_CAP_SYSTEM_SUSPEND },
+		{ 1 << 10, { .caps = { 0 } }, VM_CAP_WRITABLE_IMP_ID_REGS },
+		{ 1 << 11, { .caps = { 0 } }, VM_CAP_SEA_TO_USER },
+		{ 0, { .caps = { .manual_dirty_log = 1 } }, VM_CAP_MANUAL_DIRTY_LOG },
+		{ 0, { .caps = { .split_chunk = 2 << 20 } }, VM_CAP_EAGER_SPLIT },
+		{ 0, { .caps = { .override_halt_poll = 1 } }, VM_CAP_HALT_POLL }, /* of 0: none */
+		{ 0, { .caps = { .override_halt_poll = 1, .halt_poll_ns = 77 } }, VM_CAP_HALT_POLL },
+		{ 0, { .caps = { .smccc_filter = 1 } }, VM_CAP_SMCCC_FILTER },
+	};
+
+	for (size_t i = 0; i < COUNT(each); i++) {
+		struct kvm_rec rec = each[i].rec;
+		struct vm_state vm = { 0 };
+
+		rec.type = KVM_REC_CAPS;
+		rec.fd = VM_FD;
+		assert_int_equal(caps_of(&rec, 1, each[i].flags, &vm), 0);
+		assert_int_equal(vm.caps, each[i].cap);
+		assert_int_equal(vm.manual_dirty_log, rec.caps.manual_dirty_log);
+		assert_int_equal(vm.split_chunk, rec.caps.split_chunk);
+		assert_int_equal(vm.halt_poll_ns, rec.caps.halt_poll_ns);
+		free(vm.smccc_filter.ranges);
+	}
+}
+
+/* In order, but for what KVM puts in by itself, and what is another VM's. */
+static void the_smccc_filter_is_found(void **state)
+{
+	struct kvm_rec recs[] = { calls_rec(VM_FD, 7, 7, 1),
+				  calls_rec(VM_FD, 0x80000000, 0x8000ffff, 0),
+				  calls_rec(VM_FD + 1, 0x81000000, 0x81000001, 1),
+				  calls_rec(VM_FD, 0x84000000, 0x84000007, 0),
+				  calls_rec(VM_FD, 0xc0000000, 0xc000ffff, 0),
+				  calls_rec(VM_FD, 0xc3000000, 0xffffffff, 2),
+				  caps_rec() };
+	static const struct smccc_range expected[] = { { 7, 7, 1 }, { 0x84000000, 0x84000007, 0 },
+						       { 0xc3000000, 0xffffffff, 2 } };
+	struct vm_state vm = { 0 };
+
+	recs[6].caps.smccc_filter = 1;
+	assert_int_equal(caps_of(recs, COUNT(recs), 0, &vm), 0);
+	assert_int_equal(vm.smccc_filter.nr, COUNT(expected));
+	assert_memory_equal(vm.smccc_filter.ranges, expected, sizeof(expected));
+	free(vm.smccc_filter.ranges);
+}
+
+static void an_smccc_filter_that_was_not_read_to_its_end_is_refused(void **state)
+{
+	struct kvm_rec rec = caps_rec();
+	struct vm_state vm = { 0 };
+
+	rec.caps.smccc_filter = rec.caps.smccc_unread = 1;
+	assert_int_equal(caps_of(&rec, 1, 0, &vm), -ENOTSUP);
+	assert_int_equal(log_errors(), 1);
+	assert_true(log_has("pid 42: an SMCCC filter of more than 1024 ranges: not supported by this version: "));
+	free(vm.smccc_filter.ranges);
+}
+
 /* Stolen time */
 
 static struct vm_state vm_with_stolen_time(struct vcpu_state *vcpu, struct memslot *slots, uint64_t ipa)
 {
 	*vcpu = (struct vcpu_state){ .fd = VCPU_FD, .id = 77, .pvtime = ipa };
-	slots[0] = (struct memslot){ 1, KVM_MEM_READONLY, 0x10000, 0x10000, 0xffff00000000 };
-	slots[1] = (struct memslot){ 2, 0, 0x40000000, 0x10000, 0xffff10000000 };
+	slots[0] = (struct memslot){ 1, KVM_MEM_READONLY, 0x10000, 0x10000, 0xffff00000000, .log = { 0 } };
+	slots[1] = (struct memslot){ 2, 0, 0x40000000, 0x10000, 0xffff10000000, .log = { 0 } };
 	return (struct vm_state){ .vcpus = vcpu, .nr_vcpus = 1, .slots = slots, .nr_slots = 2 };
 }
 
@@ -343,6 +441,10 @@ int main(void)
 		cmocka_unit_test(the_registers_of_a_debugger_are_found),
 		cmocka_unit_test(what_is_on_its_way_into_a_vcpu_is_refused),
 		cmocka_unit_test(other_flags_do_not_matter),
+		cmocka_unit_test(a_vm_without_capabilities_has_none),
+		cmocka_unit_test(each_capability_is_found),
+		cmocka_unit_test(the_smccc_filter_is_found),
+		cmocka_unit_test(an_smccc_filter_that_was_not_read_to_its_end_is_refused),
 		cmocka_unit_test(stolen_time_in_memory_is_well),
 		cmocka_unit_test(stolen_time_without_memory_is_refused),
 		cmocka_unit_test(the_lines_of_a_gicv2_are_found),

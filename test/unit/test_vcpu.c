@@ -187,7 +187,9 @@ static void nothing_is_set_up_where_nothing_was(void **state)
 	struct fake_kvm *source = fake_running(shape);
 	struct trip trip;
 
-	source->caps = 0;
+	source->caps = source->halt_poll_ns = source->split_chunk = source->nr_smccc = 0;
+	memset(source->smccc, 0, sizeof(source->smccc));
+	fake_drop_log(source, 0);
 	for (size_t i = 0; i < 4; i++) {
 		source->vcpus[i].pvtime = VCPU_NO_PVTIME;
 		source->vcpus[i].debug.control = 0;
@@ -210,9 +212,17 @@ static void each_capability_comes_back_alone(void **state)
 		struct trip trip;
 
 		source->caps = cap;
+		source->halt_poll_ns = cap == VM_CAP_HALT_POLL ? 70000 : 0;
+		source->manual_dirty_log = cap == VM_CAP_MANUAL_DIRTY_LOG ? 3 : 0;
+		source->split_chunk = cap == VM_CAP_EAGER_SPLIT ? 4096 : 0;
+		source->nr_smccc = cap == VM_CAP_SMCCC_FILTER;
 		trip = trip_dump(source);
 		assert_int_equal(trip_restore(&trip), 0);
 		assert_int_equal(trip.copy->caps, cap);
+		assert_int_equal(trip.copy->halt_poll_ns, source->halt_poll_ns);
+		assert_int_equal(trip.copy->manual_dirty_log, source->manual_dirty_log);
+		assert_int_equal(trip.copy->split_chunk, source->split_chunk);
+		assert_int_equal(trip.copy->nr_smccc, source->nr_smccc);
 		trip_finish(&trip);
 	}
 }

@@ -28,11 +28,12 @@ VMS = {
 
 # Of plan_restore in plugin/plan.c; restore-steps-are-known compares them with what a restore says it does.
 STEPS = [
-    'no vCPU runs', 'capabilities', 'memslots', 'ITS tables compared', 'LPI tables compared', 'vCPU initialisation',
-    'vector lengths', 'ID and firmware registers', 'register list', 'PMU event filter', 'vCPU registers',
-    'number of PMU counters', 'timer interrupts', 'GIC addresses', 'GIC distributor', 'GIC redistributors', 'LPIs enabled', 'GIC CPU interfaces',
-    'ITS registers', 'ITS tables', 'ITS control', 'PMU', 'guest counters', 'pending exits', 'vCPU events', 'steal time',
-    'guest debugging', 'signal masks', 'power states', 'kvm_run pages', 'fds kept aside',
+    'no vCPU runs', 'capabilities', 'SMCCC filter', 'memslots', 'dirty logs', 'ITS tables compared',
+    'LPI tables compared', 'vCPU initialisation', 'vector lengths', 'ID and firmware registers', 'register list',
+    'PMU event filter', 'vCPU registers', 'number of PMU counters', 'timer interrupts', 'GIC addresses',
+    'GIC distributor', 'GIC redistributors', 'LPIs enabled', 'GIC CPU interfaces', 'ITS registers', 'ITS tables',
+    'ITS control', 'PMU', 'guest counters', 'pending exits', 'vCPU events', 'steal time', 'guest debugging',
+    'signal masks', 'power states', 'kvm_run pages', 'fds kept aside',
 ]
 OTHER_GIC_STEPS = 12    # of GICv2 and v5: they are counted, and left out for these VMs
 # Those that do nothing for a VM without an ITS.

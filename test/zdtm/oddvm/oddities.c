@@ -15,13 +15,6 @@
 #include "lpi.h"
 #include "oddities.h"
 
-#ifndef KVM_CAP_ARM_WRITABLE_IMP_ID_REGS
-#define KVM_CAP_ARM_WRITABLE_IMP_ID_REGS	239
-#endif
-#ifndef KVM_CAP_ARM_SEA_TO_USER
-#define KVM_CAP_ARM_SEA_TO_USER			245
-#endif
-
 #define FEATURE(name)	(1u << KVM_ARM_VCPU_##name)
 #define PVTIME_BASE	0x50000000
 #define MPIDR_EL1	ARM64_SYS_REG(3, 0, 0, 0, 5)
@@ -79,13 +72,6 @@ static int its_closed(struct odd_vm *vm)
 	int fd = create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS, "ITS");
 
 	return fd < 0 ? -1 : close(fd);
-}
-
-static int its_userfaultfd(struct odd_vm *vm)
-{
-	if (create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS, "ITS") < 0)
-		return -1;
-	return syscall(SYS_userfaultfd, O_CLOEXEC) < 0 ? -1 : 0;
 }
 
 static int vfio(struct odd_vm *vm)
@@ -204,26 +190,58 @@ static int close_mapped_vcpu(struct odd_vm *vm)
 	return close(vm->vcpu[1].fd);
 }
 
-static int dirty_log(struct odd_vm *vm)
-{
-	return odd_add_memory(vm, KVM_MEM_LOG_DIRTY_PAGES);
-}
-
-static int smccc_filter(struct odd_vm *vm)
+/* More ranges than an image has room for. */
+static int long_filter(struct odd_vm *vm)
 {
 	struct kvm_smccc_filter filter = { .base = 0xc2000000, .nr_functions = 1, .action = KVM_SMCCC_FILTER_DENY };
+	unsigned int i;
 
-	return odd_set_attr(vm->vm_fd, KVM_ARM_VM_SMCCC_CTRL, KVM_ARM_VM_SMCCC_FILTER, &filter);
+	for (i = 0; i < 1025; i++, filter.base += 2)
+		if (odd_set_attr(vm->vm_fd, KVM_ARM_VM_SMCCC_CTRL, KVM_ARM_VM_SMCCC_FILTER, &filter))
+			return -1;
+	return 0;
 }
 
-static int eager_split(struct odd_vm *vm)
-{
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, .args = { 2 << 20 } };
+/* Of Linux 7.2: memory that the VMM can map. */
+#ifndef KVM_CAP_GUEST_MEMFD_FLAGS
+#define KVM_CAP_GUEST_MEMFD_FLAGS 244
+#endif
+#define GMEM_MMAP	    1
+#define GMEM_INIT_SHARED    2
 
-	/* Of the capability itself the kernel tells the size in use: none. */
-	if (!(ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES) & cap.args[0]))
-		odd_lacking("blocks of 2 MiB to split");
-	return ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap);
+static int guest_memfd(struct odd_vm *vm)
+{
+	struct kvm_create_guest_memfd create = { .size = 0x10000, .flags = GMEM_MMAP | GMEM_INIT_SHARED };
+	int flags = ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_FLAGS);
+
+	if (flags < 0 || (create.flags & ~flags))
+		odd_lacking("guest_memfd");
+	return ioctl(vm->vm_fd, KVM_CREATE_GUEST_MEMFD, &create);
+}
+
+static int has_guest_memfd(struct odd_vm *vm)
+{
+	return guest_memfd(vm) < 0 ? -1 : 0;
+}
+
+/* The memslot keeps it. */
+static int guest_memfd_slot(struct odd_vm *vm)
+{
+	struct kvm_userspace_memory_region2 region = {
+		.slot = 5,
+		.flags = KVM_MEM_GUEST_MEMFD,
+		.guest_phys_addr = 0x50000000,
+		.memory_size = 0x10000,
+		.guest_memfd = guest_memfd(vm),
+	};
+
+	region.userspace_addr = (uintptr_t)mmap(NULL, region.memory_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+						region.guest_memfd, 0);
+	if ((int)region.guest_memfd < 0 || ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION2, &region))
+		return -1;
+	if (munmap((void *)(uintptr_t)region.userspace_addr, region.memory_size))
+		return -1;
+	return close(region.guest_memfd);
 }
 
 static int vm_stats(struct odd_vm *vm)
@@ -431,7 +449,6 @@ static const struct oddity oddities[] = {
 	{ .name = "none" },
 	{ "its-closed", .running = its_closed },
 	{ "its-orphan", .built = its_orphan },
-	{ "its-userfaultfd", .built = its_userfaultfd },
 	{ "many-itses", .built = many_itses },
 	{ "vfio", .running = vfio },
 	{ "gicv2-closed", .leave_out = ODD_GIC, .built = gicv2, .running = close_gic },
@@ -448,15 +465,11 @@ static const struct oddity oddities[] = {
 	{ "gic-closed", .running = close_gic },
 	{ "vcpu-closed", .leave_out = ODD_START_1, .running = close_vcpu },
 	{ "vcpu-closed-mapped", .leave_out = ODD_START_1, .running = close_mapped_vcpu },
-	{ "dirty-log", .running = dirty_log },
 	{ "dirty-ring", .cap = KVM_CAP_DIRTY_LOG_RING_ACQ_REL, .cap_arg = 65536 },
-	{ "manual-dirty-log", .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .cap_arg = 1 },
-	{ "halt-poll", .cap = KVM_CAP_HALT_POLL, .cap_arg = 1000 },
-	{ "eager-split", .early = eager_split },
 	{ "mte", .cap = KVM_CAP_ARM_MTE },
-	{ "writable-imp-id", .cap = KVM_CAP_ARM_WRITABLE_IMP_ID_REGS },
-	{ "sea-to-user", .cap = KVM_CAP_ARM_SEA_TO_USER },
-	{ "smccc-filter", .early = smccc_filter },
+	{ "guest-memfd", .running = has_guest_memfd },
+	{ "guest-memfd-slot", .running = guest_memfd_slot },
+	{ "smccc-filter-long", .early = long_filter },
 	{ "nested", .features = FEATURE(HAS_EL2) },
 	{ "vm-stats", .running = vm_stats },
 	{ "vcpu-stats", .running = vcpu_stats },

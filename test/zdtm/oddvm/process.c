@@ -2,6 +2,7 @@
 /* The oddities of a VM's process: its mappings, its children, and what CRIU itself cannot dump. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,6 +213,58 @@ static int child_owns(struct odd_vm *vm)
 	return fd < 0 ? -1 : 0;
 }
 
+/* What acts on guest memory by itself */
+
+static int userfaultfd(struct odd_vm *vm)
+{
+	return syscall(SYS_userfaultfd, O_CLOEXEC) < 0 ? -1 : 0;
+}
+
+/* A userfaultfd for a page of this process, which waits for whoever holds it. */
+static int register_page(void)
+{
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .range.len = getpagesize(), .mode = UFFDIO_REGISTER_MODE_MISSING };
+	void *page = mmap(NULL, range.range.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	range.range.start = (uintptr_t)page;
+	if (fd < 0 || page == MAP_FAILED || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range))
+		return -1;
+	return fd;
+}
+
+/* As a migration daemon does: the child holds it, and nothing of the VM. */
+static int userfaultfd_elsewhere(struct odd_vm *vm)
+{
+	int pair[2], fd, ret;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return -1;
+	if (!fork_child()) {
+		munmap(vm->vcpu[0].run, vm->run_size);
+		munmap(vm->vcpu[1].run, vm->run_size);
+		close_all(vm);
+		close(pair[0]);
+		if (odd_receive_fd(pair[1]) < 0 || write(pair[1], "", 1) != 1)
+			_exit(1);
+		close(pair[1]);
+		sleep_and_exit();
+	}
+	close(pair[1]);
+	fd = child < 0 ? -1 : register_page();
+	ret = fd < 0 ? -1 : odd_send_fd(pair[0], fd) || wait_for(pair[0]);
+	close(pair[0]);
+	return ret ? -1 : close(fd);
+}
+
+static int vhost(struct odd_vm *vm)
+{
+	if (open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC) < 0)
+		odd_lacking("vhost-vsock");
+	return 0;
+}
+
 /* What CRIU itself cannot dump, and finds after kvm_run was swapped out. */
 
 static int io_uring(struct odd_vm *vm)
@@ -254,6 +307,9 @@ const struct oddity process_oddities[] = {
 	{ "inherited-vcpu", .running = inherited_vcpu },
 	{ "second-process", .leave_out = ODD_VM, .running = second_process },
 	{ "child-owns", .leave_out = ODD_VM, .running = child_owns },
+	{ "userfaultfd", .running = userfaultfd },
+	{ "userfaultfd-elsewhere", .running = userfaultfd_elsewhere },
+	{ "vhost", .running = vhost },
 	{ "io-uring", .running = io_uring },
 	{ "tcp", .running = tcp },
 	{ "in-flight", .running = in_flight },
