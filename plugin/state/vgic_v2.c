@@ -272,13 +272,13 @@ static void add_level(struct batch *b, const struct vm_state *vm, uint32_t irq, 
 static uint32_t owned_lines(const struct vcpu_state *vcpu)
 {
 	return 1u << vcpu->vtimer_irq | 1u << vcpu->ptimer_irq |
-	       (vcpu->pmu_irq && vcpu->pmu_irq < VGIC_NR_PRIVATE ? 1u << vcpu->pmu_irq : 0);
+	       (vcpu->pmu_created && vcpu->pmu_irq < VGIC_NR_PRIVATE ? 1u << vcpu->pmu_irq : 0);
 }
 
 static bool is_pmu_spi(const struct vm_state *vm, uint32_t intid)
 {
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		if (vm->vcpus[i].pmu_irq == intid)
+		if (vm->vcpus[i].pmu_created && vm->vcpus[i].pmu_irq == intid)
 			return true;
 	return false;
 }

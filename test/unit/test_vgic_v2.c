@@ -334,6 +334,19 @@ static void the_lines_of_timers_are_left_to_them(void **state)
 	trip_finish(&trip);
 }
 
+/* A PMU without KVM_ARM_VCPU_PMU_V3_INIT has not taken its interrupt: the line is the VMM's. */
+static void the_line_of_a_pmu_that_is_none_is_raised(void **state)
+{
+	struct trip trip = trip_dump(fake_running((struct fake_shape){ .nr_vcpus = 8, .nr_irqs = 64, .v2 = true }));
+
+	assert_false(trip.vm->vcpus[7].pmu_created);
+	assert_int_equal(trip.vm->vcpus[7].pmu_irq, 23);
+	trip.vm->vgic_v2->cpus[7].lines.level |= 1u << 23;
+	assert_int_equal(trip_restore(&trip), 0);
+	assert_int_equal(fake_count(trip.copy, "vm: KVM_IRQ_LINE 0x2030017 = 1"), 1); /* vCPU id 3 */
+	trip_finish(&trip);
+}
+
 static void sgis_are_pending_by_their_senders(void **state)
 {
 	struct trip trip = trip_dump(fake_running(shape));
@@ -479,6 +492,7 @@ int main(void)
 		cmocka_unit_test(a_line_is_no_latch),
 		cmocka_unit_test(a_line_of_an_edge_is_none),
 		cmocka_unit_test(the_lines_of_timers_are_left_to_them),
+		cmocka_unit_test(the_line_of_a_pmu_that_is_none_is_raised),
 		cmocka_unit_test(sgis_are_pending_by_their_senders),
 		cmocka_unit_test(another_gic_is_refused),
 		cmocka_unit_test(a_host_without_one_is_refused_beforehand),
