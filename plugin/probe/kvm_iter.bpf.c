@@ -170,38 +170,39 @@ static int note_unrouted(__u32 i, struct walk *w)
 /* Not on the stack, as caps_rec is not. */
 static struct kvm_rec lines_rec;
 
-/* Of a GICv2, which has no LEVEL_INFO: a line's level, and what is pending without it. @w->result: the first INTID. */
-static int note_line(__u32 i, struct walk *w)
+/* Of a GICv2, which has no LEVEL_INFO: a line's level, and what is pending without it. */
+static void note_line(struct vgic_irq *irq, __u32 i)
 {
-	struct vgic_irq *irq;
+	lines_rec.lines.level |= (__u32)BPF_CORE_READ_BITFIELD_PROBED(irq, line_level) << (i % 32);
+	lines_rec.lines.latch |= (__u32)BPF_CORE_READ_BITFIELD_PROBED(irq, pending_latch) << (i % 32);
+}
 
+static int emit_spi_lines(__u32 i, struct walk *w)
+{
 	if (i >= w->aux)
 		return 1;
-	irq = (void *)w->at + i * bpf_core_type_size(struct vgic_irq);
-	lines_rec.lines.level |= BPF_CORE_READ_BITFIELD_PROBED(irq, line_level) << (i % 32);
-	lines_rec.lines.latch |= BPF_CORE_READ_BITFIELD_PROBED(irq, pending_latch) << (i % 32);
-	if (w->result + i < NR_SGIS && BPF_CORE_READ_BITFIELD_PROBED(irq, active) &&
-	    BPF_CORE_READ(irq, active_source))
-		lines_rec.lines.foreign |= 1u << (i % 32);
+	note_line((void *)w->at + i * bpf_core_type_size(struct vgic_irq), i);
 	if (i % 32 != 31)
 		return 0;
-	lines_rec.lines.first = w->result + i - 31;
-	if (w->result)
-		emit_more(w, &lines_rec);
-	else
-		emit(w->seq, &lines_rec);
-	lines_rec.lines.level = lines_rec.lines.latch = lines_rec.lines.foreign = 0;
+	lines_rec.lines.first = NR_PRIVATE + i - 31;
+	emit_more(w, &lines_rec);
+	lines_rec.lines.level = lines_rec.lines.latch = 0;
 	return 0;
 }
 
-/* Of @nr interrupts at @irqs, from INTID @first on: of a VM, or with 0 of a vCPU. */
-static void emit_lines(struct walk *w, unsigned long long irqs, unsigned int nr, unsigned int first)
+static int note_private_line(__u32 i, struct walk *w)
+{
+	struct vgic_irq *irq = (void *)w->at + i * bpf_core_type_size(struct vgic_irq);
+
+	note_line(irq, i);
+	if (i < NR_SGIS && BPF_CORE_READ_BITFIELD_PROBED(irq, active) && BPF_CORE_READ(irq, active_source))
+		lines_rec.lines.foreign |= 1u << i;
+	return 0;
+}
+
+static void begin_lines(const struct walk *w)
 {
 	lines_rec = (struct kvm_rec){ .type = KVM_REC_LINES, .fd = w->fd, .kvm = w->kvm };
-	w->at = irqs;
-	w->aux = irqs ? nr : 0;
-	w->result = first;
-	bpf_loop(MAX_SPIS, note_line, w, 0);
 }
 
 /*
@@ -415,7 +416,8 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	w.aux = w.at ? BPF_CORE_READ(kvm, arch.vgic.nr_spis) : 0;
 	bpf_loop(MAX_SPIS, emit_active, &w, 0);
 	if (rec.vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2) {
-		emit_lines(&w, w.at, w.aux, NR_PRIVATE);
+		begin_lines(&w);
+		bpf_loop(MAX_SPIS, emit_spi_lines, &w, 0);
 		return;
 	}
 	w.result = 0;
@@ -476,8 +478,12 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu, in
 	emit(ctx->meta->seq, &rec);
 
 	w.kvm = rec.kvm;
-	if (BPF_CORE_READ(vcpu, kvm, arch.vgic.vgic_model) == KVM_DEV_TYPE_ARM_VGIC_V2)
-		emit_lines(&w, (unsigned long long)BPF_CORE_READ(vcpu, arch.vgic_cpu.private_irqs), NR_PRIVATE, 0);
+	w.at = (unsigned long long)BPF_CORE_READ(vcpu, arch.vgic_cpu.private_irqs);
+	if (w.at && BPF_CORE_READ(vcpu, kvm, arch.vgic.vgic_model) == KVM_DEV_TYPE_ARM_VGIC_V2) {
+		begin_lines(&w);
+		bpf_loop(NR_PRIVATE, note_private_line, &w, 0);
+		emit(w.seq, &lines_rec);
+	}
 	if (!rec.vcpu.guest_debug)
 		return;
 	w.at = (unsigned long long)vcpu + bpf_core_field_offset(struct kvm_vcpu, arch.external_debug_state);
