@@ -34,9 +34,13 @@ struct walk {
 	unsigned long long at, aux;
 	unsigned int fd;
 	unsigned int result;
-	unsigned int nr; /* records of this VM so far, beside the first */
 };
 
+/*
+ * Records of this VM so far, beside the first. Not on the stack: the verifier would follow each value that it can have
+ * there, to its limit of a million instructions.
+ */
+static unsigned int nr_records;
 unsigned int first_record; /* of a VM, that this pass is to tell */
 
 static void emit(struct seq_file *seq, struct kvm_rec *rec)
@@ -47,7 +51,7 @@ static void emit(struct seq_file *seq, struct kvm_rec *rec)
 /* Further records of a VM, of which there may be more than a pass can tell. */
 static void emit_more(struct walk *w, struct kvm_rec *rec)
 {
-	unsigned int nr = w->nr++;
+	unsigned int nr = nr_records++;
 
 	if (nr >= first_record && nr - first_record < KVM_RECORDS_IN_PASS)
 		emit(w->seq, rec);
@@ -383,6 +387,7 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	struct walk w = { .seq = ctx->meta->seq, .kvm = rec.kvm, .fd = ctx->fd };
 	unsigned int nr_events;
 
+	nr_records = 0;
 	w.at = w.aux = rec.kvm + bpf_core_field_offset(struct kvm, devices);
 	bpf_loop(MAX_DEVICES, count_device, &w, 0);
 	rec.vm.nr_devices = w.result;
