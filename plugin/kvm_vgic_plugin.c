@@ -529,10 +529,7 @@ static int restore_ext_file(int id, bool *retry_needed)
 static void use_parked(struct vm_state *vm)
 {
 	vm->fd = vm_parked_fd(vm, KVM_FILE_VM, 0);
-	if (vm->vgic)
-		vm->vgic->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
-	else
-		vm->vgic_v5->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
+	vm_set_gic_fd(vm, vm_parked_fd(vm, KVM_FILE_VGIC, 0));
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		vm->vcpus[i].fd = vm_parked_fd(vm, KVM_FILE_VCPU, i);
 	for (size_t i = 0; i < vm->nr_itses; i++)

@@ -18,6 +18,8 @@ const struct plan_step plan_dump[] = {
 	{ "GIC addresses", GICV3, vgic_v3_capture_config, "the number of interrupts sizes the registers" },
 	{ "GIC registers", GICV3, vgic_v3_capture_regs,
 	  "arm-vgic-v3.rst: with all vCPUs stopped, in any order" },
+	{ "GICv2 addresses", GICV2, vgic_v2_capture_config, "the number of interrupts sizes the registers" },
+	{ "GICv2 registers", GICV2, vgic_v2_capture_regs, "arm-vgic.rst: with all vCPUs stopped, in any order" },
 	{ "GICv5 addresses", GICV5, vgic_v5_capture_config, "arm-vgic-v5.rst: they size the ISTs" },
 	{ "GICv5 ISTs", GICV5, vgic_v5_capture_ists,
 	  "IRS Save Sequence: before the registers; before v7.4 into guest memory, which CRIU dumps later" },
@@ -36,7 +38,7 @@ const struct plan_step plan_dump[] = {
 	  "after the tables, which KVM has written to guest memory" },
 	{ "vCPU registers", ANY_GIC, vcpu_capture_regs,
 	  "before power states: reading a register commits a PSCI reset that is pending" },
-	{ "timer interrupts", GICV3, vcpu_capture_timers, "devices/vcpu.rst 2" },
+	{ "timer interrupts", GICV2_OR_V3, vcpu_capture_timers, "devices/vcpu.rst 2" },
 	{ "PMU", ANY_GIC, pmu_capture, "devices/vcpu.rst 1: after ID_AA64DFR0_EL1, which tells how many events there are" },
 	{ "vCPU events", ANY_GIC, vcpu_capture_events, "api.rst 4.31" },
 	{ "power states", ANY_GIC, vcpu_capture_mp_state, "api.rst 4.38" },
@@ -70,7 +72,7 @@ const struct plan_step plan_restore[] = {
 	  "devices/vcpu.rst: after the device attributes that reset some" },
 	{ "number of PMU counters", ANY_GIC, pmu_check_nr_counters,
 	  "PMCR_EL0 read back: KVM lowers N without a word" },
-	{ "timer interrupts", GICV3, vcpu_apply_timers, "devices/vcpu.rst 2: before a vCPU has run" },
+	{ "timer interrupts", GICV2_OR_V3, vcpu_apply_timers, "devices/vcpu.rst 2: before a vCPU has run" },
 	{ "GIC addresses", GICV3, vgic_v3_apply_config,
 	  "arm-vgic-v3.rst: after all vCPUs; INIT before registers; GICD_IIDR before the others" },
 	{ "GIC distributor", GICV3, vgic_v3_apply_dist,
@@ -80,6 +82,14 @@ const struct plan_step plan_restore[] = {
 	{ "LPIs enabled", GICV3, vgic_v3_enable_lpis,
 	  "with all PROPBASERs and PENDBASERs; before the ITS tables, which clear what is pending there" },
 	{ "GIC CPU interfaces", GICV3, vgic_v3_apply_cpuif, "after the interrupts they are to signal" },
+	{ "GICv2 addresses", GICV2, vgic_v2_apply_config,
+	  "arm-vgic.rst: INIT after all vCPUs; GICD_IIDR before the other registers" },
+	{ "GICv2 distributor", GICV2, vgic_v2_apply_dist,
+	  "holds GICD_CTLR: nothing pending is queued while it is disabled" },
+	{ "GICv2 banked registers", GICV2, vgic_v2_apply_banked, "likewise" },
+	{ "GICv2 line levels", GICV2, vgic_v2_apply_levels,
+	  "api.rst 4.25: after GICD_ICFGR, or a level would be an edge" },
+	{ "GICv2 CPU interfaces", GICV2, vgic_v2_apply_cpuif, "after the interrupts they are to signal" },
 	{ "ITS registers", ANY_GIC, its_apply_regs,
 	  "arm-vgic-its.rst: after the redistributors; address, CBASER, then others" },
 	{ "ITS tables", ANY_GIC, its_restore_tables, "arm-vgic-its.rst: after all registers but GITS_CTLR" },
@@ -137,6 +147,10 @@ bool plan_applies(const struct plan_step *step, const struct vm_state *vm)
 	switch (step->gic) {
 	case ANY_GIC:
 		return true;
+	case GICV2:
+		return vm->vgic_v2;
+	case GICV2_OR_V3:
+		return vm->vgic_v2 || vm->vgic;
 	case GICV3:
 		return vm->vgic;
 	case GICV5:

@@ -9,6 +9,8 @@
 /* The VMs that a step is for. */
 enum plan_gic {
 	ANY_GIC,
+	GICV2,
+	GICV2_OR_V3,
 	GICV3,
 	GICV5,
 	GICV5_DESCRIPTOR, /* of one form of GRP_IST: at restore, when it is known */

@@ -106,6 +106,14 @@ _Static_assert(sizeof(struct arm64_smccc_filter) == sizeof(struct kvm_smccc_filt
 	X(KVM_ARM_VCPU_PTRAUTH_ADDRESS, 5)             \
 	X(KVM_ARM_VCPU_PTRAUTH_GENERIC, 6)             \
 	X(KVM_ARM_VCPU_HAS_EL2, 7)                     \
+	X(KVM_VGIC_V2_ADDR_TYPE_DIST, 0)               \
+	X(KVM_VGIC_V2_ADDR_TYPE_CPU, 1)                \
+	X(KVM_DEV_ARM_VGIC_CPUID_SHIFT, 32)            \
+	X(KVM_DEV_ARM_VGIC_GRP_CPU_REGS, 2)            \
+	X(KVM_ARM_IRQ_TYPE_SHIFT, 24)                  \
+	X(KVM_ARM_IRQ_VCPU_SHIFT, 16)                  \
+	X(KVM_ARM_IRQ_TYPE_SPI, 1)                     \
+	X(KVM_ARM_IRQ_TYPE_PPI, 2)                     \
 	X(KVM_VGIC_V3_ADDR_TYPE_DIST, 2)               \
 	X(KVM_VGIC_V3_ADDR_TYPE_REDIST, 3)             \
 	X(KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION, 5)      \

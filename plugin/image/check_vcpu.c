@@ -159,6 +159,12 @@ static bool is_pmu_irq(const struct vm_state *vm, uint32_t irq)
 	return !irq || (vm->vgic_v5 ? irq == GICV5_PMU_IRQ : irq >= 16 && irq <= MAX_SPI);
 }
 
+/* INTIDs of a GICv2 or v3; 0: it has neither. */
+static uint32_t nr_intids(const struct vm_state *vm)
+{
+	return vm->vgic ? vm->vgic->nr_irqs : vm->vgic_v2 ? vm->vgic_v2->nr_irqs : 0;
+}
+
 /*
  * As pmu_irq_is_valid() has it (devices/vcpu.rst, 1.1), given in this order: a PPI is the one of all vCPUs
  * before it, an SPI that of none, and a PPI can come before it.
@@ -167,7 +173,7 @@ static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
 {
 	uint32_t irq = vm->vcpus[i].pmu_irq;
 
-	for (size_t other = 0; vm->vgic && irq && other < i; other++) {
+	for (size_t other = 0; nr_intids(vm) && irq && other < i; other++) {
 		uint32_t its = vm->vcpus[other].pmu_irq;
 
 		if (its && (is_ppi(irq) ? its != irq : its == irq))
@@ -197,15 +203,15 @@ static int check_pmu(const struct vm_state *vm, size_t i)
 	if ((vcpu->pmu_irq || vcpu->pmu_created) && !(vm->features >> KVM_ARM_VCPU_PMU_V3 & 1))
 		return refuse_vcpu(vm, i, "pmu_irq %u, pmu_created %u, and no PMU", vcpu->pmu_irq,
 				   vcpu->pmu_created);
-	if (vm->vgic && vcpu->pmu_created && !vcpu->pmu_irq)
+	if (nr_intids(vm) && vcpu->pmu_created && !vcpu->pmu_irq)
 		return refuse_vcpu(vm, i,
 				   "pmu_created 1, and no pmu_irq: KVM_ARM_VCPU_PMU_V3_INIT takes none without");
 	if (!is_pmu_irq(vm, vcpu->pmu_irq))
 		return refuse_vcpu(vm, i, "pmu_irq %u is no PPI or SPI", vcpu->pmu_irq);
-	if (vm->vgic && vcpu->pmu_created && vcpu->pmu_irq >= VGIC_NR_PRIVATE &&
-	    vcpu->pmu_irq >= vm->vgic->nr_irqs)
+	if (nr_intids(vm) && vcpu->pmu_created && vcpu->pmu_irq >= VGIC_NR_PRIVATE &&
+	    vcpu->pmu_irq >= nr_intids(vm))
 		return refuse_vcpu(vm, i, "pmu_irq %u, and the GIC has %u interrupts", vcpu->pmu_irq,
-				   vm->vgic->nr_irqs);
+				   nr_intids(vm));
 	return check_pmu_irq_among_others(vm, i) ?: check_nr_counters(vm, i);
 }
 
@@ -254,7 +260,7 @@ static int check_vcpu(const struct vm_state *vm, size_t i)
 	if (vm->vgic_v5 && (vcpu->vtimer_irq || vcpu->ptimer_irq))
 		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: none expected with a GICv5",
 				   vcpu->vtimer_irq, vcpu->ptimer_irq);
-	if (vm->vgic && (!is_ppi(vcpu->vtimer_irq) || !is_ppi(vcpu->ptimer_irq) ||
+	if (!vm->vgic_v5 && (!is_ppi(vcpu->vtimer_irq) || !is_ppi(vcpu->ptimer_irq) ||
 			 vcpu->vtimer_irq == vcpu->ptimer_irq))
 		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: two of 16 to 31 expected",
 				   vcpu->vtimer_irq, vcpu->ptimer_irq);

@@ -9,10 +9,10 @@
 #define DIST_SIZE 0x10000ULL
 #define GIC_ALIGN 0x10000ULL
 
-static int check_reg_values(const struct vm_state *vm, const char *whose, const struct vgic_reg *reg,
+static int check_reg_values(const struct vm_state *vm, uint32_t nr_irqs, const char *whose, const struct vgic_reg *reg,
 			    const struct vgic_values *values)
 {
-	uint32_t words = reg->policy == VGIC_CLEAR ? 0 : vgic_reg_words(reg, vm->vgic->nr_irqs);
+	uint32_t words = reg->policy == VGIC_CLEAR ? 0 : vgic_reg_words(reg, nr_irqs);
 
 	if (values->nr != words && !(reg->policy == VGIC_OPTIONAL && !values->nr))
 		return refuse_vgic(vm, "%s: %s: %u values expected, %u found", whose, reg->name, words,
@@ -24,14 +24,20 @@ static int check_reg_values(const struct vm_state *vm, const char *whose, const 
 	return 0;
 }
 
-static int check_table(const struct vm_state *vm, const char *whose, const struct vgic_reg *table,
-		       size_t nr_regs, const struct vgic_values *values)
+int check_vgic_table(const struct vm_state *vm, uint32_t nr_irqs, const char *whose, const struct vgic_reg *table,
+		     size_t nr_regs, const struct vgic_values *values)
 {
 	int ret = 0;
 
 	for (size_t r = 0; r < nr_regs && !ret; r++)
-		ret = check_reg_values(vm, whose, &table[r], &values[r]);
+		ret = check_reg_values(vm, nr_irqs, whose, &table[r], &values[r]);
 	return ret;
+}
+
+static int check_table(const struct vm_state *vm, const char *whose, const struct vgic_reg *table,
+		       size_t nr_regs, const struct vgic_values *values)
+{
+	return check_vgic_table(vm, vm->vgic->nr_irqs, whose, table, nr_regs, values);
 }
 
 static int check_vgic_regs(const struct vm_state *vm)
@@ -126,17 +132,16 @@ static int check_regions(const struct vm_state *vm)
 	return ret ? ret : check_region_clashes(vm);
 }
 
-static int check_active(const struct vm_state *vm)
+int check_vgic_active(const struct vm_state *vm, uint32_t nr_irqs, const struct vgic_active *list, size_t nr)
 {
-	const struct vgic_v3_state *gic = vm->vgic;
 	bool seen[VGIC_MAX_IRQS] = { 0 };
 
-	for (size_t i = 0; i < gic->nr_active; i++) {
-		const struct vgic_active *active = &gic->active[i];
+	for (size_t i = 0; i < nr; i++) {
+		const struct vgic_active *active = &list[i];
 
-		if (active->intid < VGIC_NR_PRIVATE || active->intid >= gic->nr_irqs)
+		if (active->intid < VGIC_NR_PRIVATE || active->intid >= nr_irqs)
 			return refuse_vgic(vm, "active: intid %u, %u to %u expected", active->intid,
-					   VGIC_NR_PRIVATE, gic->nr_irqs - 1);
+					   VGIC_NR_PRIVATE, nr_irqs - 1);
 		if (active->vcpu_idx >= vm->nr_vcpus)
 			return refuse_vgic(vm, "active: intid %u: vcpu_idx %u, there are %zu vCPUs",
 					   active->intid, active->vcpu_idx, vm->nr_vcpus);
@@ -177,21 +182,30 @@ static int check_unrouted(const struct vm_state *vm)
 	return 0;
 }
 
+int check_vgic_size(const struct vm_state *vm, uint32_t nr_irqs, size_t nr_cpus)
+{
+	if (nr_irqs < VGIC_MIN_IRQS || nr_irqs > VGIC_MAX_IRQS || nr_irqs % 32)
+		return refuse_vgic(vm, "nr_irqs %u, %u to %u in steps of 32 expected", nr_irqs, VGIC_MIN_IRQS,
+				   VGIC_MAX_IRQS);
+	if (nr_cpus != vm->nr_vcpus)
+		return refuse_vgic(vm, "%zu vCPUs, " IMAGE_VCPU " has %zu", nr_cpus, vm->id, vm->nr_vcpus);
+	return 0;
+}
+
 int check_vgic(const struct vm_state *vm)
 {
 	const struct vgic_v3_state *gic = vm->vgic;
 	int ret;
 
+	if (vm->vgic_v2)
+		return check_vgic_v2(vm);
 	if (vm->vgic_v5)
 		return check_vgic_v5(vm);
 	if (!gic)
 		return refuse_vgic(vm, "no GIC in it");
-	if (gic->nr_irqs < VGIC_MIN_IRQS || gic->nr_irqs > VGIC_MAX_IRQS || gic->nr_irqs % 32)
-		return refuse_vgic(vm, "nr_irqs %u, %u to %u in steps of 32 expected", gic->nr_irqs,
-				   VGIC_MIN_IRQS, VGIC_MAX_IRQS);
-	if (gic->nr_cpus != vm->nr_vcpus)
-		return refuse_vgic(vm, "%zu vCPUs, " IMAGE_VCPU " has %zu", gic->nr_cpus, vm->id,
-				   vm->nr_vcpus);
+	ret = check_vgic_size(vm, gic->nr_irqs, gic->nr_cpus);
+	if (ret)
+		return ret;
 	if (gic->dist_base != VGIC_ADDR_UNSET &&
 	    (!aligned(gic->dist_base, GIC_ALIGN) || !within_ipa(vm, gic->dist_base, DIST_SIZE)))
 		return refuse_vgic(
@@ -201,6 +215,6 @@ int check_vgic(const struct vm_state *vm)
 	if (!ret)
 		ret = check_vgic_regs(vm);
 	if (!ret)
-		ret = check_active(vm);
+		ret = check_vgic_active(vm, gic->nr_irqs, gic->active, gic->nr_active);
 	return ret ? ret : check_unrouted(vm);
 }

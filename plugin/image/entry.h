@@ -44,6 +44,8 @@ int vcpu_events_unpack(const struct frame_in *in, const KvmVgic__VcpuEventsEntry
 /* The GIC of @vm, whichever it is. */
 void vgic_pack(struct frame_out *out, const struct vm_state *vm);
 int vgic_unpack(const struct frame_in *in, const KvmVgic__VgicEntry *entry, struct vm_state *vm);
+void vgic_v2_pack(struct frame_out *out, const struct vgic_v2_state *gic);
+int vgic_v2_unpack(const struct frame_in *in, const KvmVgic__VgicV2Entry *entry, struct vgic_v2_state *gic);
 void vgic_v5_pack(struct frame_out *out, const struct vgic_v5_state *gic);
 int vgic_v5_unpack(const struct frame_in *in, const KvmVgic__VgicV5Entry *entry, struct vgic_v5_state *gic);
 
@@ -51,6 +53,11 @@ int vgic_v5_unpack(const struct frame_in *in, const KvmVgic__VgicV5Entry *entry,
 void its_pack(struct frame_out *out, const struct vm_state *vm);
 /* Adds one of them to @vm. */
 int its_unpack(const struct frame_in *in, const KvmVgic__ItsEntry *entry, struct vm_state *vm);
+
+/* SPIs active elsewhere. */
+void vgic_pack_active(KvmVgic__VgicActiveEntry **list, const struct vgic_active *active, size_t nr);
+int vgic_unpack_active(const struct frame_in *in, KvmVgic__VgicActiveEntry **list, size_t n,
+		       struct vgic_active **active, size_t *nr);
 
 /* Registers of a table: pack gives the number of messages in @list, which has room for @nr_regs. */
 size_t vgic_pack_values(KvmVgic__VgicRegValues **list, const struct vgic_reg *table, size_t nr_regs,

@@ -240,7 +240,7 @@ static int read_vgic(struct frame_in *in, struct vm_state *vm)
 	int ret;
 
 	while ((ret = frame_next(in, &msg)) > 0) {
-		if (vm->vgic || vm->vgic_v5) {
+		if (vm->vgic_v2 || vm->vgic || vm->vgic_v5) {
 			pr_err("%s: more than one GIC\n", in->file);
 			ret = -EINVAL;
 		} else {

@@ -35,12 +35,12 @@ static void pack_regions(KvmVgic__VgicRegionEntry **list, const struct vgic_v3_s
 	}
 }
 
-static void pack_active(KvmVgic__VgicActiveEntry **list, const struct vgic_v3_state *gic)
+void vgic_pack_active(KvmVgic__VgicActiveEntry **list, const struct vgic_active *active, size_t nr)
 {
-	for (size_t i = 0; i < gic->nr_active; i++) {
+	for (size_t i = 0; i < nr; i++) {
 		kvm_vgic__vgic_active_entry__init(list[i]);
-		list[i]->intid = gic->active[i].intid;
-		list[i]->vcpu_idx = gic->active[i].vcpu_idx;
+		list[i]->intid = active[i].intid;
+		list[i]->vcpu_idx = active[i].vcpu_idx;
 	}
 }
 
@@ -78,7 +78,7 @@ static void pack_v3(struct frame_out *out, const struct vgic_v3_state *gic)
 		pack_regions(v3.regions, gic);
 		v3.n_dist = vgic_pack_values(v3.dist, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist);
 		pack_cpus(v3.cpus, cpu_regs, gic);
-		pack_active(v3.active, gic);
+		vgic_pack_active(v3.active, gic->active, gic->nr_active);
 		frame_add(out, &entry.base);
 	}
 	free(v3.regions);
@@ -90,6 +90,8 @@ static void pack_v3(struct frame_out *out, const struct vgic_v3_state *gic)
 
 void vgic_pack(struct frame_out *out, const struct vm_state *vm)
 {
+	if (vm->vgic_v2)
+		vgic_v2_pack(out, vm->vgic_v2);
 	if (vm->vgic)
 		pack_v3(out, vm->vgic);
 	if (vm->vgic_v5)
@@ -150,25 +152,21 @@ static int unpack_regions(const struct frame_in *in, const KvmVgic__VgicV3Entry 
 	return 0;
 }
 
-static int unpack_active(const struct frame_in *in, const KvmVgic__VgicV3Entry *entry,
-			 struct vgic_v3_state *gic)
+int vgic_unpack_active(const struct frame_in *in, KvmVgic__VgicActiveEntry **list, size_t n,
+		       struct vgic_active **active, size_t *nr)
 {
 	int ret;
 
-	if (entry->n_active > VGIC_MAX_IRQS) {
-		pr_err("%s: %zu active SPIs, at most %u expected\n", in->file, entry->n_active,
-		       VGIC_MAX_IRQS);
+	if (n > VGIC_MAX_IRQS) {
+		pr_err("%s: %zu active SPIs, at most %u expected\n", in->file, n, VGIC_MAX_IRQS);
 		return -EINVAL;
 	}
-	ret = entry_alloc(in, &gic->active, entry->n_active, sizeof(*gic->active));
+	ret = entry_alloc(in, active, n, sizeof(**active));
 	if (ret)
 		return ret;
-	gic->nr_active = entry->n_active;
-	for (size_t i = 0; i < gic->nr_active; i++)
-		gic->active[i] = (struct vgic_active){
-			.intid = entry->active[i]->intid,
-			.vcpu_idx = entry->active[i]->vcpu_idx,
-		};
+	*nr = n;
+	for (size_t i = 0; i < n; i++)
+		(*active)[i] = (struct vgic_active){ .intid = list[i]->intid, .vcpu_idx = list[i]->vcpu_idx };
 	return 0;
 }
 
@@ -203,7 +201,7 @@ static int unpack_v3(const struct frame_in *in, const KvmVgic__VgicV3Entry *entr
 	if (!ret)
 		ret = unpack_cpus(in, entry, gic);
 	if (!ret)
-		ret = unpack_active(in, entry, gic);
+		ret = vgic_unpack_active(in, entry->active, entry->n_active, &gic->active, &gic->nr_active);
 	if (!ret)
 		ret = unpack_unrouted(in, entry, gic);
 	return ret;
@@ -213,9 +211,13 @@ int vgic_unpack(const struct frame_in *in, const KvmVgic__VgicEntry *entry, stru
 {
 	int ret;
 
-	if (!entry->v3 == !entry->v5) {
+	if (!!entry->v2 + !!entry->v3 + !!entry->v5 != 1) {
 		pr_err("%s: entry %u: a GIC of a kind not known here\n", in->file, in->entry);
 		return -EINVAL;
+	}
+	if (entry->v2) {
+		ret = entry_alloc(in, &vm->vgic_v2, 1, sizeof(*vm->vgic_v2));
+		return ret ?: vgic_v2_unpack(in, entry->v2, vm->vgic_v2);
 	}
 	if (entry->v3) {
 		ret = entry_alloc(in, &vm->vgic, 1, sizeof(*vm->vgic));

@@ -15,12 +15,12 @@
 #include "probe/kernel.h"
 #include "probe/proc.h"
 #include "probe/vcpu.h"
+#include "probe/vgic_v2.h"
 
 /* A fd of KVM's that the dump knows by name and cannot carry. */
 static const struct {
 	const char *name, *what, *advice;
 } refused_fds[] = {
-	{ "anon_inode:kvm-arm-vgic-v2", "a GICv2", "give the VM a GICv3" },
 	{ "anon_inode:kvm-vm-stats", "a statistics fd", "have the VMM close it" },
 	{ "anon_inode:kvm-vcpu-stats", "a statistics fd", "have the VMM close it" },
 	{ "anon_inode:kvm-vfio", "an assigned device", "unplug it" },
@@ -121,6 +121,7 @@ static int match_fds(struct discovery *d)
 	static const enum kvm_rec_type type[] = {
 		[PROC_FD_VM] = KVM_REC_VM,
 		[PROC_FD_VCPU] = KVM_REC_VCPU,
+		[PROC_FD_VGIC_V2] = KVM_REC_DEVICE,
 		[PROC_FD_VGIC_V3] = KVM_REC_DEVICE,
 		[PROC_FD_VGIC_V5] = KVM_REC_DEVICE,
 		[PROC_FD_ITS] = KVM_REC_ITS,
@@ -229,6 +230,23 @@ static bool has_vgic_v5(const struct discovery *d)
 	       (!rec->vm.vgic_in_kernel || rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V5);
 }
 
+/* A read of a register would initialise a GICv2 (vgic_v2_attr_regs_access()), which fixes the number of vCPUs. */
+static int check_gic_of(const struct discovery *d, bool is_v2)
+{
+	const struct kvm_rec *rec = d->vm_rec;
+
+	if (is_v2 && !rec->vm.nr_devices)
+		return refuse(d->pid, "a GICv2 made by KVM_CREATE_IRQCHIP, which has no fd to read it by",
+			      "have the VMM make it by KVM_CREATE_DEVICE");
+	if (!count_fds(d, is_v2 ? PROC_FD_VGIC_V2 : PROC_FD_VGIC_V3))
+		return refuse(d->pid, is_v2 ? "a GICv2 whose device fd was closed" : "a GICv3 whose device fd was closed",
+			      "have the VMM keep it open");
+	if (!rec->vm.vgic_initialized)
+		return refuse(d->pid, is_v2 ? "a GICv2 that was not initialised" : "a GICv3 that was not initialised",
+			      "dump it when the VM has been set up");
+	return 0;
+}
+
 static int check_gic(const struct discovery *d)
 {
 	const struct kvm_rec *rec = d->vm_rec;
@@ -237,18 +255,15 @@ static int check_gic(const struct discovery *d)
 		return 0;
 	if (!rec->vm.vgic_in_kernel)
 		return refuse(d->pid, "a VM without in-kernel interrupt controller", "give the VM a GICv3");
-	if (rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V5)
+	switch (rec->vm.vgic_model) {
+	case KVM_DEV_TYPE_ARM_VGIC_V2:
+		return check_gic_of(d, true);
+	case KVM_DEV_TYPE_ARM_VGIC_V3:
+		return check_gic_of(d, false);
+	case KVM_DEV_TYPE_ARM_VGIC_V5:
 		return refuse(d->pid, "a GICv5 whose device fd was closed", "have the VMM keep it open");
-	if (rec->vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
-		return refuse(d->pid,
-			      rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2 ? "a GICv2" : "another GIC",
-			      "give the VM a GICv3");
-	if (!count_fds(d, PROC_FD_VGIC_V3))
-		return refuse(d->pid, "a GICv3 whose device fd was closed", "have the VMM keep it open");
-	if (!rec->vm.vgic_initialized)
-		return refuse(d->pid, "a GICv3 that was not initialised",
-			      "dump it when the VM has been set up");
-	return 0;
+	}
+	return refuse(d->pid, "another GIC", "give the VM a GICv3");
 }
 
 #define UFFD_ADVICE "end the migration or snapshot that uses it"
@@ -298,6 +313,8 @@ static int check_vm(struct discovery *d)
 	ret = check_others(d);
 	if (ret)
 		return ret;
+	if (count_itses(d) && rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2)
+		return refuse(d->pid, "an ITS beside a GICv2", "give the VM a GICv3, or no ITS");
 	if (count_itses(d) > VM_MAX_ITSES)
 		return refuse(d->pid, "more than 32 ITSes", "give the VM fewer");
 	if (!rec->vm.nr_vcpus || rec->vm.nr_vcpus > VM_MAX_VCPUS)
@@ -449,7 +466,7 @@ static int fill_vgic_v5(struct discovery *d)
 	return 0;
 }
 
-static int fill_vgic(struct discovery *d)
+static int fill_vgic_v3(struct discovery *d)
 {
 	struct vgic_v3_state *gic = d->vm->vgic = calloc(1, sizeof(*gic));
 
@@ -469,6 +486,15 @@ static int fill_vgic(struct discovery *d)
 		if (d->recs[i].type == KVM_REC_UNROUTED && d->recs[i].fd == d->vm_rec->fd)
 			fill_unrouted(gic, &d->recs[i]);
 	return 0;
+}
+
+static int fill_vgic(struct discovery *d)
+{
+	if (has_vgic_v5(d))
+		return fill_vgic_v5(d);
+	if (d->vm_rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2)
+		return probe_vgic_v2(d->pid, recs_of(d), d->vm_rec->fd, gic_fd(d, PROC_FD_VGIC_V2), d->vm);
+	return fill_vgic_v3(d);
 }
 
 /*
@@ -578,7 +604,7 @@ static int fill_vm(struct discovery *d)
 	if (!ret)
 		ret = probe_check_pvtime(d->pid, vm);
 	if (!ret)
-		ret = has_vgic_v5(d) ? fill_vgic_v5(d) : fill_vgic(d);
+		ret = fill_vgic(d);
 	if (!ret)
 		ret = fill_itses(d);
 	if (!ret)

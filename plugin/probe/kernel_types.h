@@ -130,8 +130,14 @@ struct vgic_irq {
 	struct kvm_vcpu *vcpu;
 	struct kvm_vcpu *target_vcpu;
 	__u32 intid;
+	_Bool line_level;
+	_Bool pending_latch;
 	_Bool active;
 	__u32 mpidr;
+	__u8 active_source;
+};
+struct vgic_cpu {
+	struct vgic_irq *private_irqs;
 };
 struct vgic_dist {
 	_Bool in_kernel;
@@ -286,6 +292,7 @@ struct kvm_vcpu_arch {
 	} steal;
 	struct kvm_guest_debug_arch external_debug_state;
 	struct kvm_pmu pmu;
+	struct vgic_cpu vgic_cpu;
 };
 
 typedef struct {

@@ -20,7 +20,10 @@
 #define ID_AA64DFR0_EL1 32 /* in kvm->arch.id_regs: IDREG_IDX(), in the kernels that kernel.c knows */
 #define DEBUG_REGS 64	 /* in struct kvm_guest_debug_arch */
 #define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
+#define KVM_DEV_TYPE_ARM_VGIC_V2 5
 #define KVM_DEV_TYPE_ARM_VGIC_V3 7
+#define NR_PRIVATE 32
+#define NR_SGIS 16
 #define KVM_IRQ_ROUTING_IRQCHIP 1
 
 char _license[] SEC("license") = "GPL";
@@ -167,6 +170,44 @@ static int note_unrouted(__u32 i, struct walk *w)
 		w->result = 0;
 	}
 	return 0;
+}
+
+/* Not on the stack, as caps_rec is not. */
+static struct kvm_rec lines_rec;
+
+/* Of a GICv2, which has no LEVEL_INFO: a line's level, and what is pending without it. */
+static void note_line(struct vgic_irq *irq, __u32 i)
+{
+	lines_rec.lines.level |= (__u32)BPF_CORE_READ_BITFIELD_PROBED(irq, line_level) << (i % 32);
+	lines_rec.lines.latch |= (__u32)BPF_CORE_READ_BITFIELD_PROBED(irq, pending_latch) << (i % 32);
+}
+
+static int emit_spi_lines(__u32 i, struct walk *w)
+{
+	if (i >= w->aux)
+		return 1;
+	note_line((void *)w->at + i * bpf_core_type_size(struct vgic_irq), i);
+	if (i % 32 != 31)
+		return 0;
+	lines_rec.lines.first = NR_PRIVATE + i - 31;
+	emit_more(w, &lines_rec);
+	lines_rec.lines.level = lines_rec.lines.latch = 0;
+	return 0;
+}
+
+static int note_private_line(__u32 i, struct walk *w)
+{
+	struct vgic_irq *irq = (void *)w->at + i * bpf_core_type_size(struct vgic_irq);
+
+	note_line(irq, i);
+	if (i < NR_SGIS && BPF_CORE_READ_BITFIELD_PROBED(irq, active) && BPF_CORE_READ(irq, active_source))
+		lines_rec.lines.foreign |= 1u << i;
+	return 0;
+}
+
+static void begin_lines(const struct walk *w)
+{
+	lines_rec = (struct kvm_rec){ .type = KVM_REC_LINES, .fd = w->fd, .kvm = w->kvm };
 }
 
 /*
@@ -370,12 +411,17 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	if (w.at)
 		bpf_loop(nr_events / 64, emit_pmu_events, &w, 0);
 
-	/* Only GICv3 has state of an SPI that no attribute shows. */
-	if (rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
+	/* A GICv5 has no state of an SPI here. */
+	if (rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V2 && rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
 		return;
 	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.vgic.spis);
 	w.aux = w.at ? BPF_CORE_READ(kvm, arch.vgic.nr_spis) : 0;
 	bpf_loop(MAX_SPIS, emit_active, &w, 0);
+	if (rec.vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2) {
+		begin_lines(&w);
+		bpf_loop(MAX_SPIS, emit_spi_lines, &w, 0);
+		return;
+	}
 	w.result = 0;
 	bpf_loop(MAX_SPIS, note_unrouted, &w, 0);
 }
@@ -433,9 +479,15 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu, in
 	rec.vcpu.vtid = runner_of(vcpu, tgid);
 	emit(ctx->meta->seq, &rec);
 
+	w.kvm = rec.kvm;
+	w.at = (unsigned long long)BPF_CORE_READ(vcpu, arch.vgic_cpu.private_irqs);
+	if (w.at && BPF_CORE_READ(vcpu, kvm, arch.vgic.vgic_model) == KVM_DEV_TYPE_ARM_VGIC_V2) {
+		begin_lines(&w);
+		bpf_loop(NR_PRIVATE, note_private_line, &w, 0);
+		emit(w.seq, &lines_rec);
+	}
 	if (!rec.vcpu.guest_debug)
 		return;
-	w.kvm = rec.kvm;
 	w.at = (unsigned long long)vcpu + bpf_core_field_offset(struct kvm_vcpu, arch.external_debug_state);
 	bpf_loop(DEBUG_REGS / 4, emit_debug, &w, 0);
 }
@@ -522,7 +574,8 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 		return 0;
 	else if (!bpf_strncmp(name, sizeof("kvm-vcpu:") - 1, "kvm-vcpu:"))
 		emit_vcpu(ctx, object, BPF_CORE_READ(task, tgid));
-	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3") ||
+	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v2"), "kvm-arm-vgic-v2") ||
+		 !bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3") ||
 		 !bpf_strncmp(name, sizeof("kvm-arm-vgic-v5"), "kvm-arm-vgic-v5"))
 		emit_device(ctx, object);
 	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-its"), "kvm-arm-vgic-its"))

@@ -6,13 +6,14 @@
 enum kvm_rec_type {
 	KVM_REC_VM = 1,	  /* of a VM fd */
 	KVM_REC_SLOT,	  /* of a VM fd, after its KVM_REC_VM */
-	KVM_REC_ACTIVE,	  /* likewise: an SPI active on a vCPU that its IROUTER does not name */
+	KVM_REC_ACTIVE,	  /* likewise: an SPI active on a vCPU that it is not routed to any more */
 	KVM_REC_UNROUTED, /* likewise: of SPIs, those whose IROUTER was never written */
 	KVM_REC_PMU,	  /* likewise: 64 events of the PMU event filter */
 	KVM_REC_VCPU,	  /* of a vCPU fd */
 	KVM_REC_DEBUG,	  /* likewise: some of the registers that its debugger has given KVM */
-	KVM_REC_DEVICE,	  /* of the fd of a GICv3 */
+	KVM_REC_DEVICE,	  /* of the fd of a GIC */
 	KVM_REC_ITS,	  /* of the fd of an ITS */
+	KVM_REC_LINES,	  /* of a VM's fd: 32 SPIs of a GICv2; of a vCPU's: its SGIs and PPIs */
 	KVM_REC_CAPS,	  /* of a VM fd: what capabilities were given */
 	KVM_REC_SMCCC,	  /* likewise: a range of the SMCCC filter */
 	/* What a VM has bound, of its fd; told by windows (kvm_binding_iter.bpf.c) */
@@ -68,6 +69,11 @@ struct kvm_rec {
 			/* 32 SPIs: one record for each would not fit into a pass. */
 			unsigned int first, bits;
 		} unrouted;
+		struct {
+			unsigned int first;   /* INTID; the others are a bit for each from it on */
+			unsigned int level, latch;
+			unsigned int foreign; /* SGIs that are active, and were sent by another vCPU than 0 */
+		} lines;
 		struct {
 			unsigned long long guest_debug, steal_base, sigset;
 			unsigned int idx, id;

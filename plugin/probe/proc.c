@@ -54,6 +54,8 @@ static int fd_kind(int dirfd, const char *name, const char *link)
 		return PROC_FD_VCPU;
 	if (!strcmp(link, ANON "kvm-vm"))
 		return PROC_FD_VM;
+	if (!strcmp(link, ANON "kvm-arm-vgic-v2"))
+		return PROC_FD_VGIC_V2;
 	if (!strcmp(link, ANON "kvm-arm-vgic-v3"))
 		return PROC_FD_VGIC_V3;
 	if (!strcmp(link, ANON "kvm-arm-vgic-v5"))

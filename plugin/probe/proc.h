@@ -12,6 +12,7 @@ enum proc_fd_kind {
 	PROC_FD_SYSTEM, /* /dev/kvm */
 	PROC_FD_VM,
 	PROC_FD_VCPU,
+	PROC_FD_VGIC_V2,
 	PROC_FD_VGIC_V3,
 	PROC_FD_VGIC_V5,
 	PROC_FD_ITS,

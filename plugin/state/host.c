@@ -218,8 +218,7 @@ static int create(struct trial *t, int fd, unsigned long req, uint64_t arg, cons
 /* ID_AA64PFR0_EL1.GIC is that of a VM with one. */
 static int create_gic(struct trial *t)
 {
-	struct kvm_create_device dev = { .type = t->vm.vgic ? KVM_DEV_TYPE_ARM_VGIC_V3
-							    : KVM_DEV_TYPE_ARM_VGIC_V5 };
+	struct kvm_create_device dev = { .type = vm_gic_type(&t->vm) };
 	struct batch b = BATCH(t->remote, t->vm.id, "trial of this host");
 	int ret;
 
@@ -228,7 +227,7 @@ static int create_gic(struct trial *t)
 	ret = batch_run(&b);
 	if (!ret && b.calls[0].result) {
 		pr_err("vm %u: this host's KVM has no %s for guests: restore on one that has\n", t->vm.id,
-		       t->vm.vgic ? "GICv3" : "GICv5");
+		       vm_gic_name(&t->vm));
 		t->refused = true;
 	} else if (!ret) {
 		t->gic = dev.fd;

@@ -24,6 +24,15 @@ static uint64_t attr_mpidr(uint64_t mpidr)
 	return (mpidr & 0xffffff) << 32 | (mpidr & 0xff00000000) << 24;
 }
 
+static uint32_t dist_offset(const struct vgic_reg *reg, uint32_t i)
+{
+	if (!reg->bits)
+		return reg->offset + 4 * i;
+	if (reg->bits == 64)
+		return reg->offset + 8 * (VGIC_NR_PRIVATE + i);
+	return reg->offset + VGIC_NR_PRIVATE * reg->bits / 8 + 4 * i;
+}
+
 /* The attribute of word @i of @reg. */
 static uint64_t reg_attr(const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i)
 {
@@ -37,14 +46,13 @@ static uint64_t reg_attr(const struct vgic_part *part, const struct vgic_reg *re
 	case VGIC_ITS:
 	case VGIC_IRS:
 		return reg->offset + 8 * i;
+	case VGIC_V2_CPUIF:
+	case VGIC_V2_DIST:
+		return (uint64_t)part->vcpu_id << KVM_DEV_ARM_VGIC_CPUID_SHIFT | dist_offset(reg, i);
 	case VGIC_DIST:
 		break;
 	}
-	if (!reg->bits)
-		return reg->offset + 4 * i;
-	if (reg->bits == 64)
-		return reg->offset + 8 * (VGIC_NR_PRIVATE + i);
-	return reg->offset + VGIC_NR_PRIVATE * reg->bits / 8 + 4 * i;
+	return dist_offset(reg, i);
 }
 
 static uint32_t attr_group(const struct vgic_reg *reg)
@@ -55,6 +63,8 @@ static uint32_t attr_group(const struct vgic_reg *reg)
 		[VGIC_CPUIF] = KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
 		[VGIC_LEVEL] = KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO,
 		[VGIC_ITS] = KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
+		[VGIC_V2_DIST] = KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
+		[VGIC_V2_CPUIF] = KVM_DEV_ARM_VGIC_GRP_CPU_REGS,
 		[VGIC_IRS] = KVM_DEV_ARM_VGIC_GRP_IRS_REGS,
 	};
 

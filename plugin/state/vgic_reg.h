@@ -14,6 +14,8 @@ enum vgic_frame {
 	VGIC_CPUIF,  /* KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, 64-bit, one per vCPU */
 	VGIC_LEVEL,  /* KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, 32-bit, line levels of 32 INTIDs */
 	VGIC_ITS,    /* KVM_DEV_ARM_VGIC_GRP_ITS_REGS, 64-bit, of an ITS's own device */
+	VGIC_V2_DIST,  /* KVM_DEV_ARM_VGIC_GRP_DIST_REGS of a GICv2, 32-bit, through any vCPU or banked by vCPU */
+	VGIC_V2_CPUIF, /* KVM_DEV_ARM_VGIC_GRP_CPU_REGS, 32-bit, one per vCPU */
 	VGIC_IRS,    /* KVM_DEV_ARM_VGIC_GRP_IRS_REGS, moved as 64 bits whatever their width, one per VM */
 };
 
@@ -59,6 +61,7 @@ struct vgic_part {
 	int fd;		   /* of the device, in the process */
 	uint32_t nr_irqs;  /* INTIDs of the GIC */
 	uint64_t mpidr;	   /* of the vCPU, for frames that there is one of for each */
+	uint32_t vcpu_id;  /* likewise, for those of a GICv2 */
 	const uint32_t *unrouted; /* a bit for each INTID whose GICD_IROUTER is not to be written; or NULL */
 };
 

@@ -33,6 +33,7 @@ void vm_state_free(struct vm_state *vm)
 	free(vm->pmu_filter.allowed);
 	free(vm->smccc_filter.ranges);
 	thread_free(vm->threads, vm->nr_threads);
+	vgic_v2_free(vm->vgic_v2);
 	vgic_v3_free(vm->vgic);
 	vgic_v5_free(vm->vgic_v5);
 	its_free(vm->itses, vm->nr_itses);
@@ -40,9 +41,31 @@ void vm_state_free(struct vm_state *vm)
 	free(vm);
 }
 
+uint32_t vm_gic_type(const struct vm_state *vm)
+{
+	if (vm->vgic_v2)
+		return KVM_DEV_TYPE_ARM_VGIC_V2;
+	return vm->vgic ? KVM_DEV_TYPE_ARM_VGIC_V3 : KVM_DEV_TYPE_ARM_VGIC_V5;
+}
+
+const char *vm_gic_name(const struct vm_state *vm)
+{
+	return vm->vgic_v2 ? "GICv2" : vm->vgic ? "GICv3" : "GICv5";
+}
+
+static int32_t *gic_fd(const struct vm_state *vm)
+{
+	return vm->vgic_v2 ? &vm->vgic_v2->fd : vm->vgic ? &vm->vgic->fd : &vm->vgic_v5->fd;
+}
+
 int vm_gic_fd(const struct vm_state *vm)
 {
-	return vm->vgic ? vm->vgic->fd : vm->vgic_v5->fd;
+	return *gic_fd(vm);
+}
+
+void vm_set_gic_fd(struct vm_state *vm, int fd)
+{
+	*gic_fd(vm) = fd;
 }
 
 size_t vm_room(const struct vm_state *vm)
@@ -113,8 +136,8 @@ static int create_vm(const struct vm_state *vm)
 
 static int create_vgic(const struct vm_state *vm, int vm_fd)
 {
-	struct kvm_create_device dev = { .type = vm->vgic ? KVM_DEV_TYPE_ARM_VGIC_V3 : KVM_DEV_TYPE_ARM_VGIC_V5 };
-	const char *gic = vm->vgic ? "GICv3" : "GICv5";
+	struct kvm_create_device dev = { .type = vm_gic_type(vm) };
+	const char *gic = vm_gic_name(vm);
 	char what[40];
 	int ret;
 

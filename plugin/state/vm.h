@@ -16,6 +16,7 @@
 #include "state/pmu.h"
 #include "state/thread.h"
 #include "state/vcpu.h"
+#include "state/vgic_v2.h"
 #include "state/vgic_v3.h"
 #include "state/vgic_v5.h"
 
@@ -69,7 +70,8 @@ struct vm_state {
 	size_t nr_backings;
 	struct vcpu_state *vcpus; /* in creation order: vcpus[i].idx == i */
 	size_t nr_vcpus;
-	/* One of the two. */
+	/* One of the three. */
+	struct vgic_v2_state *vgic_v2;
 	struct vgic_v3_state *vgic;
 	struct vgic_v5_state *vgic_v5;
 	struct irqfd_state *irqfds;
@@ -103,8 +105,11 @@ int vm_create(const struct vm_state *vm);
 int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index);
 uint32_t vm_nr_parked(const struct vm_state *vm);
 
-/* The number of its GIC's fd in the process. */
+/* Its GIC: KVM_DEV_TYPE_ARM_VGIC_*, what messages call it, and the number of its fd in the process. */
+uint32_t vm_gic_type(const struct vm_state *vm);
+const char *vm_gic_name(const struct vm_state *vm);
 int vm_gic_fd(const struct vm_state *vm);
+void vm_set_gic_fd(struct vm_state *vm, int fd);
 
 /* Bytes of a remote's room that the steps of both sequences need. */
 size_t vm_room(const struct vm_state *vm);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Any bytes in place of the entries of one file, rightly sealed, beside a valid
- * rest: the first byte of the input chooses the file, and after the last the GIC's of a VM with a GICv5. What is accepted must be
- * written and read again as it is.
+ * rest: the first byte of the input chooses the file, and after the last the GIC's of a VM with a GICv5, and of one
+ * with a GICv2. What is accepted must be written and read again as it is.
  *
  * Built as test/unit/meson.build says it is a libFuzzer target: fuzz_image CORPUS. Else main() below:
  *   fuzz_image              some thousand variations of valid files, the same in each run
@@ -20,14 +20,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct forge v3, v5;
+static struct forge v3, v5, v2;
 
-#define NR_CHOICES (FORGE_NR_FILES + 1)
+enum { CHOOSE_V5 = FORGE_NR_FILES, CHOOSE_V2, NR_CHOICES };
 
 static void finish(void)
 {
 	forge_fini(&v3);
 	forge_fini(&v5);
+	forge_fini(&v2);
 }
 
 static void start(void)
@@ -36,13 +37,15 @@ static void start(void)
 		return;
 	forge_init(&v3, 2, 64);
 	forge_init_of(&v5, fixture_vm_v5(2, 64, 8));
+	forge_init_of(&v2, fixture_vm_v2(2, 64));
 	atexit(finish);
 }
 
 static struct forge *chosen(unsigned int choice, enum forge_file *file)
 {
-	*file = choice % NR_CHOICES == FORGE_NR_FILES ? FORGE_VGIC : choice % NR_CHOICES;
-	return choice % NR_CHOICES == FORGE_NR_FILES ? &v5 : &v3;
+	choice %= NR_CHOICES;
+	*file = choice < FORGE_NR_FILES ? choice : FORGE_VGIC;
+	return choice == CHOOSE_V5 ? &v5 : choice == CHOOSE_V2 ? &v2 : &v3;
 }
 
 static void check_accepted(struct vm_state **vms, size_t n)
@@ -175,8 +178,8 @@ static int write_seeds(const char *dir)
 		char path[4096];
 		FILE *file;
 
-		snprintf(path, sizeof(path), "%s/%s%s", dir, i == FORGE_NR_FILES ? "v5-" : "",
-			 forge_name(i == FORGE_NR_FILES ? FORGE_VGIC : i));
+		snprintf(path, sizeof(path), "%s/%s%s", dir, i == CHOOSE_V5 ? "v5-" : i == CHOOSE_V2 ? "v2-" : "",
+			 forge_name(i < FORGE_NR_FILES ? i : FORGE_VGIC));
 		file = fopen(path, "w");
 		if (!file || fwrite(input, 1, size, file) != size || fclose(file)) {
 			perror(path);

@@ -28,6 +28,7 @@ static const char *diff_irq(const struct fake_irq *a, const struct fake_irq *b)
 	DIFF(config);
 	DIFF(priority);
 	DIFF(router);
+	DIFF(source);
 	DIFF(queue);
 	return NULL;
 }
@@ -330,6 +331,12 @@ const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b)
 	}
 	if (!a->v5 != !b->v5)
 		return "v5";
+	if (!a->v2 != !b->v2)
+		return "v2";
+	if (a->v2) {
+		DIFF(v2->cpu_base);
+		DIFF(v2->cpuif);
+	}
 	diff = a->v5 ? fake_v5_diff(a, b) : diff_gic(&a->gic, &b->gic);
 	return diff ? diff : diff_task(a, b);
 }

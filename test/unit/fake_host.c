@@ -26,7 +26,9 @@ static int64_t check_extension(const struct fake_kvm *kvm, int cap)
 
 static int64_t create_device(struct fake_kvm *kvm, struct kvm_create_device *dev)
 {
-	uint32_t type = kvm->v5 ? KVM_DEV_TYPE_ARM_VGIC_V5 : KVM_DEV_TYPE_ARM_VGIC_V3;
+	uint32_t type = kvm->v5 ? KVM_DEV_TYPE_ARM_VGIC_V5 :
+			kvm->v2 ? KVM_DEV_TYPE_ARM_VGIC_V2 :
+				  KVM_DEV_TYPE_ARM_VGIC_V3;
 	int64_t fd;
 
 	if (kvm->no_vgic || dev->type != type)

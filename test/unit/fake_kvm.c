@@ -123,6 +123,8 @@ static void describe(struct fake_kvm *kvm, long nr, const uint64_t *arg, char *l
 		fake_vcpu_describe(kvm, fd.index, arg[1], data, line);
 	else if (fd.kind == FAKE_VGIC && kvm->v5)
 		fake_v5_describe(kvm, arg[1], data, line);
+	else if (fd.kind == FAKE_VGIC && kvm->v2)
+		fake_v2_describe(kvm, arg[1], data, line);
 	else if (fd.kind == FAKE_VGIC)
 		fake_vgic_describe(kvm, arg[1], data, line);
 	else if (fd.kind == FAKE_ITS)
@@ -146,7 +148,9 @@ static int64_t execute(struct fake_kvm *kvm, long nr, const uint64_t *arg)
 	case FAKE_VCPU:
 		return fake_vcpu_ioctl(kvm, fd.index, arg[1], data);
 	case FAKE_VGIC:
-		return kvm->v5 ? fake_v5_ioctl(kvm, arg[1], data) : fake_vgic_ioctl(kvm, arg[1], data);
+		return kvm->v5 ? fake_v5_ioctl(kvm, arg[1], data) :
+		       kvm->v2 ? fake_v2_ioctl(kvm, arg[1], data) :
+				 fake_vgic_ioctl(kvm, arg[1], data);
 	case FAKE_ITS:
 		return fake_its_ioctl(kvm, fd.index, arg[1], data);
 	case FAKE_EVENTFD:
@@ -309,6 +313,7 @@ void fake_free(struct fake_kvm *kvm)
 		return;
 	for (size_t i = 0; i < kvm->nr_maps; i++)
 		free(kvm->maps[i].bytes);
+	free(kvm->v2);
 	for (size_t i = 0; i < FAKE_SLOTS; i++)
 		free(kvm->dirty[i]);
 	fake_v5_destroy(kvm);

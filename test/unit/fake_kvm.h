@@ -92,6 +92,7 @@ struct fake_irq {
 	bool routed; /* router was written: until then vCPU 0 is meant, whatever its MPIDR */
 	int owner; /* vCPU of a private one, -1 */
 	int queue; /* vCPU on whose list it is, -1: none, and nobody will be told of it */
+	uint8_t source; /* of an SGI of a GICv2: ids of vCPUs that sent it. Of those router has the targets */
 };
 
 /* What a vCPU executes where its PC says @pc: a load or store to a device. */
@@ -240,6 +241,7 @@ struct fake_kvm {
 	uint64_t *dirty[FAKE_SLOTS]; /* the log of each, a bit for a page; or NULL */
 	uint8_t ring[FAKE_PAGE]; /* the second page of each vCPU's mapping */
 	struct fake_gic gic;
+	struct fake_v2 *v2; /* with it, it is a GICv2; or NULL */
 	struct model *v5; /* instead; or NULL */
 	struct fake_its its[FAKE_ITSES];
 	size_t nr_itses;
@@ -352,6 +354,19 @@ void fake_lpi_enable(struct fake_kvm *kvm, int vcpu, uint32_t ctlr);
 int fake_lpi_save_pending(struct fake_kvm *kvm);
 /* Maps an LPI, as MAPTI does: with the configuration and the pending bit that are in the tables. */
 int fake_lpi_add(struct fake_kvm *kvm, uint32_t intid, int target);
+
+/* What a GICv2 has beside fake_gic. */
+struct fake_v2 {
+	uint64_t cpu_base;
+	bool groups_writable; /* GICD_IIDR was written */
+	uint32_t cpuif[FAKE_VCPUS][5]; /* GICC_CTLR, PMR, BPR, ABPR, APR0 */
+};
+
+void fake_v2_create(struct fake_kvm *kvm);
+int fake_v2_target(const struct fake_irq *irq);
+int64_t fake_v2_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg);
+int64_t fake_v2_irq_line(struct fake_kvm *kvm, const struct kvm_irq_level *line);
+void fake_v2_describe(struct fake_kvm *kvm, unsigned long req, const void *arg, char *line);
 
 void fake_v5_create(struct fake_kvm *kvm, const struct model_host *host);
 void fake_v5_destroy(struct fake_kvm *kvm);

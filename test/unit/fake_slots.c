@@ -33,6 +33,9 @@ void fake_vm_describe(unsigned long req, const void *arg, char *line)
 	else if (req == ARM64_SET_COUNTER_OFFSET)
 		snprintf(line, FAKE_LINE, "vm: KVM_ARM_SET_COUNTER_OFFSET = %#" PRIx64,
 			 offset->counter_offset);
+	else if (req == KVM_IRQ_LINE)
+		snprintf(line, FAKE_LINE, "vm: KVM_IRQ_LINE %#x = %u", ((const struct kvm_irq_level *)arg)->irq,
+			 ((const struct kvm_irq_level *)arg)->level);
 	else if (req == KVM_GET_DIRTY_LOG)
 		snprintf(line, FAKE_LINE, "vm: KVM_GET_DIRTY_LOG %u", log->slot);
 	else if (req == KVM_CLEAR_DIRTY_LOG)
@@ -260,6 +263,8 @@ int64_t fake_vm_ioctl(struct fake_kvm *kvm, unsigned long req, void *arg)
 		return get_dirty_log(kvm, arg);
 	case KVM_CLEAR_DIRTY_LOG:
 		return clear_dirty_log(kvm, arg);
+	case KVM_IRQ_LINE:
+		return kvm->v2 ? fake_v2_irq_line(kvm, arg) : -ENXIO;
 	}
 	return fake_binding_ioctl(kvm, req, arg);
 }

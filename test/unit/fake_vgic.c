@@ -32,6 +32,8 @@ static int target_of(struct fake_kvm *kvm, const struct fake_irq *irq)
 {
 	if (irq->owner >= 0)
 		return irq->owner;
+	if (kvm->v2)
+		return fake_v2_target(irq);
 	if (!irq->routed)
 		return 0;
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)

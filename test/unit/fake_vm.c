@@ -79,6 +79,7 @@ static const uint32_t fresh_timer_irq[] = { 26, 29 };
 static const uint64_t mpidrs[FAKE_VCPUS] = { 0x80000101, 0x80000000, 0x180010200, 0x80000001,
 					     0x80000002, 0x80000100, 0x80000003,  0x80000300 };
 static const uint32_t ids[FAKE_VCPUS] = { 7, 2, 12, 0, 5, 9, 1, 30 };
+static const uint32_t ids_v2[FAKE_VCPUS] = { 7, 2, 6, 0, 5, 4, 1, 3 };
 static const uint64_t skews[FAKE_VCPUS] = { 40, 90, 10, 20, 30, 50, 60, 70 };
 
 /* Of a VM that runs with another PMU than a new one, and with the shorter vectors on every second vCPU. */
@@ -205,7 +206,7 @@ static void fill_vcpu(struct fake_kvm *kvm, size_t i)
 							0, KVM_MP_STATE_SUSPENDED };
 	struct fake_vcpu *vcpu = &kvm->vcpus[i];
 
-	vcpu->id = ids[i];
+	vcpu->id = kvm->v2 ? ids_v2[i] : ids[i];
 	vcpu->vtid = FAKE_THREAD(i);
 	vcpu->initialised = true;
 	vcpu->skew = skews[i];
@@ -324,6 +325,49 @@ static void fill_gic(struct fake_kvm *kvm, struct fake_shape shape)
 		vcpu->pri_bits = pri_bits;
 		for (uint32_t n = 0; n < VGIC_NR_PRIVATE; n++)
 			fake_queue(kvm, &vcpu->irq[n]);
+	}
+	for (uint32_t n = VGIC_NR_PRIVATE; n < gic->nr_irqs; n++)
+		fake_queue(kvm, &gic->spi[n]);
+}
+
+static void fill_v2_private(struct fake_vcpu *vcpu, size_t i)
+{
+	for (uint32_t n = 0; n < VGIC_NR_PRIVATE; n++) {
+		vcpu->irq[n].group = n % 3 == i % 3;
+		vcpu->irq[n].enabled = n != 5 && n < 20;
+		vcpu->irq[n].priority = 8 * (n + i);
+	}
+	vcpu->irq[3].pending = true; /* from vCPU 2 of id 6, and from itself */
+	vcpu->irq[3].source = 1u << 6 | 1u << vcpu->id;
+	vcpu->irq[4].active = true;
+	vcpu->irq[18].pending = true;
+	vcpu->irq[FAKE_PPI_RAISED].level = !i;
+	vcpu->irq[27].enabled = true;
+}
+
+static void fill_v2(struct fake_kvm *kvm)
+{
+	struct fake_gic *gic = &kvm->gic;
+
+	gic->initialised = kvm->v2->groups_writable = true;
+	gic->iidr = 0x4b00243b;
+	gic->ctlr = 1;
+	gic->dist_base = 0x8000000;
+	kvm->v2->cpu_base = 0x8010000;
+	fill_spis(kvm);
+	for (uint32_t n = VGIC_NR_PRIVATE; n < gic->nr_irqs; n++) {
+		gic->spi[n].router = n % 7 ? 1u << n % kvm->nr_vcpus : 0;
+		gic->spi[n].priority &= 0xf8;
+	}
+	gic->spi[FAKE_SPI_UNROUTED].routed = true;
+	gic->spi[FAKE_SPI_ROUTED_AWAY].router = 1;
+	gic->spi[FAKE_SPI_BOTH_WAYS].level = gic->spi[FAKE_SPI_BOTH_WAYS].pending = true;
+	for (size_t i = 0; i < kvm->nr_vcpus; i++) {
+		fill_v2_private(&kvm->vcpus[i], i);
+		for (size_t r = 0; r < 5; r++)
+			kvm->v2->cpuif[i][r] = mix(r + 60 * i) & 7;
+		for (uint32_t n = 0; n < VGIC_NR_PRIVATE; n++)
+			fake_queue(kvm, &kvm->vcpus[i].irq[n]);
 	}
 	for (uint32_t n = VGIC_NR_PRIVATE; n < gic->nr_irqs; n++)
 		fake_queue(kvm, &gic->spi[n]);
@@ -527,6 +571,8 @@ struct fake_kvm *fake_running(struct fake_shape shape)
 		kvm->ring[n] = mix(n);
 	kvm->nr_itses = shape.itses ? FAKE_NR_ITSES : 0;
 	add_fds(kvm, FAKE_VM_FD, FAKE_VGIC_FD, FAKE_VCPU_FD, FAKE_ITS_FD);
+	if (shape.v2)
+		fake_v2_create(kvm);
 	for (size_t i = 0; i < kvm->nr_vcpus; i++) {
 		fill_vcpu(kvm, i);
 		map_vcpu(kvm, i);
@@ -538,6 +584,8 @@ struct fake_kvm *fake_running(struct fake_shape shape)
 		kvm->ptimer = kvm->vtimer;
 	if (shape.v5)
 		fill_v5(kvm, shape);
+	else if (shape.v2)
+		fill_v2(kvm);
 	else
 		fill_gic(kvm, shape);
 	if (shape.itses)
@@ -572,15 +620,41 @@ static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, s
 }
 
 /* Those whose holder is not the one that an ISACTIVER write would choose. */
-static void discover_active(const struct fake_kvm *kvm, struct vgic_v3_state *gic)
+static void discover_active(const struct fake_kvm *kvm, struct vgic_active **active, size_t *nr)
 {
 	const struct fake_irq *irq = &kvm->gic.spi[FAKE_SPI_ROUTED_AWAY];
 
-	gic->active = alloc(1, sizeof(*gic->active));
+	*active = alloc(1, sizeof(**active));
 	if (!irq->active || irq->queue == 0)
 		return;
-	gic->active[gic->nr_active++] =
-		(struct vgic_active){ .intid = FAKE_SPI_ROUTED_AWAY, .vcpu_idx = irq->queue };
+	(*active)[(*nr)++] = (struct vgic_active){ .intid = FAKE_SPI_ROUTED_AWAY, .vcpu_idx = irq->queue };
+}
+
+static struct vgic_v2_lines lines_of(const struct fake_irq *irqs)
+{
+	struct vgic_v2_lines lines = { 0 };
+
+	for (uint32_t n = 0; n < 32; n++) {
+		lines.level |= (uint32_t)irqs[n].level << n;
+		lines.latch |= (uint32_t)irqs[n].pending << n;
+	}
+	return lines;
+}
+
+/* As the kernel has it: with the latches of SGIs, and the line of an SPI that is edge-triggered by now. */
+static void discover_v2(const struct fake_kvm *kvm, struct vm_state *vm)
+{
+	struct vgic_v2_state *gic = vm->vgic_v2 = alloc(1, sizeof(*gic));
+
+	gic->fd = FAKE_VGIC_FD;
+	gic->nr_cpus = vm->nr_vcpus;
+	gic->cpus = alloc(gic->nr_cpus, sizeof(*gic->cpus));
+	for (size_t i = 0; i < gic->nr_cpus; i++)
+		gic->cpus[i].lines = lines_of(kvm->vcpus[i].irq);
+	for (uint32_t n = VGIC_NR_PRIVATE; n < kvm->gic.nr_irqs; n += 32)
+		gic->lines[n / 32] = lines_of(&kvm->gic.spi[n]);
+	gic->lines[1].level |= 1u << (FAKE_SPI_STALE - VGIC_NR_PRIVATE);
+	discover_active(kvm, &gic->active, &gic->nr_active);
 }
 
 static void discover_unrouted(const struct fake_kvm *kvm, struct vgic_v3_state *gic)
@@ -638,10 +712,12 @@ struct vm_state *fake_discovered(const struct fake_kvm *kvm)
 	if (kvm->v5) {
 		vm->vgic_v5 = alloc(1, sizeof(*vm->vgic_v5));
 		vm->vgic_v5->fd = FAKE_VGIC_FD;
+	} else if (kvm->v2) {
+		discover_v2(kvm, vm);
 	} else {
 		vm->vgic = alloc(1, sizeof(*vm->vgic));
 		vm->vgic->fd = FAKE_VGIC_FD;
-		discover_active(kvm, vm->vgic);
+		discover_active(kvm, &vm->vgic->active, &vm->vgic->nr_active);
 		discover_unrouted(kvm, vm->vgic);
 	}
 	vm->nr_itses = kvm->nr_itses;
@@ -697,6 +773,8 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 	kvm->pmu_events = running->pmu_events;
 	kvm->caps = running->caps & VM_CAP_WRITABLE_IMP_ID_REGS; /* vm_create() */
 	kvm->pmu_counters = kvm->pmu_n = running->pmu_counters;
+	if (running->v2)
+		fake_v2_create(kvm);
 	for (size_t i = 0; i < kvm->nr_vcpus; i++)
 		create_vcpu(&kvm->vcpus[i], &running->vcpus[i], i);
 	create_itses(kvm, running);
@@ -710,10 +788,7 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 		copy_map(kvm, &running->maps[m]);
 
 	vm->fd = vm_parked_fd(vm, KVM_FILE_VM, 0);
-	if (vm->vgic)
-		vm->vgic->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
-	else
-		vm->vgic_v5->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
+	vm_set_gic_fd(vm, vm_parked_fd(vm, KVM_FILE_VGIC, 0));
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		vm->vcpus[i].fd = vm_parked_fd(vm, KVM_FILE_VCPU, i);
 		vm->vcpus[i].mmio_needed = false; /* not in the image */

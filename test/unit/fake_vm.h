@@ -29,6 +29,10 @@
 #define FAKE_WRITE_PHYS 0x9000020u
 #define FAKE_SPI_UNROUTED 37	/* pending, and never routed: vCPU 0's, whose MPIDR is not 0 */
 #define FAKE_SPI_ROUTED_AWAY 36 /* active on the last vCPU, routed to vCPU 0 since */
+/* Of a GICv2. */
+#define FAKE_PPI_RAISED 19	/* its line is raised on vCPU 0, by the VMM */
+#define FAKE_SPI_BOTH_WAYS 38	/* its line is raised, and it is pending without that too */
+#define FAKE_SPI_STALE 39	/* its line was raised before the guest made it edge-triggered */
 
 struct fake_shape {
 	size_t nr_vcpus;
@@ -38,6 +42,7 @@ struct fake_shape {
 	bool itses;	   /* it has FAKE_NR_ITSES of them */
 	uint32_t features; /* of its vCPUs; 0: FAKE_FEATURES */
 	bool counter_offset; /* by KVM_ARM_SET_COUNTER_OFFSET */
+	bool v2;	     /* a GICv2 instead */
 	/* A GICv5 instead: with nr_irqs SPIs and 1 << lpi_bits LPIs, of which 0 is none. */
 	bool v5;
 	enum model_abi abi;

@@ -469,7 +469,8 @@ static struct vgic_v5_state *make_vgic_v5(size_t nr_vcpus, uint32_t nr_spis, uin
 	return gic;
 }
 
-struct vm_state *fixture_vm_v5(size_t nr_vcpus, uint32_t nr_spis, uint32_t lpi_bits)
+/* A VM without what is its GICv3's. */
+static struct vm_state *without_v3(size_t nr_vcpus)
 {
 	struct vm_state *vm = fixture_vm(nr_vcpus, VGIC_MIN_IRQS);
 
@@ -480,12 +481,59 @@ struct vm_state *fixture_vm_v5(size_t nr_vcpus, uint32_t nr_spis, uint32_t lpi_b
 	vm->itses = NULL;
 	vm->nr_itses = 0;
 	vm->lpi = NULL;
+	free(vm->files);
+	fill_files(vm);
+	return vm;
+}
+
+/* SGIs are pending by their senders alone, and lines are of what is level-triggered. */
+static struct vgic_v2_state *make_vgic_v2(size_t nr_vcpus, uint32_t nr_irqs)
+{
+	struct vgic_v2_state *gic = alloc(1, sizeof(*gic));
+
+	gic->fd = 6;
+	gic->nr_irqs = nr_irqs;
+	gic->dist_base = 0x8000000;
+	gic->cpu_base = 0x8010000;
+	gic->iidr = 0x4b00243b;
+	gic->dist = fill_table(vgic_v2_dist_regs, vgic_v2_nr_dist_regs, nr_irqs, true);
+	for (uint32_t first = VGIC_NR_PRIVATE; first < nr_irqs; first += 32)
+		gic->lines[first / 32].level = vgic_v2_level_triggered(gic, first) & next_value();
+	gic->nr_cpus = nr_vcpus;
+	gic->cpus = alloc(nr_vcpus, sizeof(*gic->cpus));
+	for (size_t i = 0; i < nr_vcpus; i++) {
+		struct vgic_v2_cpu *cpu = &gic->cpus[i];
+
+		cpu->banked = fill_table(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, nr_irqs, true);
+		cpu->cpuif = fill_table(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, nr_irqs, true);
+		*vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, cpu->banked, "GICD_ISPENDR0")->v &=
+			~(uint64_t)VGIC_V2_SGIS;
+		cpu->lines.level = (uint32_t)next_value() & ~VGIC_V2_SGIS;
+	}
+	gic->nr_active = 1;
+	gic->active = alloc(1, sizeof(*gic->active));
+	gic->active[0] = (struct vgic_active){ .intid = 40, .vcpu_idx = nr_vcpus - 1 };
+	return gic;
+}
+
+struct vm_state *fixture_vm_v2(size_t nr_vcpus, uint32_t nr_irqs)
+{
+	struct vm_state *vm = without_v3(nr_vcpus);
+
+	for (size_t i = 0; i < nr_vcpus; i++)
+		vm->vcpus[i].id = nr_vcpus - 1 - i;
+	vm->vgic_v2 = make_vgic_v2(nr_vcpus, nr_irqs);
+	return vm;
+}
+
+struct vm_state *fixture_vm_v5(size_t nr_vcpus, uint32_t nr_spis, uint32_t lpi_bits)
+{
+	struct vm_state *vm = without_v3(nr_vcpus);
+
 	for (size_t i = 0; i < nr_vcpus; i++)
 		vm->vcpus[i].vtimer_irq = vm->vcpus[i].ptimer_irq = 0;
 	for (size_t i = 0; i < nr_vcpus; i++)
 		vm->vcpus[i].pmu_irq = 0x20000017;
-	free(vm->files);
-	fill_files(vm);
 	vm->vgic_v5 = make_vgic_v5(nr_vcpus, nr_spis, lpi_bits);
 	return vm;
 }
@@ -607,6 +655,39 @@ static const char *diff_vgic_v5(const struct vgic_v5_state *a, const struct vgic
 	if (!diff)
 		diff = diff_ist(&a->spi, &b->spi);
 	return diff ?: diff_ist(&a->lpi, &b->lpi);
+}
+
+static const char *diff_active(const struct vgic_active *a, size_t nr_a, const struct vgic_active *b, size_t nr_b)
+{
+	if (nr_a != nr_b)
+		return "nr_active";
+	for (size_t i = 0; i < nr_a; i++)
+		if (a[i].intid != b[i].intid || a[i].vcpu_idx != b[i].vcpu_idx)
+			return "active";
+	return NULL;
+}
+
+static const char *diff_vgic_v2(const struct vgic_v2_state *a, const struct vgic_v2_state *b)
+{
+	const char *diff;
+
+	DIFF(fd);
+	DIFF(nr_irqs);
+	DIFF(dist_base);
+	DIFF(cpu_base);
+	DIFF(iidr);
+	DIFF(nr_cpus);
+	for (size_t i = 0; i < VGIC_V2_WORDS; i++)
+		DIFF(lines[i].level);
+	diff = diff_values(vgic_v2_dist_regs, vgic_v2_nr_dist_regs, a->dist, b->dist);
+	for (size_t i = 0; i < a->nr_cpus && !diff; i++) {
+		DIFF(cpus[i].lines.level);
+		diff = diff_values(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, a->cpus[i].banked, b->cpus[i].banked);
+		if (!diff)
+			diff = diff_values(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, a->cpus[i].cpuif,
+					   b->cpus[i].cpuif);
+	}
+	return diff ? diff : diff_active(a->active, a->nr_active, b->active, b->nr_active);
 }
 
 static const char *diff_vgic(const struct vgic_v3_state *a, const struct vgic_v3_state *b)
@@ -827,10 +908,12 @@ const char *fixture_diff(const struct vm_state *a, const struct vm_state *b)
 		diff = diff_threads(a, b);
 	if (!diff)
 		diff = diff_itses(a, b);
-	if (!diff && !a->vgic != !b->vgic)
+	if (!diff && (!a->vgic != !b->vgic || !a->vgic_v2 != !b->vgic_v2))
 		diff = "vgic";
 	if (diff)
 		return diff;
+	if (a->vgic_v2)
+		return diff_vgic_v2(a->vgic_v2, b->vgic_v2);
 	return a->vgic ? diff_vgic(a->vgic, b->vgic) : diff_vgic_v5(a->vgic_v5, b->vgic_v5);
 }
 

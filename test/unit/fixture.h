@@ -15,6 +15,9 @@ struct vm_state *fixture_vm(size_t nr_vcpus, uint32_t nr_irqs);
 /* The same as VM @id: another process, other file ids. */
 struct vm_state *fixture_vm_id(uint32_t id, size_t nr_vcpus, uint32_t nr_irqs);
 
+/* A VM with a GICv2, and so with 8 vCPUs at most and without ITSes. */
+struct vm_state *fixture_vm_v2(size_t nr_vcpus, uint32_t nr_irqs);
+
 /* A VM with a GICv5 of @nr_spis SPIs and 1 << @lpi_bits LPIs (0: none), and so without ITSes. */
 struct vm_state *fixture_vm_v5(size_t nr_vcpus, uint32_t nr_spis, uint32_t lpi_bits);
 

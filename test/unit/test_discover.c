@@ -170,6 +170,13 @@ static int a_good_vm(void **state)
 	return 0;
 }
 
+/* Instead of its GICv3. */
+static void has_gicv2(void)
+{
+	host.recs[REC_VM].vm.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V2;
+	host.fds[1].kind = PROC_FD_VGIC_V2;
+}
+
 static int found(struct vm_state **vm)
 {
 	log_reset();
@@ -190,6 +197,18 @@ static void a_vm_is_found(void **state)
 	assert_int_equal(vm->vgic->fd, GIC_FD);
 	assert_int_equal(vm->nr_slots, 1);
 	assert_int_equal(vm->slots[0].gpa, RAM);
+	vm_state_free(vm);
+}
+
+static void a_vm_with_a_gicv2_is_found(void **state)
+{
+	struct vm_state *vm;
+
+	has_gicv2();
+	assert_int_equal(found(&vm), 0);
+	assert_null(vm->vgic);
+	assert_int_equal(vm->vgic_v2->fd, GIC_FD);
+	assert_int_equal(vm->vgic_v2->nr_cpus, 2);
 	vm_state_free(vm);
 }
 
@@ -299,7 +318,13 @@ REFUSED(vfio, "/dev/vfio/vfio: a device that reaches guest memory by itself",
 	strcpy(host.more.device, "/dev/vfio/vfio"))
 REFUSED(a_gic_without_fd, "a GICv3 whose device fd was closed", host.fds[1] = host.fds[--host.nr_fds])
 REFUSED(a_gicv5_without_fd, "a GICv5 whose device fd was closed", VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V5)
-REFUSED(a_gicv2, "a GICv2", VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V2)
+REFUSED(a_gicv2_without_fd, "a GICv2 whose device fd was closed", VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V2)
+REFUSED(a_gicv2_of_old, "a GICv2 made by KVM_CREATE_IRQCHIP, which has no fd to read it by",
+	(VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V2, VM.nr_devices = 0))
+REFUSED(a_gicv2_half_made, "a GICv2 that was not initialised", (has_gicv2(), VM.vgic_initialized = 0))
+REFUSED(an_its_beside_a_gicv2, "an ITS beside a GICv2",
+	(has_gicv2(), VM.nr_devices = 2, add_fd(30, PROC_FD_ITS, "anon_inode:kvm-arm-vgic-its"),
+	 add_rec(KVM_REC_ITS, 30)))
 REFUSED(an_unknown_gic, "another GIC", VM.vgic_model = 77)
 REFUSED(a_gic_half_made, "a GICv3 that was not initialised", VM.vgic_initialized = 0)
 REFUSED(no_gic, "a VM without in-kernel interrupt controller", VM.vgic_in_kernel = 0)
@@ -315,6 +340,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_vm_is_found),
+		TEST(a_vm_with_a_gicv2_is_found),
 		TEST(memslots_of_both_flags_are_found),
 		TEST(a_pmu_needs_cpus_of_one_kind),
 		TEST(stolen_time_needs_memory),
@@ -339,7 +365,10 @@ int main(void)
 		TEST(vfio_is_refused),
 		TEST(a_gic_without_fd_is_refused),
 		TEST(a_gicv5_without_fd_is_refused),
-		TEST(a_gicv2_is_refused),
+		TEST(a_gicv2_without_fd_is_refused),
+		TEST(a_gicv2_of_old_is_refused),
+		TEST(a_gicv2_half_made_is_refused),
+		TEST(an_its_beside_a_gicv2_is_refused),
 		TEST(an_unknown_gic_is_refused),
 		TEST(a_gic_half_made_is_refused),
 		TEST(no_gic_is_refused),

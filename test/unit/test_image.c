@@ -126,6 +126,15 @@ static void a_vm_with_a_gicv5_comes_back(void **state)
 		}
 }
 
+static void a_vm_with_a_gicv2_comes_back(void **state)
+{
+	for (size_t n = 1; n <= VGIC_V2_MAX_VCPUS; n++) {
+		struct vm_state *vm = fixture_vm_v2(n, n == 1 ? VGIC_MAX_IRQS : 32 * (n + 1));
+
+		assert_round_trip(&vm, 1);
+	}
+}
+
 static void the_largest_vm_comes_back(void **state)
 {
 	struct vm_state *vm = fixture_vm(VM_MAX_VCPUS, VGIC_MAX_IRQS);
@@ -820,6 +829,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_vm_comes_back_as_it_was),
+		cmocka_unit_test(a_vm_with_a_gicv2_comes_back),
 		cmocka_unit_test(a_vm_with_a_gicv5_comes_back),
 		cmocka_unit_test(the_largest_vm_comes_back),
 		cmocka_unit_test(several_vms_come_back),

@@ -955,6 +955,58 @@ static const struct change v5_changes[] = {
 };
 #define NR_V5_CHANGES (sizeof(v5_changes) / sizeof(v5_changes[0]))
 
+static KvmVgic__VgicV2Entry *v2(ProtobufCMessage *msg)
+{
+	return ((KvmVgic__VgicEntry *)msg)->v2;
+}
+
+static void v2_levels_few(ProtobufCMessage *msg, unsigned int i)
+{
+	v2(msg)->n_level--;
+}
+
+static void v2_levels_many(ProtobufCMessage *msg, unsigned int i)
+{
+	v2(msg)->nr_irqs = 1056;
+	free(v2(msg)->level);
+	v2(msg)->n_level = 32;
+	v2(msg)->level = calloc(32, sizeof(*v2(msg)->level));
+}
+
+static void v2_irqs_none(ProtobufCMessage *msg, unsigned int i)
+{
+	v2(msg)->nr_irqs = 0;
+	v2(msg)->n_level = 0;
+}
+
+static void v2_vcpus_many(ProtobufCMessage *msg, unsigned int i)
+{
+	KvmVgic__VgicV2Entry *gic = v2(msg);
+
+	while (gic->cpus[1]->n_cpuif)
+		frame_free(&gic->cpus[1]->cpuif[--gic->cpus[1]->n_cpuif]->base);
+	while (gic->cpus[1]->n_banked)
+		frame_free(&gic->cpus[1]->banked[--gic->cpus[1]->n_banked]->base);
+	gic->cpus = repeat_last(gic->cpus, gic->n_cpus, 9);
+	gic->n_cpus = 9;
+}
+
+static void v2_reg_missing(ProtobufCMessage *msg, unsigned int i)
+{
+	frame_free(&v2(msg)->cpus[0]->banked[--v2(msg)->cpus[0]->n_banked]->base);
+}
+
+/* Of a VM with a GICv2: 2 vCPUs, 96 interrupts. */
+static const struct change v2_changes[] = {
+	{ "v2_levels_few", FORGE_VGIC, v2_levels_few, "kvm-vgic-1.img: 1 words of line levels, and 96 interrupts" },
+	{ "v2_levels_many", FORGE_VGIC, v2_levels_many, "kvm-vgic-1.img: 32 words of line levels, and 1056 interrupts" },
+	{ "v2_irqs_none", FORGE_VGIC, v2_irqs_none, "kvm-vgic-1.img: 0 words of line levels, and 0 interrupts" },
+	{ "v2_vcpus_many", FORGE_VGIC, v2_vcpus_many, "kvm-vgic-1.img: 9 vCPUs, at most 8 expected" },
+	{ "v2_reg_missing", FORGE_VGIC, v2_reg_missing,
+	  "kvm-vgic-1.img: vCPU 0: GICD_IPRIORITYR0 (0x400) expected, nothing found" },
+};
+#define NR_V2_CHANGES (sizeof(v2_changes) / sizeof(v2_changes[0]))
+
 static const struct change changes[] = {
 	{ "seal_of_itses", FORGE_VM, seal_of_itses,
 	  "kvm-its-1.img: not the one that was dumped: kvm-vm.img has another seal for it" },
@@ -1061,9 +1113,22 @@ static const struct change changes[] = {
 
 #define NR_CHANGES (sizeof(changes) / sizeof(changes[0]))
 
-static bool is_of_v5(const struct change *change)
+static struct vm_state *vm_of(const struct change *change)
 {
-	return change >= v5_changes && change < v5_changes + NR_V5_CHANGES;
+	if (change >= v5_changes && change < v5_changes + NR_V5_CHANGES)
+		return fixture_vm_v5(2, 64, 8);
+	if (change >= v2_changes && change < v2_changes + NR_V2_CHANGES)
+		return fixture_vm_v2(2, 96);
+	return fixture_vm(2, 96);
+}
+
+/* The @i-th of all. */
+static const struct change *change_at(size_t i)
+{
+	if (i < NR_CHANGES)
+		return &changes[i];
+	i -= NR_CHANGES;
+	return i < NR_V5_CHANGES ? &v5_changes[i] : &v2_changes[i - NR_V5_CHANGES];
 }
 
 static void refuse_change(void **state)
@@ -1072,7 +1137,7 @@ static void refuse_change(void **state)
 	struct frame_out out;
 	struct forge forge;
 
-	forge_init_of(&forge, is_of_v5(change) ? fixture_vm_v5(2, 64, 8) : fixture_vm(2, 96));
+	forge_init_of(&forge, vm_of(change));
 	forge_begin(&out, change->file);
 	copy_changed(&forge, change->file, &out, change->change);
 	forge_finish(&forge, change->file, &out);
@@ -1293,10 +1358,10 @@ int main(void)
 		FORGED(an_entry_too_large_to_be_read_is_not_written),
 		FORGED(entries_decode_as_messages_of_their_kind),
 	};
-	struct CMUnitTest refused[NR_CHANGES + NR_V5_CHANGES];
+	struct CMUnitTest refused[NR_CHANGES + NR_V5_CHANGES + NR_V2_CHANGES];
 
-	for (size_t i = 0; i < NR_CHANGES + NR_V5_CHANGES; i++) {
-		const struct change *change = i < NR_CHANGES ? &changes[i] : &v5_changes[i - NR_CHANGES];
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		const struct change *change = change_at(i);
 
 		refused[i] = (struct CMUnitTest){
 			.name = change->name, .test_func = refuse_change, .initial_state = (void *)change

@@ -303,7 +303,8 @@ static void fail_at_step(const struct plan *plan, size_t i)
 	const struct fake_shape v5 = { .nr_vcpus = 2, .nr_irqs = 32, .v5 = true, .lpi_bits = 8 };
 	const struct fake_shape raw = { .nr_vcpus = 2, .nr_irqs = 32, .v5 = true, .abi = MODEL_V1, .lpi_bits = 8 };
 	const enum plan_gic gic = plan->steps[i].gic;
-	const struct fake_shape of = gic == GICV5_RAW ? raw : gic == GICV5 || gic == GICV5_DESCRIPTOR ? v5 : shape;
+	const struct fake_shape v2 = { .nr_vcpus = 2, .nr_irqs = 64, .v2 = true };
+	const struct fake_shape of = gic == GICV2 ? v2 : gic == GICV5_RAW ? raw : gic == GICV5 || gic == GICV5_DESCRIPTOR ? v5 : shape;
 	size_t calls = calls_of(plan, of, i);
 	struct attempt a = before_of(plan, of);
 	char said[128];

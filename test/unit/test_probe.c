@@ -11,6 +11,7 @@
 #include "probe/caps.h"
 #include "probe/kernel.h"
 #include "probe/vcpu.h"
+#include "probe/vgic_v2.h"
 #include "testlog.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -361,6 +362,74 @@ static void stolen_time_without_memory_is_refused(void **state)
 	}
 }
 
+/* A GICv2 */
+
+static const struct kvm_rec v2_recs[] = {
+	{ .type = KVM_REC_VM, .fd = VM_FD },
+	{ .type = KVM_REC_ACTIVE, .fd = VM_FD, .active = { 40, 1 } },
+	{ .type = KVM_REC_ACTIVE, .fd = VM_FD + 1, .active = { 41, 1 } }, /* another VM's */
+	{ .type = KVM_REC_LINES, .fd = VM_FD, .lines = { 32, 0x11, 0x21, 0 } },
+	{ .type = KVM_REC_LINES, .fd = VM_FD, .lines = { 992, 0x12, 0x22, 0 } },
+	{ .type = KVM_REC_LINES, .fd = VM_FD, .lines = { 1024, 1, 1, 0 } }, /* there are no more than 1020 */
+	{ .type = KVM_REC_LINES, .fd = VCPU_FD, .lines = { 0, 0x13, 0x23, 0 } },
+	{ .type = KVM_REC_LINES, .fd = VCPU_FD + 1, .lines = { 0, 0x14, 0x24, 0 } },
+};
+
+/* With the records above, of which one is @changed. */
+static int probe_v2(struct vm_state *vm, struct vcpu_state vcpus[2], size_t changed, const struct kvm_rec *to)
+{
+	struct kvm_rec recs[COUNT(v2_recs)];
+
+	memcpy(recs, v2_recs, sizeof(recs));
+	if (to)
+		recs[changed] = *to;
+	*vm = (struct vm_state){ .vcpus = vcpus, .nr_vcpus = 2 };
+	log_reset();
+	return probe_vgic_v2(42, (struct probe_recs){ recs, COUNT(recs) }, VM_FD, 6, vm);
+}
+
+static void the_lines_of_a_gicv2_are_found(void **state)
+{
+	struct vcpu_state vcpus[2] = { { .fd = VCPU_FD, .id = 7 }, { .fd = VCPU_FD + 1, .id = 0 } };
+	struct vm_state vm;
+
+	assert_int_equal(probe_v2(&vm, vcpus, 0, NULL), 0);
+	assert_int_equal(vm.vgic_v2->fd, 6);
+	assert_int_equal(vm.vgic_v2->lines[1].level, 0x11);
+	assert_int_equal(vm.vgic_v2->lines[1].latch, 0x21);
+	assert_int_equal(vm.vgic_v2->lines[31].level, 0x12);
+	assert_int_equal(vm.vgic_v2->nr_cpus, 2);
+	assert_int_equal(vm.vgic_v2->cpus[0].lines.level, 0x13);
+	assert_int_equal(vm.vgic_v2->cpus[1].lines.latch, 0x24);
+	assert_int_equal(vm.vgic_v2->nr_active, 1);
+	assert_int_equal(vm.vgic_v2->active[0].intid, 40);
+	vgic_v2_free(vm.vgic_v2);
+}
+
+static void an_sgi_whose_sender_would_be_lost_is_refused(void **state)
+{
+	const struct kvm_rec foreign = { .type = KVM_REC_LINES, .fd = VCPU_FD + 1, .lines = { 0, 0, 0, 0x28 } };
+	struct vcpu_state vcpus[2] = { { .fd = VCPU_FD, .id = 1 }, { .fd = VCPU_FD + 1, .id = 5 } };
+	struct vm_state vm;
+
+	assert_int_equal(probe_v2(&vm, vcpus, COUNT(v2_recs) - 1, &foreign), -ENOTSUP);
+	assert_int_equal(log_errors(), 1);
+	assert_true(log_has("pid 42: fd 11 (vCPU id 5): an active SGI 3 of a GICv2 that another vCPU than 0 has sent: "));
+	assert_true(log_has("try again"));
+	vgic_v2_free(vm.vgic_v2);
+}
+
+static void a_vcpu_that_a_gicv2_cannot_have_is_refused(void **state)
+{
+	struct vcpu_state vcpus[2] = { { .fd = VCPU_FD, .id = 7 }, { .fd = VCPU_FD + 1, .id = 8 } };
+	struct vm_state vm;
+
+	assert_int_equal(probe_v2(&vm, vcpus, 0, NULL), -ENOTSUP);
+	assert_int_equal(log_errors(), 1);
+	assert_true(log_has("pid 42: fd 11 (vCPU id 8): a vCPU id above 7 with a GICv2: "));
+	vgic_v2_free(vm.vgic_v2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -378,6 +447,9 @@ int main(void)
 		cmocka_unit_test(an_smccc_filter_that_was_not_read_to_its_end_is_refused),
 		cmocka_unit_test(stolen_time_in_memory_is_well),
 		cmocka_unit_test(stolen_time_without_memory_is_refused),
+		cmocka_unit_test(the_lines_of_a_gicv2_are_found),
+		cmocka_unit_test(an_sgi_whose_sender_would_be_lost_is_refused),
+		cmocka_unit_test(a_vcpu_that_a_gicv2_cannot_have_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("records of the probe", tests, NULL, NULL);

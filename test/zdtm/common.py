@@ -92,6 +92,11 @@ def read(path):
         return f.read()
 
 
+def has_gicv2():
+    """Whether the host's interrupt controller is one: its guests have none else then."""
+    return 'GICv2' in read('/proc/interrupts')
+
+
 def tree(pid):
     """@pid and its descendants."""
     pids = [pid]

@@ -184,6 +184,7 @@ class Criu:
         self.watch = watch
         self.seen = None
         self.count = 0
+        self.refused = 0
         self.dump_times = []
         self.restore_times = []
         self.image_sizes = []
@@ -212,11 +213,29 @@ class Criu:
         except (OSError, struct.error, Failure):
             pass            # not there, or not filled yet: CRIU restores it at this moment
 
+    def refused_for_now(self):
+        """Whether the plugin refused the dump for what passes, and says so."""
+        with open(os.path.join(self.images, 'dump.log'), errors='replace') as f:
+            return re.search(r'kvm_vgic: .*: try again', f.read())
+
     def dump(self, *options, env=None):
         self.count += 1
         self.images = os.path.join(self.vm.dir, f'images.{self.count}')
-        os.mkdir(self.images)
-        self.dump_times.append(self.run('dump', '-t', str(self.vm.pid), *options, env=env))
+        for _ in range(5):
+            os.mkdir(self.images)
+            try:
+                time_taken = self.run('dump', '-t', str(self.vm.pid), *options, env=env)
+                break
+            except Failure:
+                if not self.refused_for_now():
+                    raise
+                self.refused += 1
+                failed = self.images + '.refused'
+                shutil.rmtree(failed, ignore_errors=True)
+                os.rename(self.images, failed)
+        else:
+            raise Failure('the dump was refused five times, for now')
+        self.dump_times.append(time_taken)
         self.image_sizes.append(sum(map(os.path.getsize, glob.glob(os.path.join(self.images, 'kvm-*.img')))))
         self.read_dump_log()
 

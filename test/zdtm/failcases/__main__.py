@@ -33,6 +33,7 @@ COVERAGE = 'every-refusal-was-seen'
 # Refusals of plugin/probe that no case can bring about; those of skipped cases come on top.
 NOT_SEEN = {
     'a GICv5 whose device fd was closed': 'no KVM with a GICv5',
+    'an ITS beside a GICv2': 'a host with a GICv2 has no ITS', 'give the VM a GICv3, or no ITS': 'likewise',
     'guest_memfd memory': 'Linux 6.12 has no guest_memfd on arm64', "use memory of the VMM's own": 'likewise',
     'a memslot with guest_memfd memory': 'likewise', '/[kvm-gmem]': 'likewise',
     'a protected VM': 'protected-vm', 'its state is closed to the host': 'protected-vm',

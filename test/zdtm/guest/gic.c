@@ -6,6 +6,7 @@
  */
 #include "guest.h"
 
+#define GICD_IROUTER	0x6000
 #define GICR_CTLR	0x0000
 #define GICR_TYPER	0x0008
 #define GICR_WAKER	0x0014
@@ -68,10 +69,25 @@ void gic_init_dist(void)
 	mmio_write32(VM_GICD_BASE + GICD_CTLR, 0x12); /* ARE, group 1 */
 	for (i = 32; i < VM_NR_IRQS; i += 32)
 		mmio_write32(VM_GICD_BASE + GICD_IGROUPR + i / 8, ~group0(i));
-	mmio_write64(VM_GICD_BASE + GICD_IROUTER + 8 * VM_SPI_ACTIVE, affinity_of(0));
+	gic_set_route(VM_SPI_ACTIVE, 0);
 	mmio_write8(VM_GICD_BASE + GICD_IPRIORITYR + VM_SPI_ACTIVE, LOWEST);
 	mmio_write32(word_of(GICD_ISPENDR, VM_SPI_PENDING), bit_of(VM_SPI_PENDING));
 	mmio_write32(word_of(GICD_ISACTIVER, VM_SPI_ACTIVE), bit_of(VM_SPI_ACTIVE));
+}
+
+void gic_set_route(u64 intid, u64 to)
+{
+	mmio_write64(VM_GICD_BASE + GICD_IROUTER + 8 * intid, gic_route_to(to));
+}
+
+u64 gic_route(u64 intid)
+{
+	return mmio_read64(VM_GICD_BASE + GICD_IROUTER + 8 * intid);
+}
+
+u64 gic_route_to(u64 index)
+{
+	return affinity_of(index);
 }
 
 /* Redistributors stand in creation order, not in the order of ids. */

@@ -38,6 +38,7 @@ struct cpu {
 	volatile u64 armed;	/* a deadline is programmed and not yet taken */
 	volatile u64 deadline;
 	u64 running;		/* priority of the interrupt that is being handled */
+	u32 iar;		/* with a GICv2: what it was acknowledged as */
 	u64 patience;		/* see patience_of() */
 	u64 patience_at;
 	u64 injected;		/* the fault that was asked for has been made */
@@ -136,8 +137,11 @@ u64 patience_of(struct cpu *c);
 #define GICD_ISACTIVER	0x0300
 #define GICD_IPRIORITYR	0x0400
 #define GICD_ICFGR	0x0c00
-#define GICD_IROUTER	0x6000
 u64 gic_redistributor(u64 index);
+/* Where an SPI goes: what the GIC has of that, and what it has for a vCPU. */
+void gic_set_route(u64 intid, u64 to);
+u64 gic_route(u64 intid);
+u64 gic_route_to(u64 index);
 void gic_init_dist(void);
 void gic_init_cpu(struct cpu *c);
 void gic_init_lpis(void);

@@ -2,7 +2,7 @@
 /*
  * SPIs of the VMM's interrupt sources. The device raises the next interrupt
  * only after DONE, so each must carry the next number and arrive at the vCPU
- * that IROUTER named at that moment. The route changes either while the
+ * that it was routed to at that moment. The route changes either while the
  * interrupt is active or between its end and DONE.
  */
 #include "guest.h"
@@ -21,7 +21,7 @@ static void set_route(u64 n, u64 to)
 	dsb();
 	if (params->inject == INJECT_WRONG_ROUTE && sources[n].last > 20)
 		return;
-	mmio_write64(VM_GICD_BASE + GICD_IROUTER + 8 * params->source_intid[n], affinity_of(to));
+	gic_set_route(params->source_intid[n], to);
 }
 
 /* Always written: in a fresh GIC of KVM's all SPIs are edge-triggered (VGIC_CONFIG_EDGE is 0). */
@@ -64,8 +64,8 @@ static void check_sequence(struct cpu *c, u64 n, u64 seq)
 
 static void check_route(struct cpu *c, u64 n)
 {
-	u64 want = affinity_of(sources[n].route);
-	u64 got = mmio_read64(VM_GICD_BASE + GICD_IROUTER + 8 * params->source_intid[n]);
+	u64 want = gic_route_to(sources[n].route);
+	u64 got = gic_route(params->source_intid[n]);
 
 	if (got != want)
 		report(FOUND_CORRUPT, SUBJ_ROUTE, got, want);

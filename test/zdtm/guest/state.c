@@ -46,6 +46,12 @@ static void memory_check(struct cpu *c)
 	f(tcr_el1) f(sctlr_el1) f(cpacr_el1) f(sp_el0) f(fpcr) f(fpsr)	\
 	f(csselr_el1) f(mpidr_el1) f(midr_el1) f(cntkctl_el1)		\
 	f(cntfrq_el0) f(afsr0_el1) f(afsr1_el1) f(far_el1) f(esr_el1)	\
+	EACH_GIC_SYSREG(f)
+
+#ifdef GUEST_GICV2
+#define EACH_GIC_SYSREG(f)		/* those are in memory: gic_v2.c */
+#else
+#define EACH_GIC_SYSREG(f)						\
 	f(S3_0_C4_C6_0)		/* ICC_PMR */				\
 	f(S3_0_C12_C8_3)	/* ICC_BPR0 */				\
 	f(S3_0_C12_C9_0)	/* ICC_AP1R0 */				\
@@ -53,6 +59,7 @@ static void memory_check(struct cpu *c)
 	f(S3_0_C12_C12_4)	/* ICC_CTLR */				\
 	f(S3_0_C12_C12_5)	/* ICC_SRE */				\
 	f(S3_0_C12_C12_7)	/* ICC_IGRPEN1 */
+#endif
 
 static u64 sysreg_snapshot(u64 *first)
 {

@@ -14,6 +14,7 @@
 
 /* Guest physical memory. One 1 GiB stage 1 block covers all RAM. */
 #define VM_GICD_BASE	0x08000000
+#define VM_GICC_BASE	0x08010000	/* of a GICv2: CPU interface, two pages */
 #define VM_GICR_BASE	0x080a0000
 #define VM_GICR_BASE2	0x08800000	/* the second region, when there are two */
 #define VM_GICR_SIZE	0x20000

@@ -87,6 +87,31 @@ static int gicv2(struct odd_vm *vm)
 	return odd_init_gic(vm);
 }
 
+/* Takes an SGI, and goes on with the guest of oddvm.c: x12: GICC_IAR, x11: that guest. */
+static const uint32_t take_code[] = {
+	0xb940018c, /* ldr w12, [x12] */
+	0xd61f0160, /* br x11 */
+};
+
+#define SGI	3
+
+/* vCPU 1 sends vCPU 0 an SGI, which takes it and never ends it. */
+static int gicv2_sgi(struct odd_vm *vm)
+{
+	const uint64_t vcpu_1 = 1ull << KVM_DEV_ARM_VGIC_CPUID_SHIFT;
+	uint32_t on = 1, mask = 0x1f, sgi = 1u << 16 | SGI;
+
+	if (gicv2(vm) || odd_set_attr(vm->gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0, &on) ||
+	    odd_set_attr(vm->gic_fd, KVM_DEV_ARM_VGIC_GRP_CPU_REGS, 0, &on) ||
+	    odd_set_attr(vm->gic_fd, KVM_DEV_ARM_VGIC_GRP_CPU_REGS, 4, &mask) ||
+	    odd_set_attr(vm->gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, vcpu_1 | 0xf00, &sgi))
+		return -1;
+	memcpy(vm->ram + ODD_RAM_CODE, take_code, sizeof(take_code));
+	return odd_set_reg(vm, 0, ODD_CORE(regs.pc), ODD_RAM_BASE + ODD_RAM_CODE) ||
+	       odd_set_reg(vm, 0, ODD_CORE(regs.regs[11]), ODD_RAM_BASE) ||
+	       odd_set_reg(vm, 0, ODD_CORE(regs.regs[12]), ODD_GICC_BASE + 0xc) ? -1 : 0;
+}
+
 static int gicv2_uninit(struct odd_vm *vm)
 {
 	vm->gic_fd = create_device(vm, KVM_DEV_TYPE_ARM_VGIC_V2, "GICv2 for guests");
@@ -391,7 +416,9 @@ static const struct oddity oddities[] = {
 	{ "its-orphan", .built = its_orphan },
 	{ "many-itses", .built = many_itses },
 	{ "vfio", .running = vfio },
-	{ "gicv2", .leave_out = ODD_GIC, .built = gicv2 },
+	{ "gicv2-closed", .leave_out = ODD_GIC, .built = gicv2, .running = close_gic },
+	{ "gicv2-high-id", .leave_out = ODD_GIC, .id_step = 9, .built = gicv2 },
+	{ "gicv2-sgi", .leave_out = ODD_GIC, .built = gicv2_sgi },
 	{ "gicv2-uninit", .leave_out = ODD_GIC | ODD_VCPU_1 | ODD_NO_START, .built = gicv2_uninit, .after = finish_gic },
 	{ "gicv2-irqchip", .leave_out = ODD_GIC, .early = gicv2_irqchip },
 	{ "second-vm", .running = second_vm },

@@ -88,15 +88,14 @@ GUEST_INLINE bool is_level(unsigned int line)
 GUEST static void set_spi(unsigned int line)
 {
 	const uint64_t dist = ODD_DIST_BASE;
-	uint32_t id = SPI(line), word = id / 32 * 4, config = id / 16 * 4;
+	uint32_t id = SPI(line), word = id / 32 * 4, edge = 2u << 2 * (id % 16);
+	const uint64_t config = dist + 0xc00 + id / 16 * 4; /* GICD_ICFGR: KVM's SPIs are edges at first */
 
 	mmio_write32(dist + 0x080 + word, ~0u);		      /* GICD_IGROUPR */
 	mmio_write32(dist + 0x400 + id / 4 * 4, 0xa0a0a0a0);  /* GICD_IPRIORITYR */
 	mmio_write64(dist + 0x6000 + 8 * id, line == EDGE_1); /* GICD_IROUTER */
-	if (!is_level(line))
-		mmio_write32(dist + 0xc00 + config,
-			     mmio_read32(dist + 0xc00 + config) | 2u << 2 * (id % 16)); /* GICD_ICFGR */
-	mmio_write32(dist + 0x100 + word, 1u << id % 32);				/* GICD_ISENABLER */
+	mmio_write32(config, (mmio_read32(config) & ~edge) | (is_level(line) ? 0 : edge));
+	mmio_write32(dist + 0x100 + word, 1u << id % 32);     /* GICD_ISENABLER */
 }
 
 /* Now and then interrupts stay pending for a while. */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The in-kernel GICv3, with either way to say where redistributors are. */
+/* The in-kernel GICv3, with either way to say where redistributors are; or a GICv2. */
 #include <sys/ioctl.h>
 
 #include "vmm.h"
 
 int gic_create(struct vmm *vmm)
 {
-	struct kvm_create_device create = { .type = KVM_DEV_TYPE_ARM_VGIC_V3 };
+	struct kvm_create_device create = {
+		.type = vmm->config.gicv2 ? KVM_DEV_TYPE_ARM_VGIC_V2 : KVM_DEV_TYPE_ARM_VGIC_V3,
+	};
 
 	if (ioctl(vmm->vm_fd, KVM_CREATE_DEVICE, &create))
 		return -1;
@@ -43,12 +45,19 @@ static int set_redistributors(struct vmm *vmm)
 	return n > 1 ? set_region(vmm, 1, VM_GICR_BASE2, n / 2) : 0;
 }
 
+static int place_gic(struct vmm *vmm)
+{
+	if (vmm->config.gicv2)
+		return set_addr(vmm, KVM_VGIC_V2_ADDR_TYPE_DIST, VM_GICD_BASE) ||
+		       set_addr(vmm, KVM_VGIC_V2_ADDR_TYPE_CPU, VM_GICC_BASE) ? -1 : 0;
+	return set_addr(vmm, KVM_VGIC_V3_ADDR_TYPE_DIST, VM_GICD_BASE) || set_redistributors(vmm) ? -1 : 0;
+}
+
 int gic_init(struct vmm *vmm)
 {
 	uint32_t nr_irqs = VM_NR_IRQS;
 
-	if (set_attr(vmm, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &nr_irqs) ||
-	    set_addr(vmm, KVM_VGIC_V3_ADDR_TYPE_DIST, VM_GICD_BASE) || set_redistributors(vmm))
+	if (set_attr(vmm, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &nr_irqs) || place_gic(vmm))
 		return -1;
 	return set_attr(vmm, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL);
 }

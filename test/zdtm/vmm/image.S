@@ -4,6 +4,6 @@
 	.global	guest_image
 	.global	guest_image_end
 guest_image:
-	.incbin	"guest.bin"
+	.incbin	GUEST
 guest_image_end:
 	.section .note.GNU-stack, "", @progbits

@@ -15,6 +15,8 @@
 
 /* Neither in order nor without holes, but with distinct MPIDRs. */
 static const unsigned int vcpu_ids[VM_MAX_VCPUS] = { 5, 0, 17, 3, 40, 9, 2, 23 };
+/* A GICv2 has no more than eight CPUs, by id. */
+static const unsigned int vcpu_ids_v2[VM_MAX_VCPUS] = { 5, 0, 7, 3, 4, 1, 2, 6 };
 
 int vcpu_get_reg(struct vcpu *vcpu, uint64_t id, uint64_t *value)
 {
@@ -84,7 +86,7 @@ int vcpu_create(struct vmm *vmm, unsigned int index)
 	vmm->vcpu[index] = vcpu;
 	vcpu->vmm = vmm;
 	vcpu->index = index;
-	vcpu->id = vcpu_ids[index];
+	vcpu->id = vmm->config.gicv2 ? vcpu_ids_v2[index] : vcpu_ids[index];
 	vmm->stats->vcpu[index].id = vcpu->id;
 	vcpu->fd = ioctl(vmm->vm_fd, KVM_CREATE_VCPU, vcpu->id);
 	if (vcpu->fd < 0)

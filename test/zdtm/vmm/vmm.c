@@ -116,12 +116,12 @@ int vmm_start(struct vmm *vmm, const struct vmm_config *config)
 	if (memory_create(vmm))
 		return step_failed(vmm, "guest memory");
 	if (gic_create(vmm))
-		return step_failed(vmm, "KVM_CREATE_DEVICE of a GICv3");
+		return step_failed(vmm, "KVM_CREATE_DEVICE of the GIC");
 	for (i = 0; i < config->nr_vcpus; i++)
 		if (vcpu_create(vmm, i))
 			return step_failed(vmm, "KVM_CREATE_VCPU");
 	if (gic_init(vmm))
-		return step_failed(vmm, "set-up of the GICv3");
+		return step_failed(vmm, "set-up of the GIC");
 	if (config->nr_itses && its_create(vmm))
 		return step_failed(vmm, "set-up of the ITSes");
 	devices_init(vmm);

@@ -19,6 +19,7 @@
 struct vmm_config {
 	unsigned int nr_vcpus;
 	bool redist_regions;		/* REDIST_REGION instead of the legacy REDIST */
+	bool gicv2;			/* as is the guest that was built in */
 	unsigned int limit_s;		/* an event later than that is lost */
 	enum inject inject;
 	unsigned int nr_itses;		/* 0 or VM_NR_ITSES */
