@@ -17,8 +17,8 @@ int check_vgic(const struct vm_state *vm);
 int check_vgic_v5(const struct vm_state *vm);
 int check_itses(const struct vm_state *vm);
 int check_threads(const struct vm_state *vm);
-/* What several VMs share: numbers, and with the same owner its fds and its memory. */
-int check_shared(const struct vm_state *const *vms, size_t n);
+/* What several VMs share: numbers, and with the same owner its fds, threads and memory. @files are of none. */
+int check_shared(const struct vm_state *const *vms, size_t n, const struct image_files *files);
 
 #define refuse(fmt, ...)                                                                                     \
 	({                                                                                                   \

@@ -19,6 +19,9 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm,
 	      struct image_seals *seals);
 
+void kvm_file_pack(struct frame_out *out, const struct kvm_file *file);
+void kvm_file_unpack(const KvmVgic__KvmFileEntry *entry, struct kvm_file *file);
+
 /* @before: the vCPU of the entry before, or NULL. */
 void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struct vcpu_state *before);
 int vcpu_unpack(const struct frame_in *in, const KvmVgic__VcpuEntry *entry, struct vcpu_state *vcpu,

@@ -116,11 +116,11 @@ void kernel_probe_unload(void)
 	load_result = 1;
 }
 
-/* All that can be read from @fd, as an array of records. */
+/* Appends all that can be read from @fd to an array of records. */
 static int read_all(int fd, struct kvm_rec **recs, size_t *nr)
 {
-	size_t room = 0, used = 0;
-	char *buf = NULL;
+	size_t used = *nr * sizeof(**recs), room = used;
+	char *buf = (char *)*recs;
 
 	for (;;) {
 		ssize_t got;
@@ -128,41 +128,33 @@ static int read_all(int fd, struct kvm_rec **recs, size_t *nr)
 		if (room - used < 4096) {
 			char *more = realloc(buf, room += 64 << 10);
 
-			if (!more) {
-				free(buf);
+			if (!more)
 				return -ENOMEM;
-			}
 			buf = more;
+			*recs = (struct kvm_rec *)buf;
 		}
 		got = read(fd, buf + used, room - used);
 		if (got < 0 && errno == EAGAIN)
 			continue;
-		if (got < 0) {
-			free(buf);
+		if (got < 0)
 			return -errno;
-		}
 		if (!got)
 			break;
 		used += got;
 	}
-	*recs = (struct kvm_rec *)buf;
 	*nr = used / sizeof(**recs);
 	return 0;
 }
 
-int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
+/* Appends what @prog tells of @pid. */
+static int probe_by(const struct bpf_program *prog, pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	union bpf_iter_link_info info = { .task.pid = pid };
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
-	struct bpf_link *link;
-	int ret, fd;
+	struct bpf_link *link = bpf_program__attach_iter(prog, &opts);
+	int fd = link ? bpf_iter_create(bpf_link__fd(link)) : -1;
+	int ret = fd < 0 ? -errno : read_all(fd, recs, nr);
 
-	ret = kernel_probe_load();
-	if (ret)
-		return ret;
-	link = bpf_program__attach_iter(skel->progs.kvm_files, &opts);
-	fd = link ? bpf_iter_create(bpf_link__fd(link)) : -1;
-	ret = fd < 0 ? -errno : read_all(fd, recs, nr);
 	if (ret)
 		pr_err("pid %d: the BPF iterator: %s (errno %d)%s\n", pid, strerror(-ret), -ret,
 		       ret == -E2BIG ? ": more memslots than it can tell" : "");
@@ -170,4 +162,17 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 		close(fd);
 	bpf_link__destroy(link);
 	return ret;
+}
+
+int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	int ret = kernel_probe_load();
+
+	*recs = NULL;
+	*nr = 0;
+	if (ret)
+		return ret;
+	skel->bss->nr_seen = 0;
+	ret = probe_by(skel->progs.kvm_files, pid, recs, nr);
+	return ret ?: probe_by(skel->progs.kvm_maps, pid, recs, nr);
 }

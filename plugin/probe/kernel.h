@@ -24,7 +24,7 @@ bool kernel_saves_orphans(void);
 /* Whether sflags of a vCPU say that a single step of KVM_SET_GUEST_DEBUG is to be taken at the next KVM_RUN. */
 bool kernel_step_is_pending(unsigned int sflags);
 
-/* The records of @pid, in *@recs, to be freed by the caller. 0 or a negative errno, logged. */
+/* The records of @pid, in *@recs, to be freed by the caller whatever is returned. 0 or a negative errno, logged. */
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr);
 
 #endif

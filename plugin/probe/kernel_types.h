@@ -72,6 +72,16 @@ struct bpf_iter__task_file {
 	struct file *file;
 };
 
+struct vm_area_struct {
+	unsigned long vm_start;
+	struct file *vm_file;
+};
+struct bpf_iter__task_vma {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
+};
+
 struct kvm_vcpu;
 struct vgic_irq {
 	struct kvm_vcpu *vcpu;

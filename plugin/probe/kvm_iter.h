@@ -4,8 +4,8 @@
 #define KVM_VGIC_KVM_ITER_H
 
 enum kvm_rec_type {
-	KVM_REC_VM = 1,	  /* of a VM fd */
-	KVM_REC_SLOT,	  /* of a VM fd, after its KVM_REC_VM */
+	KVM_REC_VM = 1,	  /* of the first fd of a VM's that is met, whatever it is of */
+	KVM_REC_SLOT,	  /* of the same fd, after the KVM_REC_VM */
 	KVM_REC_ACTIVE,	  /* likewise: an SPI active on a vCPU that its IROUTER does not name */
 	KVM_REC_UNROUTED, /* likewise: of SPIs, those whose IROUTER was never written */
 	KVM_REC_PMU,	  /* likewise: 64 events of the PMU event filter */
@@ -13,6 +13,9 @@ enum kvm_rec_type {
 	KVM_REC_DEBUG,	  /* likewise: some of the registers that its debugger has given KVM */
 	KVM_REC_DEVICE,	  /* of the fd of a GICv3 */
 	KVM_REC_ITS,	  /* of the fd of an ITS */
+	KVM_REC_VM_FD,	  /* of each VM fd */
+	KVM_REC_STATS,	  /* of a statistics fd */
+	KVM_REC_MAP,	  /* of a mapping of a vCPU, without a fd */
 };
 
 /* State that has no getter: a bit each in kvm_rec.vm.has. Most of it is not carried. */
@@ -32,7 +35,8 @@ enum kvm_has {
 };
 
 struct kvm_rec {
-	unsigned int type;
+	unsigned short type;
+	unsigned short owned; /* of records of a fd or a mapping: the VM is of the process's own mm */
 	unsigned int fd;
 	unsigned long long kvm; /* address of struct kvm: tells VMs apart, nothing else */
 	union {
@@ -41,7 +45,7 @@ struct kvm_rec {
 			unsigned long long poffset;
 			unsigned int has;
 			unsigned int nr_vcpus, nr_devices, vgic_model;
-			unsigned char same_mm, vgic_in_kernel, vgic_initialized, pad[5];
+			unsigned char vgic_in_kernel, vgic_initialized, pad[6];
 		} vm;
 		struct {
 			unsigned long long gpa, npages, hva;
@@ -75,6 +79,13 @@ struct kvm_rec {
 			unsigned int orphans;	   /* interrupts whose collection the guest has unmapped */
 			unsigned int unread;	   /* there are more interrupts than were looked at */
 		} its;
+		struct {
+			unsigned int of_vcpu, idx; /* the vCPU's, where it is of one */
+		} stats;
+		struct {
+			unsigned long long start;
+			unsigned int idx, pad; /* of the vCPU */
+		} map;
 	};
 };
 

@@ -62,6 +62,8 @@ int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t in
 	case KVM_FILE_ITS:
 		return vm->park_base + 2 + vm->nr_vcpus + index;
 	case KVM_FILE_SYSTEM:
+	case KVM_FILE_VM_STATS:
+	case KVM_FILE_VCPU_STATS:
 		break;
 	}
 	return -1;

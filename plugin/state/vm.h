@@ -3,6 +3,7 @@
 #ifndef KVM_VGIC_STATE_VM_H
 #define KVM_VGIC_STATE_VM_H
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,14 +38,20 @@ enum kvm_file_kind {
 	KVM_FILE_VCPU, /* index: vcpu_idx */
 	KVM_FILE_VGIC,
 	KVM_FILE_ITS, /* index: of vm_state.itses */
+	KVM_FILE_VM_STATS = 8,
+	KVM_FILE_VCPU_STATS, /* index: vcpu_idx */
 };
 
-/* A file description of the process that CRIU handed to DUMP_EXT_FILE under its own id. */
+/* A file description of the tree that CRIU handed to DUMP_EXT_FILE under its own id. */
 struct kvm_file {
 	uint32_t id;
 	enum kvm_file_kind kind;
 	uint32_t index;
+	uint32_t flags; /* O_*, of KVM_FILE_FLAGS */
+	uint64_t pos;	/* bytes that were read of a statistics file */
 };
+#define KVM_FILE_FLAGS (O_ACCMODE | O_APPEND | O_NONBLOCK)
+#define KVM_FILE_MAX_POS (1u << 20)
 
 struct vm_state {
 	uint32_t id;	    /* 1, 2, ... in the order of discovery: the number in names of images */
@@ -82,7 +89,7 @@ struct vm_state {
 
 	struct kvm_file *files;
 	size_t nr_files;
-	struct thread_state *threads; /* of the VM's owner, which its vCPUs' are among */
+	struct thread_state *threads; /* of its owner, which its vCPUs' are among: with the first of that one's VMs */
 	size_t nr_threads;
 };
 
