@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -34,10 +35,13 @@
 #include "probe/discover.h"
 #include "probe/kernel.h"
 #include "probe/proc.h"
+#include "remote/direct.h"
+#include "remote/give.h"
 #include "remote/task.h"
 #include "remote/threads.h"
 #include "setting.h"
 #include "signals.h"
+#include "stand_in.h"
 #include "state/file.h"
 #include "state/host.h"
 #include "state/kvm_run.h"
@@ -87,8 +91,10 @@ static struct {
 /* A VM that is being restored. */
 struct restored_vm {
 	struct vm_state *vm;
-	bool created; /* in this process: RESTORE_EXT_FILE runs in a child of criu */
-	pid_t pid;    /* of its owner, from the late hook on */
+	bool *created; /* by its owner, in RESTORE_EXT_FILE: that runs in a child of criu, and criu is to know */
+	bool checked;  /* in this process: its files */
+	bool built;
+	pid_t pid; /* of its owner, from the late hook on */
 };
 
 static struct {
@@ -97,6 +103,7 @@ static struct {
 	size_t nr, nr_built;
 	struct image_files files; /* of no VM */
 	bool done;
+	struct stand_in_token token;
 	pid_t root; /* the first task that the late hook was called for */
 } restore;
 
@@ -480,6 +487,21 @@ static bool inventory_has_us(void)
 	       !check_and_remove_inventory_plugin(PLUGIN_NAME, n);
 }
 
+static int list_vms(void)
+{
+	bool *created = mmap(NULL, IMAGE_MAX_VMS * sizeof(*created), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			     -1, 0);
+
+	restore.vms = created == MAP_FAILED ? NULL : calloc(restore.nr + 1, sizeof(*restore.vms));
+	if (!restore.vms)
+		return -ENOMEM;
+	for (size_t i = 0; i < restore.nr; i++) {
+		restore.vms[i].vm = restore.states[i];
+		restore.vms[i].created = &created[i];
+	}
+	return 0;
+}
+
 static int begin_restore(void)
 {
 	int ret;
@@ -495,13 +517,10 @@ static int begin_restore(void)
 	ret = image_read_all(criu_get_image_dir(), &restore.states, &restore.nr, &restore.files);
 	if (ret == -ENOENT)
 		pr_err("kvm-vm.img: missing, and the inventory says that a VM was dumped\n");
-	restore.vms = ret ? NULL : calloc(restore.nr + 1, sizeof(*restore.vms));
-	if (!ret && !restore.vms)
-		ret = -ENOMEM;
-	for (size_t i = 0; !ret && i < restore.nr; i++) {
-		restore.vms[i].vm = restore.states[i];
+	ret = ret ?: stand_in_new_token(&restore.token);
+	ret = ret ?: list_vms();
+	for (size_t i = 0; !ret && i < restore.nr; i++)
 		ret = host_check(restore.states[i]);
-	}
 	return ret;
 }
 
@@ -544,51 +563,51 @@ static const struct kvm_file *file_by_id(uint32_t id, struct restored_vm **r)
 	return NULL;
 }
 
-/* The first object of a VM that is asked for brings them all, in the order of their creation. */
+/* Before anything is made: they are what a user has most likely changed. */
+static int check_files_once(struct restored_vm *r)
+{
+	int ret = r->checked ? 0 : backing_check(r->vm);
+
+	r->checked = !ret;
+	return ret;
+}
+
+/* The first object of a VM that its owner is asked for brings them all, in the order of their creation. */
 static int create_once(struct restored_vm *r)
 {
-	const struct vm_state *vm = r->vm;
+	struct remote remote = DIRECT_REMOTE;
 	int ret;
 
-	if (r->created)
+	if (*r->created)
 		return 0;
-	if (getpid() != vm->vpid) {
-		pr_err("vm %u: pid %d holds its fds, pid %d owned it\n", vm->id, getpid(), vm->vpid);
-		return -EINVAL;
-	}
-	/* Files first: they are what a user has most likely changed. */
-	ret = backing_check(vm) ?: fault_injected("create") ?: vm_create(vm);
-	r->created = !ret;
+	ret = fault_injected("create") ?: vm_create(r->vm, &remote, true);
+	*r->created = !ret;
 	return ret;
+}
+
+static int open_file(struct restored_vm *r, const struct kvm_file *file)
+{
+	int ret = check_files_once(r);
+
+	if (ret)
+		return ret;
+	if (getpid() != r->vm->vpid)
+		return stand_in_open(&restore.token, file->id);
+	return create_once(r) ?: kvm_file_open(r->vm, file);
 }
 
 static int restore_ext_file(int id, bool *retry_needed)
 {
 	const struct kvm_file *file;
 	struct restored_vm *r;
-	int ret;
 
 	if (criu_plugin_get_options)
 		*retry_needed = false;
 	file = file_by_id(id, &r);
 	if (!file)
 		return -ENOTSUP;
-	ret = r ? create_once(r) : 0;
-	return to_criu(ret ?: kvm_file_open(r ? r->vm : NULL, file));
-}
-
-/* Points @vm to the fds that vm_create() has left in the process. */
-static void use_parked(struct vm_state *vm)
-{
-	vm->fd = vm_parked_fd(vm, KVM_FILE_VM, 0);
-	if (vm->vgic)
-		vm->vgic->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
-	else
-		vm->vgic_v5->fd = vm_parked_fd(vm, KVM_FILE_VGIC, 0);
-	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		vm->vcpus[i].fd = vm_parked_fd(vm, KVM_FILE_VCPU, i);
-	for (size_t i = 0; i < vm->nr_itses; i++)
-		vm->itses[i].fd = vm_parked_fd(vm, KVM_FILE_ITS, i);
+	/* /dev/kvm is of no VM, also where a list of one has it. */
+	return to_criu(r && file->kind != KVM_FILE_SYSTEM ? open_file(r, file) : kvm_file_open(NULL, file));
 }
 
 /* A host booted anew counts from zero: the guest's physical counter must not go back. */
@@ -619,17 +638,48 @@ static int run_plan(struct restored_vm *r, struct plan_part part)
 	return ret ?: err;
 }
 
+/* A VM of which CRIU has opened no file in its owner. */
+static int create_late(struct restored_vm *r)
+{
+	struct remote *remote;
+	struct rlimit limit;
+	int ret, err;
+
+	ret = more_fds_begin(r->pid, &limit) ?: task_remote_open(r->pid, 0, &remote);
+	if (ret)
+		return ret;
+	ret = fault_injected("create") ?: vm_create(r->vm, remote, false);
+	err = task_remote_close(remote);
+	more_fds_end(r->pid, &limit);
+	return ret ?: err;
+}
+
 static int build_vm(struct restored_vm *r)
 {
-	int ret;
+	int ret = 0;
 
-	use_parked(r->vm);
+	if (*r->created)
+		vm_use_parked(r->vm);
+	else
+		ret = create_late(r);
 	keep_ptimer(r->vm);
-	ret = run_plan(r, plan_build);
+	ret = ret ?: run_plan(r, plan_build);
+	r->built = !ret;
 	if (!ret)
 		pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots, %zu ITSes restored\n", r->vm->id, r->pid,
 			r->vm->nr_vcpus, r->vm->nr_slots, r->vm->nr_itses);
 	return ret;
+}
+
+/* Of a VM that is whole already, when another is not to be. */
+static void give_lpis_back(struct restored_vm *r)
+{
+	struct remote *remote;
+
+	if (task_remote_open(r->pid, vm_room(r->vm), &remote))
+		return;
+	lpi_give_back(r->vm, remote);
+	task_remote_close(remote);
 }
 
 /*
@@ -637,10 +687,13 @@ static int build_vm(struct restored_vm *r)
  * first task is the first they detach from: with that one dead they fail the restore and
  * kill the others before any has run.
  */
-static int stop_restore(const struct restored_vm *r, pid_t pid, int err)
+static int stop_restore(struct restored_vm *r, pid_t pid, int err)
 {
 	pr_err("vm %u of pid %d: not restored: no vCPU of %s has run; the restore is stopped\n", r->vm->id, pid,
 	       restore.nr > 1 ? "any VM" : "it");
+	for (size_t i = 0; i < restore.nr; i++)
+		if (restore.vms[i].built && restore.vms[i].vm->lpi)
+			give_lpis_back(&restore.vms[i]);
 	kill(restore.root, SIGKILL);
 	return to_criu(err);
 }
@@ -651,11 +704,33 @@ static int apply_threads(const struct restored_vm *r)
 	return r->vm->nr_threads ? threads_apply(r->pid, r->vm) : 0;
 }
 
+/* What CRIU's file @id is, for those who have a stand-in of it. */
+static int fetch_file(uint32_t id)
+{
+	struct restored_vm *r;
+	const struct kvm_file *file = file_by_id(id, &r);
+	struct remote *remote;
+	struct rlimit limit;
+	int ret, err;
+
+	if (!r)
+		return -EINVAL;
+	ret = more_fds_begin(r->pid, &limit) ?: task_remote_open(r->pid, 0, &remote);
+	if (ret)
+		return ret;
+	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
+	err = task_remote_close(remote);
+	more_fds_end(r->pid, &limit);
+	return err ?: ret;
+}
+
 /* All VMs are whole, and no vCPU may run yet. */
 static int start_vms(void)
 {
-	int ret = 0;
+	int ret = fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
 
+	if (ret)
+		return stop_restore(&restore.vms[0], restore.vms[0].pid, ret);
 	for (size_t i = 0; !ret && i < restore.nr; i++) {
 		ret = run_plan(&restore.vms[i], plan_start);
 		if (ret)

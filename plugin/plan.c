@@ -141,7 +141,7 @@ bool plan_applies(const struct plan_step *step, const struct vm_state *vm)
 
 static int run_step(const struct plan_step *step, struct vm_state *vm, struct remote *remote)
 {
-	return fault_injected(step->name) ?: step->run(vm, remote);
+	return fault_injected(step->name) ?: fault_injected_of(vm->id, step->name) ?: step->run(vm, remote);
 }
 
 int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, struct remote *remote)

@@ -515,8 +515,6 @@ static int examine(struct discovery *d)
 
 	if (!d->vm_rec)
 		return refuse(d->pid, "a mapping of a vCPU whose fd was closed", "have the VMM keep it open");
-	if (first_fd(d, PROC_FD_VM) < 0)
-		return refuse(d->pid, "a VM whose own fd was closed", "keep the VM's fd open");
 	ret = check_vm(d);
 	return ret ?: fill_vm(d);
 }

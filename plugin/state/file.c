@@ -3,9 +3,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "remote/give.h"
 #include "state/file.h"
 #include "uapi/kvm_arm64.h"
 
@@ -86,6 +88,49 @@ static int open_object(const struct vm_state *vm, const struct kvm_file *file)
 		return fd;
 	pr_err("vm %u: file %#x: %s (errno %d)\n", vm->id, file->id, strerror(err), err);
 	return -err;
+}
+
+/* Statistics made by KVM in @remote: an fd there. */
+static int make_stats(const struct vm_state *vm, const struct kvm_file *file, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "statistics");
+	int ret;
+
+	batch_ioctl_value(&b, vm_object_fd(vm, file->kind, file->index), KVM_GET_STATS_FD, 0, "KVM_GET_STATS_FD");
+	ret = batch_run(&b);
+	if (!ret)
+		ret = b.calls[0].result;
+	batch_fini(&b);
+	return ret;
+}
+
+static void close_remote(const struct vm_state *vm, struct remote *remote, int fd)
+{
+	struct batch b = BATCH(remote, vm->id, "statistics");
+
+	batch_syscall(&b, "close", SYS_close, fd, 0, 0, 0, 0, 0);
+	batch_run(&b);
+	batch_fini(&b);
+}
+
+int kvm_file_fetch(const struct vm_state *vm, const struct kvm_file *file, pid_t pid, struct remote *remote)
+{
+	int there = is_stats(file) ? make_stats(vm, file, remote) : vm_object_fd(vm, file->kind, file->index);
+	int fd = there < 0 ? there : fd_take(pid, there), ret = fd;
+
+	if (is_stats(file) && there >= 0)
+		close_remote(vm, remote, there);
+	if (fd >= 0)
+		ret = skip(fd, file->pos);
+	if (ret < 0) {
+		pr_err("vm %u: file %#x: %s (errno %d)\n", vm->id, file->id, strerror(-ret), -ret);
+		if (fd >= 0)
+			close(fd);
+		return ret;
+	}
+	if (file->flags & ~O_ACCMODE)
+		fcntl(fd, F_SETFL, file->flags & ~O_ACCMODE);
+	return fd;
 }
 
 int kvm_file_open(const struct vm_state *vm, const struct kvm_file *file)

@@ -14,4 +14,9 @@ void kvm_file_describe(int fd, struct kvm_file *file);
  */
 int kvm_file_open(const struct vm_state *vm, const struct kvm_file *file);
 
+/*
+ * The same late, with all tasks stopped: an fd of criu's. @pid owns the VM, and @remote is in it.
+ */
+int kvm_file_fetch(const struct vm_state *vm, const struct kvm_file *file, pid_t pid, struct remote *remote);
+
 #endif

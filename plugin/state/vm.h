@@ -96,16 +96,22 @@ struct vm_state {
 struct remote;
 
 /*
- * Creates the VM, its GIC, its vCPUs and its ITSes in this process, at fd numbers
- * vm_parked_*(). They hold no state yet: no vCPU of them can run. 0 or a negative
- * errno, logged.
+ * Creates the VM, its GIC, its vCPUs and its ITSes in the mm of @remote: @parked, at fd numbers
+ * vm_parked_fd(), else wherever there is room; @vm is pointed to them. They hold no state yet: no vCPU of
+ * them can run. 0 or a negative errno, logged.
  */
-int vm_create(const struct vm_state *vm);
+int vm_create(struct vm_state *vm, struct remote *remote, bool parked);
 
 /* Where vm_create() leaves its fds, in the order VM, GIC, vCPUs, ITSes; vm_nr_parked() of them from vm->park_base.
  */
 int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index);
 uint32_t vm_nr_parked(const struct vm_state *vm);
+
+/* Points @vm to them, which were made in another process's copy of it. */
+void vm_use_parked(struct vm_state *vm);
+
+/* The fd that @vm has for the object of a file; -1 of /dev/kvm. */
+int vm_object_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index);
 
 /* The number of its GIC's fd in the process. */
 int vm_gic_fd(const struct vm_state *vm);
