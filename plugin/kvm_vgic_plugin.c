@@ -721,6 +721,8 @@ static int fetch_file(uint32_t id)
 	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
 	err = task_remote_close(remote);
 	more_fds_end(r->pid, &limit);
+	if (err && ret >= 0)
+		close(ret);
 	return err ?: ret;
 }
 

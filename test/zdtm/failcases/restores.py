@@ -30,7 +30,7 @@ STEPS = [
     'vector lengths', 'ID and firmware registers', 'register list', 'PMU event filter', 'vCPU registers',
     'timer interrupts', 'GIC addresses', 'GIC distributor', 'GIC redistributors', 'LPIs enabled', 'GIC CPU interfaces',
     'ITS registers', 'ITS tables', 'ITS control', 'PMU', 'guest counters', 'pending exits', 'vCPU events', 'steal time',
-    'guest debugging', 'signal masks', 'power states', 'kvm_run pages', 'fds kept aside',
+    'guest debugging', 'signal masks', 'power states', 'kvm_run pages', 'vCPUs may run', 'fds kept aside',
 ]
 GICV5_STEPS = 7     # more are counted, and left out for these VMs
 # Those that do nothing for a VM without an ITS.

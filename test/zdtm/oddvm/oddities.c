@@ -157,11 +157,6 @@ static int second_vm(struct odd_vm *vm)
 	return ioctl(vm->kvm_fd, KVM_CREATE_VM, 0) < 0 ? -1 : 0;
 }
 
-static int close_vm(struct odd_vm *vm)
-{
-	return close(vm->vm_fd);
-}
-
 static int close_gic(struct odd_vm *vm)
 {
 	return close(vm->gic_fd);
@@ -198,16 +193,6 @@ static int eager_split(struct odd_vm *vm)
 	if (!(ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES) & cap.args[0]))
 		odd_lacking("blocks of 2 MiB to split");
 	return ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap);
-}
-
-static int vm_stats(struct odd_vm *vm)
-{
-	return ioctl(vm->vm_fd, KVM_GET_STATS_FD, NULL) < 0 ? -1 : 0;
-}
-
-static int vcpu_stats(struct odd_vm *vm)
-{
-	return ioctl(vm->vcpu[0].fd, KVM_GET_STATS_FD, NULL) < 0 ? -1 : 0;
 }
 
 static int same_mpidr(struct odd_vm *vm)
@@ -364,7 +349,6 @@ static const struct oddity oddities[] = {
 	{ "coalesced", .running = coalesced },
 	{ "routes", .running = routes },
 	{ "second-vm", .running = second_vm },
-	{ "vm-closed", .running = close_vm },
 	{ "gic-closed", .running = close_gic },
 	{ "vcpu-closed", .leave_out = ODD_START_1, .running = close_vcpu },
 	{ "vcpu-closed-mapped", .leave_out = ODD_START_1, .running = close_mapped_vcpu },
@@ -378,8 +362,6 @@ static const struct oddity oddities[] = {
 	{ "sea-to-user", .cap = KVM_CAP_ARM_SEA_TO_USER },
 	{ "smccc-filter", .early = smccc_filter },
 	{ "nested", .features = FEATURE(HAS_EL2) },
-	{ "vm-stats", .running = vm_stats },
-	{ "vcpu-stats", .running = vcpu_stats },
 	{ "same-mpidr", .built = same_mpidr },
 	{ "exception", .leave_out = ODD_START_1, .built = exception, .after = take_exception },
 	{ "step-pending", .leave_out = ODD_START_1, .cap = KVM_CAP_ARM_SYSTEM_SUSPEND, .built = step_pending,
