@@ -65,6 +65,8 @@ void criu_plugin_get_options(void) __attribute__((weak));
  */
 _Static_assert(CR_PLUGIN_HOOK__MAX >= 12, "criu-plugin.h is older than CRIU 4.1");
 
+_Static_assert(DISCOVER_MAX_VMS <= IMAGE_MAX_VMS, "VMs that images have no room for");
+
 static int stage_now;
 
 /* A VM that is being dumped, and what was done to its process. */
