@@ -705,6 +705,17 @@ static int place_parked(const struct kvm_tree *tree, struct discovered *all)
 	return 0;
 }
 
+int discover_vms(const struct kvm_tree *tree, struct discovered *all)
+{
+	int ret = 0;
+
+	for (size_t p = 0; p < tree->nr_procs && !ret; p++)
+		ret = add_vms_of(tree, &tree->procs[p], all);
+	ret = ret ?: check_maps(tree);
+	ret = ret ?: add_fds(tree, all);
+	return ret ?: place_parked(tree, all);
+}
+
 int discover(pid_t root, struct discovered *all)
 {
 	struct kvm_tree tree;
@@ -712,11 +723,7 @@ int discover(pid_t root, struct discovered *all)
 
 	*all = (struct discovered){ 0 };
 	ret = kvm_tree_scan(root, check_fds, &tree);
-	for (size_t p = 0; p < tree.nr_procs && !ret; p++)
-		ret = add_vms_of(&tree, &tree.procs[p], all);
-	ret = ret ?: check_maps(&tree);
-	ret = ret ?: add_fds(&tree, all);
-	ret = ret ?: place_parked(&tree, all);
+	ret = ret ?: discover_vms(&tree, all);
 	all->uses_kvm = tree.nr_procs;
 	all->pids = tree.pids;
 	all->nr_pids = tree.nr_pids;

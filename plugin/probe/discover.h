@@ -49,6 +49,10 @@ struct discovered {
  * do, for what cannot be carried.
  */
 int discover(pid_t root, struct discovered *all);
+
+/* Those of processes that have been scanned, behind what @all has. */
+struct kvm_tree;
+int discover_vms(const struct kvm_tree *tree, struct discovered *all);
 void discovered_free(struct discovered *all);
 
 #endif
