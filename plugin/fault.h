@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Faults on request, as CRIU's own --fault. For tests only; each use is logged.
- * KVM_VGIC_FAULT names the point that fails: what a failing dump or restore leaves behind.
+ * KVM_VGIC_FAULT names the point that fails: what a failing dump or restore leaves behind. "vm 3 GIC registers" is
+ * a step of one VM of several.
  * KVM_VGIC_KILL names the one where criu is killed: the same.
  * KVM_VGIC_SKIP names what is left out, unnoticed: whether the tests see it. That is a step of the two
  * sequences, a register of the tables in state/vgic_v2.c, state/vgic_v3.c and state/its.c, a class of registers in
@@ -13,6 +14,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "log.h"
@@ -32,6 +34,14 @@ static inline int fault_injected(const char *point)
 		return 0;
 	pr_warn("fault injected: %s\n", point);
 	return -EIO;
+}
+
+static inline int fault_injected_of(unsigned int vm, const char *step)
+{
+	char point[80];
+
+	snprintf(point, sizeof(point), "vm %u %s", vm, step);
+	return fault_injected(point);
 }
 
 static inline bool fault_leaves_out(const char *what)

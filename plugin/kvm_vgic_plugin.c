@@ -3,18 +3,21 @@
  * CRIU's hooks, and the life of a dump and of a restore.
  *
  * dump:	PAUSE_DEVICES		loads the probe, while tasks still run
- *		CHECKPOINT_DEVICES	reads the VM, writes its images, swaps kvm_run out
+ *		CHECKPOINT_DEVICES	looks at the whole tree at first; then, process by process,
+ *					reads its VMs, writes their images, swaps kvm_run out
  *		DUMP_EXT_FILE		notes under which id CRIU knows each fd
  *		exit			swaps kvm_run in, whatever became of the dump
  * restore:	init			reads and validates all images, before a task is forked
- *		RESTORE_EXT_FILE	creates the VM's objects, in the process that will own them
- *		RESUME_DEVICES_LATE	writes all state, with memory in place and no task running
+ *		RESTORE_EXT_FILE	creates a VM's objects, in the process that will own them
+ *		RESUME_DEVICES_LATE	writes all state, with memory in place and no task running;
+ *					when the last VM is whole, lets the vCPUs of all of them run
  */
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -33,10 +36,14 @@
 #include "probe/kernel.h"
 #include "probe/proc.h"
 #include "probe/thread.h"
+#include "remote/direct.h"
+#include "remote/give.h"
 #include "remote/task.h"
 #include "remote/threads.h"
 #include "setting.h"
 #include "signals.h"
+#include "stand_in.h"
+#include "state/file.h"
 #include "state/host.h"
 #include "state/kvm_run.h"
 
@@ -59,29 +66,48 @@ void criu_plugin_get_options(void) __attribute__((weak));
  */
 _Static_assert(CR_PLUGIN_HOOK__MAX >= 12, "criu-plugin.h is older than CRIU 4.1");
 
+_Static_assert(DISCOVER_MAX_VMS <= IMAGE_MAX_VMS, "VMs that images have no room for");
+
 static int stage_now;
 
 /* A VM that is being dumped, and what was done to its process. */
 struct dumped_vm {
 	struct vm_state *vm;
+	const struct discovered_fd *fds;
+	size_t nr_fds;
 	struct image_seals seals;
 	pid_t pid;
+	bool written; /* its images are there */
 	bool swapped;
 	bool dumped; /* its images are good, as far as CRIU has come */
 };
 
 static struct {
-	struct dumped_vm *vms;
+	struct discovered all;
+	struct dumped_vm *vms; /* of all, in the same order */
 	size_t nr;
+	struct image_files files; /* of none of them */
 	struct image_dump_id id;
-	pid_t vmm; /* the one process with KVM that PAUSE_DEVICES has seen */
+	bool in_inventory;
 } dump;
 
+/* A VM that is being restored. */
+struct restored_vm {
+	struct vm_state *vm;
+	bool *created; /* by its owner, in RESTORE_EXT_FILE: that runs in a child of criu, and criu is to know */
+	bool checked;  /* in this process: its files */
+	bool built;
+	pid_t pid; /* of its owner, from the late hook on */
+};
+
 static struct {
-	struct vm_state **vms;
-	size_t nr, nr_done;
-	pid_t root;   /* the first task that the late hook was called for */
-	bool created; /* in this process: RESTORE_EXT_FILE runs in a child of criu */
+	struct restored_vm *vms;
+	struct vm_state **states;
+	size_t nr, nr_built;
+	struct image_files files; /* of no VM */
+	bool done;
+	struct stand_in_token token;
+	pid_t root; /* the first task that the late hook was called for */
 } restore;
 
 /*
@@ -122,15 +148,6 @@ static int pause_devices(int pid)
 		return -EINVAL;
 	}
 #endif
-	if (ret > 0 && dump.vmm && dump.vmm != pid) {
-		pr_err("pid %d: a second process with KVM, beside %d: not supported by this version: dump "
-		       "one VMM at a "
-		       "time, and close KVM fds that are not used\n",
-		       pid, dump.vmm);
-		return -EINVAL;
-	}
-	if (ret > 0)
-		dump.vmm = pid;
 	if (ret > 0 && stage_now == CR_PLUGIN_STAGE__PRE_DUMP) {
 		pr_err("pid %d: pre-dump of a VMM is not possible: dump it\n", pid);
 		return -EINVAL;
@@ -138,26 +155,39 @@ static int pause_devices(int pid)
 	return to_criu(ret < 0 ? ret : load_probe());
 }
 
-/* The VMs of all dumped processes so far, as image functions take them. */
+/* The VMs that have been read so far, as image functions take them. */
+static size_t written_vms(const struct vm_state **vms, struct image_seals *seals)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < dump.nr; i++) {
+		if (!dump.vms[i].written)
+			continue;
+		vms[n] = dump.vms[i].vm;
+		seals[n++] = dump.vms[i].seals;
+	}
+	return n;
+}
+
 static int write_index(void)
 {
 	const struct vm_state *vms[IMAGE_MAX_VMS];
 	struct image_seals seals[IMAGE_MAX_VMS];
+	size_t n = written_vms(vms, seals);
 
-	for (size_t i = 0; i < dump.nr; i++) {
-		vms[i] = dump.vms[i].vm;
-		seals[i] = dump.vms[i].seals;
-	}
-	return image_write_index(criu_get_image_dir(), &dump.id, vms, seals, dump.nr);
+	return image_write_index(criu_get_image_dir(), &dump.id, vms, seals, n, &dump.files);
 }
 
 static int write_images(struct dumped_vm *d)
 {
-	const struct vm_state *vm = d->vm;
-	int ret = image_check(&vm, 1);
+	const struct vm_state *vms[IMAGE_MAX_VMS];
+	struct image_seals seals[IMAGE_MAX_VMS];
+	int ret;
 
+	d->written = true;
+	ret = image_check(vms, written_vms(vms, seals));
 	if (!ret)
-		ret = image_write_vm_parts(criu_get_image_dir(), &dump.id, vm, &d->seals);
+		ret = image_write_vm_parts(criu_get_image_dir(), &dump.id, d->vm, &d->seals);
 	return ret ?: write_index();
 }
 
@@ -221,6 +251,15 @@ static int put_lpis_back(struct dumped_vm *d, struct remote *remote)
 	return lpi_put_back(d->vm, remote, d->dumped);
 }
 
+/* The first of the VMs of its process has the process's threads: they are read before anything is run in it. */
+static bool has_threads(const struct dumped_vm *d)
+{
+	for (const struct dumped_vm *before = dump.vms; before < d; before++)
+		if (before->pid == d->pid)
+			return false;
+	return true;
+}
+
 /*
  * Reads all of the VM, then takes kvm_run out of CRIU's sight. Files are read and images
  * written with no session open: slow storage must not hold the task where the end of criu
@@ -228,7 +267,7 @@ static int put_lpis_back(struct dumped_vm *d, struct remote *remote)
  */
 static int dump_vm(struct dumped_vm *d)
 {
-	int ret = threads_capture(d->pid, d->vm);
+	int ret = has_threads(d) ? threads_capture(d->pid, d->vm) : 0;
 
 	if (!ret)
 		ret = with_remote(d, read_vm);
@@ -243,55 +282,87 @@ static int dump_vm(struct dumped_vm *d)
 	return ret ?: interrupted();
 }
 
-static struct dumped_vm *new_dumped_vm(struct vm_state *vm, pid_t pid)
+static bool was_looked_at(int pid)
 {
-	struct dumped_vm *more = reallocarray(dump.vms, dump.nr + 1, sizeof(*more));
+	for (size_t i = 0; i < dump.all.nr_pids; i++)
+		if (dump.all.pids[i] == pid)
+			return true;
+	return false;
+}
 
-	if (!more)
-		return NULL;
-	dump.vms = more;
-	vm->id = dump.nr + 1;
-	more[dump.nr] = (struct dumped_vm){ .vm = vm, .pid = pid };
-	return &more[dump.nr++];
+static int begin_dump(void)
+{
+	dump.vms = calloc(dump.all.nr_vms + 1, sizeof(*dump.vms));
+	if (!dump.vms)
+		return -ENOMEM;
+	for (dump.nr = 0; dump.nr < dump.all.nr_vms; dump.nr++) {
+		const struct discovered_vm *found = &dump.all.vms[dump.nr];
+
+		found->vm->id = dump.nr + 1;
+		dump.vms[dump.nr] = (struct dumped_vm){
+			.vm = found->vm, .fds = found->fds, .nr_fds = found->nr_fds, .pid = found->pid
+		};
+	}
+	signals_hold();
+	return image_new_dump_id(&dump.id);
+}
+
+/*
+ * All processes are stopped when CRIU asks for the first of them, the tree's root: nothing is done in any
+ * before each of their VMs is known to be one that can be carried.
+ */
+static int look_at_tree(int pid)
+{
+	int ret = discover(pid, &dump.all);
+
+	if (ret == -ESRCH)
+		pr_err("pid %d: has ended\n", pid);
+	return ret ?: dump.all.uses_kvm ? begin_dump() : 0;
+}
+
+/* CRIU takes a name that is there twice for another plugin's. */
+static int enter_inventory(void)
+{
+	if (dump.in_inventory)
+		return 0;
+	dump.in_inventory = true;
+	return add_inventory_plugin(PLUGIN_NAME) ? -ENOMEM : 0;
+}
+
+static int dump_vms_of(int pid)
+{
+	int ret = -ENOTSUP;
+
+	for (size_t i = 0; i < dump.nr; i++) {
+		struct dumped_vm *d = &dump.vms[i];
+		const struct vm_state *vm = d->vm;
+
+		if (d->pid != pid)
+			continue;
+		ret = dump_vm(d) ?: enter_inventory();
+		if (ret) {
+			pr_err("vm %u of pid %d: not dumped, and left as it was\n", vm->id, pid);
+			return to_criu(ret);
+		}
+		pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots, %zu ITSes saved\n", vm->id, pid,
+			vm->nr_vcpus, vm->nr_slots, vm->nr_itses);
+	}
+	return ret;
 }
 
 static int checkpoint_devices(int pid)
 {
-	struct vm_state *vm;
-	struct dumped_vm *d;
-	int ret;
+	int ret = 0;
 
-	ret = discover(pid, &vm);
-	if (ret == -ESRCH)
-		pr_err("pid %d: has ended\n", pid);
-	if (ret)
-		return to_criu(ret);
-	if (!vm)
-		return -ENOTSUP;
-	signals_hold();
-	if (dump.nr) {
-		pr_err("pid %d: a second VM in the dumped tree: not supported by this version: dump one VMM "
-		       "at a time\n",
+	if (!dump.all.nr_pids)
+		ret = look_at_tree(pid);
+	if (!ret && !was_looked_at(pid)) {
+		pr_err("pid %d: CRIU asks for it before the root of its tree: another plugin has answered for that: "
+		       "dump without other plugins\n",
 		       pid);
-		vm_state_free(vm);
-		return -EINVAL;
+		ret = -EINVAL;
 	}
-	ret = image_new_dump_id(&dump.id);
-	d = ret ? NULL : new_dumped_vm(vm, pid);
-	if (!d) {
-		vm_state_free(vm);
-		return ret ?: -ENOMEM;
-	}
-	ret = dump_vm(d);
-	if (ret) {
-		pr_err("vm %u of pid %d: not dumped, and left as it was\n", vm->id, pid);
-		return to_criu(ret);
-	}
-	if (add_inventory_plugin(PLUGIN_NAME))
-		return -ENOMEM;
-	pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots, %zu ITSes saved\n", vm->id, pid, vm->nr_vcpus,
-		vm->nr_slots, vm->nr_itses);
-	return 0;
+	return ret ? to_criu(ret) : dump_vms_of(pid);
 }
 
 /* Whether @fd, CRIU's copy, is the same open file as @task_fd of @pid. */
@@ -300,61 +371,52 @@ static bool same_file(int fd, pid_t pid, int task_fd)
 	return !syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, fd, task_fd);
 }
 
-static int find_vcpu(const struct dumped_vm *d, int fd, struct kvm_file *file)
-{
-	file->kind = KVM_FILE_VCPU;
-	for (file->index = 0; file->index < d->vm->nr_vcpus; file->index++)
-		if (same_file(fd, d->pid, d->vm->vcpus[file->index].fd))
-			return 1;
-	return 0;
-}
-
-static int find_its(const struct dumped_vm *d, int fd, struct kvm_file *file)
-{
-	file->kind = KVM_FILE_ITS;
-	for (file->index = 0; file->index < d->vm->nr_itses; file->index++)
-		if (same_file(fd, d->pid, d->vm->itses[file->index].fd))
-			return 1;
-	return 0;
-}
-
 /* The object of @d behind @fd: 1 and *@file, or 0. */
 static int find_file(const struct dumped_vm *d, int fd, struct kvm_file *file)
 {
-	const struct vm_state *vm = d->vm;
-	struct stat st;
-
-	if (!fstat(fd, &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(10, 232))
-		file->kind = KVM_FILE_SYSTEM;
-	else if (same_file(fd, d->pid, vm->fd))
-		file->kind = KVM_FILE_VM;
-	else if (same_file(fd, d->pid, vm_gic_fd(vm)))
-		file->kind = KVM_FILE_VGIC;
-	else
-		return find_vcpu(d, fd, file) || find_its(d, fd, file);
-	return 1;
+	for (size_t i = 0; i < d->nr_fds; i++) {
+		if (!same_file(fd, d->fds[i].pid, d->fds[i].fd))
+			continue;
+		file->kind = d->fds[i].object.kind;
+		file->index = d->fds[i].object.index;
+		return 1;
+	}
+	return 0;
 }
 
-static int note_file(struct vm_state *vm, struct kvm_file file)
+static bool is_system(int fd)
 {
-	struct kvm_file *more = reallocarray(vm->files, vm->nr_files + 1, sizeof(*more));
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(10, 232);
+}
+
+/* Adds @file, of which @fd is a copy, to a list of them, and to kvm-vm.img. */
+static int note_file(struct kvm_file **list, size_t *nr, int fd, struct kvm_file *file)
+{
+	int ret = fault_injected("dump-ext-file") ?: interrupted();
+	struct kvm_file *more = ret ? NULL : reallocarray(*list, *nr + 1, sizeof(*more));
 
 	if (!more)
-		return -ENOMEM;
-	vm->files = more;
-	more[vm->nr_files++] = file;
+		return ret ?: -ENOMEM;
+	kvm_file_describe(fd, file);
+	*list = more;
+	more[(*nr)++] = *file;
 	return write_index();
 }
 
 static int dump_ext_file(int fd, int id)
 {
+	struct kvm_file file = { .id = id };
 	char path[32], link[64] = "";
 
+	if (dump.all.uses_kvm && is_system(fd))
+		return enter_inventory() ?: note_file(&dump.files.list, &dump.files.nr, fd, &file);
 	for (size_t i = 0; i < dump.nr; i++) {
-		struct kvm_file file = { .id = id };
+		struct vm_state *vm = dump.vms[i].vm;
 
 		if (find_file(&dump.vms[i], fd, &file))
-			return fault_injected("dump-ext-file") ?: interrupted() ?: note_file(dump.vms[i].vm, file);
+			return note_file(&vm->files, &vm->nr_files, fd, &file);
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (readlink(path, link, sizeof(link) - 1) < 0 ||
@@ -381,8 +443,6 @@ static void undo_dump(struct dumped_vm *d)
 		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more; end the "
 		       "process\n",
 		       d->vm->id, d->pid);
-	if (d->vm->nr_threads)
-		threads_apply(d->pid, d->vm);
 }
 
 /*
@@ -403,9 +463,14 @@ static void end_dump(int ret)
 	for (size_t i = 0; i < dump.nr; i++) {
 		dump.vms[i].dumped = !ret && !signals_held();
 		undo_dump(&dump.vms[i]);
-		vm_state_free(dump.vms[i].vm);
 	}
+	/* When nothing is run in any process any more: that loses what is put back here. */
+	for (size_t i = 0; i < dump.nr; i++)
+		if (dump.vms[i].vm->nr_threads)
+			threads_apply(dump.vms[i].pid, dump.vms[i].vm);
 	free(dump.vms);
+	free(dump.files.list);
+	discovered_free(&dump.all);
 	memset(&dump, 0, sizeof(dump));
 	kernel_probe_unload();
 	end_by_signal(signals_release(), ret);
@@ -425,6 +490,21 @@ static bool inventory_has_us(void)
 	       !check_and_remove_inventory_plugin(PLUGIN_NAME, n);
 }
 
+static int list_vms(void)
+{
+	bool *created = mmap(NULL, IMAGE_MAX_VMS * sizeof(*created), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			     -1, 0);
+
+	restore.vms = created == MAP_FAILED ? NULL : calloc(restore.nr + 1, sizeof(*restore.vms));
+	if (!restore.vms)
+		return -ENOMEM;
+	for (size_t i = 0; i < restore.nr; i++) {
+		restore.vms[i].vm = restore.states[i];
+		restore.vms[i].created = &created[i];
+	}
+	return 0;
+}
+
 static int begin_restore(void)
 {
 	int ret;
@@ -437,11 +517,13 @@ static int begin_restore(void)
 	pr_err("the images are of an arm64 VM: restore them on an arm64 host\n");
 	return -ENOTSUP;
 #endif
-	ret = image_read_all(criu_get_image_dir(), &restore.vms, &restore.nr);
+	ret = image_read_all(criu_get_image_dir(), &restore.states, &restore.nr, &restore.files);
 	if (ret == -ENOENT)
 		pr_err("kvm-vm.img: missing, and the inventory says that a VM was dumped\n");
+	ret = ret ?: stand_in_new_token(&restore.token);
+	ret = ret ?: list_vms();
 	for (size_t i = 0; !ret && i < restore.nr; i++)
-		ret = host_check(restore.vms[i]);
+		ret = host_check(restore.states[i]);
 	return ret;
 }
 
@@ -452,88 +534,83 @@ static int begin_restore(void)
  */
 static void end_restore(int ret)
 {
-	size_t missing = restore.nr - restore.nr_done;
+	size_t missing = restore.done ? 0 : restore.nr;
 
-	image_free_all(restore.vms, restore.nr);
+	free(restore.vms);
+	image_free_all(restore.states, restore.nr, &restore.files);
 	memset(&restore, 0, sizeof(restore));
 	if (ret || !missing)
 		return;
-	pr_err("%zu VMs were not restored, for the late hook was not called for them: their vCPUs cannot "
-	       "run: "
-	       "end their processes, and restore without other plugins\n",
+	pr_err("%zu VMs were not restored, for the late hook was not called for all of them: their vCPUs cannot "
+	       "run: end their processes, and restore without other plugins\n",
 	       missing);
 	exit(EXIT_FAILURE);
 }
 
-static const struct kvm_file *file_by_id(uint32_t id, struct vm_state **vm)
+/* And the VM that it is of, in *@r, or NULL. */
+static const struct kvm_file *file_by_id(uint32_t id, struct restored_vm **r)
 {
-	for (size_t i = 0; i < restore.nr; i++)
-		for (size_t f = 0; f < restore.vms[i]->nr_files; f++)
-			if (restore.vms[i]->files[f].id == id) {
-				*vm = restore.vms[i];
-				return &restore.vms[i]->files[f];
+	*r = NULL;
+	for (size_t f = 0; f < restore.files.nr; f++)
+		if (restore.files.list[f].id == id)
+			return &restore.files.list[f];
+	for (size_t i = 0; i < restore.nr; i++) {
+		const struct vm_state *vm = restore.vms[i].vm;
+
+		for (size_t f = 0; f < vm->nr_files; f++)
+			if (vm->files[f].id == id) {
+				*r = &restore.vms[i];
+				return &vm->files[f];
 			}
+	}
 	return NULL;
 }
 
-static int open_system(void)
+/* Before anything is made: they are what a user has most likely changed. */
+static int check_files_once(struct restored_vm *r)
 {
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), err = errno;
+	int ret = r->checked ? 0 : backing_check(r->vm);
 
-	if (fd >= 0)
-		return fd;
-	pr_err("/dev/kvm: %s (errno %d): give the restored process access to it\n", strerror(err), err);
-	return -err;
+	r->checked = !ret;
+	return ret;
 }
 
-/* The first object of a VM that is asked for brings them all, in the order of their creation. */
-static int create_once(const struct vm_state *vm)
+/* The first object of a VM that its owner is asked for brings them all, in the order of their creation. */
+static int create_once(struct restored_vm *r)
 {
+	struct remote remote = DIRECT_REMOTE;
 	int ret;
 
-	if (restore.created)
+	if (*r->created)
 		return 0;
-	if (getpid() != vm->vpid) {
-		pr_err("vm %u: pid %d holds its fds, pid %d owned it\n", vm->id, getpid(), vm->vpid);
-		return -EINVAL;
-	}
-	/* Files first: they are what a user has most likely changed. */
-	ret = backing_check(vm) ?: fault_injected("create") ?: vm_create(vm);
-	restore.created = !ret;
+	ret = fault_injected("create") ?: vm_create(r->vm, &remote, true);
+	*r->created = !ret;
 	return ret;
+}
+
+static int open_file(struct restored_vm *r, const struct kvm_file *file)
+{
+	int ret = check_files_once(r);
+
+	if (ret)
+		return ret;
+	if (getpid() != r->vm->vpid)
+		return stand_in_open(&restore.token, file->id);
+	return create_once(r) ?: kvm_file_open(r->vm, file);
 }
 
 static int restore_ext_file(int id, bool *retry_needed)
 {
 	const struct kvm_file *file;
-	struct vm_state *vm;
-	int fd;
+	struct restored_vm *r;
 
 	if (criu_plugin_get_options)
 		*retry_needed = false;
-	file = file_by_id(id, &vm);
+	file = file_by_id(id, &r);
 	if (!file)
 		return -ENOTSUP;
-	if (file->kind == KVM_FILE_SYSTEM)
-		return open_system();
-	fd = create_once(vm);
-	if (fd)
-		return to_criu(fd);
-	fd = fcntl(vm_parked_fd(vm, file->kind, file->index), F_DUPFD_CLOEXEC, 0);
-	if (fd < 0)
-		pr_err("vm %u: file %#x: %s\n", vm->id, id, strerror(errno));
-	return fd < 0 ? -errno : fd;
-}
-
-/* Points @vm to the fds that vm_create() has left in the process. */
-static void use_parked(struct vm_state *vm)
-{
-	vm->fd = vm_parked_fd(vm, KVM_FILE_VM, 0);
-	vm_set_gic_fd(vm, vm_parked_fd(vm, KVM_FILE_VGIC, 0));
-	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		vm->vcpus[i].fd = vm_parked_fd(vm, KVM_FILE_VCPU, i);
-	for (size_t i = 0; i < vm->nr_itses; i++)
-		vm->itses[i].fd = vm_parked_fd(vm, KVM_FILE_ITS, i);
+	/* /dev/kvm is of no VM, also where a list of one has it. */
+	return to_criu(r && file->kind != KVM_FILE_SYSTEM ? open_file(r, file) : kvm_file_open(NULL, file));
 }
 
 /* A host booted anew counts from zero: the guest's physical counter must not go back. */
@@ -548,27 +625,64 @@ static void keep_ptimer(struct vm_state *vm)
 		fclose(file);
 }
 
-static int restore_vm(struct vm_state *vm, pid_t pid)
+/* Runs part of the restore sequence in @r's owner. */
+static int run_plan(struct restored_vm *r, struct plan_part part)
 {
 	struct remote *remote;
 	int ret, err;
 
-	use_parked(vm);
-	keep_ptimer(vm);
-	ret = probe_check_threads(pid, vm);
+	ret = task_remote_open(r->pid, vm_room(r->vm), &remote);
 	if (ret)
 		return ret;
-	/* Now and when all is done: should criu be killed meanwhile, a VM that is whole has whole threads. */
-	ret = threads_apply(pid, vm) ?: task_remote_open(pid, vm_room(vm), &remote);
+	ret = plan_run_part(plan_restore, plan_nr_restore, part, r->vm, remote);
 	if (ret)
-		return ret;
-	ret = plan_run(plan_restore, plan_nr_restore, vm, remote);
-	if (ret)
-		lpi_give_back(vm, remote);
+		lpi_give_back(r->vm, remote);
 	err = task_remote_close(remote);
+	return ret ?: err;
+}
+
+/* A VM of which CRIU has opened no file in its owner. */
+static int create_late(struct restored_vm *r)
+{
+	struct remote *remote;
+	struct rlimit limit;
+	int ret, err;
+
+	ret = more_fds_begin(r->pid, &limit) ?: task_remote_open(r->pid, 0, &remote);
+	if (ret)
+		return ret;
+	ret = fault_injected("create") ?: vm_create(r->vm, remote, false);
+	err = task_remote_close(remote);
+	more_fds_end(r->pid, &limit);
+	return ret ?: err;
+}
+
+static int build_vm(struct restored_vm *r)
+{
+	int ret = 0;
+
+	if (*r->created)
+		vm_use_parked(r->vm);
+	else
+		ret = create_late(r);
+	keep_ptimer(r->vm);
+	ret = ret ?: run_plan(r, plan_build);
+	r->built = !ret;
 	if (!ret)
-		ret = err;
-	return ret ?: fault_injected("threads") ?: threads_apply(pid, vm);
+		pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots, %zu ITSes restored\n", r->vm->id, r->pid,
+			r->vm->nr_vcpus, r->vm->nr_slots, r->vm->nr_itses);
+	return ret;
+}
+
+/* Of a VM that is whole already, when another is not to be. */
+static void give_lpis_back(struct restored_vm *r)
+{
+	struct remote *remote;
+
+	if (task_remote_open(r->pid, vm_room(r->vm), &remote))
+		return;
+	lpi_give_back(r->vm, remote);
+	task_remote_close(remote);
 }
 
 /*
@@ -576,37 +690,108 @@ static int restore_vm(struct vm_state *vm, pid_t pid)
  * first task is the first they detach from: with that one dead they fail the restore and
  * kill the others before any has run.
  */
-static int stop_restore(const struct vm_state *vm, pid_t pid, int err)
+static int stop_restore(struct restored_vm *r, pid_t pid, int err)
 {
-	pr_err("vm %u of pid %d: not restored: no vCPU of it has run; the restore is stopped\n", vm->id, pid);
+	pr_err("vm %u of pid %d: not restored: no vCPU of %s has run; the restore is stopped\n", r->vm->id, pid,
+	       restore.nr > 1 ? "any VM" : "it");
+	for (size_t i = 0; i < restore.nr; i++)
+		if (restore.vms[i].built && restore.vms[i].vm->lpi)
+			give_lpis_back(&restore.vms[i]);
 	kill(restore.root, SIGKILL);
 	return to_criu(err);
 }
 
+/* Threads of the process whose VMs @r is the first of. */
+static int apply_threads(const struct restored_vm *r)
+{
+	return r->vm->nr_threads ? threads_apply(r->pid, r->vm) : 0;
+}
+
+/* What CRIU's file @id is, for those who have a stand-in of it. */
+static int fetch_file(uint32_t id)
+{
+	struct restored_vm *r;
+	const struct kvm_file *file = file_by_id(id, &r);
+	struct remote *remote;
+	struct rlimit limit;
+	int ret, err;
+
+	if (!r)
+		return -EINVAL;
+	ret = more_fds_begin(r->pid, &limit) ?: task_remote_open(r->pid, 0, &remote);
+	if (ret)
+		return ret;
+	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
+	err = task_remote_close(remote);
+	more_fds_end(r->pid, &limit);
+	if (err && ret >= 0)
+		close(ret);
+	return err ?: ret;
+}
+
+/* All VMs are whole, and no vCPU may run yet. */
+static int start_vms(void)
+{
+	int ret = fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
+
+	if (ret)
+		return stop_restore(&restore.vms[0], restore.vms[0].pid, ret);
+	for (size_t i = 0; !ret && i < restore.nr; i++) {
+		ret = run_plan(&restore.vms[i], plan_start);
+		if (ret)
+			return stop_restore(&restore.vms[i], restore.vms[i].pid, ret);
+	}
+	for (size_t i = 0; !ret && i < restore.nr; i++) {
+		ret = fault_injected("threads") ?: apply_threads(&restore.vms[i]);
+		if (ret)
+			return stop_restore(&restore.vms[i], restore.vms[i].pid, ret);
+	}
+	restore.done = true;
+	return 0;
+}
+
+/*
+ * Threads now and when all is done: should criu be killed meanwhile, a VM that is whole has whole threads. Before
+ * anything is run in the process.
+ */
+static int build_vms_of(int pid, int vpid)
+{
+	int ret = -ENOTSUP;
+
+	for (size_t i = 0; i < restore.nr; i++) {
+		struct restored_vm *r = &restore.vms[i];
+
+		if (r->vm->vpid != vpid || r->pid)
+			continue;
+		r->pid = pid;
+		ret = probe_check_threads(pid, r->vm) ?: apply_threads(r);
+		if (ret)
+			return stop_restore(r, pid, ret);
+	}
+	for (size_t i = 0; i < restore.nr; i++) {
+		if (restore.vms[i].pid != pid)
+			continue;
+		ret = build_vm(&restore.vms[i]);
+		if (ret)
+			return stop_restore(&restore.vms[i], pid, ret);
+		restore.nr_built++;
+	}
+	return ret;
+}
+
 static int resume_devices_late(int pid)
 {
-	int vpid, ret = -ENOTSUP;
+	int vpid, ret;
 
 	if (!restore.nr || fault_injected("late-hook"))
-		return -ENOTSUP;
+		return -ENOTSUP; /* no VM: there may be /dev/kvm */
 	if (!restore.root)
 		restore.root = pid;
 	vpid = proc_vpid(pid, pid);
 	if (vpid < 0)
-		return stop_restore(restore.vms[0], pid, vpid);
-	for (size_t i = 0; i < restore.nr; i++) {
-		struct vm_state *vm = restore.vms[i];
-
-		if (vm->vpid != vpid)
-			continue;
-		ret = restore_vm(vm, pid);
-		if (ret)
-			return stop_restore(vm, pid, ret);
-		restore.nr_done++;
-		pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots, %zu ITSes restored\n", vm->id, pid,
-			vm->nr_vcpus, vm->nr_slots, vm->nr_itses);
-	}
-	return ret;
+		return stop_restore(&restore.vms[0], pid, vpid);
+	ret = build_vms_of(pid, vpid);
+	return !ret && restore.nr_built == restore.nr ? start_vms() : ret;
 }
 
 /* ---- the descriptor ---- */

@@ -127,9 +127,15 @@ const struct plan_step plan_restore[] = {
 	  "after the replay: an access that left KVM_RUN before they were bound must leave it again" },
 	{ "coalesced MMIO", ANY_GIC, coalesced_apply, "after the replay, likewise, and where the ring was full" },
 	{ "kvm_run pages", ANY_GIC, kvm_run_apply, "after the replay, which wrote them" },
+	/* From here on with all VMs of the tree whole. */
+	{ "vCPUs may run", ANY_GIC, kvm_run_allow, "a restore is complete for all VMs of a tree, or none runs" },
 	{ "fds kept aside", ANY_GIC, vm_close_parked, "the VMM must not find fds it never had" },
 };
 const size_t plan_nr_restore = sizeof(plan_restore) / sizeof(plan_restore[0]);
+
+#define NR_START 2
+const struct plan_part plan_build = { 0, sizeof(plan_restore) / sizeof(plan_restore[0]) - NR_START };
+const struct plan_part plan_start = { sizeof(plan_restore) / sizeof(plan_restore[0]) - NR_START, NR_START };
 
 /* The step that a test has moved behind @i, for KVM_VGIC_LATE; or NULL. */
 static const struct plan_step *moved_behind(const struct plan_step *steps, size_t i)
@@ -165,12 +171,18 @@ bool plan_applies(const struct plan_step *step, const struct vm_state *vm)
 
 static int run_step(const struct plan_step *step, struct vm_state *vm, struct remote *remote)
 {
-	return fault_injected(step->name) ?: step->run(vm, remote);
+	return fault_injected(step->name) ?: fault_injected_of(vm->id, step->name) ?: step->run(vm, remote);
 }
 
 int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, struct remote *remote)
 {
-	for (size_t i = 0; i < nr; i++) {
+	return plan_run_part(steps, nr, (struct plan_part){ 0, nr }, vm, remote);
+}
+
+int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part part, struct vm_state *vm,
+		  struct remote *remote)
+{
+	for (size_t i = part.first; i < part.first + part.nr; i++) {
 		const struct plan_step *moved = moved_behind(steps, i);
 		int ret;
 

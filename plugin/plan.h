@@ -30,8 +30,21 @@ extern const size_t plan_nr_dump, plan_nr_restore;
 /* Whether @vm has what @step is for. */
 bool plan_applies(const struct plan_step *step, const struct vm_state *vm);
 
+/* Some steps of a sequence: those from @first on, @nr of them. */
+struct plan_part {
+	size_t first, nr;
+};
+
+/*
+ * Of plan_restore: all that makes a VM whole; and, when all VMs of the tree are, what lets its vCPUs run.
+ */
+extern const struct plan_part plan_build, plan_start;
+
 /* Runs the steps in order and stops at the first that fails: 0 or its negative errno, logged with its name.
  */
 int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, struct remote *remote);
+/* The same of some of the @nr steps. */
+int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part part, struct vm_state *vm,
+		  struct remote *remote);
 
 #endif

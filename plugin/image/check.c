@@ -114,18 +114,58 @@ static int check_pmu_filter(const struct vm_state *vm)
 
 /* CRIU's files */
 
+/* How many objects of the kind @vm has: 0 of one that is not known. */
+static uint32_t nr_of_kind(const struct vm_state *vm, enum kvm_file_kind kind)
+{
+	switch (kind) {
+	case KVM_FILE_SYSTEM:
+	case KVM_FILE_VM:
+	case KVM_FILE_VGIC:
+	case KVM_FILE_VM_STATS:
+		return 1;
+	case KVM_FILE_VCPU:
+	case KVM_FILE_VCPU_STATS:
+		return vm->nr_vcpus;
+	case KVM_FILE_ITS:
+		return vm->nr_itses ?: 1; /* so that its index is what is wrong */
+	}
+	return 0;
+}
+
+/* NULL, or what is wrong with what a restore does to the file. */
+static const char *file_fault(const struct kvm_file *file)
+{
+	bool is_stats = file->kind == KVM_FILE_VM_STATS || file->kind == KVM_FILE_VCPU_STATS;
+
+	if (file->flags & ~KVM_FILE_FLAGS || (file->flags & O_ACCMODE) == O_ACCMODE)
+		return "flags that are not known";
+	if (file->pos > (is_stats ? KVM_FILE_MAX_POS : 0))
+		return "a position that it cannot have";
+	return NULL;
+}
+
 static int check_file(const struct vm_state *vm, const struct kvm_file *file)
 {
-	uint32_t limit = file->kind == KVM_FILE_VCPU ? vm->nr_vcpus :
-			 file->kind == KVM_FILE_ITS  ? vm->nr_itses :
-						       1;
+	uint32_t limit = nr_of_kind(vm, file->kind);
 
-	if (file->kind != KVM_FILE_SYSTEM && file->kind != KVM_FILE_VM && file->kind != KVM_FILE_VCPU &&
-	    file->kind != KVM_FILE_VGIC && file->kind != KVM_FILE_ITS)
+	if (!limit)
 		return refuse_vm(vm, "file 0x%x: kind %d is not known", file->id, (int)file->kind);
+	if (file->kind == KVM_FILE_ITS)
+		limit = vm->nr_itses;
 	if (file->index >= limit)
 		return refuse_vm(vm, "file 0x%x: index %u, less than %u expected", file->id, file->index,
 				 limit);
+	if (file_fault(file))
+		return refuse_vm(vm, "file 0x%x: %s", file->id, file_fault(file));
+	return 0;
+}
+
+static int check_loose_file(const struct kvm_file *file)
+{
+	if (file->kind != KVM_FILE_SYSTEM || file->index)
+		return refuse(IMAGE_VM ": file 0x%x: of no VM, and not /dev/kvm", file->id);
+	if (file_fault(file))
+		return refuse(IMAGE_VM ": file 0x%x: %s", file->id, file_fault(file));
 	return 0;
 }
 
@@ -137,10 +177,10 @@ static bool has_file(const struct vm_state *vm, enum kvm_file_kind kind, uint32_
 	return false;
 }
 
-/* An object without a file would be created, and then be nobody's. */
+/* An object without a file would be created, and then be nobody's. The VM itself may be: its vCPUs hold it. */
 static int check_files_complete(const struct vm_state *vm)
 {
-	if (!has_file(vm, KVM_FILE_VM, 0))
+	if (vm->fd >= 0 && !has_file(vm, KVM_FILE_VM, 0))
 		return refuse_vm(vm, "no file is the VM");
 	if (!has_file(vm, KVM_FILE_VGIC, 0))
 		return refuse_vm(vm, "no file is the GIC");
@@ -195,6 +235,7 @@ int check_vm(const struct vm_state *vm, bool complete)
 /* The number of an object among those of its VM that have an fd. */
 enum { OBJECT_VM, OBJECT_VGIC, OBJECT_VCPU };
 
+/* Then, of each VM, the numbers that are its own during the restore. */
 static size_t nr_objects(const struct vm_state *vm)
 {
 	return OBJECT_VCPU + vm->nr_vcpus + vm->nr_itses;
@@ -218,8 +259,10 @@ static const char *object_name(const struct vm_state *vm, size_t object, char bu
 		snprintf(buf, 80, IMAGE_VGIC, vm->id);
 	else if (object < OBJECT_VCPU + vm->nr_vcpus)
 		snprintf(buf, 80, IMAGE_VCPU ": vCPU %zu", vm->id, object - OBJECT_VCPU);
-	else
+	else if (object < nr_objects(vm))
 		snprintf(buf, 80, IMAGE_ITS ": ITS %zu", vm->id, object - OBJECT_VCPU - vm->nr_vcpus);
+	else
+		snprintf(buf, 80, IMAGE_VM ": VM %u: park_base %d", vm->id, vm->park_base);
 	return buf;
 }
 
@@ -230,12 +273,18 @@ static int claim_fds(const struct vm_state *vm, size_t v, struct claims *fds)
 	for (size_t i = 0; i < nr_objects(vm); i++) {
 		int32_t fd = object_fd(vm, i);
 
-		if (fd < 0 || fd >= vm->park_base)
-			return refuse("%s: fd %d, 0 to below the park_base of %d expected",
-				      object_name(vm, i, name), fd, vm->park_base);
+		if (i == OBJECT_VM && fd == -1)
+			continue; /* closed: the VM lives by its vCPUs */
+		if (fd < 0)
+			return refuse("%s: fd %d, 0 or more expected", object_name(vm, i, name), fd);
 		claims_add(fds,
 			   &(struct claim){ .space = vm->vpid, .first = fd, .last = fd, .vm = v, .n = i });
 	}
+	claims_add(fds, &(struct claim){ .space = vm->vpid,
+					 .first = vm->park_base,
+					 .last = vm->park_base + vm_nr_parked(vm) - 1,
+					 .vm = v,
+					 .n = nr_objects(vm) });
 	return 0;
 }
 
@@ -277,9 +326,34 @@ static int check_map_clashes(const struct vm_state *const *vms, size_t n, struct
 	return 0;
 }
 
-static int check_file_ids(const struct vm_state *const *vms, size_t n, struct claims *ids)
+/* By the first of them, for all VMs of its process. */
+static int check_thread_owners(const struct vm_state *const *vms, size_t n)
+{
+	for (size_t v = 0; v < n; v++) {
+		size_t first = 0;
+		int ret;
+
+		while (vms[first]->vpid != vms[v]->vpid)
+			first++;
+		if (first == v && !vms[v]->nr_threads)
+			return refuse(IMAGE_THREAD ": no threads, 1 to %u expected", vms[v]->id, THREAD_MAX);
+		if (first != v && vms[v]->nr_threads)
+			return refuse(IMAGE_THREAD ": threads of a process whose threads are with VM %u", vms[v]->id,
+				      vms[first]->id);
+		ret = check_runners(vms[v], vms[first]);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int check_file_ids(const struct vm_state *const *vms, size_t n, const struct image_files *files,
+			  struct claims *ids)
 {
 	const struct claim *c;
+
+	for (size_t i = 0; i < files->nr; i++)
+		claims_add(ids, &(struct claim){ .first = files->list[i].id, .last = files->list[i].id, .vm = n });
 
 	for (size_t v = 0; v < n; v++)
 		for (size_t i = 0; i < vms[v]->nr_files; i++) {
@@ -288,6 +362,8 @@ static int check_file_ids(const struct vm_state *const *vms, size_t n, struct cl
 			claims_add(ids, &(struct claim){ .first = id, .last = id, .vm = v, .n = i });
 		}
 	c = claims_clash(ids);
+	if (c && c->vm == n)
+		return refuse(IMAGE_VM ": file 0x%" PRIx64 " of no VM: twice", c->first);
 	if (c)
 		return refuse_vm(vms[c->vm], "file 0x%" PRIx64 ": twice", c->first);
 	return 0;
@@ -303,14 +379,14 @@ static int check_vm_ids(const struct vm_state *const *vms, size_t n)
 }
 
 /* Room for all that the VMs can claim. */
-static int alloc_shared(const struct vm_state *const *vms, size_t n, struct claims *fds, struct claims *maps,
-			struct claims *ids)
+static int alloc_shared(const struct vm_state *const *vms, size_t n, size_t loose, struct claims *fds,
+			struct claims *maps, struct claims *ids)
 {
-	size_t objects = 0, mappings = 0, files = 0;
+	size_t objects = 0, mappings = 0, files = loose;
 	int ret;
 
 	for (size_t v = 0; v < n; v++) {
-		objects += nr_objects(vms[v]);
+		objects += nr_objects(vms[v]) + 1;
 		mappings += vms[v]->nr_vcpus * VCPU_MAX_MAPS;
 		files += vms[v]->nr_files;
 	}
@@ -320,20 +396,25 @@ static int alloc_shared(const struct vm_state *const *vms, size_t n, struct clai
 	return ret ? ret : claims_alloc(ids, files);
 }
 
-int check_shared(const struct vm_state *const *vms, size_t n)
+int check_shared(const struct vm_state *const *vms, size_t n, const struct image_files *files)
 {
 	struct claims fds = { 0 }, maps = { 0 }, ids = { 0 };
-	int ret;
+	int ret = 0;
 
-	ret = check_vm_ids(vms, n);
+	for (size_t i = 0; i < files->nr && !ret; i++)
+		ret = check_loose_file(&files->list[i]);
 	if (!ret)
-		ret = alloc_shared(vms, n, &fds, &maps, &ids);
+		ret = check_vm_ids(vms, n);
+	if (!ret)
+		ret = check_thread_owners(vms, n);
+	if (!ret)
+		ret = alloc_shared(vms, n, files->nr, &fds, &maps, &ids);
 	if (!ret)
 		ret = check_fds(vms, n, &fds);
 	if (!ret)
 		ret = check_map_clashes(vms, n, &maps);
 	if (!ret)
-		ret = check_file_ids(vms, n, &ids);
+		ret = check_file_ids(vms, n, files, &ids);
 	claims_free(&fds);
 	claims_free(&maps);
 	claims_free(&ids);

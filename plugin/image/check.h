@@ -26,8 +26,10 @@ int check_vgic_table(const struct vm_state *vm, uint32_t nr_irqs, const char *wh
 int check_vgic_active(const struct vm_state *vm, uint32_t nr_irqs, const struct vgic_active *list, size_t nr);
 int check_itses(const struct vm_state *vm);
 int check_threads(const struct vm_state *vm);
-/* What several VMs share: numbers, and with the same owner its fds and its memory. */
-int check_shared(const struct vm_state *const *vms, size_t n);
+/* The threads in which pending exits of @vm are replayed: @first, of the same process, has all that there are. */
+int check_runners(const struct vm_state *vm, const struct vm_state *first);
+/* What several VMs share: numbers, and with the same owner its fds, threads and memory. @files are of none. */
+int check_shared(const struct vm_state *const *vms, size_t n, const struct image_files *files);
 
 #define refuse(fmt, ...)                                                                                     \
 	({                                                                                                   \

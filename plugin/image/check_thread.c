@@ -45,11 +45,10 @@ static bool has_thread(const struct vm_state *vm, int32_t vtid)
 	return false;
 }
 
-/* The threads in which pending exits are replayed. */
-static int check_runners(const struct vm_state *vm)
+int check_runners(const struct vm_state *vm, const struct vm_state *first)
 {
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		if (vm->vcpus[i].vtid && !has_thread(vm, vm->vcpus[i].vtid))
+		if (vm->vcpus[i].vtid && !has_thread(first, vm->vcpus[i].vtid))
 			return refuse_vcpu(vm, i, "vtid %d is no thread of the VM's owner", vm->vcpus[i].vtid);
 	return 0;
 }
@@ -58,12 +57,12 @@ int check_threads(const struct vm_state *vm)
 {
 	int ret = 0;
 
-	if (!vm->nr_threads || vm->nr_threads > THREAD_MAX)
-		return refuse(IMAGE_THREAD ": %zu threads, 1 to %u expected", vm->id, vm->nr_threads, THREAD_MAX);
+	if (vm->nr_threads > THREAD_MAX)
+		return refuse(IMAGE_THREAD ": %zu threads, at most %u expected", vm->id, vm->nr_threads, THREAD_MAX);
 	for (size_t i = 0; i < vm->nr_threads && !ret; i++) {
 		if (vm->threads[i].vtid < 1)
 			return refuse_thread(vm, &vm->threads[i], "no tid");
 		ret = check_sets(vm, &vm->threads[i]);
 	}
-	return ret ?: check_vtids(vm) ?: check_runners(vm);
+	return ret ?: check_vtids(vm);
 }

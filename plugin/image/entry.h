@@ -30,6 +30,8 @@ int caps_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct
 bool bindings_pack(struct frame_out *out, KvmVgic__VmEntry *entry, const struct vm_state *vm);
 void bindings_free(KvmVgic__VmEntry *entry);
 int bindings_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm);
+void kvm_file_pack(struct frame_out *out, const struct kvm_file *file);
+void kvm_file_unpack(const KvmVgic__KvmFileEntry *entry, struct kvm_file *file);
 
 /* @before: the vCPU of the entry before, or NULL. */
 void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struct vcpu_state *before);

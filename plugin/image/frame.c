@@ -38,6 +38,7 @@ const struct frame_kind frame_vm = {
 	.magic = 0x52120007, /* Cambridge */
 	.major = 4,
 	.payload = &kvm_vgic__vm_entry__descriptor,
+	.other = &kvm_vgic__kvm_file_entry__descriptor,
 };
 
 const struct frame_kind frame_vcpu = {
@@ -146,7 +147,7 @@ void frame_begin(struct frame_out *out, const char *file, const struct frame_kin
 	KvmVgic__ImageEntry entry = KVM_VGIC__IMAGE_ENTRY__INIT;
 	uint8_t *at;
 
-	*out = (struct frame_out){ 0 };
+	*out = (struct frame_out){ .kind = kind };
 	snprintf(out->file, sizeof(out->file), "%s", file);
 	at = grow(out, FRAME_MAGICS_SIZE);
 	if (!at)
@@ -165,20 +166,26 @@ void frame_begin(struct frame_out *out, const char *file, const struct frame_kin
 void frame_add(struct frame_out *out, const ProtobufCMessage *payload)
 {
 	KvmVgic__ImageEntry entry = KVM_VGIC__IMAGE_ENTRY__INIT;
+	ProtobufCBinaryData packed;
 
 	if (out->err)
 		return;
-	entry.has_payload = true;
-	entry.payload.len = protobuf_c_message_get_packed_size(payload);
-	entry.payload.data = malloc(entry.payload.len + 1);
-	if (!entry.payload.data) {
-		pr_err("%s: no memory for %zu bytes\n", out->file, entry.payload.len);
+	packed.len = protobuf_c_message_get_packed_size(payload);
+	packed.data = malloc(packed.len + 1);
+	if (!packed.data) {
+		pr_err("%s: no memory for %zu bytes\n", out->file, packed.len);
 		out->err = -ENOMEM;
 		return;
 	}
-	protobuf_c_message_pack(payload, entry.payload.data);
+	protobuf_c_message_pack(payload, packed.data);
+	entry.has_other = payload->descriptor == out->kind->other;
+	entry.has_payload = !entry.has_other;
+	if (entry.has_other)
+		entry.other = packed;
+	else
+		entry.payload = packed;
 	add_entry(out, &entry);
-	free(entry.payload.data);
+	free(packed.data);
 }
 
 static int write_all(int fd, const uint8_t *buf, size_t len)
@@ -398,7 +405,7 @@ static int check_header(struct frame_in *in, const KvmVgic__ImageEntry *entry)
 {
 	const KvmVgic__ImageHeader *header = entry->header;
 
-	if (!header || entry->has_payload || entry->has_seal) {
+	if (!header || entry->has_payload || entry->has_other || entry->has_seal) {
 		pr_err("%s: entry 1: not a header\n", in->file);
 		return -EINVAL;
 	}
@@ -451,20 +458,28 @@ int frame_open(struct frame_in *in, int dirfd, const char *file, const struct fr
 
 static int unpack_payload(struct frame_in *in, const KvmVgic__ImageEntry *entry, ProtobufCMessage **msg)
 {
+	bool other = in->kind->other && entry->has_other;
+	const ProtobufCMessageDescriptor *type = other ? in->kind->other : in->kind->payload;
+	const ProtobufCBinaryData *packed = other ? &entry->other : &entry->payload;
+
 	if (entry->header || entry->has_seal) {
 		pr_err("%s: entry %u: a second %s\n", in->file, in->entry, entry->header ? "header" : "seal");
 		return -EINVAL;
 	}
-	if (!entry->has_payload) {
+	if (other && entry->has_payload) {
+		pr_err("%s: entry %u: two payloads\n", in->file, in->entry);
+		return -EINVAL;
+	}
+	if (!other && !entry->has_payload) {
 		/* Of a kind that a newer minor version has added. */
 		if (in->minor > in->kind->minor)
 			return 0;
 		pr_err("%s: entry %u: empty\n", in->file, in->entry);
 		return -EINVAL;
 	}
-	*msg = unpack(in->kind->payload, entry->payload.data, entry->payload.len);
+	*msg = unpack(type, packed->data, packed->len);
 	if (!*msg) {
-		pr_err("%s: entry %u: does not decode as %s\n", in->file, in->entry, in->kind->payload->name);
+		pr_err("%s: entry %u: does not decode as %s\n", in->file, in->entry, type->name);
 		return -EINVAL;
 	}
 	return 1;

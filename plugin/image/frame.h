@@ -29,7 +29,7 @@
 struct frame_kind {
 	uint32_t magic;
 	uint32_t major, minor;
-	const ProtobufCMessageDescriptor *payload;
+	const ProtobufCMessageDescriptor *payload, *other; /* the second type of its entries; NULL: there is none */
 };
 
 extern const struct frame_kind frame_vm, frame_vcpu, frame_vcpu_events, frame_vgic, frame_its,
@@ -38,6 +38,7 @@ extern const struct frame_kind frame_vm, frame_vcpu, frame_vcpu_events, frame_vg
 /* A file being written: in memory until frame_finish(). The first error sticks. */
 struct frame_out {
 	char file[FRAME_NAME_MAX];
+	const struct frame_kind *kind;
 	uint8_t *buf;
 	size_t len, cap;
 	int err;
@@ -64,7 +65,7 @@ struct frame_in {
 };
 
 int frame_open(struct frame_in *in, int dirfd, const char *file, const struct frame_kind *kind);
-/* 1 and the next payload in @msg, for frame_free(); 0 at the end; or a negative errno. */
+/* 1 and the next payload in @msg, whose descriptor says which it is, for frame_free(); 0 at the end; or a negative errno. */
 int frame_next(struct frame_in *in, ProtobufCMessage **msg);
 void frame_free(ProtobufCMessage *msg);
 void frame_close(struct frame_in *in);

@@ -102,13 +102,15 @@ int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const stru
 }
 
 int image_write_index(int dirfd, const struct image_dump_id *dump, const struct vm_state *const *vms,
-		      const struct image_seals *seals, size_t n)
+		      const struct image_seals *seals, size_t n, const struct image_files *files)
 {
 	struct frame_out out;
 
 	frame_begin(&out, IMAGE_VM, &frame_vm, dump);
 	for (size_t i = 0; i < n; i++)
 		vm_pack(&out, vms[i], &seals[i]);
+	for (size_t i = 0; files && i < files->nr; i++)
+		kvm_file_pack(&out, &files->list[i]);
 	return frame_finish(&out, dirfd, NULL);
 }
 
@@ -120,6 +122,7 @@ struct index {
 	struct vm_state *vms[IMAGE_MAX_VMS];
 	struct image_seals seals[IMAGE_MAX_VMS];
 	size_t n;
+	struct image_files files;
 };
 
 static int read_index_vm(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct index *index)
@@ -137,6 +140,31 @@ static int read_index_vm(const struct frame_in *in, const KvmVgic__VmEntry *entr
 	return vm_unpack(in, entry, index->vms[index->n - 1], &index->seals[index->n - 1]);
 }
 
+static int read_index_file(const struct frame_in *in, const KvmVgic__KvmFileEntry *entry, struct image_files *files)
+{
+	struct kvm_file *more;
+
+	if (files->nr == VM_MAX_FILES) {
+		pr_err("%s: more than %u files of no VM\n", in->file, VM_MAX_FILES);
+		return -EINVAL;
+	}
+	more = reallocarray(files->list, files->nr + 1, sizeof(*more));
+	if (!more) {
+		pr_err("%s: no memory for %zu files\n", in->file, files->nr + 1);
+		return -ENOMEM;
+	}
+	files->list = more;
+	kvm_file_unpack(entry, &more[files->nr++]);
+	return 0;
+}
+
+static int read_index_entry(const struct frame_in *in, ProtobufCMessage *msg, struct index *index)
+{
+	if (msg->descriptor == frame_vm.other)
+		return read_index_file(in, (KvmVgic__KvmFileEntry *)msg, &index->files);
+	return read_index_vm(in, (KvmVgic__VmEntry *)msg, index);
+}
+
 static int read_index(int dirfd, struct index *index)
 {
 	ProtobufCMessage *msg;
@@ -148,12 +176,12 @@ static int read_index(int dirfd, struct index *index)
 		return ret;
 	index->dump = in.dump;
 	while ((ret = frame_next(&in, &msg)) > 0) {
-		ret = read_index_vm(&in, (KvmVgic__VmEntry *)msg, index);
+		ret = read_index_entry(&in, msg, index);
 		frame_free(msg);
 		if (ret)
 			break;
 	}
-	if (!ret && !index->n) {
+	if (!ret && !index->n && !index->files.nr) {
 		pr_err("%s: no VM in it\n", in.file);
 		ret = -EINVAL;
 	}
@@ -328,21 +356,23 @@ static int read_parts(int dirfd, const struct image_dump_id *dump, struct vm_sta
 	return ret;
 }
 
-static int check(const struct vm_state *const *vms, size_t n, bool complete)
+static int check(const struct vm_state *const *vms, size_t n, const struct image_files *files, bool complete)
 {
 	int ret = 0;
 
 	for (size_t i = 0; i < n && !ret; i++)
 		ret = check_vm(vms[i], complete);
-	return ret ? ret : check_shared(vms, n);
+	return ret ? ret : check_shared(vms, n, files);
 }
 
 int image_check(const struct vm_state *const *vms, size_t n)
 {
-	return check(vms, n, false);
+	const struct image_files none = { 0 };
+
+	return check(vms, n, &none, false);
 }
 
-int image_read_all(int dirfd, struct vm_state ***vms, size_t *n)
+int image_read_all(int dirfd, struct vm_state ***vms, size_t *n, struct image_files *files)
 {
 	struct index index = { 0 };
 	int ret;
@@ -351,12 +381,13 @@ int image_read_all(int dirfd, struct vm_state ***vms, size_t *n)
 	for (size_t i = 0; i < index.n && !ret; i++)
 		ret = read_parts(dirfd, &index.dump, index.vms[i], &index.seals[i]);
 	if (!ret)
-		ret = check((const struct vm_state *const *)index.vms, index.n, true);
+		ret = check((const struct vm_state *const *)index.vms, index.n, &index.files, true);
 	if (!ret) {
-		*vms = malloc(index.n * sizeof(**vms));
+		*vms = malloc((index.n + 1) * sizeof(**vms));
 		if (*vms) {
 			memcpy(*vms, index.vms, index.n * sizeof(**vms));
 			*n = index.n;
+			*files = index.files;
 			return 0;
 		}
 		pr_err("%s: no memory for %zu VMs\n", IMAGE_VM, index.n);
@@ -364,12 +395,15 @@ int image_read_all(int dirfd, struct vm_state ***vms, size_t *n)
 	}
 	for (size_t i = 0; i < index.n; i++)
 		vm_state_free(index.vms[i]);
+	free(index.files.list);
 	return ret;
 }
 
-void image_free_all(struct vm_state **vms, size_t n)
+void image_free_all(struct vm_state **vms, size_t n, struct image_files *files)
 {
 	for (size_t i = 0; i < n; i++)
 		vm_state_free(vms[i]);
 	free(vms);
+	free(files->list);
+	*files = (struct image_files){ 0 };
 }

@@ -26,6 +26,12 @@ struct image_seals {
 	uint64_t vcpu, vcpu_events, vgic, its, thread;
 };
 
+/* Files of the tree that are of no VM: /dev/kvm. */
+struct image_files {
+	struct kvm_file *list;
+	size_t nr;
+};
+
 int image_new_dump_id(struct image_dump_id *dump);
 
 /*
@@ -39,17 +45,17 @@ int image_check(const struct vm_state *const *vms, size_t n);
 int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const struct vm_state *vm,
 			 struct image_seals *seals);
 
-/* Writes kvm-vm.img, atomically: again each time that a file is added to a VM. */
+/* Writes kvm-vm.img, atomically: again each time that a file is added to a VM, or to @files (NULL: none). */
 int image_write_index(int dirfd, const struct image_dump_id *dump, const struct vm_state *const *vms,
-		      const struct image_seals *seals, size_t n);
+		      const struct image_seals *seals, size_t n, const struct image_files *files);
 
 /*
  * Reads and checks all of a dump. -ENOENT: there is no kvm-vm.img; every other
  * refusal of what the files hold, a missing one included, is -EINVAL.
  */
-int image_read_all(int dirfd, struct vm_state ***vms, size_t *n);
+int image_read_all(int dirfd, struct vm_state ***vms, size_t *n, struct image_files *files);
 
 /* Frees what image_read_all() gave. */
-void image_free_all(struct vm_state **vms, size_t n);
+void image_free_all(struct vm_state **vms, size_t n, struct image_files *files);
 
 #endif

@@ -9,7 +9,9 @@ _Static_assert((int)KVM_FILE_SYSTEM == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_SY
 		       (int)KVM_FILE_VM == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VM &&
 		       (int)KVM_FILE_VCPU == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VCPU &&
 		       (int)KVM_FILE_VGIC == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VGIC &&
-		       (int)KVM_FILE_ITS == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_ITS,
+		       (int)KVM_FILE_ITS == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_ITS &&
+		       (int)KVM_FILE_VM_STATS == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VM_STATS &&
+		       (int)KVM_FILE_VCPU_STATS == (int)KVM_VGIC__KVM_FILE_KIND__KVM_FILE_VCPU_STATS,
 	       "vm.proto has the kinds of state/vm.h");
 
 static void pack_backings(KvmVgic__BackingEntry **list, const struct vm_state *vm)
@@ -28,14 +30,41 @@ static void pack_backings(KvmVgic__BackingEntry **list, const struct vm_state *v
 	}
 }
 
+static void pack_file(KvmVgic__KvmFileEntry *entry, const struct kvm_file *file)
+{
+	kvm_vgic__kvm_file_entry__init(entry);
+	entry->id = file->id;
+	entry->kind = (KvmVgic__KvmFileKind)file->kind;
+	entry->index = file->index;
+	entry->has_flags = true;
+	entry->flags = file->flags;
+	entry->has_pos = file->pos;
+	entry->pos = file->pos;
+}
+
+void kvm_file_pack(struct frame_out *out, const struct kvm_file *file)
+{
+	KvmVgic__KvmFileEntry entry;
+
+	pack_file(&entry, file);
+	frame_add(out, &entry.base);
+}
+
+void kvm_file_unpack(const KvmVgic__KvmFileEntry *entry, struct kvm_file *file)
+{
+	*file = (struct kvm_file){
+		.id = entry->id,
+		.kind = (enum kvm_file_kind)entry->kind,
+		.index = entry->index,
+		.flags = entry->flags,
+		.pos = entry->pos,
+	};
+}
+
 static void pack_files(KvmVgic__KvmFileEntry **list, const struct vm_state *vm)
 {
-	for (size_t i = 0; i < vm->nr_files; i++) {
-		kvm_vgic__kvm_file_entry__init(list[i]);
-		list[i]->id = vm->files[i].id;
-		list[i]->kind = (KvmVgic__KvmFileKind)vm->files[i].kind;
-		list[i]->index = vm->files[i].index;
-	}
+	for (size_t i = 0; i < vm->nr_files; i++)
+		pack_file(list[i], &vm->files[i]);
 }
 
 /* Packs the filter into @entry, whose lists are to be freed; false where it could not be. */
@@ -147,11 +176,7 @@ static int unpack_files(const struct frame_in *in, const KvmVgic__VmEntry *entry
 		return ret;
 	vm->nr_files = entry->n_files;
 	for (size_t i = 0; i < vm->nr_files; i++)
-		vm->files[i] = (struct kvm_file){
-			.id = entry->files[i]->id,
-			.kind = (enum kvm_file_kind)entry->files[i]->kind,
-			.index = entry->files[i]->index,
-		};
+		kvm_file_unpack(entry->files[i], &vm->files[i]);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a process's VM consists of, and whether all of it can be carried. Every
- * refusal is made here, before anything in the process has been changed.
+ * What the VMs of a tree of processes consist of, and whether all of it can be carried. Every
+ * refusal is made here, before anything in a process has been changed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,8 @@
 #include "probe/discover.h"
 #include "probe/eventfd.h"
 #include "probe/kernel.h"
-#include "probe/proc.h"
+#include "probe/park.h"
+#include "probe/tree.h"
 #include "probe/vcpu.h"
 #include "probe/vgic_v2.h"
 
@@ -21,8 +22,6 @@
 static const struct {
 	const char *name, *what, *advice;
 } refused_fds[] = {
-	{ "anon_inode:kvm-vm-stats", "a statistics fd", "have the VMM close it" },
-	{ "anon_inode:kvm-vcpu-stats", "a statistics fd", "have the VMM close it" },
 	{ "anon_inode:kvm-vfio", "an assigned device", "unplug it" },
 	{ "anon_inode:[kvm-gmem]", "guest_memfd memory", "use memory of the VMM's own" },
 	{ "/[kvm-gmem]", "guest_memfd memory", "use memory of the VMM's own" },
@@ -70,6 +69,7 @@ static const char *const features[] = {
 };
 #define KNOWN_FEATURES (sizeof(features) / sizeof(features[0]))
 
+/* One VM: what its owner has of it, and what becomes of that. */
 struct discovery {
 	pid_t pid;
 	struct proc_scan scan;
@@ -77,6 +77,7 @@ struct discovery {
 	size_t nr_recs;
 	const struct kvm_rec *vm_rec;
 	struct vm_state *vm;
+	struct discovered_vm *found;
 };
 
 static int refuse(pid_t pid, const char *what, const char *advice)
@@ -91,10 +92,12 @@ static int refuse_fd(pid_t pid, const struct proc_fd *fd, const char *what, cons
 	return -ENOTSUP;
 }
 
-static int check_fds(const struct discovery *d)
+static int check_fds(pid_t pid, const struct proc_scan *scan)
 {
-	for (size_t i = 0; i < d->scan.nr_fds; i++) {
-		const struct proc_fd *fd = &d->scan.fds[i];
+	if (!kernel_is_arm64())
+		return refuse(pid, "a VM that is not an arm64 one", "dump on an arm64 host");
+	for (size_t i = 0; i < scan->nr_fds; i++) {
+		const struct proc_fd *fd = &scan->fds[i];
 		size_t r = 0;
 
 		if (fd->kind != PROC_FD_OTHER)
@@ -102,55 +105,8 @@ static int check_fds(const struct discovery *d)
 		while (r < sizeof(refused_fds) / sizeof(refused_fds[0]) - 1 &&
 		       strncmp(fd->name, refused_fds[r].name, strlen(refused_fds[r].name)))
 			r++;
-		return refuse_fd(d->pid, fd, refused_fds[r].what, refused_fds[r].advice);
+		return refuse_fd(pid, fd, refused_fds[r].what, refused_fds[r].advice);
 	}
-	return 0;
-}
-
-static const struct kvm_rec *record_of(const struct discovery *d, enum kvm_rec_type type, int fd)
-{
-	for (size_t i = 0; i < d->nr_recs; i++)
-		if (d->recs[i].type == type && (int)d->recs[i].fd == fd)
-			return &d->recs[i];
-	return NULL;
-}
-
-/* Each fd has its record, and all are of one VM, whose own fd is among them. */
-static int match_fds(struct discovery *d)
-{
-	static const enum kvm_rec_type type[] = {
-		[PROC_FD_VM] = KVM_REC_VM,
-		[PROC_FD_VCPU] = KVM_REC_VCPU,
-		[PROC_FD_VGIC_V2] = KVM_REC_DEVICE,
-		[PROC_FD_VGIC_V3] = KVM_REC_DEVICE,
-		[PROC_FD_VGIC_V5] = KVM_REC_DEVICE,
-		[PROC_FD_ITS] = KVM_REC_ITS,
-	};
-	unsigned long long kvm = 0;
-
-	for (size_t i = 0; i < d->scan.nr_fds; i++) {
-		const struct proc_fd *fd = &d->scan.fds[i];
-		const struct kvm_rec *rec;
-
-		if (fd->kind == PROC_FD_SYSTEM || fd->kind == PROC_FD_OTHER)
-			continue;
-		rec = record_of(d, type[fd->kind], fd->fd);
-		if (!rec) {
-			pr_err("pid %d: fd %d (%s): the BPF iterator did not see it\n", d->pid, fd->fd,
-			       fd->name);
-			return -EIO;
-		}
-		if (kvm && rec->kvm != kvm)
-			return refuse_fd(d->pid, fd, "a second VM in the process", "one VM in a process");
-		kvm = rec->kvm;
-		if (fd->kind == PROC_FD_VM && !d->vm_rec)
-			d->vm_rec = rec;
-	}
-	if (!d->vm_rec)
-		return refuse(d->pid,
-			      kvm ? "a VM whose own fd was closed"
-				  : "/dev/kvm or a vCPU mapping without a VM",
-			      "keep the VM's fd open, and no KVM fd without a VM");
 	return 0;
 }
 
@@ -298,9 +254,6 @@ static int check_vm(struct discovery *d)
 	const struct kvm_rec *rec = d->vm_rec;
 	int ret;
 
-	if (!rec->vm.same_mm)
-		return refuse(d->pid, "the VM belongs to another process, which handed its fd over",
-			      "close the KVM fds where they are not used");
 	for (size_t i = 0; i < sizeof(refused_state) / sizeof(refused_state[0]); i++)
 		if (rec->vm.has >> refused_state[i].bit & 1)
 			return refuse(d->pid, refused_state[i].what, refused_state[i].advice);
@@ -447,14 +400,12 @@ static void fill_unrouted(struct vgic_v3_state *gic, const struct kvm_rec *rec)
 		gic->unrouted[rec->unrouted.first / 32] = rec->unrouted.bits;
 }
 
-static int gic_fd(const struct discovery *d, enum proc_fd_kind kind)
+static int first_fd(const struct discovery *d, enum proc_fd_kind kind)
 {
-	int fd = -1;
-
 	for (size_t i = 0; i < d->scan.nr_fds; i++)
 		if (d->scan.fds[i].kind == kind)
-			fd = d->scan.fds[i].fd;
-	return fd;
+			return d->scan.fds[i].fd;
+	return -1;
 }
 
 static int fill_vgic_v5(struct discovery *d)
@@ -462,7 +413,7 @@ static int fill_vgic_v5(struct discovery *d)
 	d->vm->vgic_v5 = calloc(1, sizeof(*d->vm->vgic_v5));
 	if (!d->vm->vgic_v5)
 		return -ENOMEM;
-	d->vm->vgic_v5->fd = gic_fd(d, PROC_FD_VGIC_V5);
+	d->vm->vgic_v5->fd = first_fd(d, PROC_FD_VGIC_V5);
 	return 0;
 }
 
@@ -475,7 +426,7 @@ static int fill_vgic_v3(struct discovery *d)
 	gic->active = calloc(d->nr_recs, sizeof(*gic->active));
 	if (!gic->active)
 		return -ENOMEM;
-	gic->fd = gic_fd(d, PROC_FD_VGIC_V3);
+	gic->fd = first_fd(d, PROC_FD_VGIC_V3);
 	for (size_t i = 0; i < d->nr_recs; i++)
 		if (d->recs[i].type == KVM_REC_ACTIVE && d->recs[i].fd == d->vm_rec->fd)
 			gic->active[gic->nr_active++] = (struct vgic_active){
@@ -493,7 +444,7 @@ static int fill_vgic(struct discovery *d)
 	if (has_vgic_v5(d))
 		return fill_vgic_v5(d);
 	if (d->vm_rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2)
-		return probe_vgic_v2(d->pid, recs_of(d), d->vm_rec->fd, gic_fd(d, PROC_FD_VGIC_V2), d->vm);
+		return probe_vgic_v2(d->pid, recs_of(d), d->vm_rec->fd, first_fd(d, PROC_FD_VGIC_V2), d->vm);
 	return fill_vgic_v3(d);
 }
 
@@ -526,7 +477,8 @@ static int fill_itses(struct discovery *d)
 	struct vm_state *vm = d->vm;
 
 	vm->itses = calloc(count_itses(d) + 1, sizeof(*vm->itses));
-	if (!vm->itses)
+	d->found->itses = calloc(count_itses(d) + 1, sizeof(*d->found->itses));
+	if (!vm->itses || !d->found->itses)
 		return -ENOMEM;
 	for (size_t i = 0; i < d->nr_recs; i++) {
 		int ret;
@@ -536,6 +488,7 @@ static int fill_itses(struct discovery *d)
 		ret = check_its(d, &d->recs[i]);
 		if (ret)
 			return ret;
+		d->found->itses[d->found->nr_itses++] = d->recs[i].its.object;
 		vm->itses[vm->nr_itses++].fd = d->recs[i].fd;
 	}
 	return 0;
@@ -562,17 +515,6 @@ static int fill_boot_id(struct vm_state *vm)
 	return ret;
 }
 
-/* Far above what the process has: CRIU's own fds go right after the highest, aligned, during a restore. */
-static int park_base(int max_fd)
-{
-	int base = 4 * (max_fd + 256);
-
-	return base < 4096 ? 4096 : base;
-}
-
-/* So that what is parked stays below fs.nr_open, 1048576 everywhere. */
-#define MAX_FD 200000
-
 static int fill_vm(struct discovery *d)
 {
 	struct vm_state *vm = d->vm = calloc(1, sizeof(*vm));
@@ -582,10 +524,7 @@ static int fill_vm(struct discovery *d)
 		return -ENOMEM;
 	vm->vpid = d->scan.vpid;
 	vm->page_size = sysconf(_SC_PAGESIZE);
-	vm->fd = d->vm_rec->fd;
-	vm->park_base = park_base(d->scan.max_fd);
-	if (d->scan.max_fd > MAX_FD)
-		return refuse(d->pid, "a file descriptor above 200000", "use lower numbers");
+	vm->fd = first_fd(d, PROC_FD_VM);
 	vm->ipa_bits = 64 - (d->vm_rec->vm.vtcr & 0x3f); /* VTCR_EL2.T0SZ */
 	vm->features = d->vm_rec->vm.features;
 	vm->ptimer_offset = d->vm_rec->vm.poffset != 0;
@@ -612,22 +551,127 @@ static int fill_vm(struct discovery *d)
 	return ret;
 }
 
+static const struct kvm_rec *vm_rec(const struct kvm_process *proc)
+{
+	for (size_t i = 0; i < proc->nr_recs; i++)
+		if (proc->recs[i].type == KVM_REC_VM)
+			return &proc->recs[i];
+	return NULL;
+}
+
 static int examine(struct discovery *d)
 {
 	int ret;
 
-	if (!kernel_is_arm64())
-		return refuse(d->pid, "a VM that is not an arm64 one", "dump on an arm64 host");
-	ret = check_fds(d);
-	if (!ret)
-		ret = kernel_probe(d->pid, &d->recs, &d->nr_recs);
-	if (!ret)
-		ret = match_fds(d);
-	if (!ret)
-		ret = check_vm(d);
-	if (!ret)
-		ret = fill_vm(d);
+	if (!d->vm_rec)
+		return refuse(d->pid, "a mapping of a vCPU whose fd was closed", "have the VMM keep it open");
+	ret = check_vm(d);
+	return ret ?: fill_vm(d);
+}
+
+/* ---- all VMs of a tree ---- */
+
+/* Appends an element of @size to an array: it, zeroed, or NULL. */
+static void *grow(void *array, size_t *nr, size_t size)
+{
+	void **at = array, *more = reallocarray(*at, *nr + 1, size);
+
+	if (!more)
+		return NULL;
+	*at = more;
+	return memset((char *)more + (*nr)++ * size, 0, size);
+}
+
+static bool is_known(const struct discovered *all, unsigned long long kvm)
+{
+	for (size_t i = 0; i < all->nr_vms; i++)
+		if (all->vms[i].kvm == kvm)
+			return true;
+	return false;
+}
+
+/* The process in whose mm the VM of @rec was made: KVM answers its ioctls, and no other's. */
+static const struct kvm_process *find_owner(const struct kvm_tree *tree, const struct kvm_rec *rec)
+{
+	for (size_t p = 0; p < tree->nr_procs; p++)
+		for (size_t i = 0; i < tree->procs[p].nr_recs; i++)
+			if (tree->procs[p].recs[i].kvm == rec->kvm && tree->procs[p].recs[i].owned)
+				return &tree->procs[p];
+	return NULL;
+}
+
+static int examine_vm(const struct kvm_process *owner, struct discovered_vm *found)
+{
+	struct kvm_process part;
+	struct discovery d = { .pid = owner->pid, .found = found };
+	int ret = kvm_process_filter(owner, found->kvm, &part);
+
+	d.scan = part.scan;
+	d.recs = part.recs;
+	d.nr_recs = part.nr_recs;
+	d.vm_rec = ret ? NULL : vm_rec(&part);
+	ret = ret ?: examine(&d);
+	found->vm = d.vm;
+	kvm_process_free(&part);
 	return ret;
+}
+
+static int add_vm(const struct kvm_tree *tree, const struct kvm_process *proc, const struct kvm_rec *rec,
+		  struct discovered *all)
+{
+	const struct kvm_process *owner = find_owner(tree, rec);
+	struct discovered_vm *found;
+
+	if (!owner)
+		return refuse(proc->pid, "the VM belongs to another process, which handed its fd over",
+			      "close the KVM fds where they are not used");
+	if (all->nr_vms == DISCOVER_MAX_VMS)
+		return refuse(proc->pid, "more than 64 VMs in a tree of processes", "dump parts of it");
+	found = grow(&all->vms, &all->nr_vms, sizeof(*found));
+	if (!found)
+		return -ENOMEM;
+	found->pid = owner->pid;
+	found->kvm = rec->kvm;
+	return examine_vm(owner, found);
+}
+
+static int add_vms_of(const struct kvm_tree *tree, const struct kvm_process *proc, struct discovered *all)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < proc->nr_recs && !ret; i++)
+		if (kvm_rec_is_handle(&proc->recs[i]) && !is_known(all, proc->recs[i].kvm))
+			ret = add_vm(tree, proc, &proc->recs[i], all);
+	return ret;
+}
+
+/* What @rec is a fd of, as images name it. */
+static struct kvm_file object_of(const struct discovered_vm *found, const struct kvm_rec *rec)
+{
+	struct kvm_file file = { 0 };
+
+	switch (rec->type) {
+	case KVM_REC_VM_FD:
+		file.kind = KVM_FILE_VM;
+		break;
+	case KVM_REC_VCPU:
+		file.kind = KVM_FILE_VCPU;
+		file.index = rec->vcpu.idx;
+		break;
+	case KVM_REC_DEVICE:
+		file.kind = KVM_FILE_VGIC;
+		break;
+	case KVM_REC_ITS:
+		file.kind = KVM_FILE_ITS;
+		while (file.index < found->nr_itses && found->itses[file.index] != rec->its.object)
+			file.index++;
+		break;
+	case KVM_REC_STATS:
+		file.kind = rec->stats.of_vcpu ? KVM_FILE_VCPU_STATS : KVM_FILE_VM_STATS;
+		file.index = rec->stats.idx;
+		break;
+	}
+	return file;
 }
 
 int discover_uses_kvm(pid_t pid)
@@ -641,20 +685,125 @@ int discover_uses_kvm(pid_t pid)
 	return ret;
 }
 
-int discover(pid_t pid, struct vm_state **vm)
+static int add_fd(struct discovered_vm *found, pid_t pid, const struct kvm_rec *rec)
 {
-	struct discovery d = { .pid = pid };
+	struct discovered_fd *more = grow(&found->fds, &found->nr_fds, sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*more = (struct discovered_fd){ .pid = pid, .fd = rec->fd, .object = object_of(found, rec) };
+	return 0;
+}
+
+static int add_fds(const struct kvm_tree *tree, struct discovered *all)
+{
+	int ret = 0;
+
+	for (size_t v = 0; v < all->nr_vms; v++)
+		for (size_t p = 0; p < tree->nr_procs; p++)
+			for (size_t i = 0; i < tree->procs[p].nr_recs && !ret; i++) {
+				const struct kvm_rec *rec = &tree->procs[p].recs[i];
+
+				if (rec->kvm == all->vms[v].kvm && rec->type != KVM_REC_MAP &&
+				    kvm_rec_is_handle(rec))
+					ret = add_fd(&all->vms[v], tree->procs[p].pid, rec);
+			}
+	return ret;
+}
+
+/* A process has mappings of vCPUs of its own VMs only. */
+static int check_maps(const struct kvm_tree *tree)
+{
+	for (size_t p = 0; p < tree->nr_procs; p++)
+		for (size_t i = 0; i < tree->procs[p].nr_recs; i++) {
+			const struct kvm_rec *rec = &tree->procs[p].recs[i];
+
+			if (rec->type == KVM_REC_MAP && !rec->owned)
+				return refuse(tree->procs[p].pid, "a mapping of a vCPU of another process's VM",
+					      "have the VMM set MADV_DONTFORK on kvm_run, or unmap it there");
+		}
+	return 0;
+}
+
+/* What is asked of the VM by its fd is asked in its own process; without any fd nobody can ask for it. */
+static int check_vm_fds(const struct discovered *all)
+{
+	for (size_t v = 0; v < all->nr_vms; v++)
+		for (size_t i = 0; all->vms[v].vm->fd < 0 && i < all->vms[v].nr_fds; i++)
+			if (all->vms[v].fds[i].object.kind == KVM_FILE_VM)
+				return refuse(all->vms[v].pid,
+					      "a VM whose fd another process has, and its own has not",
+					      "have the VMM keep it open in both, or close it in both");
+	return 0;
+}
+
+static const struct kvm_process *process_of(const struct kvm_tree *tree, pid_t pid)
+{
+	for (size_t p = 0; p < tree->nr_procs; p++)
+		if (tree->procs[p].pid == pid)
+			return &tree->procs[p];
+	return NULL;
+}
+
+/* Each VM of a process has numbers of its own there, behind those of the ones before it. */
+static int place_parked(const struct kvm_tree *tree, struct discovered *all)
+{
+	for (size_t v = 0; v < all->nr_vms; v++) {
+		const pid_t pid = all->vms[v].pid;
+		uint32_t need = 0, before = 0;
+		int base;
+
+		for (size_t o = 0; o < all->nr_vms; o++) {
+			if (all->vms[o].pid != pid)
+				continue;
+			need += vm_nr_parked(all->vms[o].vm);
+			before += o < v ? vm_nr_parked(all->vms[o].vm) : 0;
+		}
+		base = park_base(&process_of(tree, pid)->scan, need, open_limit());
+		if (base < 0)
+			return refuse(pid, "no room between its file descriptors for those of a restore",
+				      "use fewer of them, or lower numbers");
+		all->vms[v].vm->park_base = base + before;
+	}
+	return 0;
+}
+
+int discover_vms(const struct kvm_tree *tree, struct discovered *all)
+{
+	int ret = 0;
+
+	for (size_t p = 0; p < tree->nr_procs && !ret; p++)
+		ret = add_vms_of(tree, &tree->procs[p], all);
+	ret = ret ?: check_maps(tree);
+	ret = ret ?: add_fds(tree, all);
+	ret = ret ?: check_vm_fds(all);
+	return ret ?: place_parked(tree, all);
+}
+
+int discover(pid_t root, struct discovered *all)
+{
+	struct kvm_tree tree;
 	int ret;
 
-	*vm = NULL;
-	ret = proc_scan(pid, &d.scan);
-	if (!ret && (d.scan.nr_fds || d.scan.nr_maps))
-		ret = examine(&d);
-	if (ret)
-		vm_state_free(d.vm);
-	else
-		*vm = d.vm;
-	free(d.recs);
-	proc_scan_free(&d.scan);
+	*all = (struct discovered){ 0 };
+	ret = kvm_tree_scan(root, check_fds, &tree);
+	ret = ret ?: discover_vms(&tree, all);
+	all->uses_kvm = tree.nr_procs;
+	all->pids = tree.pids;
+	all->nr_pids = tree.nr_pids;
+	tree.pids = NULL;
+	kvm_tree_free(&tree);
 	return ret;
+}
+
+void discovered_free(struct discovered *all)
+{
+	for (size_t v = 0; v < all->nr_vms; v++) {
+		vm_state_free(all->vms[v].vm);
+		free(all->vms[v].fds);
+		free(all->vms[v].itses);
+	}
+	free(all->vms);
+	free(all->pids);
+	*all = (struct discovered){ 0 };
 }

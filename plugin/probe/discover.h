@@ -15,11 +15,44 @@
  * told, logged but for -ESRCH: it has ended. */
 int discover_uses_kvm(pid_t pid);
 
+#define DISCOVER_MAX_VMS 64 /* in a tree of processes: IMAGE_MAX_VMS */
+
+/* An fd of an object of a VM, in any process of the tree. */
+struct discovered_fd {
+	pid_t pid;
+	int fd;
+	struct kvm_file object; /* without an id */
+};
+
+/* A VM as far as it is seen from outside: identity, fds, memslots, mappings, features. */
+struct discovered_vm {
+	struct vm_state *vm;
+	pid_t pid;		/* whose mm it was made in */
+	unsigned long long kvm; /* address of struct kvm, and of its ITSes: tell them apart */
+	unsigned long long *itses;
+	size_t nr_itses;
+	struct discovered_fd *fds;
+	size_t nr_fds;
+};
+
+struct discovered {
+	bool uses_kvm; /* a process has VMs, or /dev/kvm alone */
+	pid_t *pids;   /* all processes that were looked at */
+	size_t nr_pids;
+	struct discovered_vm *vms;
+	size_t nr_vms;
+};
+
 /*
- * The VM of @pid as far as it is seen from outside, in *@vm: identity, fds, memslots,
- * mappings, features. NULL where it uses no KVM. Nothing in the process is touched.
- * -ENOTSUP, logged by name with what to do, for what cannot be carried.
+ * The VMs of @root and of the processes below it, in *@all, to be freed by discovered_free() whatever is
+ * returned. All of them are frozen; nothing in them is touched. -ENOTSUP, logged by name with what to
+ * do, for what cannot be carried.
  */
-int discover(pid_t pid, struct vm_state **vm);
+int discover(pid_t root, struct discovered *all);
+
+/* Those of processes that have been scanned, behind what @all has. */
+struct kvm_tree;
+int discover_vms(const struct kvm_tree *tree, struct discovered *all);
+void discovered_free(struct discovered *all);
 
 #endif

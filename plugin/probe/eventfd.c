@@ -32,8 +32,8 @@ static void free_look(struct look *look)
 	free(look->b.uses);
 }
 
-/* Those of the records that are of the fd @vm_fd, at the end of @look's. */
-static int append(struct look *look, const struct kvm_rec *recs, size_t nr, unsigned int vm_fd)
+/* The records at the end of @look's. */
+static int append(struct look *look, const struct kvm_rec *recs, size_t nr)
 {
 	struct kvm_rec *more = reallocarray(look->bound, look->b.bound.nr + nr + 1, sizeof(*more));
 
@@ -41,8 +41,7 @@ static int append(struct look *look, const struct kvm_rec *recs, size_t nr, unsi
 		return -ENOMEM;
 	look->b.bound.recs = look->bound = more;
 	for (size_t i = 0; i < nr; i++)
-		if (recs[i].fd == vm_fd)
-			more[look->b.bound.nr++] = recs[i];
+		more[look->b.bound.nr++] = recs[i];
 	return 0;
 }
 
@@ -57,9 +56,9 @@ static int look_at_bindings(struct look *look, unsigned int vm_fd)
 		size_t nr;
 
 		before = look->b.bound.nr;
-		ret = kernel_probe_bindings(look->b.pid, before, &recs, &nr);
+		ret = kernel_probe_bindings(look->b.pid, vm_fd, before, &recs, &nr);
 		if (!ret)
-			ret = append(look, recs, nr, vm_fd);
+			ret = append(look, recs, nr);
 		free(recs);
 	} while (!ret && look->b.bound.nr > before);
 	return ret;

@@ -131,7 +131,7 @@ struct pile {
 	size_t room, used; /* bytes */
 };
 
-/* Adds all that can be read from @fd. */
+/* Appends all that can be read from @fd. */
 static int read_all(int fd, struct pile *pile)
 {
 	for (;;) {
@@ -154,8 +154,8 @@ static int read_all(int fd, struct pile *pile)
 	}
 }
 
-/* One pass of @prog, of the files of @pid alone where that is not 0. */
-static int run_pass(struct bpf_program *prog, pid_t pid, struct pile *pile)
+/* One pass of @prog, of @pid alone where that is not 0. */
+static int run_pass(const struct bpf_program *prog, pid_t pid, struct pile *pile)
 {
 	union bpf_iter_link_info info = { .task.pid = pid };
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
@@ -169,6 +169,20 @@ static int run_pass(struct bpf_program *prog, pid_t pid, struct pile *pile)
 	return ret;
 }
 
+/* What @pile has, for the caller to free; where @ret is an error, that, logged. */
+static int take_records(struct pile *pile, int ret, pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	*recs = (struct kvm_rec *)pile->buf;
+	*nr = pile->used / sizeof(**recs);
+	if (!ret)
+		return 0;
+	pr_err("pid %d: the BPF iterator: %s (errno %d)\n", pid, strerror(-ret), -ret);
+	free(pile->buf);
+	*recs = NULL;
+	*nr = 0;
+	return ret;
+}
+
 /* KVM has 32764 memslots at most: a VM with more records than this is none. */
 #define MAX_RECORDS 65536
 
@@ -178,49 +192,40 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	size_t before;
 	int ret;
 
+	*recs = NULL;
+	*nr = 0;
 	ret = kernel_probe_load();
 	if (ret)
 		return ret;
 	skel->bss->first_record = 0;
 	do {
 		before = pile.used;
+		skel->bss->nr_seen = 0;
 		ret = run_pass(skel->progs.kvm_files, pid, &pile);
 		skel->bss->first_record += KVM_RECORDS_IN_PASS;
 	} while (!ret && pile.used > before && skel->bss->first_record < MAX_RECORDS);
 	if (!ret && pile.used > before)
 		ret = -E2BIG;
-	if (ret) {
-		pr_err("pid %d: the BPF iterator: %s (errno %d)\n", pid, strerror(-ret), -ret);
-		free(pile.buf);
-		return ret;
-	}
-	*recs = (struct kvm_rec *)pile.buf;
-	*nr = pile.used / sizeof(**recs);
-	return 0;
+	if (!ret)
+		ret = run_pass(skel->progs.kvm_maps, pid, &pile);
+	return take_records(&pile, ret, pid, recs, nr);
 }
 
 /* One pass of one program. */
-static int probe_once(struct bpf_program *prog, pid_t pid, struct kvm_rec **recs, size_t *nr)
+static int probe_once(const struct bpf_program *prog, pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
-	int ret = run_pass(prog, pid, &pile);
 
-	if (ret) {
-		pr_err("pid %d: the BPF iterator: %s (errno %d)\n", pid, strerror(-ret), -ret);
-		free(pile.buf);
-		return ret;
-	}
-	*recs = (struct kvm_rec *)pile.buf;
-	*nr = pile.used / sizeof(**recs);
-	return 0;
+	return take_records(&pile, run_pass(prog, pid, &pile), pid, recs, nr);
 }
 
-int kernel_probe_bindings(pid_t pid, unsigned int first, struct kvm_rec **recs, size_t *nr)
+int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr)
 {
 	int ret = kernel_probe_load();
 
 	if (ret)
 		return ret;
+	skel->bss->binding_fd = fd;
 	skel->bss->first_binding = first;
 	return probe_once(skel->progs.kvm_bindings, pid, recs, nr);
 }

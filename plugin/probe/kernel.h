@@ -27,11 +27,11 @@ bool kernel_saves_orphans(void);
 /* Whether sflags of a vCPU say that a single step of KVM_SET_GUEST_DEBUG is to be taken at the next KVM_RUN. */
 bool kernel_step_is_pending(unsigned int sflags);
 
-/* The records of @pid, in *@recs, to be freed by the caller. 0 or a negative errno, logged. */
+/* The records of @pid, in *@recs, to be freed by the caller whatever is returned. 0 or a negative errno, logged. */
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr);
 
-/* Likewise: what VMs of @pid have bound, KVM_BINDINGS_PER_PASS of each VM fd, from the @first-th on. */
-int kernel_probe_bindings(pid_t pid, unsigned int first, struct kvm_rec **recs, size_t *nr);
+/* Likewise: what the VM that @fd of @pid is of has bound, KVM_BINDINGS_PER_PASS of it, from the @first-th on. */
+int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr);
 /* Likewise: the eventfds of all processes that this one's pid namespace has. */
 int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr);
 /* Likewise: the works that kernel workers are executing. */

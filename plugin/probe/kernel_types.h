@@ -125,6 +125,16 @@ struct worker {
 	struct work_struct *current_work;
 };
 
+struct vm_area_struct {
+	unsigned long vm_start;
+	struct file *vm_file;
+};
+struct bpf_iter__task_vma {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
+};
+
 struct kvm_vcpu;
 struct vgic_irq {
 	struct kvm_vcpu *vcpu;
@@ -220,9 +230,15 @@ struct kvm_kernel_irq_routing_entry {
 	struct hlist_node link;
 };
 struct kvm_irq_routing_table {
-	int chip[988]; /* as pahole has it: flat */
 	__u32 nr_rt_entries;
 	struct hlist_head map[];
+};
+/* An array of arrays, which the pahole of 6.12 told as a flat one. */
+struct kvm_irq_routing_table___6_12 {
+	int chip[988];
+};
+struct kvm_irq_routing_table___7_0 {
+	int chip[1][988];
 };
 struct kvm_kernel_irqfd {
 	int gsi;

@@ -6,12 +6,9 @@
  */
 #include "kernel_types.h"
 
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-
+#include "kvm_file.bpf.h"
 #include "kvm_iter.h"
 
-#define ANON_INODE_FS_MAGIC 0x09041934
 #define PF_WQ_WORKER 0x20
 #define WORK_PENDING 1 /* WORK_STRUCT_PENDING */
 #define MAX_LIST 65536
@@ -22,7 +19,8 @@
 
 char _license[] SEC("license") = "GPL";
 
-unsigned int first_binding; /* set by user space */
+/* Set by user space: the fd that is of the VM, whatever else it is, and the first that this pass is to tell. */
+unsigned int binding_fd, first_binding;
 
 struct binding_walk {
 	struct seq_file *seq;
@@ -32,16 +30,6 @@ struct binding_walk {
 	unsigned int seen; /* bindings so far, told or not */
 	unsigned int fd;
 };
-
-static bool is_anon_inode(struct file *file, const char *name, int size)
-{
-	char is[24] = "";
-
-	if (!file || BPF_CORE_READ(file, f_inode, i_sb, s_magic) != ANON_INODE_FS_MAGIC)
-		return false;
-	bpf_probe_read_kernel_str(is, sizeof(is), BPF_CORE_READ(file, f_path.dentry, d_name.name));
-	return !bpf_strncmp(is, size, name);
-}
 
 static void emit_binding(struct binding_walk *w, struct kvm_rec *rec)
 {
@@ -120,16 +108,23 @@ static int tell_zone(__u32 i, struct binding_walk *w)
 	return 0;
 }
 
+/* The GSIs of the pins of the one interrupt controller. */
+static void *gsis_of(struct kvm_irq_routing_table *table)
+{
+	if (bpf_core_field_exists(struct kvm_irq_routing_table___6_12, chip))
+		return (void *)table + bpf_core_field_offset(struct kvm_irq_routing_table___6_12, chip);
+	return (void *)table + bpf_core_field_offset(struct kvm_irq_routing_table___7_0, chip);
+}
+
 static void read_irqchip(struct kvm_irq_routing_table *table, struct kvm_kernel_irq_routing_entry *e,
 			 struct kvm_rec *rec)
 {
-	void *chip = (void *)table + bpf_core_field_offset(struct kvm_irq_routing_table, chip);
 	int gsi = -1;
 
 	rec->route.irqchip = BPF_CORE_READ(e, irqchip.irqchip);
 	rec->route.pin = BPF_CORE_READ(e, irqchip.pin);
 	if (!rec->route.irqchip && rec->route.pin < MAX_PINS)
-		bpf_probe_read_kernel(&gsi, sizeof(gsi), chip + rec->route.pin * sizeof(gsi));
+		bpf_probe_read_kernel(&gsi, sizeof(gsi), gsis_of(table) + rec->route.pin * sizeof(gsi));
 	rec->route.acked = gsi == (int)rec->route.gsi;
 }
 
@@ -168,13 +163,16 @@ SEC("iter/task_file")
 int kvm_bindings(struct bpf_iter__task_file *ctx)
 {
 	struct binding_walk w = { .seq = ctx->meta->seq, .fd = ctx->fd };
-	struct file *file = ctx->file;
 	struct kvm_irq_routing_table *table;
+	struct file *file = ctx->file;
+	char name[24] = "";
 	struct kvm *kvm;
 
-	if (!ctx->task || !is_anon_inode(file, "kvm-vm", sizeof("kvm-vm")))
+	if (!ctx->task || !file || ctx->fd != binding_fd || !read_name(file, name, sizeof(name)))
 		return 0;
-	kvm = BPF_CORE_READ(file, private_data);
+	kvm = kvm_of(name, BPF_CORE_READ(file, private_data));
+	if (!kvm)
+		return 0;
 	w.kvm = (unsigned long long)kvm;
 	w.head = w.at = w.kvm + bpf_core_field_offset(struct kvm, irqfds.items);
 	bpf_loop(MAX_LIST, tell_irqfd, &w, 0);
@@ -206,8 +204,9 @@ int eventfds(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct eventfd_ctx *eventfd;
+	char name[24] = "";
 
-	if (!task || !is_anon_inode(file, "[eventfd]", sizeof("[eventfd]")))
+	if (!task || !file || !read_name(file, name, sizeof(name)) || !IS(name, "[eventfd]"))
 		return 0;
 	eventfd = BPF_CORE_READ(file, private_data);
 	rec.eventfd.eventfd = (unsigned long long)eventfd;

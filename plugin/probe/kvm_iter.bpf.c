@@ -6,13 +6,10 @@
  */
 #include "kernel_types.h"
 
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-
 #include "../state/pmu_events.h"
+#include "kvm_file.bpf.h"
 #include "kvm_iter.h"
 
-#define ANON_INODE_FS_MAGIC 0x09041934
 #define MAX_CHAIN 4096 /* memslots in one hash bucket; the kernel allows 32764 in all */
 #define MAX_DEVICES 64
 #define MAX_SPIS 1024
@@ -20,6 +17,7 @@
 #define ID_AA64DFR0_EL1 32 /* in kvm->arch.id_regs: IDREG_IDX(), in the kernels that kernel.c knows */
 #define DEBUG_REGS 64	 /* in struct kvm_guest_debug_arch */
 #define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
+#define MAX_SEEN 64 /* VMs of a process that are told once; those beyond, by each of their fds */
 #define KVM_DEV_TYPE_ARM_VGIC_V2 5
 #define KVM_DEV_TYPE_ARM_VGIC_V3 7
 #define NR_PRIVATE 32
@@ -27,6 +25,13 @@
 #define KVM_IRQ_ROUTING_IRQCHIP 1
 
 char _license[] SEC("license") = "GPL";
+
+/* VMs that this pass has told of, and by which fd: user space sets nr_seen to 0 before it. */
+struct {
+	unsigned long long kvm;
+	unsigned int fd;
+} seen[MAX_SEEN];
+unsigned int nr_seen;
 
 struct walk {
 	struct seq_file *seq;
@@ -378,7 +383,31 @@ static void emit_caps(struct kvm *kvm, struct walk *w)
 	emit_more(w, &caps_rec);
 }
 
-static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_struct *mm)
+static bool is_owned(struct task_struct *task, struct kvm *kvm)
+{
+	return task && BPF_CORE_READ(kvm, mm) == BPF_CORE_READ(task, mm);
+}
+
+/*
+ * Whether @kvm is still to be told of, or was by this same @fd: the kernel calls again for a file
+ * whose records did not fit, and takes back those that did.
+ */
+static bool is_first_fd(struct kvm *kvm, unsigned int fd)
+{
+	unsigned int i;
+
+	for (i = 0; i < MAX_SEEN && i < nr_seen; i++)
+		if (seen[i].kvm == (unsigned long long)kvm)
+			return seen[i].fd == fd;
+	if (i < MAX_SEEN) {
+		seen[i].kvm = (unsigned long long)kvm;
+		seen[i].fd = fd;
+		nr_seen = i + 1;
+	}
+	return true;
+}
+
+static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm)
 {
 	struct kvm_rec rec = { .type = KVM_REC_VM, .fd = ctx->fd, .kvm = (unsigned long long)kvm };
 	struct walk w = { .seq = ctx->meta->seq, .kvm = rec.kvm, .fd = ctx->fd };
@@ -396,7 +425,7 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct mm_
 	rec.vm.vgic_model = BPF_CORE_READ(kvm, arch.vgic.vgic_model);
 	rec.vm.vgic_in_kernel = BPF_CORE_READ(kvm, arch.vgic.in_kernel);
 	rec.vm.vgic_initialized = BPF_CORE_READ(kvm, arch.vgic.initialized);
-	rec.vm.same_mm = BPF_CORE_READ(kvm, mm) == mm;
+	rec.owned = is_owned(ctx->task, kvm);
 	rec.vm.has = find_state(kvm);
 	if (!first_record)
 		emit(w.seq, &rec);
@@ -460,12 +489,15 @@ static unsigned int runner_of(struct kvm_vcpu *vcpu, int tgid)
 	return BPF_CORE_READ(innermost, nr);
 }
 
-static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu, int tgid)
+static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
 {
 	struct kvm_rec rec = { .type = KVM_REC_VCPU, .fd = ctx->fd };
 	struct walk w = { .seq = ctx->meta->seq, .fd = ctx->fd };
+	struct kvm *kvm = BPF_CORE_READ(vcpu, kvm);
+	struct task_struct *task = ctx->task;
 
-	rec.kvm = (unsigned long long)BPF_CORE_READ(vcpu, kvm);
+	rec.kvm = (unsigned long long)kvm;
+	rec.owned = is_owned(task, kvm);
 	rec.vcpu.idx = BPF_CORE_READ(vcpu, vcpu_idx);
 	rec.vcpu.id = BPF_CORE_READ(vcpu, vcpu_id);
 	rec.vcpu.mmio_needed = BPF_CORE_READ(vcpu, mmio_needed);
@@ -476,12 +508,12 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu, in
 	rec.vcpu.guest_debug = BPF_CORE_READ(vcpu, guest_debug);
 	rec.vcpu.steal_base = BPF_CORE_READ(vcpu, arch.steal.base);
 	rec.vcpu.pmu_created = BPF_CORE_READ(vcpu, arch.pmu.created);
-	rec.vcpu.vtid = runner_of(vcpu, tgid);
+	rec.vcpu.vtid = task ? runner_of(vcpu, BPF_CORE_READ(task, tgid)) : 0;
 	emit(ctx->meta->seq, &rec);
 
 	w.kvm = rec.kvm;
 	w.at = (unsigned long long)BPF_CORE_READ(vcpu, arch.vgic_cpu.private_irqs);
-	if (w.at && BPF_CORE_READ(vcpu, kvm, arch.vgic.vgic_model) == KVM_DEV_TYPE_ARM_VGIC_V2) {
+	if (w.at && BPF_CORE_READ(kvm, arch.vgic.vgic_model) == KVM_DEV_TYPE_ARM_VGIC_V2) {
 		begin_lines(&w);
 		bpf_loop(NR_PRIVATE, note_private_line, &w, 0);
 		emit(w.seq, &lines_rec);
@@ -492,11 +524,24 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu, in
 	bpf_loop(DEBUG_REGS / 4, emit_debug, &w, 0);
 }
 
-static void emit_device(struct bpf_iter__task_file *ctx, struct kvm_device *dev)
+/* Of a fd that has nothing but its VM. */
+static void emit_handle(struct bpf_iter__task_file *ctx, enum kvm_rec_type type, struct kvm *kvm)
 {
-	struct kvm_rec rec = { .type = KVM_REC_DEVICE, .fd = ctx->fd };
+	struct kvm_rec rec = { .type = type, .fd = ctx->fd, .kvm = (unsigned long long)kvm };
 
-	rec.kvm = (unsigned long long)BPF_CORE_READ(dev, kvm);
+	rec.owned = is_owned(ctx->task, kvm);
+	emit(ctx->meta->seq, &rec);
+}
+
+/* Of @vcpu, or of the VM where that is NULL. */
+static void emit_stats(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct kvm_vcpu *vcpu)
+{
+	struct kvm_rec rec = { .type = KVM_REC_STATS, .fd = ctx->fd };
+
+	rec.kvm = (unsigned long long)kvm;
+	rec.owned = is_owned(ctx->task, kvm);
+	rec.stats.of_vcpu = vcpu != NULL;
+	rec.stats.idx = vcpu ? BPF_CORE_READ(vcpu, vcpu_idx) : 0;
 	emit(ctx->meta->seq, &rec);
 }
 
@@ -546,8 +591,10 @@ static void emit_its(struct bpf_iter__task_file *ctx, struct kvm_device *dev)
 {
 	struct kvm_rec rec = { .type = KVM_REC_ITS, .fd = ctx->fd };
 	struct its_walk w = { 0 };
+	struct kvm *kvm = BPF_CORE_READ(dev, kvm);
 
-	rec.kvm = (unsigned long long)BPF_CORE_READ(dev, kvm);
+	rec.kvm = (unsigned long long)kvm;
+	rec.owned = is_owned(ctx->task, kvm);
 	rec.its.object = (unsigned long long)BPF_CORE_READ(dev, private);
 	w.at = w.devices = rec.its.object + bpf_core_field_offset(struct vgic_its, device_list);
 	bpf_loop(MAX_ITS_STEPS, step_its, &w, 0);
@@ -556,29 +603,64 @@ static void emit_its(struct bpf_iter__task_file *ctx, struct kvm_device *dev)
 	emit(ctx->meta->seq, &rec);
 }
 
+/* What the fd itself is, of @kvm. */
+static void emit_file(struct bpf_iter__task_file *ctx, const char *name, struct kvm *kvm, void *object)
+{
+	if (IS(name, "kvm-vm"))
+		emit_handle(ctx, KVM_REC_VM_FD, kvm);
+	else if (BEGINS(name, "kvm-vcpu:"))
+		emit_vcpu(ctx, object);
+	else if (IS(name, "kvm-arm-vgic-its"))
+		emit_its(ctx, object);
+	else if (BEGINS(name, "kvm-arm-vgic-"))
+		emit_handle(ctx, KVM_REC_DEVICE, kvm);
+	else if (IS(name, "kvm-vm-stats"))
+		emit_stats(ctx, kvm, NULL);
+	else if (BEGINS(name, "kvm-vcpu-stats:"))
+		emit_stats(ctx, kvm, object);
+}
+
 SEC("iter/task_file")
 int kvm_files(struct bpf_iter__task_file *ctx)
 {
-	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	char name[24] = "";
+	struct kvm *kvm;
 	void *object;
 
-	if (!file || !task || BPF_CORE_READ(file, f_inode, i_sb, s_magic) != ANON_INODE_FS_MAGIC)
+	if (!ctx->task || !file || !read_name(file, name, sizeof(name)))
 		return 0;
-	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
 	object = BPF_CORE_READ(file, private_data);
-	if (!bpf_strncmp(name, sizeof("kvm-vm"), "kvm-vm"))
-		emit_vm(ctx, object, BPF_CORE_READ(task, mm));
-	else if (first_record)
+	kvm = kvm_of(name, object);
+	if (!kvm)
 		return 0;
-	else if (!bpf_strncmp(name, sizeof("kvm-vcpu:") - 1, "kvm-vcpu:"))
-		emit_vcpu(ctx, object, BPF_CORE_READ(task, tgid));
-	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-v2"), "kvm-arm-vgic-v2") ||
-		 !bpf_strncmp(name, sizeof("kvm-arm-vgic-v3"), "kvm-arm-vgic-v3") ||
-		 !bpf_strncmp(name, sizeof("kvm-arm-vgic-v5"), "kvm-arm-vgic-v5"))
-		emit_device(ctx, object);
-	else if (!bpf_strncmp(name, sizeof("kvm-arm-vgic-its"), "kvm-arm-vgic-its"))
-		emit_its(ctx, object);
+	if (!first_record)
+		emit_file(ctx, name, kvm, object);
+	if (is_first_fd(kvm, ctx->fd))
+		emit_vm(ctx, kvm);
+	return 0;
+}
+
+/* /proc tells mappings of vCPUs of several VMs by their ids alone. */
+SEC("iter/task_vma")
+int kvm_maps(struct bpf_iter__task_vma *ctx)
+{
+	struct kvm_rec rec = { .type = KVM_REC_MAP };
+	struct vm_area_struct *vma = ctx->vma;
+	char name[24] = "";
+	struct kvm_vcpu *vcpu;
+	struct file *file;
+	struct kvm *kvm;
+
+	file = vma && ctx->task ? BPF_CORE_READ(vma, vm_file) : NULL;
+	if (!file || !read_name(file, name, sizeof(name)) || !BEGINS(name, "kvm-vcpu:"))
+		return 0;
+	vcpu = BPF_CORE_READ(file, private_data);
+	kvm = BPF_CORE_READ(vcpu, kvm);
+	rec.kvm = (unsigned long long)kvm;
+	rec.owned = is_owned(ctx->task, kvm);
+	rec.map.start = BPF_CORE_READ(vma, vm_start);
+	rec.map.idx = BPF_CORE_READ(vcpu, vcpu_idx);
+	emit(ctx->meta->seq, &rec);
 	return 0;
 }

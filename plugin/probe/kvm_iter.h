@@ -4,8 +4,8 @@
 #define KVM_VGIC_KVM_ITER_H
 
 enum kvm_rec_type {
-	KVM_REC_VM = 1,	  /* of a VM fd */
-	KVM_REC_SLOT,	  /* of a VM fd, after its KVM_REC_VM */
+	KVM_REC_VM = 1,	  /* of the first fd of a VM's that is met, whatever it is of */
+	KVM_REC_SLOT,	  /* of the same fd, after the KVM_REC_VM */
 	KVM_REC_ACTIVE,	  /* likewise: an SPI active on a vCPU that it is not routed to any more */
 	KVM_REC_UNROUTED, /* likewise: of SPIs, those whose IROUTER was never written */
 	KVM_REC_PMU,	  /* likewise: 64 events of the PMU event filter */
@@ -13,14 +13,17 @@ enum kvm_rec_type {
 	KVM_REC_DEBUG,	  /* likewise: some of the registers that its debugger has given KVM */
 	KVM_REC_DEVICE,	  /* of the fd of a GIC */
 	KVM_REC_ITS,	  /* of the fd of an ITS */
-	KVM_REC_LINES,	  /* of a VM's fd: 32 SPIs of a GICv2; of a vCPU's: its SGIs and PPIs */
-	KVM_REC_CAPS,	  /* of a VM fd: what capabilities were given */
+	KVM_REC_LINES,	  /* as of a KVM_REC_VM: 32 SPIs of a GICv2; of a vCPU fd, from INTID 0: its SGIs and PPIs */
+	KVM_REC_CAPS,	  /* as of a KVM_REC_VM: what capabilities were given */
 	KVM_REC_SMCCC,	  /* likewise: a range of the SMCCC filter */
-	/* What a VM has bound, of its fd; told by windows (kvm_binding_iter.bpf.c) */
+	KVM_REC_VM_FD,	  /* of each VM fd */
+	KVM_REC_STATS,	  /* of a statistics fd */
+	KVM_REC_MAP,	  /* of a mapping of a vCPU, without a fd */
+	/* What a VM has bound, as of a KVM_REC_VM; told by windows (kvm_binding_iter.bpf.c) */
 	KVM_REC_IRQFD,
 	KVM_REC_IOEVENTFD,
-	KVM_REC_ZONE,  /* of coalesced MMIO */
-	KVM_REC_ROUTE, /* of a GSI */
+	KVM_REC_ZONE,	 /* of coalesced MMIO */
+	KVM_REC_ROUTE,	 /* of a GSI */
 	KVM_REC_EVENTFD, /* of a fd that is an eventfd, in any process */
 	KVM_REC_WORK,	 /* of no fd: what a kernel worker is doing */
 };
@@ -47,7 +50,8 @@ enum kvm_has {
 };
 
 struct kvm_rec {
-	unsigned int type;
+	unsigned short type;
+	unsigned short owned; /* of records of a fd or a mapping: the VM is of the process's own mm */
 	unsigned int fd;
 	unsigned long long kvm; /* address of struct kvm: tells VMs apart, nothing else */
 	union {
@@ -56,7 +60,7 @@ struct kvm_rec {
 			unsigned long long poffset;
 			unsigned int has;
 			unsigned int nr_vcpus, nr_devices, vgic_model;
-			unsigned char same_mm, vgic_in_kernel, vgic_initialized, pad[5];
+			unsigned char vgic_in_kernel, vgic_initialized, pad[6];
 		} vm;
 		struct {
 			unsigned long long gpa, npages, hva;
@@ -137,6 +141,13 @@ struct kvm_rec {
 		struct {
 			unsigned long long work; /* address */
 		} work;
+		struct {
+			unsigned int of_vcpu, idx; /* the vCPU's, where it is of one */
+		} stats;
+		struct {
+			unsigned long long start;
+			unsigned int idx, pad; /* of the vCPU */
+		} map;
 	};
 };
 

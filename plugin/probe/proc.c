@@ -62,6 +62,8 @@ static int fd_kind(int dirfd, const char *name, const char *link)
 		return PROC_FD_VGIC_V5;
 	if (!strcmp(link, ANON "kvm-arm-vgic-its"))
 		return PROC_FD_ITS;
+	if (!strcmp(link, ANON "kvm-vm-stats") || !strncmp(link, ANON "kvm-vcpu-stats:", strlen(ANON "kvm-vcpu-stats:")))
+		return PROC_FD_STATS;
 	if (!strncmp(link, ANON "kvm-", strlen(ANON "kvm-")) ||
 	    !strncmp(link, ANON "[kvm-", strlen(ANON "[kvm-")) || !strncmp(link, "/[kvm-gmem]", 11))
 		return PROC_FD_OTHER;
@@ -73,9 +75,11 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 	int fd = atoi(name), kind;
 	char link[256] = "";
 	struct proc_fd *found;
+	int *open = grow(&scan->open, &scan->nr_open, sizeof(*open));
 
-	if (fd > scan->max_fd)
-		scan->max_fd = fd;
+	if (!open)
+		return -ENOMEM;
+	*open = fd;
 	if (readlinkat(dirfd, name, link, sizeof(link) - 1) < 0)
 		return errno == ENOENT ? 0 : -errno; /* closed meanwhile, by a task that still runs */
 	if (!strcmp(link, ANON "[userfaultfd]"))
@@ -92,6 +96,16 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 	found->kind = kind;
 	snprintf(found->name, sizeof(found->name), "%.47s", link);
 	return 0;
+}
+
+static int compare_fds(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+int proc_max_fd(const struct proc_scan *scan)
+{
+	return scan->nr_open ? scan->open[scan->nr_open - 1] : -1;
 }
 
 static int scan_fds(pid_t pid, struct proc_scan *scan)
@@ -113,6 +127,8 @@ static int scan_fds(pid_t pid, struct proc_scan *scan)
 		errno = -ret;
 		return failed(pid, "fd");
 	}
+	if (scan->nr_open)
+		qsort(scan->open, scan->nr_open, sizeof(*scan->open), compare_fds);
 	return 0;
 }
 
@@ -259,7 +275,7 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 {
 	int ret;
 
-	*scan = (struct proc_scan){ .max_fd = -1, .userfaultfd = -1 };
+	*scan = (struct proc_scan){ .userfaultfd = -1 };
 	ret = scan_fds(pid, scan);
 	if (!ret)
 		ret = for_each_line(pid, "maps", scan, scan_map);
@@ -274,7 +290,8 @@ void proc_scan_free(struct proc_scan *scan)
 {
 	free(scan->fds);
 	free(scan->maps);
-	*scan = (struct proc_scan){ .max_fd = -1 };
+	free(scan->open);
+	*scan = (struct proc_scan){ 0 };
 }
 
 pid_t proc_vpid(pid_t pid, pid_t tid)
@@ -336,6 +353,61 @@ pid_t proc_find_traced(pid_t vpid)
 	}
 	closedir(dir);
 	return found;
+}
+
+/* The children of one thread, behind those that are known. */
+static int add_children(pid_t pid, const char *tid, pid_t **pids, size_t *nr)
+{
+	char path[64];
+	int child, ret = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/children", pid, tid);
+	file = fopen(path, "re");
+	if (!file)
+		return failed(pid, "task/children");
+	while (!ret && fscanf(file, "%d", &child) == 1) {
+		pid_t *more = grow(pids, nr, sizeof(*more));
+
+		if (more)
+			*more = child;
+		else
+			ret = -ENOMEM;
+	}
+	fclose(file);
+	return ret;
+}
+
+static int add_children_of_all(pid_t pid, pid_t **pids, size_t *nr)
+{
+	struct dirent *de;
+	char path[32];
+	int ret = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return failed(pid, "task");
+	while (!ret && (de = readdir(dir)))
+		if (de->d_name[0] != '.')
+			ret = add_children(pid, de->d_name, pids, nr);
+	closedir(dir);
+	return ret;
+}
+
+int proc_tree(pid_t root, pid_t **pids, size_t *nr)
+{
+	int ret = 0;
+
+	*nr = 0;
+	*pids = malloc(sizeof(**pids));
+	if (!*pids)
+		return -ENOMEM;
+	(*pids)[(*nr)++] = root;
+	for (size_t i = 0; !ret && i < *nr; i++)
+		ret = add_children_of_all((*pids)[i], pids, nr);
+	return ret;
 }
 
 static int scan_seccomp(struct proc_scan *scan, const char *line)

@@ -16,6 +16,7 @@ enum proc_fd_kind {
 	PROC_FD_VGIC_V3,
 	PROC_FD_VGIC_V5,
 	PROC_FD_ITS,
+	PROC_FD_STATS,
 	PROC_FD_OTHER, /* another fd of KVM's, by its name */
 };
 
@@ -40,7 +41,8 @@ struct proc_scan {
 	struct proc_map *maps;
 	size_t nr_maps;
 	struct proc_map *map_now; /* whose lines of smaps are being read */
-	int max_fd;		  /* of all open ones, KVM's or not */
+	int *open; /* the numbers of all fds, KVM's or not, in rising order */
+	size_t nr_open;
 	int vpid;		  /* pid in the innermost namespace */
 	bool has_seccomp;
 	int tracer;
@@ -60,6 +62,8 @@ int proc_scan(pid_t pid, struct proc_scan *scan);
  * tables of all of the process to tell them. As proc_scan().
  */
 int proc_scan_map_flags(pid_t pid, struct proc_scan *scan);
+/* The highest number of an open fd, or -1. */
+int proc_max_fd(const struct proc_scan *scan);
 void proc_scan_free(struct proc_scan *scan);
 
 /*
@@ -78,6 +82,12 @@ pid_t proc_find_traced(pid_t vpid);
 
 /* Whether this process traces @pid: in a dump, and where a restore is done, whether it is of the tree. */
 bool proc_is_traced(pid_t pid);
+
+/*
+ * All processes of the tree that begins with @root, parents first, in *@pids, to be freed by the caller.
+ * They are to be frozen. 0 or a negative errno, as above.
+ */
+int proc_tree(pid_t root, pid_t **pids, size_t *nr);
 
 /* Whether @pid has a seccomp filter; also where that cannot be told. */
 bool proc_has_seccomp(pid_t pid);

@@ -34,7 +34,7 @@ static int find_threads(pid_t pid, const struct vm_state *vm, bool *there)
 
 int probe_check_threads(pid_t pid, const struct vm_state *vm)
 {
-	bool *there = calloc(vm->nr_threads, sizeof(*there));
+	bool *there = calloc(vm->nr_threads + 1, sizeof(*there));
 	int ret = there ? find_threads(pid, vm, there) : -ENOMEM;
 
 	if (ret)

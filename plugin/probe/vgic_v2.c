@@ -37,7 +37,7 @@ static int fill_vcpu(pid_t pid, struct probe_recs all, const struct vcpu_state *
 	int ret = check_vcpu(pid, vcpu);
 
 	for (size_t i = 0; !ret && i < all.nr; i++) {
-		if (all.recs[i].type != KVM_REC_LINES || (int)all.recs[i].fd != vcpu->fd)
+		if (all.recs[i].type != KVM_REC_LINES || (int)all.recs[i].fd != vcpu->fd || all.recs[i].lines.first)
 			continue;
 		ret = check_sgis(pid, vcpu, &all.recs[i]);
 		cpu->lines = lines_of(&all.recs[i]);
@@ -52,7 +52,7 @@ static void fill_spis(struct probe_recs all, unsigned int vm_fd, struct vgic_v2_
 
 		if (rec->fd != vm_fd)
 			continue;
-		if (rec->type == KVM_REC_LINES && rec->lines.first / 32 < VGIC_V2_WORDS)
+		if (rec->type == KVM_REC_LINES && rec->lines.first && rec->lines.first / 32 < VGIC_V2_WORDS)
 			gic->lines[rec->lines.first / 32] = lines_of(rec);
 		if (rec->type == KVM_REC_ACTIVE)
 			gic->active[gic->nr_active++] = (struct vgic_active){

@@ -10,8 +10,7 @@
 /*
  * A new fd in @pid, on whom @remote is a session, for what is fd @fd of the process @vpid: the one whose pid
  * in its innermost namespace that is, among those that this process traces. Close-on-exec. Or a negative
- * errno, logged but for what pidfd_getfd() answers: -ENOTUNIQ, there are several; -ESRCH, there is none;
- * -EMFILE.
+ * errno: -ENOTUNIQ, there are several; -ESRCH, there is none; -EMFILE, @pid may have no more fds.
  */
 int bring_fd(struct remote *remote, pid_t pid, pid_t vpid, int fd);
 

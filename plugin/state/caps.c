@@ -69,21 +69,6 @@ static struct kvm_enable_cap enable_arg(const struct vm_state *vm, size_t i)
 	return (struct kvm_enable_cap){ .cap = caps[i].cap, .args = { caps[i].argument(vm) } };
 }
 
-int caps_enable_early(const struct vm_state *vm, int vm_fd)
-{
-	for (size_t i = 0; i < NR_CAPS; i++) {
-		struct kvm_enable_cap enable = enable_arg(vm, i);
-		int err;
-
-		if (!is_wanted(vm, i, true) || !ioctl(vm_fd, KVM_ENABLE_CAP, &enable))
-			continue;
-		err = errno;
-		pr_err("vm %u: creation: %s: %s (errno %d)\n", vm->id, caps[i].what, strerror(err), err);
-		return -err;
-	}
-	return 0;
-}
-
 static int apply(const struct vm_state *vm, struct remote *remote, bool early)
 {
 	struct batch b = BATCH(remote, vm->id, "capabilities");

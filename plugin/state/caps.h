@@ -40,12 +40,7 @@ struct remote;
 struct remote_call;
 struct batch;
 
-/*
- * Those that KVM takes only before there are vCPUs, for the VM @vm_fd of this process. 0 or a negative errno,
- * logged.
- */
-int caps_enable_early(const struct vm_state *vm, int vm_fd);
-/* The same, for the VM at @vm->fd of @remote. */
+/* Those that KVM takes only before there are vCPUs. 0 or a negative errno, logged. */
 int caps_apply_early(const struct vm_state *vm, struct remote *remote);
 
 /* Steps of the restore sequence (plan.c), likewise. */

@@ -33,14 +33,17 @@ static int make_eventfd(struct vm_state *vm, struct remote *remote)
 /*
  * An irqfd whose eventfd was signalled and closed is in no list any more, and its interrupt may be still to
  * come. KVM_IRQFD_FLAG_DEASSIGN waits for all that have ended, whatever it is called for: here for one that
- * never was.
+ * never was. With the last fd of the VM itself all have ended, and were waited for (kvm_vm_release()).
  */
 int irqfd_flush(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "irqfds that have ended");
 	struct kvm_irqfd none = { .flags = KVM_IRQFD_FLAG_DEASSIGN };
-	int fd = make_eventfd(vm, remote), ret, err;
+	int fd, ret, err;
 
+	if (vm->fd < 0)
+		return 0;
+	fd = make_eventfd(vm, remote);
 	if (fd < 0)
 		return fd;
 	none.fd = fd;

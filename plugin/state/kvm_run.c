@@ -574,5 +574,10 @@ int kvm_run_apply(struct vm_state *vm, struct remote *remote)
 		ret = map_vcpu(vm, remote, &vm->vcpus[i]);
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
 		ret = set_map_flags(vm, remote, &vm->vcpus[i]);
-	return ret ?: for_all_pages(vm, remote, false, allow_run);
+	return ret;
+}
+
+int kvm_run_allow(struct vm_state *vm, struct remote *remote)
+{
+	return for_all_pages(vm, remote, false, allow_run);
 }

@@ -23,7 +23,7 @@ int kvm_run_swap_out(struct vm_state *vm, struct remote *remote);
 int kvm_run_swap_in(struct vm_state *vm, struct remote *remote);
 
 /*
- * Restore, first: no vCPU may run before kvm_run_apply() has ended, but for the replay. criu may be
+ * Restore, first: no vCPU may run before kvm_run_allow() has ended, but for the replay. criu may be
  * killed in between, and all tasks run on then.
  */
 int kvm_run_forbid(struct vm_state *vm, struct remote *remote);
@@ -34,8 +34,11 @@ int kvm_run_forbid(struct vm_state *vm, struct remote *remote);
  */
 int kvm_run_replay(struct vm_state *vm, struct remote *remote);
 
-/* Restore, last: the page as the VMM left it, an answer to a pending exit among it, and
+/* Restore, after that: the page as the VMM left it, an answer to a pending exit among it, and
  * its mappings, with their flags, over the copies that CRIU restored. */
 int kvm_run_apply(struct vm_state *vm, struct remote *remote);
+
+/* Restore, last. */
+int kvm_run_allow(struct vm_state *vm, struct remote *remote);
 
 #endif

@@ -199,7 +199,8 @@ int memslots_capture_logs(struct vm_state *vm, struct remote *remote)
 	uint64_t addr = room;
 	int ret, err;
 
-	if (!any_is_logged(vm))
+	/* Of a VM without an fd nobody can ask for them any more. */
+	if (!any_is_logged(vm) || vm->fd < 0)
 		return 0;
 	ret = map_room(vm, remote, room, PROT_READ | PROT_WRITE);
 	if (ret)

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The VM itself: creation, and the end of the file descriptors kept aside. */
-#include <fcntl.h>
+/* The VM itself, and the file descriptors kept aside. */
 #include <stdlib.h>
-#include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "log.h"
 #include "remote/remote.h"
@@ -90,110 +86,45 @@ int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t in
 	case KVM_FILE_ITS:
 		return vm->park_base + 2 + vm->nr_vcpus + index;
 	case KVM_FILE_SYSTEM:
+	case KVM_FILE_VM_STATS:
+	case KVM_FILE_VCPU_STATS:
 		break;
 	}
 	return -1;
 }
 
-/* Moves @fd to the number that the late sequence will know it by. */
-static int park(const struct vm_state *vm, int fd, enum kvm_file_kind kind, uint32_t index)
+int vm_object_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index)
 {
-	int to = vm_parked_fd(vm, kind, index), got = fcntl(fd, F_DUPFD_CLOEXEC, to);
-
-	close(fd);
-	if (got == to)
-		return 0;
-	if (got >= 0)
-		close(got);
-	pr_err("vm %u: fd %d is not free for the time of the restore%s\n", vm->id, to,
-	       got < 0 ? "; raise the limit of open files (RLIMIT_NOFILE)" : "");
-	return -EBUSY;
-}
-
-static int create_failed(const struct vm_state *vm, const char *what)
-{
-	int err = errno;
-
-	pr_err("vm %u: creation: %s: %s (errno %d)\n", vm->id, what, strerror(err), err);
-	return -err;
-}
-
-static int create_vm(const struct vm_state *vm)
-{
-	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), fd, ret;
-
-	if (kvm < 0) {
-		ret = create_failed(vm, "/dev/kvm");
-		pr_err("vm %u: give the restored process access to /dev/kvm, in its own mount namespace\n",
-		       vm->id);
-		return ret;
+	switch (kind) {
+	case KVM_FILE_VM:
+	case KVM_FILE_VM_STATS:
+		return vm->fd;
+	case KVM_FILE_VGIC:
+		return vm_gic_fd(vm);
+	case KVM_FILE_VCPU:
+	case KVM_FILE_VCPU_STATS:
+		return vm->vcpus[index].fd;
+	case KVM_FILE_ITS:
+		return vm->itses[index].fd;
+	case KVM_FILE_SYSTEM:
+		break;
 	}
-	fd = ioctl(kvm, KVM_CREATE_VM, vm->ipa_bits & KVM_VM_TYPE_ARM_IPA_SIZE_MASK);
-	ret = fd < 0 ? create_failed(vm, "KVM_CREATE_VM") : park(vm, fd, KVM_FILE_VM, 0);
-	close(kvm);
-	return ret;
+	return -1;
 }
 
-static int create_vgic(const struct vm_state *vm, int vm_fd)
+void vm_use_parked(struct vm_state *vm)
 {
-	struct kvm_create_device dev = { .type = vm_gic_type(vm) };
-	const char *gic = vm_gic_name(vm);
-	char what[40];
-	int ret;
-
-	if (ioctl(vm_fd, KVM_CREATE_DEVICE, &dev)) {
-		snprintf(what, sizeof(what), "KVM_CREATE_DEVICE, %s", gic);
-		ret = create_failed(vm, what);
-		if (ret == -ENODEV)
-			pr_err("vm %u: this host's KVM has no %s for guests: restore on one that has\n", vm->id, gic);
-		return ret;
-	}
-	return park(vm, dev.fd, KVM_FILE_VGIC, 0);
+	vm->fd = vm_parked_fd(vm, KVM_FILE_VM, 0);
+	vm_set_gic_fd(vm, vm_parked_fd(vm, KVM_FILE_VGIC, 0));
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		vm->vcpus[i].fd = vm_parked_fd(vm, KVM_FILE_VCPU, i);
+	for (size_t i = 0; i < vm->nr_itses; i++)
+		vm->itses[i].fd = vm_parked_fd(vm, KVM_FILE_ITS, i);
 }
 
-/* In creation order: vcpu_idx is what redistributors, and the kernel's own arrays, go by. */
-static int create_vcpus(const struct vm_state *vm, int vm_fd)
+static void add_close(struct batch *b, int fd)
 {
-	for (size_t i = 0; i < vm->nr_vcpus; i++) {
-		int fd = ioctl(vm_fd, KVM_CREATE_VCPU, vm->vcpus[i].id), ret;
-
-		if (fd < 0)
-			return create_failed(vm, "KVM_CREATE_VCPU");
-		ret = park(vm, fd, KVM_FILE_VCPU, i);
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-/* Before any state: creating an ITS gives GICR_PROPBASER its reset value. */
-static int create_itses(const struct vm_state *vm, int vm_fd)
-{
-	for (size_t i = 0; i < vm->nr_itses; i++) {
-		struct kvm_create_device dev = { .type = KVM_DEV_TYPE_ARM_VGIC_ITS };
-		int ret = ioctl(vm_fd, KVM_CREATE_DEVICE, &dev) ? create_failed(vm, "KVM_CREATE_DEVICE, ITS") :
-								  park(vm, dev.fd, KVM_FILE_ITS, i);
-
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-int vm_create(const struct vm_state *vm)
-{
-	int vm_fd = vm_parked_fd(vm, KVM_FILE_VM, 0), ret;
-
-	ret = create_vm(vm);
-	if (!ret)
-		ret = caps_enable_early(vm, vm_fd);
-	if (!ret)
-		ret = create_vgic(vm, vm_fd);
-	if (!ret)
-		ret = create_vcpus(vm, vm_fd);
-	if (!ret)
-		ret = create_itses(vm, vm_fd);
-	return ret;
+	batch_syscall(b, "close", SYS_close, fd, 0, 0, 0, 0, 0)->detail = fd;
 }
 
 int vm_close_parked(struct vm_state *vm, struct remote *remote)
@@ -201,9 +132,12 @@ int vm_close_parked(struct vm_state *vm, struct remote *remote)
 	struct batch b = BATCH(remote, vm->id, "closing fds kept aside");
 	int ret;
 
-	for (uint32_t i = 0; i < vm_nr_parked(vm); i++)
-		batch_syscall(&b, "close", SYS_close, vm->park_base + i, 0, 0, 0, 0, 0)->detail =
-			vm->park_base + i;
+	add_close(&b, vm->fd);
+	add_close(&b, vm_gic_fd(vm));
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		add_close(&b, vm->vcpus[i].fd);
+	for (size_t i = 0; i < vm->nr_itses; i++)
+		add_close(&b, vm->itses[i].fd);
 	ret = batch_run(&b);
 	batch_fini(&b);
 	return ret;

@@ -3,6 +3,7 @@
 #ifndef KVM_VGIC_STATE_VM_H
 #define KVM_VGIC_STATE_VM_H
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,14 +31,20 @@ enum kvm_file_kind {
 	KVM_FILE_VCPU, /* index: vcpu_idx */
 	KVM_FILE_VGIC,
 	KVM_FILE_ITS, /* index: of vm_state.itses */
+	KVM_FILE_VM_STATS = 8,
+	KVM_FILE_VCPU_STATS, /* index: vcpu_idx */
 };
 
-/* A file description of the process that CRIU handed to DUMP_EXT_FILE under its own id. */
+/* A file description of the tree that CRIU handed to DUMP_EXT_FILE under its own id. */
 struct kvm_file {
 	uint32_t id;
 	enum kvm_file_kind kind;
 	uint32_t index;
+	uint32_t flags; /* O_*, of KVM_FILE_FLAGS */
+	uint64_t pos;	/* bytes that were read of a statistics file */
 };
+#define KVM_FILE_FLAGS (O_ACCMODE | O_APPEND | O_NONBLOCK)
+#define KVM_FILE_MAX_POS (1u << 20)
 
 struct vm_state {
 	uint32_t id;	    /* 1, 2, ... in the order of discovery: the number in names of images */
@@ -87,23 +94,29 @@ struct vm_state {
 
 	struct kvm_file *files;
 	size_t nr_files;
-	struct thread_state *threads; /* of the VM's owner, which its vCPUs' are among */
+	struct thread_state *threads; /* of its owner, which its vCPUs' are among: with the first of that one's VMs */
 	size_t nr_threads;
 };
 
 struct remote;
 
 /*
- * Creates the VM, its GIC, its vCPUs and its ITSes in this process, at fd numbers
- * vm_parked_*(). They hold no state yet: no vCPU of them can run. 0 or a negative
- * errno, logged.
+ * Creates the VM, its GIC, its vCPUs and its ITSes in the mm of @remote: @parked, at fd numbers
+ * vm_parked_fd(), else wherever there is room; @vm is pointed to them. They hold no state yet: no vCPU of
+ * them can run. 0 or a negative errno, logged.
  */
-int vm_create(const struct vm_state *vm);
+int vm_create(struct vm_state *vm, struct remote *remote, bool parked);
 
 /* Where vm_create() leaves its fds, in the order VM, GIC, vCPUs, ITSes; vm_nr_parked() of them from vm->park_base.
  */
 int vm_parked_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index);
 uint32_t vm_nr_parked(const struct vm_state *vm);
+
+/* Points @vm to them, which were made in another process's copy of it. */
+void vm_use_parked(struct vm_state *vm);
+
+/* The fd that @vm has for the object of a file; -1 of /dev/kvm. */
+int vm_object_fd(const struct vm_state *vm, enum kvm_file_kind kind, uint32_t index);
 
 /* Its GIC: KVM_DEV_TYPE_ARM_VGIC_*, what messages call it, and the number of its fd in the process. */
 uint32_t vm_gic_type(const struct vm_state *vm);

@@ -48,18 +48,21 @@ static struct forge *chosen(unsigned int choice, enum forge_file *file)
 	return choice == CHOOSE_V5 ? &v5 : choice == CHOOSE_V2 ? &v2 : &v3;
 }
 
-static void check_accepted(struct vm_state **vms, size_t n)
+static void check_accepted(struct vm_state **vms, size_t n, const struct image_files *given)
 {
 	int dir = fixture_dir();
+	struct image_files files;
 	struct vm_state **back;
 	size_t nr_back;
 
-	if (fixture_write(dir, &fixture_dump, vms, n) || image_read_all(dir, &back, &nr_back) || n != nr_back)
+	if (fixture_write_with(dir, &fixture_dump, vms, n, given) || image_read_all(dir, &back, &nr_back, &files) || n != nr_back)
 		abort();
 	for (size_t i = 0; i < n; i++)
 		if (fixture_diff(vms[i], back[i]))
 			abort();
-	image_free_all(back, nr_back);
+	if (files.nr != given->nr || (files.nr && memcmp(files.list, given->list, files.nr * sizeof(*files.list))))
+		abort();
+	image_free_all(back, nr_back, &files);
 	fixture_close(dir);
 }
 
@@ -67,6 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vm_state **vms;
 	enum forge_file file;
+	struct image_files files;
 	struct frame_out out;
 	struct forge *forge;
 	size_t n;
@@ -78,9 +82,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	forge_begin(&out, file);
 	forge_bytes(&out, data + 1, size - 1);
 	forge_finish(forge, file, &out);
-	if (!image_read_all(forge->dir, &vms, &n)) {
-		check_accepted(vms, n);
-		image_free_all(vms, n);
+	if (!image_read_all(forge->dir, &vms, &n, &files)) {
+		check_accepted(vms, n, &files);
+		image_free_all(vms, n, &files);
 	}
 	forge_reset(forge);
 	return 0;

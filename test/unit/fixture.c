@@ -314,20 +314,33 @@ static void fill_backings(struct vm_state *vm)
 	vm->backings[2] = (struct backing){ strdup("/rom"), 0x101, 0, 0x101, 0, PAGE, 3, 4, 5 };
 }
 
+static struct kvm_file file_of(uint32_t id, enum kvm_file_kind kind, uint32_t index)
+{
+	bool is_stats = kind == KVM_FILE_VM_STATS || kind == KVM_FILE_VCPU_STATS;
+
+	return (struct kvm_file){ .id = id,
+				  .kind = kind,
+				  .index = index,
+				  .flags = is_stats ? O_RDONLY : kind == KVM_FILE_VM ? O_RDWR | O_NONBLOCK : O_RDWR,
+				  .pos = is_stats ? 1000 + id % 10 : 0 };
+}
+
 static void fill_files(struct vm_state *vm)
 {
 	uint32_t id = vm->id * 0x10000;
 
 	vm->nr_files = vm->nr_vcpus + vm->nr_itses + 4;
-	vm->files = alloc(vm->nr_files, sizeof(*vm->files));
-	vm->files[0] = (struct kvm_file){ id++, KVM_FILE_SYSTEM, 0 };
-	vm->files[1] = (struct kvm_file){ id++, KVM_FILE_VM, 0 };
-	vm->files[2] = (struct kvm_file){ id++, KVM_FILE_VGIC, 0 };
-	vm->files[3] = (struct kvm_file){ id++, KVM_FILE_VM, 0 };
+	vm->files = alloc(vm->nr_files + 2, sizeof(*vm->files));
+	vm->files[0] = file_of(id++, KVM_FILE_SYSTEM, 0);
+	vm->files[1] = file_of(id++, KVM_FILE_VM, 0);
+	vm->files[2] = file_of(id++, KVM_FILE_VGIC, 0);
+	vm->files[3] = file_of(id++, KVM_FILE_VM, 0);
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		vm->files[4 + i] = (struct kvm_file){ id++, KVM_FILE_VCPU, i };
+		vm->files[4 + i] = file_of(id++, KVM_FILE_VCPU, i);
 	for (size_t i = 0; i < vm->nr_itses; i++)
-		vm->files[4 + vm->nr_vcpus + i] = (struct kvm_file){ id++, KVM_FILE_ITS, i };
+		vm->files[4 + vm->nr_vcpus + i] = file_of(id++, KVM_FILE_ITS, i);
+	vm->files[vm->nr_files++] = file_of(id++, KVM_FILE_VM_STATS, 0);
+	vm->files[vm->nr_files++] = file_of(id++, KVM_FILE_VCPU_STATS, vm->nr_vcpus - 1);
 }
 
 static void fill_pmu_filter(struct pmu_filter *filter)
@@ -864,6 +877,8 @@ static const char *diff_lists(const struct vm_state *a, const struct vm_state *b
 		DIFF(files[i].id);
 		DIFF(files[i].kind);
 		DIFF(files[i].index);
+		DIFF(files[i].flags);
+		DIFF(files[i].pos);
 	}
 	DIFF(nr_vcpus);
 	for (size_t i = 0; i < a->nr_vcpus && !diff; i++)
@@ -957,10 +972,16 @@ void fixture_close(int dirfd)
 
 int fixture_write(int dirfd, const struct image_dump_id *dump, struct vm_state **vms, size_t n)
 {
+	return fixture_write_with(dirfd, dump, vms, n, NULL);
+}
+
+int fixture_write_with(int dirfd, const struct image_dump_id *dump, struct vm_state **vms, size_t n,
+		       const struct image_files *files)
+{
 	struct image_seals seals[IMAGE_MAX_VMS + 1];
 	int ret = 0;
 
 	for (size_t i = 0; i < n && !ret; i++)
 		ret = image_write_vm_parts(dirfd, dump, vms[i], &seals[i]);
-	return ret ? ret : image_write_index(dirfd, dump, (const struct vm_state *const *)vms, seals, n);
+	return ret ? ret : image_write_index(dirfd, dump, (const struct vm_state *const *)vms, seals, n, files);
 }

@@ -30,6 +30,9 @@ void fixture_close(int dirfd);
 
 /* All files of @n VMs. */
 int fixture_write(int dirfd, const struct image_dump_id *dump, struct vm_state **vms, size_t n);
+/* And @files in kvm-vm.img, which are of none of them. */
+int fixture_write_with(int dirfd, const struct image_dump_id *dump, struct vm_state **vms, size_t n,
+		       const struct image_files *files);
 
 extern const struct image_dump_id fixture_dump;
 

@@ -26,7 +26,7 @@ static void must(int ret)
 static void write_index(struct forge *forge)
 {
 	must(image_write_index(forge->dir, &fixture_dump, (const struct vm_state *const *)&forge->vm,
-			       &forge->seals, 1));
+			       &forge->seals, 1, NULL));
 }
 
 void forge_reset(struct forge *forge)

@@ -24,13 +24,14 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PID 42
 #define KVM 0xffff000012340000
+#define OPEN_LIMIT 8192
 #define VM_FD 5
 #define GIC_FD 6
 #define VCPU_FD 10 /* and the one behind it */
 #define RAM 0x40000000ull
 #define HVA 0xffff80000000u
 
-enum { REC_VM, REC_CAPS, REC_SLOT, REC_GIC, REC_VCPU_0, REC_VCPU_1, NR_RECS };
+enum { REC_VM, REC_CAPS, REC_SLOT, REC_GIC, REC_VCPU_0, REC_MAP_0, REC_VCPU_1, REC_MAP_1, REC_VM_FD, NR_RECS };
 
 /* What there is. A test changes it. */
 static struct host {
@@ -90,18 +91,39 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 	scan->nr_fds = host.nr_fds;
 	scan->maps = copy_of(host.maps, sizeof(host.maps));
 	scan->nr_maps = host.nr_maps;
+	scan->open = copy_of(host.more.open, scan->nr_open * sizeof(*scan->open));
 	return 0;
 }
 
 int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
 {
+	scan->uffd_area = host.more.uffd_area;
 	return 0;
+}
+
+int proc_tree(pid_t root, pid_t **pids, size_t *nr)
+{
+	*pids = copy_of(&root, sizeof(root));
+	*nr = 1;
+	return 0;
+}
+
+int proc_max_fd(const struct proc_scan *scan)
+{
+	return scan->nr_open ? scan->open[scan->nr_open - 1] : -1;
+}
+
+int __wrap_open_limit(void);
+int __wrap_open_limit(void)
+{
+	return OPEN_LIMIT;
 }
 
 void proc_scan_free(struct proc_scan *scan)
 {
 	free(scan->fds);
 	free(scan->maps);
+	free(scan->open);
 }
 
 size_t __wrap_pmu_nr_cpu_kinds(void);
@@ -124,7 +146,7 @@ static struct kvm_rec *add_rec(enum kvm_rec_type type, unsigned int fd)
 {
 	struct kvm_rec *rec = &host.recs[host.nr_recs++];
 
-	*rec = (struct kvm_rec){ .type = type, .fd = fd, .kvm = KVM };
+	*rec = (struct kvm_rec){ .type = type, .fd = fd, .kvm = KVM, .owned = 1 };
 	return rec;
 }
 
@@ -140,6 +162,9 @@ static void add_vcpu(unsigned int i)
 						       .prot = PROT_READ | PROT_WRITE,
 						       .is_shared = 1,
 						       .vcpu_id = i };
+	rec = add_rec(KVM_REC_MAP, 0);
+	rec->map.start = HVA + 0x10000 * i;
+	rec->map.idx = i;
 }
 
 static int a_good_vm(void **state)
@@ -148,7 +173,7 @@ static int a_good_vm(void **state)
 
 	memset(&host, 0, sizeof(host));
 	host.cpu_kinds = 1;
-	host.more = (struct proc_scan){ .max_fd = 20, .vpid = PID, .userfaultfd = -1 };
+	host.more = (struct proc_scan){ .vpid = PID, .userfaultfd = -1 };
 	add_fd(VM_FD, PROC_FD_VM, "anon_inode:kvm-vm");
 	rec = add_rec(KVM_REC_VM, VM_FD);
 	rec->vm.vtcr = 64 - 40;
@@ -156,7 +181,7 @@ static int a_good_vm(void **state)
 	rec->vm.nr_vcpus = 2;
 	rec->vm.nr_devices = 1;
 	rec->vm.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V3;
-	rec->vm.same_mm = rec->vm.vgic_in_kernel = rec->vm.vgic_initialized = 1;
+	rec->vm.vgic_in_kernel = rec->vm.vgic_initialized = 1;
 	add_rec(KVM_REC_CAPS, VM_FD);
 	rec = add_rec(KVM_REC_SLOT, VM_FD);
 	rec->slot.gpa = RAM / sysconf(_SC_PAGESIZE);
@@ -166,6 +191,7 @@ static int a_good_vm(void **state)
 	add_rec(KVM_REC_DEVICE, GIC_FD);
 	for (unsigned int i = 0; i < 2; i++)
 		add_vcpu(i);
+	add_rec(KVM_REC_VM_FD, VM_FD);
 	log_reset();
 	return 0;
 }
@@ -177,10 +203,24 @@ static void has_gicv2(void)
 	host.fds[1].kind = PROC_FD_VGIC_V2;
 }
 
+static struct discovered all;
+
 static int found(struct vm_state **vm)
 {
+	int ret;
+
 	log_reset();
-	return discover(PID, vm);
+	discovered_free(&all);
+	ret = discover(PID, &all);
+	*vm = ret ? NULL : all.vms[0].vm;
+	return ret;
+}
+
+static int tear_down(void **state)
+{
+	discovered_free(&all);
+	free(host.more.open);
+	return 0;
 }
 
 static void a_vm_is_found(void **state)
@@ -197,7 +237,6 @@ static void a_vm_is_found(void **state)
 	assert_int_equal(vm->vgic->fd, GIC_FD);
 	assert_int_equal(vm->nr_slots, 1);
 	assert_int_equal(vm->slots[0].gpa, RAM);
-	vm_state_free(vm);
 }
 
 static void a_vm_with_a_gicv2_is_found(void **state)
@@ -209,7 +248,6 @@ static void a_vm_with_a_gicv2_is_found(void **state)
 	assert_null(vm->vgic);
 	assert_int_equal(vm->vgic_v2->fd, GIC_FD);
 	assert_int_equal(vm->vgic_v2->nr_cpus, 2);
-	vm_state_free(vm);
 }
 
 static void memslots_of_both_flags_are_found(void **state)
@@ -219,7 +257,6 @@ static void memslots_of_both_flags_are_found(void **state)
 	host.recs[REC_SLOT].slot.flags = KVM_MEM_READONLY | KVM_MEM_LOG_DIRTY_PAGES;
 	assert_int_equal(found(&vm), 0);
 	assert_int_equal(vm->slots[0].flags, KVM_MEM_READONLY | KVM_MEM_LOG_DIRTY_PAGES);
-	vm_state_free(vm);
 }
 
 static void assert_found(void)
@@ -228,7 +265,6 @@ static void assert_found(void)
 
 	assert_int_equal(found(&vm), 0);
 	assert_int_equal(log_errors(), 0);
-	vm_state_free(vm);
 }
 
 /* Refusals */
@@ -289,6 +325,20 @@ static void stolen_time_needs_memory(void **state)
 	assert_refused(says);
 }
 
+static void disown(void)
+{
+	for (size_t i = 0; i < host.nr_recs; i++)
+		host.recs[i].owned = 0;
+}
+
+/* Every third number that a restore could use. */
+static void fill_fds(void)
+{
+	host.more.open = calloc(OPEN_LIMIT, sizeof(*host.more.open));
+	for (int fd = 0; fd < OPEN_LIMIT; fd += 3)
+		host.more.open[host.more.nr_open++] = fd;
+}
+
 REFUSED(another_architecture, "a VM that is not an arm64 one", host.not_arm64 = true)
 REFUSED(a_protected_vm, "a protected VM", STATE(KVM_HAS_PROTECTED))
 REFUSED(a_dead_vm, "the VM is dead (vm_dead)", STATE(KVM_HAS_DEAD))
@@ -329,12 +379,12 @@ REFUSED(an_unknown_gic, "another GIC", VM.vgic_model = 77)
 REFUSED(a_gic_half_made, "a GICv3 that was not initialised", VM.vgic_initialized = 0)
 REFUSED(no_gic, "a VM without in-kernel interrupt controller", VM.vgic_in_kernel = 0)
 REFUSED(a_device_without_fd, "a device beside the GIC, with its fd closed", VM.nr_devices = 2)
-REFUSED(another_owner, "the VM belongs to another process", VM.same_mm = 0)
+REFUSED(another_owner, "the VM belongs to another process", disown())
 REFUSED(no_vcpu, "a VM without vCPUs, or with more than 512", VM.nr_vcpus = 0)
 REFUSED(a_vcpu_without_fd, "a vCPU whose fd was closed", VM.nr_vcpus = 3)
-REFUSED(a_high_fd, "a file descriptor above 200000", host.more.max_fd = 200001)
+REFUSED(no_room_for_fds, "no room between its file descriptors for those of a restore", fill_fds())
 
-#define TEST(name) cmocka_unit_test_setup(name, a_good_vm)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, a_good_vm, tear_down)
 
 int main(void)
 {
@@ -376,7 +426,7 @@ int main(void)
 		TEST(another_owner_is_refused),
 		TEST(no_vcpu_is_refused),
 		TEST(a_vcpu_without_fd_is_refused),
-		TEST(a_high_fd_is_refused),
+		TEST(no_room_for_fds_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("what can be dumped, and refusals", tests, NULL, NULL);

@@ -43,13 +43,14 @@ static int tear_down(void **state)
 static int read_result(const struct forge *forge)
 {
 	struct vm_state **vms;
+	struct image_files files;
 	size_t n;
 	int ret;
 
 	log_reset();
-	ret = image_read_all(forge->dir, &vms, &n);
+	ret = image_read_all(forge->dir, &vms, &n, &files);
 	if (!ret)
-		image_free_all(vms, n);
+		image_free_all(vms, n, &files);
 	return ret;
 }
 
@@ -1155,7 +1156,7 @@ static void a_file_without_entries_is_refused(void **state)
 		[FORGE_VCPU_EVENTS] = "kvm-vcpu-events-1.img: 0 vCPUs, kvm-vcpu-1.img has 2",
 		[FORGE_VGIC] = "kvm-vgic-1.img: no GIC in it",
 		[FORGE_ITS] = "kvm-vm.img: VM 1: file 0x10006: index 0, less than 0 expected",
-		[FORGE_THREAD] = "kvm-thread-1.img: 0 threads, 1 to 32768 expected",
+		[FORGE_THREAD] = "kvm-thread-1.img: no threads, 1 to 32768 expected",
 	};
 	struct forge *forge = *state;
 

@@ -348,9 +348,9 @@ RULE(serror_esr_wide, BOTH, "kvm-vcpu-events-1.img: vCPU 1: serror_esr 0x2000000
 RULE(serror_esr_of_none_wide, BOTH, "kvm-vcpu-events-1.img: vCPU 0: serror_esr 0x8000000000000000, 25 bits expected",
      VCPU0->events.exception.serror_esr = 1ULL << 63)
 RULE(mp_state, BOTH, "kvm-vcpu-1.img: vCPU 1: mp_state 3 is not known", VCPU1->mp_state = KVM_MP_STATE_HALTED)
-RULE(fd_negative, BOTH, "kvm-vcpu-1.img: vCPU 1: fd -1, 0 to below the park_base of 1000 expected", VCPU1->fd = -1)
-RULE(fd_parked, BOTH, "kvm-vgic-1.img: fd 1000, 0 to below the park_base of 1000 expected", GIC->fd = 1000)
-RULE(fd_of_vm_parked, BOTH, "kvm-vm.img: VM 1: fd 1001, 0 to below the park_base of 1000 expected", vm->fd = 1001)
+RULE(fd_negative, BOTH, "kvm-vcpu-1.img: vCPU 1: fd -1, 0 or more expected", VCPU1->fd = -1)
+RULE(fd_parked, BOTH, "kvm-vm.img: VM 1: park_base 1000: fd 1000 is that of kvm-vgic-1.img too", GIC->fd = 1000)
+RULE(fd_of_vm_parked, BOTH, "kvm-vm.img: VM 1: fd 1001 is that of kvm-vm.img: VM 1: park_base 1000 too", vm->fd = 1001)
 RULE(fd_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: fd 6 is that of kvm-vgic-1.img too", VCPU1->fd = 6)
 RULE(fd_of_vm_twice, BOTH, "kvm-vgic-1.img: fd 6 is that of kvm-vm.img: VM 1 too", vm->fd = 6)
 
@@ -617,8 +617,8 @@ RULE(lpis_without_its, BOTH, "kvm-its-1.img: LPIs, but no ITS", its_free(vm->its
 RULE(its_without_lpis, BOTH, "kvm-its-1.img: no LPIs", lpi_free(vm->lpi), vm->lpi = NULL)
 RULE(lpi_vcpus_few, BOTH, "kvm-its-1.img: 1 pending tables, kvm-vcpu-1.img has 2 vCPUs",
      free(vm->lpi->pending[1].bytes), vm->lpi->nr_pending = 1)
-RULE(its_fd_negative, BOTH, "kvm-its-1.img: ITS 2: fd -1, 0 to below the park_base of 1000 expected", ITS2->fd = -1)
-RULE(its_fd_parked, BOTH, "kvm-its-1.img: ITS 0: fd 1000, 0 to below the park_base of 1000 expected",
+RULE(its_fd_negative, BOTH, "kvm-its-1.img: ITS 2: fd -1, 0 or more expected", ITS2->fd = -1)
+RULE(its_fd_parked, BOTH, "kvm-vm.img: VM 1: park_base 1000: fd 1000 is that of kvm-its-1.img: ITS 0 too",
      ITS0->fd = 1000)
 RULE(its_fd_twice, BOTH, "kvm-its-1.img: ITS 1: fd 7 is that of kvm-its-1.img: ITS 0 too", ITS1->fd = 7)
 RULE(its_fd_of_vcpu, BOTH, "kvm-its-1.img: ITS 1: fd 11 is that of kvm-vcpu-1.img: vCPU 1 too", ITS1->fd = 11)
@@ -675,6 +675,13 @@ RULE(file_kind, BOTH, "kvm-vm.img: VM 1: file 0x10003: kind 5 is not known", vm-
 RULE(file_index, BOTH, "kvm-vm.img: VM 1: file 0x10003: index 1, less than 1 expected", vm->files[3].index = 1)
 RULE(file_vcpu_index, BOTH, "kvm-vm.img: VM 1: file 0x10005: index 2, less than 2 expected",
      vm->files[5].index = 2)
+/* Of 2 vCPUs and 3 ITSes: files 9 and 10 are of statistics. */
+RULE(file_stats_index, BOTH, "kvm-vm.img: VM 1: file 0x1000a: index 2, less than 2 expected", vm->files[10].index = 2)
+RULE(file_stats_pos, BOTH, "kvm-vm.img: VM 1: file 0x10009: a position that it cannot have",
+     vm->files[9].pos = KVM_FILE_MAX_POS + 1)
+RULE(file_pos, BOTH, "kvm-vm.img: VM 1: file 0x10001: a position that it cannot have", vm->files[1].pos = 1)
+RULE(file_flags, BOTH, "kvm-vm.img: VM 1: file 0x10001: flags that are not known", vm->files[1].flags = O_CREAT)
+RULE(file_access, BOTH, "kvm-vm.img: VM 1: file 0x10001: flags that are not known", vm->files[1].flags = O_ACCMODE)
 RULE(file_twice, BOTH, "kvm-vm.img: VM 1: file 0x10001: twice", vm->files[3].id = 0x10001)
 RULE(file_of_vm_missing, READ_ONLY, "kvm-vm.img: VM 1: no file is the VM",
      vm->files[1].kind = vm->files[3].kind = KVM_FILE_SYSTEM)
@@ -689,13 +696,14 @@ static int read_back(struct vm_state *vm)
 {
 	int dir = fixture_dir(), ret;
 	struct vm_state **vms;
+	struct image_files files;
 	size_t n;
 
 	assert_int_equal(fixture_write(dir, &fixture_dump, &vm, 1), 0);
 	log_reset();
-	ret = image_read_all(dir, &vms, &n);
+	ret = image_read_all(dir, &vms, &n, &files);
 	if (!ret)
-		image_free_all(vms, n);
+		image_free_all(vms, n, &files);
 	fixture_close(dir);
 	return ret;
 }
@@ -812,8 +820,14 @@ static void check_pair(struct vm_state *a, struct vm_state *b, const char *says)
 /* Moves all fds and mappings of @vm out of the way of another fixture's. */
 static struct vm_state *move_away(struct vm_state *vm, int32_t vpid)
 {
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		vm->vcpus[i].vtid += vpid - vm->vpid; /* of the same process's */
 	vm->vpid = vpid;
 	vm->fd += 100;
+	vm->park_base += 1000;
+	thread_free(vm->threads, vm->nr_threads); /* they are with the process's first VM */
+	vm->threads = NULL;
+	vm->nr_threads = 0;
 	vm->vgic->fd += 100;
 	for (size_t i = 0; i < vm->nr_itses; i++)
 		vm->itses[i].fd += 100;
@@ -864,9 +878,82 @@ static void two_vms_with_one_file(void **state)
 	check_pair(a, b, "kvm-vm.img: VM 2: file 0x10000: twice");
 }
 
+static void two_vms_with_parked_fds_that_overlap(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = move_away(fixture_vm_id(2, 1, 64), a->vpid);
+
+	b->park_base = a->park_base + vm_nr_parked(a) - 1;
+	check_pair(a, b, "kvm-vm.img: VM 2: park_base 1006: fd 1006 is that of kvm-vm.img: VM 1: park_base 1000 too");
+}
+
+static void two_vms_with_an_fd_among_the_parked(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = move_away(fixture_vm_id(2, 1, 64), a->vpid);
+
+	b->vcpus[0].fd = a->park_base + 2;
+	check_pair(a, b, "kvm-vcpu-2.img: vCPU 0: fd 1002 is that of kvm-vm.img: VM 1: park_base 1000 too");
+}
+
+static void two_vms_of_one_process_both_with_threads(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = move_away(fixture_vm_id(2, 1, 64), a->vpid);
+
+	b->nr_threads = 1;
+	b->threads = calloc(1, sizeof(*b->threads));
+	b->threads[0].vtid = 5;
+	check_pair(a, b, "kvm-thread-2.img: threads of a process whose threads are with VM 1");
+}
+
+static void two_vms_of_one_process_with_a_runner_of_nobody(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = move_away(fixture_vm_id(2, 1, 64), a->vpid);
+
+	b->vcpus[0].vtid = 5;
+	check_pair(a, b, "kvm-vcpu-2.img: vCPU 0: vtid 5 is no thread of the VM's owner");
+}
+
+static void two_processes_one_without_threads(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = move_away(fixture_vm_id(2, 1, 64), a->vpid + 1);
+
+	check_pair(a, b, "kvm-thread-2.img: no threads, 1 to 32768 expected");
+}
+
+/* @file beside a good VM. */
+static void check_loose(struct kvm_file file, const char *says)
+{
+	struct vm_state *vm = fixture_vm(1, 64), **back;
+	struct image_files files, with = { &file, 1 };
+	int dir = fixture_dir(), ret;
+	size_t n;
+
+	log_reset();
+	assert_int_equal(fixture_write_with(dir, &fixture_dump, &vm, 1, &with), 0);
+	ret = image_read_all(dir, &back, &n, &files);
+	fixture_close(dir);
+	vm_state_free(vm);
+	assert_refusal(ret, says);
+}
+
+static void files_of_no_vm(void **state)
+{
+	check_loose((struct kvm_file){ .id = 1, .kind = KVM_FILE_VM }, "kvm-vm.img: file 0x1: of no VM, and not /dev/kvm");
+	check_loose((struct kvm_file){ .id = 1, .index = 1 }, "kvm-vm.img: file 0x1: of no VM, and not /dev/kvm");
+	check_loose((struct kvm_file){ .id = 1, .flags = O_TRUNC }, "kvm-vm.img: file 0x1: flags that are not known");
+	check_loose((struct kvm_file){ .id = 1, .flags = O_ACCMODE }, "kvm-vm.img: file 0x1: flags that are not known");
+	check_loose((struct kvm_file){ .id = 1, .pos = 1 }, "kvm-vm.img: file 0x1: a position that it cannot have");
+	check_loose((struct kvm_file){ .id = 0x10000, .flags = 2 }, "kvm-vm.img: file 0x10000 of no VM: twice");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(two_vms_with_parked_fds_that_overlap),
+		cmocka_unit_test(two_vms_with_an_fd_among_the_parked),
+		cmocka_unit_test(two_vms_of_one_process_both_with_threads),
+		cmocka_unit_test(two_vms_of_one_process_with_a_runner_of_nobody),
+		cmocka_unit_test(two_processes_one_without_threads),
+		cmocka_unit_test(files_of_no_vm),
 		cmocka_unit_test(the_unbroken_vm_is_accepted),
 		cmocka_unit_test(what_kvm_takes_of_a_pmu_is_accepted),
 		cmocka_unit_test(a_dump_may_lack_files),

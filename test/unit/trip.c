@@ -45,9 +45,9 @@ static void add_files(struct vm_state *vm)
 	for (uint32_t i = 0; i < vm->nr_files; i++) {
 		vm->files[i] = (struct kvm_file){ .id = i + 1, .kind = i ? KVM_FILE_VGIC : KVM_FILE_VM };
 		if (i >= 2 + vm->nr_vcpus)
-			vm->files[i] = (struct kvm_file){ i + 1, KVM_FILE_ITS, i - 2 - vm->nr_vcpus };
+			vm->files[i] = (struct kvm_file){ .id = i + 1, .kind = KVM_FILE_ITS, .index = i - 2 - vm->nr_vcpus };
 		else if (i >= 2)
-			vm->files[i] = (struct kvm_file){ i + 1, KVM_FILE_VCPU, i - 2 };
+			vm->files[i] = (struct kvm_file){ .id = i + 1, .kind = KVM_FILE_VCPU, .index = i - 2 };
 	}
 }
 
@@ -55,13 +55,14 @@ struct vm_state *trip_through_images(struct vm_state *vm)
 {
 	int dir = fixture_dir();
 	struct vm_state **vms, *back;
+	struct image_files files;
 	size_t n;
 
 	strcpy(vm->boot_id, "0123cdef-89ab-4cde-8f01-23456789abcd");
 	vm->vpid = 17;
 	add_files(vm);
 	log_reset();
-	if (fixture_write(dir, &fixture_dump, &vm, 1) || image_read_all(dir, &vms, &n))
+	if (fixture_write(dir, &fixture_dump, &vm, 1) || image_read_all(dir, &vms, &n, &files))
 		fail_msg("%s", log_error());
 	assert_int_equal(n, 1);
 	back = vms[0];

@@ -18,6 +18,7 @@ TIMEOUT = 120           # seconds; a criu that takes longer hangs
 ODD_STATS_ADDR = 0x5a0000000000
 ODD_RAM_ADDR = 0x5a0000100000
 ODD_RAM_COUNTER = ODD_RAM_ADDR + 0x2000
+ODD_PLACE = 0x1000000   # from one VM of a process to the next
 ODD_MAGIC = 0x6d762d64646f2d76
 NR_BPF = {'x86_64': 321}.get(platform.machine(), 280)
 BPF_NEXT_ID = {'program': 11, 'map': 12, 'link': 31}
@@ -249,26 +250,30 @@ class OddStats:
         self.counters = {}
         self.error = ''
         for p in tree(pid):
-            if p == pid or is_alive(p):     # a child may be a zombie
-                self.add(p)
+            place = 0
+            while (p == pid or is_alive(p)) and self.add(p, place):     # a child may be a zombie
+                place += 1
 
-    def add(self, pid):
+    def add(self, pid, place):
+        """Whether there is a VM at that place of the process."""
         with open(f'/proc/{pid}/mem', 'rb', buffering=0) as mem:
             try:
-                mem.seek(ODD_STATS_ADDR)
+                mem.seek(ODD_STATS_ADDR + place * ODD_PLACE)
                 data = mem.read(208)
-                mem.seek(ODD_RAM_COUNTER)
+                mem.seek(ODD_RAM_COUNTER + place * ODD_PLACE)
                 counts = struct.unpack('<8Q', mem.read(64))
             except OSError:
-                return              # it has no VM
+                return False
         magic, running, *writes = struct.unpack_from('<10Q', data)
         if magic != ODD_MAGIC:
             raise Failure(f'pid {pid}: the counters are not those of a small VM')
         self.error = self.error or data[80:208].split(b'\0')[0].decode(errors='replace')
         for i in range(8):
             if running >> i & 1:
-                self.counters[f'pid {pid} vcpu {i} loops'] = counts[i]
-                self.counters[f'pid {pid} vcpu {i} MMIO writes'] = writes[i]
+                name = f'pid {pid} vcpu {i}' + (f' of VM {place}' if place else '')
+                self.counters[f'{name} loops'] = counts[i]
+                self.counters[f'{name} MMIO writes'] = writes[i]
+        return True
 
     # What zdtmvm.Vm looks for.
     nr_vcpus = wfi_pc = 0

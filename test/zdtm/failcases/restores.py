@@ -33,7 +33,8 @@ STEPS = [
     'PMU event filter', 'vCPU registers', 'number of PMU counters', 'timer interrupts', 'GIC addresses',
     'GIC distributor', 'GIC redistributors', 'LPIs enabled', 'GIC CPU interfaces', 'ITS registers', 'ITS tables',
     'ITS control', 'GSI routing', 'PMU', 'guest counters', 'pending exits', 'vCPU events', 'steal time', 'guest debugging',
-    'signal masks', 'power states', 'irqfds', 'ioeventfds', 'coalesced MMIO', 'kvm_run pages', 'fds kept aside',
+    'signal masks', 'power states', 'irqfds', 'ioeventfds', 'coalesced MMIO', 'kvm_run pages', 'vCPUs may run',
+    'fds kept aside',
 ]
 OTHER_GIC_STEPS = 12    # of GICv2 and v5: they are counted, and left out for these VMs
 # Those that do nothing for a VM without an ITS.

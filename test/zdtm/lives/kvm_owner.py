@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who has a VM beside its owner makes the dump fail by name; without them the VM is carried."""
+"""A fd that another process has of a VM is carried; a mapping that one has makes the dump fail by name."""
 
 import os
 import shutil
@@ -10,10 +10,11 @@ import lives
 from common import OddVm, Unharmed, criu_ok, discard, finish, is_kvm, require, tree
 from zdtmvm import is_alive, wait_gone
 
-SECOND = 'a second process with KVM, beside '
+FOREIGN_MAP = "a mapping of a vCPU of another process's VM"
 
 # Of oddvm/process.c: what a child has of its parent's VM.
-INHERITED = ['inherited-fds', 'inherited-map', 'inherited-vcpu']
+REFUSED = ['inherited-fds', 'inherited-map']
+CARRIED = 'inherited-vcpu'
 
 
 def has_kvm(pid):
@@ -40,28 +41,28 @@ class Lives(lives.Lives):
         unharmed = Unharmed(vm)
         result = lives.criu('dump', images, '-t', str(vm.pid))
         result.require(result.status != 0, 'the dump succeeded')
-        result.require(any(SECOND in x for x in result.errors), f'no error says "{SECOND}"')
+        result.require(any(FOREIGN_MAP in x for x in result.errors), f'no error says "{FOREIGN_MAP}"')
         unharmed.check(images)
         shutil.rmtree(images)
 
-    def parent_has_fd(self):
-        """Refused until the parent, which does not own the VM, closes its fd."""
-        if not self.count:
-            self.refused(self.vm)
+    def parent_closes_fd(self):
+        """After the first cycle the parent, which does not own the VM, has none of it."""
+        if has_kvm(self.vm.pid):
             os.kill(self.vm.pid, signal.SIGUSR2)
             wait_for(lambda: not has_kvm(self.vm.pid), 'the parent does not close its fd')
 
     def lives(self):
-        return [self.parent_has_fd, *super().lives()]
+        return [*super().lives(), self.parent_closes_fd]
 
-    def until_child_ends(self, what):
-        """Refused while the child has something of the VM; carried when it has ended."""
+    def with_child(self, what):
+        """Refused while the child has a mapping of the VM's; carried when it has ended, or has a fd alone."""
         vm = OddVm(what)
         try:
-            self.refused(vm)
-            child = tree(vm.pid)[1]
-            os.kill(child, signal.SIGTERM)
-            wait_for(lambda: not is_alive(child), 'the child does not end')
+            if what in REFUSED:
+                self.refused(vm)
+                child = tree(vm.pid)[1]
+                os.kill(child, signal.SIGTERM)
+                wait_for(lambda: not is_alive(child), 'the child does not end')
             images = self.images()
             criu_ok('dump', images, '-t', str(vm.pid))
             wait_gone(vm.pid)
@@ -73,5 +74,5 @@ class Lives(lives.Lives):
             discard(vm)
 
     def more(self):
-        for what in INHERITED:
-            self.until_child_ends(what)
+        for what in [*REFUSED, CARRIED]:
+            self.with_child(what)

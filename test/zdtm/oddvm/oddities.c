@@ -134,11 +134,6 @@ static int second_vm(struct odd_vm *vm)
 	return ioctl(vm->kvm_fd, KVM_CREATE_VM, 0) < 0 ? -1 : 0;
 }
 
-static int close_vm(struct odd_vm *vm)
-{
-	return close(vm->vm_fd);
-}
-
 static int close_gic(struct odd_vm *vm)
 {
 	return close(vm->gic_fd);
@@ -209,16 +204,6 @@ static int guest_memfd_slot(struct odd_vm *vm)
 	return close(region.guest_memfd);
 }
 
-static int vm_stats(struct odd_vm *vm)
-{
-	return ioctl(vm->vm_fd, KVM_GET_STATS_FD, NULL) < 0 ? -1 : 0;
-}
-
-static int vcpu_stats(struct odd_vm *vm)
-{
-	return ioctl(vm->vcpu[0].fd, KVM_GET_STATS_FD, NULL) < 0 ? -1 : 0;
-}
-
 static int same_mpidr(struct odd_vm *vm)
 {
 	return odd_set_reg(vm, 1, MPIDR_EL1, 0x80000000);
@@ -274,24 +259,6 @@ static int pmu(struct odd_vm *vm)
 		    odd_set_attr(vm->vcpu[i].fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, NULL))
 			return -1;
 	return 0;
-}
-
-/* Each 64 events in a record of their own: more than the iterator can tell at once. */
-static int pmu_filter(struct odd_vm *vm)
-{
-	struct kvm_pmu_event_filter filter = { .nevents = 1, .action = KVM_PMU_EVENT_ALLOW };
-	int fd = vm->vcpu[0].fd;
-	unsigned int i;
-
-	for (i = 0; i < 1024; i++) {
-		filter.base_event = 64 * i;
-		if (odd_set_attr(fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_FILTER, &filter)) {
-			if (i && errno == EINVAL)
-				odd_lacking("65536 events");
-			return -1;
-		}
-	}
-	return pmu(vm);
 }
 
 #define PSCI_SYSTEM_SUSPEND 0xc400000e
@@ -422,7 +389,6 @@ static const struct oddity oddities[] = {
 	{ "gicv2-uninit", .leave_out = ODD_GIC | ODD_VCPU_1 | ODD_NO_START, .built = gicv2_uninit, .after = finish_gic },
 	{ "gicv2-irqchip", .leave_out = ODD_GIC, .early = gicv2_irqchip },
 	{ "second-vm", .running = second_vm },
-	{ "vm-closed", .running = close_vm },
 	{ "gic-closed", .running = close_gic },
 	{ "vcpu-closed", .leave_out = ODD_START_1, .running = close_vcpu },
 	{ "vcpu-closed-mapped", .leave_out = ODD_START_1, .running = close_mapped_vcpu },
@@ -432,10 +398,7 @@ static const struct oddity oddities[] = {
 	{ "guest-memfd-slot", .running = guest_memfd_slot },
 	{ "smccc-filter-long", .early = long_filter },
 	{ "nested", .features = FEATURE(HAS_EL2) },
-	{ "vm-stats", .running = vm_stats },
-	{ "vcpu-stats", .running = vcpu_stats },
 	{ "pmu", .features = FEATURE(PMU_V3), .built = pmu },
-	{ "pmu-filter", .features = FEATURE(PMU_V3), .built = pmu_filter },
 	{ "pvtime-unmapped", .built = pvtime_unmapped },
 	{ "same-mpidr", .built = same_mpidr },
 	{ "exception", .leave_out = ODD_START_1, .built = exception, .after = take_exception },

@@ -75,8 +75,8 @@ static void *map_at(uint64_t addr, size_t size)
 
 int odd_create(struct odd_vm *vm)
 {
-	vm->stats = map_at(ODD_STATS_ADDR, 0x1000);
-	vm->ram = map_at(ODD_RAM_ADDR, ODD_RAM_SIZE);
+	vm->stats = map_at(ODD_STATS_ADDR + vm->place * (uint64_t)ODD_PLACE, 0x1000);
+	vm->ram = map_at(ODD_RAM_ADDR + vm->place * (uint64_t)ODD_PLACE, ODD_RAM_SIZE);
 	if (!vm->stats || !vm->ram)
 		return -1;
 	vm->stats->magic = ODD_MAGIC;

@@ -23,6 +23,7 @@
 #define ODD_RAM_COUNTER	0x2000
 #define ODD_RAM_FAULTS	0x3000		/* synchronous exceptions taken, a u64 per vCPU */
 #define ODD_RAM_CODE	0x4000		/* of a test's own */
+#define ODD_PLACE	0x1000000	/* from those of one VM of a process to those of the next */
 #define ODD_MAGIC	0x6d762d64646f2d76	/* "v-odd-vm" */
 #define ODD_STEP	4096		/* guest loops between two MMIO writes */
 
@@ -57,6 +58,7 @@ struct odd_vm {
 	int kvm_fd, vm_fd, gic_fd;
 	size_t run_size;
 	uint32_t features;		/* of its vCPUs, beside PSCI */
+	unsigned int place;		/* of its counters and RAM, among those of its process */
 	unsigned int id_step;		/* between the ids of vCPUs, where it is not 0 */
 	void (*interrupted)(struct odd_vcpu *vcpu);	/* in its thread, where KVM_RUN answered EINTR; or NULL */
 	struct odd_vcpu vcpu[ODD_MAX_VCPUS];

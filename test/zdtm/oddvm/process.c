@@ -70,26 +70,6 @@ static int sealed_map(struct odd_vm *vm)
 	return -1;
 }
 
-/* A restore would want numbers above it. */
-static int high_fd(struct odd_vm *vm)
-{
-	struct rlimit limit = { 300000, 300000 };
-
-	return setrlimit(RLIMIT_NOFILE, &limit) || dup2(vm->kvm_fd, 200001) < 0 ? -1 : 0;
-}
-
-static int only_kvm(struct odd_vm *vm)
-{
-	/* The VM's own set-up was left out. */
-	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	return vm->kvm_fd < 0 ? -1 : 0;
-}
-
-static int kvm_answers(struct odd_vm *vm)
-{
-	return ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0) == KVM_API_VERSION ? 0 : -1;
-}
-
 /* 0 in the child, which ends with its parent. */
 static pid_t fork_child(void)
 {
@@ -146,71 +126,26 @@ static int inherited_vcpu(struct odd_vm *vm)
 	return child < 0 ? -1 : 0;
 }
 
+/* The child has the VM's fd, and the VM's own process has not. */
+static int vm_handed_over(struct odd_vm *vm)
+{
+	if (!fork_child()) {
+		int fd = dup(vm->vm_fd);
+
+		munmap(vm->vcpu[0].run, vm->run_size);
+		munmap(vm->vcpu[1].run, vm->run_size);
+		close_all(vm);
+		(void)fd;
+		sleep_and_exit();
+	}
+	return child < 0 ? -1 : close(vm->vm_fd);
+}
+
 static int wait_for(int fd)
 {
 	char c;
 
 	return read(fd, &c, 1) == 1 ? 0 : -1;
-}
-
-/* A VM of the child's own; it tells @fd when it runs. */
-static void child_with_vm(struct odd_vm *vm, int fd, void (*running)(const struct odd_vm *vm, int fd))
-{
-	const struct oddity *none = oddity_find("none");
-
-	memset(vm, 0, sizeof(*vm));
-	if (odd_build(vm, none))
-		_exit(1);
-	running(vm, fd);
-	close(fd);
-	test_waitsig();
-	_exit(odd_finish(vm, none) ? 0 : 1);
-}
-
-static void say_running(const struct odd_vm *vm, int fd)
-{
-	if (write(fd, "", 1) != 1)
-		_exit(1);
-}
-
-/* Before the parent's VM is made, so that each has its memory at the same place. */
-static int second_process(struct odd_vm *vm)
-{
-	int pair[2], ret;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-		return -1;
-	if (!fork_child()) {
-		close(pair[0]);
-		child_with_vm(vm, pair[1], say_running);
-	}
-	close(pair[1]);
-	ret = child < 0 ? -1 : wait_for(pair[0]);
-	close(pair[0]);
-	return ret ? ret : odd_build(vm, oddity_find("none"));
-}
-
-static void send_vm(const struct odd_vm *vm, int fd)
-{
-	if (odd_send_fd(fd, vm->vm_fd))
-		_exit(1);
-}
-
-/* The child owns the VM, the parent holds its fd too. */
-static int child_owns(struct odd_vm *vm)
-{
-	int pair[2], fd;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-		return -1;
-	if (!fork_child()) {
-		close(pair[0]);
-		child_with_vm(vm, pair[1], send_vm);
-	}
-	close(pair[1]);
-	fd = child < 0 ? -1 : odd_receive_fd(pair[0]);
-	close(pair[0]);
-	return fd < 0 ? -1 : 0;
 }
 
 /* What acts on guest memory by itself */
@@ -300,13 +235,10 @@ const struct oddity process_oddities[] = {
 	{ "long-map", .built = long_map },
 	{ "many-maps", .built = many_maps },
 	{ "sealed-map", .built = sealed_map },
-	{ "high-fd", .running = high_fd },
-	{ "only-kvm", .leave_out = ODD_VM, .running = only_kvm, .after = kvm_answers },
 	{ "inherited-fds", .running = inherited_fds },
 	{ "inherited-map", .running = inherited_map },
 	{ "inherited-vcpu", .running = inherited_vcpu },
-	{ "second-process", .leave_out = ODD_VM, .running = second_process },
-	{ "child-owns", .leave_out = ODD_VM, .running = child_owns },
+	{ "vm-handed-over", .running = vm_handed_over },
 	{ "userfaultfd", .running = userfaultfd },
 	{ "userfaultfd-elsewhere", .running = userfaultfd_elsewhere },
 	{ "vhost", .running = vhost },

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See park.h. */
+#include <stdio.h>
+
+#include "probe/park.h"
+
+#define NR_OPEN_DEFAULT 1048576
+/* Numbers below are CRIU's for a moment at a time: it opens each file where there is room, and moves it. */
+#define FIRST_PARKED 4096
+
+int open_limit(void)
+{
+	FILE *file = fopen("/proc/sys/fs/nr_open", "re");
+	int limit;
+
+	if (!file)
+		return NR_OPEN_DEFAULT;
+	if (fscanf(file, "%d", &limit) != 1)
+		limit = NR_OPEN_DEFAULT;
+	fclose(file);
+	return limit;
+}
+
+/* CRIU's own fds go right after the highest, up to the next power of two: choose_service_fd_base(). */
+static int above_all(const struct proc_scan *scan)
+{
+	int base = 4 * (proc_max_fd(scan) + 256);
+
+	return base < FIRST_PARKED ? FIRST_PARKED : base;
+}
+
+/* The highest gap between two fds. */
+static int between(const struct proc_scan *scan, uint32_t need)
+{
+	for (size_t i = scan->nr_open; i--;) {
+		int first = i ? scan->open[i - 1] + 1 : 0;
+
+		if (first < FIRST_PARKED)
+			first = FIRST_PARKED;
+		if (scan->open[i] - first >= (int)need)
+			return scan->open[i] - (int)need;
+	}
+	return -1;
+}
+
+int park_base(const struct proc_scan *scan, uint32_t need, int limit)
+{
+	int base;
+
+	/* So that the multiple is an int. */
+	if (proc_max_fd(scan) < limit / 4) {
+		base = above_all(scan);
+		if (base <= limit - (int)need)
+			return base;
+	}
+	return between(scan, need);
+}

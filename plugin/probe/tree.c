@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See tree.h. */
+#include <stdlib.h>
+
+#include "log.h"
+#include "probe/tree.h"
+
+/* The record that the iterator has for a fd of each kind. */
+static const enum kvm_rec_type rec_types[] = {
+	[PROC_FD_VM] = KVM_REC_VM_FD,	    [PROC_FD_VCPU] = KVM_REC_VCPU,	[PROC_FD_VGIC_V2] = KVM_REC_DEVICE,
+	[PROC_FD_VGIC_V3] = KVM_REC_DEVICE, [PROC_FD_VGIC_V5] = KVM_REC_DEVICE, [PROC_FD_ITS] = KVM_REC_ITS,
+	[PROC_FD_STATS] = KVM_REC_STATS,
+};
+
+const struct kvm_rec *kvm_rec_of(const struct kvm_process *proc, const struct proc_fd *fd)
+{
+	if (fd->kind == PROC_FD_SYSTEM || fd->kind == PROC_FD_OTHER)
+		return NULL;
+	for (size_t i = 0; i < proc->nr_recs; i++)
+		if (proc->recs[i].type == rec_types[fd->kind] && (int)proc->recs[i].fd == fd->fd)
+			return &proc->recs[i];
+	return NULL;
+}
+
+bool kvm_rec_is_handle(const struct kvm_rec *rec)
+{
+	if (rec->type == KVM_REC_MAP)
+		return true;
+	for (size_t i = 0; i < sizeof(rec_types) / sizeof(rec_types[0]); i++)
+		if (rec_types[i] && rec->type == rec_types[i])
+			return true;
+	return false;
+}
+
+static const struct kvm_rec *rec_of_map(const struct kvm_process *proc, const struct proc_map *map)
+{
+	for (size_t i = 0; i < proc->nr_recs; i++)
+		if (proc->recs[i].type == KVM_REC_MAP && proc->recs[i].map.start == map->start)
+			return &proc->recs[i];
+	return NULL;
+}
+
+/* Each fd and each mapping has its record. */
+static int check_complete(const struct kvm_process *proc)
+{
+	for (size_t i = 0; i < proc->scan.nr_fds; i++) {
+		const struct proc_fd *fd = &proc->scan.fds[i];
+
+		if (fd->kind == PROC_FD_SYSTEM || kvm_rec_of(proc, fd))
+			continue;
+		pr_err("pid %d: fd %d (%s): the BPF iterator did not see it\n", proc->pid, fd->fd, fd->name);
+		return -EIO;
+	}
+	for (size_t i = 0; i < proc->scan.nr_maps; i++) {
+		if (rec_of_map(proc, &proc->scan.maps[i]))
+			continue;
+		pr_err("pid %d: mapping %#llx of a vCPU: the BPF iterator did not see it\n", proc->pid,
+		       (unsigned long long)proc->scan.maps[i].start);
+		return -EIO;
+	}
+	return 0;
+}
+
+void kvm_process_free(struct kvm_process *proc)
+{
+	proc_scan_free(&proc->scan);
+	free(proc->recs);
+}
+
+static int scan_process(pid_t pid, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_process *proc)
+{
+	int ret;
+
+	*proc = (struct kvm_process){ .pid = pid };
+	ret = proc_scan(pid, &proc->scan);
+	if (ret || !(proc->scan.nr_fds || proc->scan.nr_maps))
+		return ret;
+	ret = check(pid, &proc->scan);
+	if (!ret)
+		ret = kernel_probe(pid, &proc->recs, &proc->nr_recs);
+	return ret ?: check_complete(proc);
+}
+
+/* A process that has ended, and is waited for, has nothing. */
+int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree)
+{
+	int ret;
+
+	*tree = (struct kvm_tree){ 0 };
+	ret = proc_tree(root, &tree->pids, &tree->nr_pids);
+	if (ret)
+		return ret;
+	tree->procs = calloc(tree->nr_pids, sizeof(*tree->procs));
+	if (!tree->procs)
+		return -ENOMEM;
+	for (size_t i = 0; i < tree->nr_pids; i++) {
+		struct kvm_process *proc = &tree->procs[tree->nr_procs];
+
+		ret = scan_process(tree->pids[i], check, proc);
+		if (!ret && (proc->scan.nr_fds || proc->scan.nr_maps)) {
+			tree->nr_procs++;
+			continue;
+		}
+		kvm_process_free(proc);
+		if (ret && (ret != -ESRCH || !i))
+			return ret;
+	}
+	return 0;
+}
+
+void kvm_tree_free(struct kvm_tree *tree)
+{
+	for (size_t i = 0; i < tree->nr_procs; i++)
+		kvm_process_free(&tree->procs[i]);
+	free(tree->procs);
+	free(tree->pids);
+	*tree = (struct kvm_tree){ 0 };
+}
+
+static void filter_fds(const struct kvm_process *proc, unsigned long long kvm, struct proc_scan *part)
+{
+	for (size_t i = 0; i < proc->scan.nr_fds; i++) {
+		const struct kvm_rec *rec = kvm_rec_of(proc, &proc->scan.fds[i]);
+
+		if (rec && rec->kvm == kvm)
+			part->fds[part->nr_fds++] = proc->scan.fds[i];
+	}
+}
+
+static void filter_maps(const struct kvm_process *proc, unsigned long long kvm, struct proc_scan *part)
+{
+	for (size_t i = 0; i < proc->scan.nr_maps; i++) {
+		const struct kvm_rec *rec = rec_of_map(proc, &proc->scan.maps[i]);
+
+		if (rec && rec->kvm == kvm)
+			part->maps[part->nr_maps++] = proc->scan.maps[i];
+	}
+}
+
+int kvm_process_filter(const struct kvm_process *proc, unsigned long long kvm, struct kvm_process *part)
+{
+	*part = (struct kvm_process){
+		.pid = proc->pid,
+		.scan = { .vpid = proc->scan.vpid, .userfaultfd = proc->scan.userfaultfd },
+		.recs = calloc(proc->nr_recs + 1, sizeof(*part->recs)),
+	};
+	part->scan.fds = calloc(proc->scan.nr_fds + 1, sizeof(*part->scan.fds));
+	part->scan.maps = calloc(proc->scan.nr_maps + 1, sizeof(*part->scan.maps));
+	memcpy(part->scan.device, proc->scan.device, sizeof(part->scan.device));
+	if (!part->recs || !part->scan.fds || !part->scan.maps)
+		return -ENOMEM;
+	filter_fds(proc, kvm, &part->scan);
+	filter_maps(proc, kvm, &part->scan);
+	for (size_t i = 0; i < proc->nr_recs; i++)
+		if (proc->recs[i].kvm == kvm)
+			part->recs[part->nr_recs++] = proc->recs[i];
+	return 0;
+}

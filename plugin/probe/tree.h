@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The processes of a tree that have KVM, and what is seen of it from outside. */
+#ifndef KVM_VGIC_PROBE_TREE_H
+#define KVM_VGIC_PROBE_TREE_H
+
+#include "probe/kernel.h"
+#include "probe/proc.h"
+
+struct kvm_process {
+	pid_t pid;
+	struct proc_scan scan;
+	struct kvm_rec *recs;
+	size_t nr_recs;
+};
+
+struct kvm_tree {
+	pid_t *pids; /* of all processes, the root first */
+	size_t nr_pids;
+	struct kvm_process *procs; /* those that have KVM, in the same order */
+	size_t nr_procs;
+};
+
+/*
+ * Fills *@tree, to be freed by kvm_tree_free() whatever is returned. All of it is frozen. 0 or a negative
+ * errno, logged but for -ESRCH: the root has ended. -ENOTSUP: an fd that @check, called before the kernel
+ * is asked, refuses.
+ */
+int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree);
+void kvm_tree_free(struct kvm_tree *tree);
+
+/* The record of what @fd of @proc is; NULL of /dev/kvm, which is of no VM. */
+const struct kvm_rec *kvm_rec_of(const struct kvm_process *proc, const struct proc_fd *fd);
+
+/* Whether @rec is of an fd or a mapping, and not of what a VM or a vCPU has. */
+bool kvm_rec_is_handle(const struct kvm_rec *rec);
+
+/* What @proc has of the VM at @kvm: a process that has nothing else. To be freed as those of a tree are. */
+int kvm_process_filter(const struct kvm_process *proc, unsigned long long kvm, struct kvm_process *part);
+void kvm_process_free(struct kvm_process *proc);
+
+#endif

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Which VM is whose, in a tree of processes: by the records of the iterator, made up here. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "probe/discover.h"
+#include "probe/eventfd.h"
+#include "probe/tree.h"
+#include "testlog.h"
+
+#define GICV3 7
+#define MAX_PROCS 70
+
+/* What the kernel would say. */
+bool kernel_is_arm64(void)
+{
+	return true;
+}
+
+bool kernel_saves_orphans(void)
+{
+	return true;
+}
+
+bool kernel_step_is_pending(unsigned int sflags)
+{
+	return false;
+}
+
+int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct vm_state *vm)
+{
+	return 0;
+}
+
+int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	return -ENOSYS;
+}
+
+int proc_scan(pid_t pid, struct proc_scan *scan)
+{
+	return -ENOSYS;
+}
+
+int proc_tree(pid_t root, pid_t **pids, size_t *nr)
+{
+	return -ENOSYS;
+}
+
+int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
+{
+	return 0;
+}
+
+int proc_max_fd(const struct proc_scan *scan)
+{
+	return scan->nr_open ? scan->open[scan->nr_open - 1] : -1;
+}
+
+void proc_scan_free(struct proc_scan *scan)
+{
+	free(scan->fds);
+	free(scan->maps);
+	free(scan->open);
+}
+
+/* A tree that is being made up. */
+static struct kvm_process procs[MAX_PROCS];
+static struct kvm_tree tree;
+static struct discovered all;
+
+static void *more(void *array, size_t nr, size_t size)
+{
+	void *grown = reallocarray(array, nr + 1, size);
+
+	assert_non_null(grown);
+	return grown;
+}
+
+static struct kvm_process *add_process(pid_t pid)
+{
+	struct kvm_process *proc = &procs[tree.nr_procs++];
+
+	*proc = (struct kvm_process){ .pid = pid, .scan = { .vpid = pid, .userfaultfd = -1 } };
+	return proc;
+}
+
+static struct kvm_rec *add_rec(struct kvm_process *proc, enum kvm_rec_type type, unsigned long long kvm, int fd,
+			       bool owned)
+{
+	struct kvm_rec *rec;
+
+	proc->recs = more(proc->recs, proc->nr_recs, sizeof(*proc->recs));
+	rec = &proc->recs[proc->nr_recs++];
+	*rec = (struct kvm_rec){ .type = type, .kvm = kvm, .fd = fd, .owned = owned };
+	return rec;
+}
+
+/* An fd, and the record of it. */
+static struct kvm_rec *add_fd(struct kvm_process *proc, enum proc_fd_kind kind, enum kvm_rec_type type,
+			      unsigned long long kvm, bool owned)
+{
+	int fd = proc->scan.nr_open ? proc->scan.open[proc->scan.nr_open - 1] + 1 : 3;
+
+	proc->scan.fds = more(proc->scan.fds, proc->scan.nr_fds, sizeof(*proc->scan.fds));
+	proc->scan.open = more(proc->scan.open, proc->scan.nr_open, sizeof(*proc->scan.open));
+	proc->scan.fds[proc->scan.nr_fds++] = (struct proc_fd){ .fd = fd, .kind = kind, .name = "anon_inode:kvm-x" };
+	proc->scan.open[proc->scan.nr_open++] = fd;
+	return add_rec(proc, type, kvm, fd, owned);
+}
+
+static struct kvm_rec *add_vcpu(struct kvm_process *proc, unsigned long long kvm, unsigned int idx, bool owned)
+{
+	struct kvm_rec *rec = add_fd(proc, PROC_FD_VCPU, KVM_REC_VCPU, kvm, owned);
+
+	rec->vcpu.idx = rec->vcpu.id = idx;
+	rec->vcpu.steal_base = VCPU_NO_PVTIME;
+	return rec;
+}
+
+static void add_map(struct kvm_process *proc, unsigned long long kvm, unsigned int idx, uint64_t start, bool owned)
+{
+	struct kvm_rec *rec = add_rec(proc, KVM_REC_MAP, kvm, 0, owned);
+
+	rec->map.start = start;
+	rec->map.idx = idx;
+	proc->scan.maps = more(proc->scan.maps, proc->scan.nr_maps, sizeof(*proc->scan.maps));
+	proc->scan.maps[proc->scan.nr_maps++] = (struct proc_map){ .start = start,
+								   .size = 4096,
+								   .prot = PROT_READ | PROT_WRITE,
+								   .is_shared = 1,
+								   .vcpu_id = idx };
+}
+
+/* The record of the VM itself, by fd @fd; and a memslot, at an address that is the VM's. */
+static void add_vm_rec(struct kvm_process *proc, unsigned long long kvm, int fd, unsigned int nr_vcpus)
+{
+	struct kvm_rec *rec = add_rec(proc, KVM_REC_VM, kvm, fd, true);
+
+	rec->vm.vtcr = 64 - 40;
+	rec->vm.nr_vcpus = nr_vcpus;
+	rec->vm.nr_devices = 1;
+	rec->vm.vgic_model = GICV3;
+	rec->vm.vgic_in_kernel = rec->vm.vgic_initialized = 1;
+	add_rec(proc, KVM_REC_CAPS, kvm, fd, false);
+	rec = add_rec(proc, KVM_REC_SLOT, kvm, fd, false);
+	rec->slot.npages = 16;
+	rec->slot.hva = kvm << 20;
+}
+
+/* A VM of 2 vCPUs with all its fds, in its owner; without its own where not @has_fd. */
+static void add_vm(struct kvm_process *proc, unsigned long long kvm, bool has_fd)
+{
+	int first;
+
+	if (has_fd)
+		add_fd(proc, PROC_FD_VM, KVM_REC_VM_FD, kvm, true);
+	add_vcpu(proc, kvm, 0, true);
+	first = proc->scan.open[proc->scan.nr_open - 1] - has_fd;
+	add_vcpu(proc, kvm, 1, true);
+	add_fd(proc, PROC_FD_VGIC_V3, KVM_REC_DEVICE, kvm, true);
+	add_vm_rec(proc, kvm, first, 2);
+	add_map(proc, kvm, 0, (kvm << 20) + 0x8000, true);
+	add_map(proc, kvm, 1, (kvm << 20) + 0xa000, true);
+}
+
+static int set_up(void **state)
+{
+	tree = (struct kvm_tree){ .procs = procs };
+	all = (struct discovered){ 0 };
+	log_reset();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	for (size_t p = 0; p < tree.nr_procs; p++)
+		kvm_process_free(&procs[p]);
+	discovered_free(&all);
+	return 0;
+}
+
+static void assert_found(size_t nr)
+{
+	int ret = discover_vms(&tree, &all);
+
+	assert_string_equal(log_error(), "");
+	assert_int_equal(ret, 0);
+	assert_int_equal(all.nr_vms, nr);
+}
+
+static void assert_refused(const char *says)
+{
+	assert_int_equal(discover_vms(&tree, &all), -ENOTSUP);
+	assert_int_equal(log_errors(), 1);
+	assert_true(log_has(says));
+}
+
+/* That @found has what add_vm() gave the VM at @kvm, and nothing of another. */
+static void assert_own(const struct discovered_vm *found, unsigned long long kvm, pid_t pid)
+{
+	const struct vm_state *vm = found->vm;
+
+	assert_int_equal(found->pid, pid);
+	assert_int_equal(vm->vpid, pid);
+	assert_int_equal(vm->nr_vcpus, 2);
+	assert_int_equal(vm->nr_slots, 1);
+	assert_int_equal(vm->slots[0].hva, kvm << 20);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(vm->vcpus[i].nr_maps, 1);
+		assert_int_equal(vm->vcpus[i].maps[0].start, (kvm << 20) + 0x8000 + 0x2000 * i);
+	}
+}
+
+static bool has_fd(const struct discovered_vm *found, pid_t pid, int fd, enum kvm_file_kind kind, uint32_t index)
+{
+	for (size_t i = 0; i < found->nr_fds; i++)
+		if (found->fds[i].pid == pid && found->fds[i].fd == fd)
+			return found->fds[i].object.kind == kind && found->fds[i].object.index == index;
+	return false;
+}
+
+/* All vCPUs and mappings have the same names. */
+static void four_vms_of_one_process(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+
+	for (unsigned long long kvm = 1; kvm <= 4; kvm++)
+		add_vm(proc, kvm, true);
+	assert_found(4);
+	for (size_t v = 0; v < 4; v++) {
+		int fd = 3 + 4 * v;
+
+		assert_own(&all.vms[v], v + 1, 10);
+		assert_int_equal(all.vms[v].vm->fd, fd);
+		assert_int_equal(all.vms[v].nr_fds, 4);
+		assert_true(has_fd(&all.vms[v], 10, fd, KVM_FILE_VM, 0));
+		assert_true(has_fd(&all.vms[v], 10, fd + 2, KVM_FILE_VCPU, 1));
+		assert_true(has_fd(&all.vms[v], 10, fd + 3, KVM_FILE_VGIC, 0));
+		if (v)
+			assert_int_equal(all.vms[v].vm->park_base,
+					 all.vms[v - 1].vm->park_base + vm_nr_parked(all.vms[v - 1].vm));
+	}
+}
+
+static void vms_of_several_processes(void **state)
+{
+	struct kvm_process *root = add_process(10), *none = add_process(11), *child = add_process(12);
+
+	add_vm(root, 1, true);
+	none->scan.fds = more(NULL, 0, sizeof(*none->scan.fds));
+	none->scan.fds[none->scan.nr_fds++] = (struct proc_fd){ .fd = 3, .kind = PROC_FD_SYSTEM };
+	add_vm(child, 2, true);
+	add_vm(child, 3, true);
+	assert_found(3);
+	assert_own(&all.vms[0], 1, 10);
+	assert_own(&all.vms[1], 2, 12);
+	assert_own(&all.vms[2], 3, 12);
+	assert_int_equal(all.vms[0].vm->park_base, all.vms[1].vm->park_base);
+}
+
+/* The owner is not the one that comes first. */
+static void what_others_have_is_the_owners(void **state)
+{
+	struct kvm_process *root = add_process(10), *child = add_process(12);
+	struct kvm_rec *rec;
+
+	add_fd(root, PROC_FD_VM, KVM_REC_VM_FD, 7, false);
+	add_vcpu(root, 7, 1, false);
+	rec = add_fd(root, PROC_FD_STATS, KVM_REC_STATS, 7, false);
+	rec->stats.of_vcpu = rec->stats.idx = 1;
+	add_fd(root, PROC_FD_STATS, KVM_REC_STATS, 7, false);
+	add_vm(child, 7, true);
+	assert_found(1);
+	assert_own(&all.vms[0], 7, 12);
+	assert_int_equal(all.vms[0].nr_fds, 8);
+	assert_true(has_fd(&all.vms[0], 10, 3, KVM_FILE_VM, 0));
+	assert_true(has_fd(&all.vms[0], 10, 4, KVM_FILE_VCPU, 1));
+	assert_true(has_fd(&all.vms[0], 10, 5, KVM_FILE_VCPU_STATS, 1));
+	assert_true(has_fd(&all.vms[0], 10, 6, KVM_FILE_VM_STATS, 0));
+	assert_true(has_fd(&all.vms[0], 12, 3, KVM_FILE_VM, 0));
+}
+
+static void a_vm_without_its_own_fd(void **state)
+{
+	add_vm(add_process(10), 1, false);
+	assert_found(1);
+	assert_own(&all.vms[0], 1, 10);
+	assert_int_equal(all.vms[0].vm->fd, -1);
+}
+
+static void a_vm_whose_fd_another_has(void **state)
+{
+	add_vm(add_process(10), 1, false);
+	add_fd(add_process(11), PROC_FD_VM, KVM_REC_VM_FD, 1, false);
+	assert_refused("pid 10: a VM whose fd another process has, and its own has not");
+}
+
+static void a_vm_whose_owner_is_elsewhere(void **state)
+{
+	add_fd(add_process(10), PROC_FD_VM, KVM_REC_VM_FD, 1, false);
+	assert_refused("pid 10: the VM belongs to another process, which handed its fd over");
+}
+
+static void a_mapping_of_anothers_vcpu(void **state)
+{
+	struct kvm_process *root = add_process(10);
+
+	add_vm(root, 1, true);
+	add_map(add_process(11), 1, 0, 0x5000, false);
+	assert_refused("pid 11: a mapping of a vCPU of another process's VM");
+}
+
+static void a_vcpu_that_only_another_has(void **state)
+{
+	struct kvm_process *root = add_process(10);
+
+	add_vm(root, 1, true);
+	for (size_t i = 0; i < root->nr_recs; i++)
+		if (root->recs[i].type == KVM_REC_VM)
+			root->recs[i].vm.nr_vcpus = 3;
+	add_vcpu(add_process(11), 1, 2, false);
+	assert_refused("pid 10: a vCPU whose fd was closed");
+}
+
+static void a_mapping_alone(void **state)
+{
+	add_map(add_process(10), 1, 0, 0x5000, true);
+	assert_refused("pid 10: a mapping of a vCPU whose fd was closed");
+}
+
+static void the_most_vms(void **state)
+{
+	for (unsigned long long kvm = 1; kvm <= DISCOVER_MAX_VMS; kvm++)
+		add_vm(add_process(kvm), kvm, true);
+	assert_found(DISCOVER_MAX_VMS);
+	discovered_free(&all);
+	add_vm(add_process(1000), 1000, true);
+	assert_refused("pid 1000: more than 64 VMs in a tree of processes");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(four_vms_of_one_process),	     TEST(vms_of_several_processes),
+		TEST(what_others_have_is_the_owners), TEST(a_vm_without_its_own_fd),
+		TEST(a_vm_whose_fd_another_has),
+		TEST(a_vm_whose_owner_is_elsewhere),  TEST(a_mapping_of_anothers_vcpu),
+		TEST(a_vcpu_that_only_another_has),   TEST(a_mapping_alone),
+		TEST(the_most_vms),
+	};
+
+	return cmocka_run_group_tests_name("VMs of a tree", tests, NULL, NULL);
+}
