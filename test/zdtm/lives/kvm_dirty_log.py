@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Dirty logs: of a VMM that KVM_GET_DIRTY_LOG clears them for, and of ones that clear them by themselves."""
 
-from common import discard
+from common import discard, kvm_parts
 from zdtmvm import Failure, wait_gone
 
 import lives
@@ -13,6 +13,7 @@ class Lives(lives.Lives):
     def not_read(self):
         """A dump that tells nothing of them is seen too: all pages are clean then."""
         images = self.images()
+        self.parts = kvm_parts(self.vm.pid)
         result = self.dump(images, env={'KVM_VGIC_SKIP': 'dirty logs'})
         result.require(result.status == 0, f'criu dump failed with {result.status}')
         wait_gone(self.vm.pid)

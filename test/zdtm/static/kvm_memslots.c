@@ -205,16 +205,21 @@ static int add_huge(void)
 	       add_slot(map(HUGE, MAP_SHARED, fd), HUGE, 0) ? -1 : 0;
 }
 
-/* What the guest writes to a shared file with a name is not in an image: it only reads there. */
+/*
+ * What the guest writes to a shared file with a name is not in an image: it only reads there. A private mapping shows
+ * what is written to the file until it is written to itself: so each has a file of its own.
+ */
 static int add_files(void)
 {
-	int memory = memfd_create("guest memory", 0), shared = make_file("shared", 3 * PAGE);
-	int private = make_file("private", 6 * PAGE), gone = make_file("gone", 3 * PAGE);
+	int memory = memfd_create("guest memory", 0), other = memfd_create("other guest memory", 0);
+	int shared = make_file("shared", 3 * PAGE), private = make_file("private", 6 * PAGE);
+	int gone = make_file("gone", 3 * PAGE);
 
-	if (memory < 0 || shared < 0 || private < 0 || gone < 0 || ftruncate(memory, 7 * PAGE) || unlink_file("gone"))
+	if (memory < 0 || other < 0 || shared < 0 || private < 0 || gone < 0 || ftruncate(memory, 7 * PAGE) ||
+	    ftruncate(other, 7 * PAGE) || unlink_file("gone"))
 		return -1;
 	return add_slot(map(7 * PAGE, MAP_SHARED, memory), 7 * PAGE, 0) ||
-	       add_slot(map(7 * PAGE, MAP_PRIVATE, memory), 7 * PAGE, 0) ||
+	       add_slot(map(7 * PAGE, MAP_PRIVATE, other), 7 * PAGE, 0) ||
 	       add_slot(map(3 * PAGE, MAP_SHARED, shared), 3 * PAGE, KVM_MEM_READONLY) ||
 	       add_slot(map(6 * PAGE, MAP_PRIVATE, private), 6 * PAGE, 0) ||
 	       add_slot(map(3 * PAGE, MAP_SHARED, gone), 3 * PAGE, 0) ? -1 : 0;
