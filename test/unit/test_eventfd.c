@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* How the plugin looks at what a VM has bound: by windows, until nothing moves, and where all of it is to be seen. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "probe/discover.h"
+#include "probe/eventfd.h"
+#include "probe/kernel.h"
+#include "probe/proc.h"
+#include "testlog.h"
+
+#define VMM 100
+#define VM_FD 5
+#define IRQ 0xe1000 /* an eventfd */
+#define INIT_PID_NS 0xeffffffc
+
+static struct {
+	size_t nr_irqfds, nr_zones;
+	unsigned int moves; /* looks at which an interrupt is on its way still */
+	unsigned int looks;
+	unsigned long long pid_ns;
+} host;
+
+static struct kvm_rec rec_of(size_t i)
+{
+	struct kvm_rec rec = { .fd = VM_FD };
+
+	if (i < host.nr_irqfds) {
+		rec.type = KVM_REC_IRQFD;
+		rec.irqfd.eventfd = IRQ;
+		rec.irqfd.gsi = i;
+		rec.irqfd.pending = host.looks <= host.moves;
+	} else {
+		rec.type = KVM_REC_ZONE;
+		rec.zone.addr = 0x1000 * (i - host.nr_irqfds);
+		rec.zone.size = 8;
+	}
+	return rec;
+}
+
+int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr)
+{
+	assert_int_equal(pid, VMM);
+	assert_int_equal(fd, VM_FD);
+	host.looks += !first;
+	*recs = calloc(KVM_BINDINGS_PER_PASS, sizeof(**recs));
+	for (*nr = 0; *nr < KVM_BINDINGS_PER_PASS && first + *nr < host.nr_irqfds + host.nr_zones; ++*nr)
+		(*recs)[*nr] = rec_of(first + *nr);
+	return 0;
+}
+
+int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
+{
+	*recs = calloc(1, sizeof(**recs));
+	**recs = (struct kvm_rec){
+		.type = KVM_REC_EVENTFD,
+		.fd = 30,
+		.eventfd = { .eventfd = IRQ, .refs = 1, .users = 1 + host.nr_irqfds, .pid = VMM }
+	};
+	*nr = 1;
+	return 0;
+}
+
+int kernel_probe_works(struct kvm_rec **recs, size_t *nr)
+{
+	*recs = NULL;
+	*nr = 0;
+	return 0;
+}
+
+bool proc_is_traced(pid_t pid)
+{
+	return true;
+}
+
+pid_t proc_vpid(pid_t pid, pid_t tid)
+{
+	return 1;
+}
+
+pid_t proc_find_traced(pid_t vpid)
+{
+	return VMM;
+}
+
+int __wrap_stat64(const char *path, struct stat *st);
+int __wrap_stat64(const char *path, struct stat *st)
+{
+	assert_string_equal(path, "/proc/self/ns/pid");
+	st->st_ino = host.pid_ns;
+	return 0;
+}
+
+static int set_up(void **state)
+{
+	memset(&host, 0, sizeof(host));
+	host.pid_ns = INIT_PID_NS;
+	log_reset();
+	return 0;
+}
+
+static struct vm_state *look(int expected)
+{
+	const struct kvm_rec vm_rec = {
+		.fd = VM_FD,
+		.vm.has = (host.nr_irqfds ? 1u << KVM_HAS_IRQFD : 0) |
+			  (host.nr_zones ? 1u << KVM_HAS_COALESCED_MMIO : 0)
+	};
+	struct vm_state *vm = calloc(1, sizeof(*vm));
+
+	assert_int_equal(probe_bindings(VMM, &vm_rec, vm), expected);
+	assert_int_equal(log_errors(), expected != 0);
+	return vm;
+}
+
+static void assert_refused(const char *says)
+{
+	vm_state_free(look(-ENOTSUP));
+	if (!strstr(log_error(), says) || !strstr(log_error(), REFUSAL ": "))
+		fail_msg("'%s' is not in: %s", says, log_error());
+}
+
+static void nothing_is_looked_for_where_nothing_is(void **state)
+{
+	vm_state_free(look(0));
+	assert_int_equal(host.looks, 0);
+}
+
+static void more_than_a_pass_can_tell(void **state)
+{
+	struct vm_state *vm;
+
+	host.nr_irqfds = 3;
+	host.nr_zones = 2 * KVM_BINDINGS_PER_PASS;
+	vm = look(0);
+	assert_int_equal(vm->nr_irqfds, 3);
+	assert_int_equal(vm->irqfds[2].gsi, 2);
+	assert_int_equal(vm->irqfds[2].eventfd.fd, 30);
+	assert_int_equal(vm->nr_zones, 2 * KVM_BINDINGS_PER_PASS);
+	for (size_t i = 0; i < vm->nr_zones; i++)
+		assert_int_equal(vm->zones[i].addr, 0x1000 * i);
+	assert_int_equal(host.looks, 1);
+	vm_state_free(vm);
+}
+
+static void an_interrupt_on_its_way_is_waited_for(void **state)
+{
+	host.nr_irqfds = 1;
+	host.moves = 3;
+	vm_state_free(look(0));
+	assert_int_equal(host.looks, 4);
+}
+
+static void one_that_never_comes_is_refused(void **state)
+{
+	host.nr_irqfds = 1;
+	host.moves = ~0u;
+	assert_refused("pid 100: irqfd, GSI 0: an interrupt that KVM has not injected yet");
+}
+
+static void too_many_are_refused(void **state)
+{
+	host.nr_zones = VM_MAX_ZONES;
+	vm_state_free(look(0));
+	host.nr_zones++;
+	assert_refused("pid 100: more than 16384 irqfds, 16384 ioeventfds or 2048 coalesced MMIO zones");
+}
+
+/* Zones are the VM's alone. */
+static void a_pid_namespace_hides_who_has_eventfds(void **state)
+{
+	host.pid_ns++;
+	host.nr_zones = 1;
+	vm_state_free(look(0));
+	host.nr_irqfds = 1;
+	assert_refused("pid 100: irqfds or ioeventfds, and criu in a pid namespace");
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, set_up)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(nothing_is_looked_for_where_nothing_is),
+		TEST(more_than_a_pass_can_tell),
+		TEST(an_interrupt_on_its_way_is_waited_for),
+		TEST(one_that_never_comes_is_refused),
+		TEST(too_many_are_refused),
+		TEST(a_pid_namespace_hides_who_has_eventfds),
+	};
+
+	return cmocka_run_group_tests_name("a look at what is bound", tests, NULL, NULL);
+}
