@@ -375,25 +375,35 @@ static const struct kvm_rec v2_recs[] = {
 	{ .type = KVM_REC_LINES, .fd = VCPU_FD + 1, .lines = { 0, 0x14, 0x24, 0 } },
 };
 
-/* With the records above, of which one is @changed. */
-static int probe_v2(struct vm_state *vm, struct vcpu_state vcpus[2], size_t changed, const struct kvm_rec *to)
+/* With the records above, of which one is @changed; those of the VM by @vm_fd. */
+static int probe_v2_by(unsigned int vm_fd, struct vm_state *vm, struct vcpu_state vcpus[2], size_t changed,
+		       const struct kvm_rec *to)
 {
 	struct kvm_rec recs[COUNT(v2_recs)];
 
 	memcpy(recs, v2_recs, sizeof(recs));
 	if (to)
 		recs[changed] = *to;
+	for (size_t i = 0; i < COUNT(recs); i++)
+		if (recs[i].fd == VM_FD)
+			recs[i].fd = vm_fd;
 	*vm = (struct vm_state){ .vcpus = vcpus, .nr_vcpus = 2 };
 	log_reset();
-	return probe_vgic_v2(42, (struct probe_recs){ recs, COUNT(recs) }, VM_FD, 6, vm);
+	return probe_vgic_v2(42, (struct probe_recs){ recs, COUNT(recs) }, vm_fd, 6, vm);
 }
 
-static void the_lines_of_a_gicv2_are_found(void **state)
+static int probe_v2(struct vm_state *vm, struct vcpu_state vcpus[2], size_t changed, const struct kvm_rec *to)
+{
+	return probe_v2_by(VM_FD, vm, vcpus, changed, to);
+}
+
+/* The fd by which the iterator tells of the VM may be a vCPU's. */
+static void assert_lines_found(unsigned int vm_fd)
 {
 	struct vcpu_state vcpus[2] = { { .fd = VCPU_FD, .id = 7 }, { .fd = VCPU_FD + 1, .id = 0 } };
 	struct vm_state vm;
 
-	assert_int_equal(probe_v2(&vm, vcpus, 0, NULL), 0);
+	assert_int_equal(probe_v2_by(vm_fd, &vm, vcpus, 0, NULL), 0);
 	assert_int_equal(vm.vgic_v2->fd, 6);
 	assert_int_equal(vm.vgic_v2->lines[1].level, 0x11);
 	assert_int_equal(vm.vgic_v2->lines[1].latch, 0x21);
@@ -401,9 +411,17 @@ static void the_lines_of_a_gicv2_are_found(void **state)
 	assert_int_equal(vm.vgic_v2->nr_cpus, 2);
 	assert_int_equal(vm.vgic_v2->cpus[0].lines.level, 0x13);
 	assert_int_equal(vm.vgic_v2->cpus[1].lines.latch, 0x24);
+	assert_int_equal(vm.vgic_v2->lines[0].level, 0);
 	assert_int_equal(vm.vgic_v2->nr_active, 1);
 	assert_int_equal(vm.vgic_v2->active[0].intid, 40);
 	vgic_v2_free(vm.vgic_v2);
+}
+
+static void the_lines_of_a_gicv2_are_found(void **state)
+{
+	assert_lines_found(VM_FD);
+	assert_lines_found(VCPU_FD);
+	assert_lines_found(VCPU_FD + 1);
 }
 
 static void an_sgi_whose_sender_would_be_lost_is_refused(void **state)
