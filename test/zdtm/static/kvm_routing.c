@@ -108,9 +108,10 @@ static int bind_level(void)
 
 static int set_spi(void)
 {
-	uint32_t bit = 1u << SPI % 32;
+	uint32_t bit = 1u << SPI % 32, level_triggered = 0;
 
-	return odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x84, &bit) || /* GICD_IGROUPR1 */
+	return odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0xc0c, &level_triggered) || /* GICD_ICFGR3 */
+	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x84, &bit) || /* GICD_IGROUPR1 */
 	       odd_set_attr(vm.gic_fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x104, &bit);  /* GICD_ISENABLER1 */
 }
 
