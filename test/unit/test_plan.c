@@ -292,9 +292,25 @@ static void a_host_with_another_gic_is_not_written_to(void **state)
 	trip_finish(&trip);
 }
 
+/* It was closed: all that can still be asked of the VM is asked of its vCPUs and its GIC. */
+static void a_vm_without_its_own_fd_is_dumped(void **state)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = 96 });
+	struct vm_state *vm = fake_discovered(source);
+	size_t failed;
+
+	vm->fd = -1;
+	assert_int_equal(fake_steps(plan_dump, plan_nr_dump, vm, source, &failed), 0);
+	assert_int_equal(fake_count(source, "vm: *"), 0);
+	assert_true(fake_count(source, "vcpu ?: *") > 0);
+	vm_state_free(vm);
+	fake_free(source);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_vm_without_its_own_fd_is_dumped),
 		cmocka_unit_test(no_vcpu_runs_before_the_vm_is_whole),
 		cmocka_unit_test(no_vcpu_runs_before_its_page_is_mapped),
 		cmocka_unit_test(a_vm_comes_back_whole),
