@@ -12,10 +12,11 @@ static bool is_ref(const struct eventfd_ref *ref)
 	return ref->vpid >= 1 && ref->fd >= 0;
 }
 
-/* In the owner, fds from park_base up are the VM's own during a restore. */
+/* In the owner some numbers are those of the VM's own fds during a restore. */
 static bool is_ref_of(const struct vm_state *vm, const struct eventfd_ref *ref)
 {
-	return is_ref(ref) && (ref->vpid != vm->vpid || ref->fd < vm->park_base);
+	return is_ref(ref) && (ref->vpid != vm->vpid || ref->fd < vm->park_base ||
+			       ref->fd - vm->park_base >= (int64_t)vm_nr_parked(vm));
 }
 
 static int check_irqfds(const struct vm_state *vm)

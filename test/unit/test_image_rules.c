@@ -155,6 +155,7 @@ RULE(filter_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: pmu_filter: 32769 range
 RULE(irqfd_of_no_pid, BOTH, NO_EVENTFD("irqfd 1"), IRQFD(1)->eventfd.vpid = 0)
 RULE(irqfd_of_no_fd, BOTH, NO_EVENTFD("irqfd 1"), IRQFD(1)->eventfd.fd = -1)
 RULE(irqfd_of_a_parked_fd, BOTH, NO_EVENTFD("irqfd 0"), IRQFD(0)->eventfd.fd = 1000)
+RULE(irqfd_of_the_last_parked_fd, BOTH, NO_EVENTFD("irqfd 0"), IRQFD(0)->eventfd.fd = 1000 + vm_nr_parked(vm) - 1)
 RULE(irqfd_resampled_to_no_fd, BOTH, NO_EVENTFD("irqfd 0"), IRQFD(0)->resamplefd.fd = INT32_MIN)
 RULE(irqfds_many, READ_ONLY, "kvm-vm.img: VM 1: 16385 irqfds, at most 16384 expected",
      vm->irqfds = grow(vm->irqfds, 16385, sizeof(*IRQFD(0))), vm->nr_irqfds = 16385,
@@ -791,6 +792,15 @@ static void what_kvm_takes_of_a_pmu_is_accepted(void **state)
 	accept(vm);
 }
 
+/* The numbers that are parked may lie between those of the process. */
+static void an_eventfd_above_the_parked_fds_is_accepted(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 96);
+
+	IRQFD(0)->eventfd.fd = 1000 + vm_nr_parked(vm);
+	accept(vm);
+}
+
 static void a_dump_may_lack_files(void **state)
 {
 	struct vm_state *vm = fixture_vm(2, 96);
@@ -956,6 +966,7 @@ int main(void)
 		cmocka_unit_test(files_of_no_vm),
 		cmocka_unit_test(the_unbroken_vm_is_accepted),
 		cmocka_unit_test(what_kvm_takes_of_a_pmu_is_accepted),
+		cmocka_unit_test(an_eventfd_above_the_parked_fds_is_accepted),
 		cmocka_unit_test(a_dump_may_lack_files),
 		cmocka_unit_test(two_vms_of_one_process),      cmocka_unit_test(two_vms_with_one_id),
 		cmocka_unit_test(two_vms_with_one_fd),	       cmocka_unit_test(two_vms_with_one_mapping),
