@@ -238,6 +238,26 @@ static int check_debug(const struct vm_state *vm, size_t i)
 	return refuse_vcpu(vm, i, "debug: control 0x%x is not known", control);
 }
 
+/* The VM has one of each (devices/vcpu.rst, 2): KVM would take the last that it is given. */
+static int check_timer_irqs(const struct vm_state *vm, size_t i)
+{
+	const struct vcpu_state *vcpu = &vm->vcpus[i], *first = &vm->vcpus[0];
+
+	if (vm->vgic_v5 && (vcpu->vtimer_irq || vcpu->ptimer_irq))
+		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: none expected with a GICv5",
+				   vcpu->vtimer_irq, vcpu->ptimer_irq);
+	if (!vm->vgic)
+		return 0;
+	if (!is_ppi(vcpu->vtimer_irq) || !is_ppi(vcpu->ptimer_irq) || vcpu->vtimer_irq == vcpu->ptimer_irq)
+		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: two of 16 to 31 expected",
+				   vcpu->vtimer_irq, vcpu->ptimer_irq);
+	if (vcpu->vtimer_irq != first->vtimer_irq || vcpu->ptimer_irq != first->ptimer_irq)
+		return refuse_vcpu(vm, i,
+				   "vtimer_irq %u, ptimer_irq %u, of vCPU 0 %u and %u: the same for all expected",
+				   vcpu->vtimer_irq, vcpu->ptimer_irq, first->vtimer_irq, first->ptimer_irq);
+	return 0;
+}
+
 static bool is_mp_state(uint32_t state)
 {
 	return state == KVM_MP_STATE_RUNNABLE || state == KVM_MP_STATE_STOPPED ||
@@ -251,19 +271,14 @@ static int check_vcpu(const struct vm_state *vm, size_t i)
 
 	if (vcpu->idx != i)
 		return refuse_vcpu(vm, i, "idx %u, its place is %zu", vcpu->idx, i);
-	if (vm->vgic_v5 && (vcpu->vtimer_irq || vcpu->ptimer_irq))
-		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: none expected with a GICv5",
-				   vcpu->vtimer_irq, vcpu->ptimer_irq);
-	if (vm->vgic && (!is_ppi(vcpu->vtimer_irq) || !is_ppi(vcpu->ptimer_irq) ||
-			 vcpu->vtimer_irq == vcpu->ptimer_irq))
-		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: two of 16 to 31 expected",
-				   vcpu->vtimer_irq, vcpu->ptimer_irq);
 	if (!is_mp_state(vcpu->mp_state))
 		return refuse_vcpu(vm, i, "mp_state %u is not known", vcpu->mp_state);
 	if (!vcpu->run_size || vcpu->run_size > VCPU_RUN_MAX || !aligned(vcpu->run_size, vm->page_size))
 		return refuse_vcpu(vm, i, "run_size %zu, pages of %u bytes up to %u expected", vcpu->run_size,
 				   vm->page_size, VCPU_RUN_MAX);
-	ret = check_regs(vm, i);
+	ret = check_timer_irqs(vm, i);
+	if (!ret)
+		ret = check_regs(vm, i);
 	if (!ret)
 		ret = check_pmu(vm, i);
 	if (!ret)

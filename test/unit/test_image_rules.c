@@ -200,6 +200,12 @@ RULE(timer_irq_spi, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 32:
      VCPU1->ptimer_irq = 32)
 RULE(timer_irq_same, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 27: two of 16 to 31 expected",
      VCPU1->ptimer_irq = 27)
+RULE(vtimer_irq_other, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: vtimer_irq 26, ptimer_irq 30, of vCPU 0 27 and 30: the same for all expected",
+     VCPU1->vtimer_irq = 26)
+RULE(ptimer_irq_other, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 29, of vCPU 0 27 and 30: the same for all expected",
+     VCPU1->ptimer_irq = 29)
 static void add_pmcr(struct vcpu_state *vcpu, uint64_t value)
 {
 	struct vcpu_reg *reg = &vcpu->regs[vcpu->nr_regs++];
