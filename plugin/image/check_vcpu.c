@@ -160,8 +160,8 @@ static bool is_pmu_irq(const struct vm_state *vm, uint32_t irq)
 }
 
 /*
- * As pmu_irq_is_valid() has it (devices/vcpu.rst, 1.1), given in this order: a PPI is the one of all vCPUs
- * before it, an SPI that of none, and a PPI can come before it.
+ * As pmu_irq_is_valid() has it (devices/vcpu.rst, 1.1) of PPIs first, which is how they are given: there is
+ * one PPI for all vCPUs that have one, and an SPI is of one vCPU.
  */
 static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
 {
@@ -170,7 +170,7 @@ static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
 	for (size_t other = 0; vm->vgic && irq && other < i; other++) {
 		uint32_t its = vm->vcpus[other].pmu_irq;
 
-		if (its && (is_ppi(irq) ? its != irq : its == irq))
+		if (is_ppi(irq) == is_ppi(its) && (its == irq) != is_ppi(irq))
 			return refuse_vcpu(vm, i,
 					   "pmu_irq %u, of vCPU %zu %u: the same PPI expected, or another SPI",
 					   irq, other, its);
