@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/ioctl.h>
-#include <time.h>
 
 #include "zdtmtst.h"
 #include "guest.h"
@@ -109,22 +108,15 @@ static int set_guest(unsigned int i)
 	uint64_t address = STOLEN(i);
 
 	p->address = address;
-	return odd_set_attr(vm.vcpu[i].fd, KVM_ARM_VCPU_PVTIME_CTRL, KVM_ARM_VCPU_PVTIME_IPA, &address) ||
+	return odd_init_vcpu(&vm, i) ||
+	       odd_set_attr(vm.vcpu[i].fd, KVM_ARM_VCPU_PVTIME_CTRL, KVM_ARM_VCPU_PVTIME_IPA, &address) ||
 	       guest_set(&vm, i, run) ? -1 : 0;
 }
 
 static int create_vm(void)
 {
-	unsigned int i;
-
 	vm.exit = on_one_cpu;
-	for (i = 0; i < ODD_NR_VCPUS; i++)
-		if (odd_create_vcpu(&vm, i) || odd_init_vcpu(&vm, i) || set_guest(i))
-			return -1;
-	if (odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
-	    odd_init_gic(&vm))
-		return -1;
-	return odd_start_all(&vm);
+	return guest_create_vcpus(&vm, ODD_NR_VCPUS, set_guest) || odd_start_all(&vm) ? -1 : 0;
 }
 
 static bool has_address(unsigned int i)
@@ -146,47 +138,28 @@ static bool has_address(unsigned int i)
 /* The time goes on being told, and the address is what it was. */
 static bool checked_all(void)
 {
-	const struct timespec tick = { .tv_nsec = 10000000 };
-	unsigned int i, ticks;
+	unsigned int i;
 
-	for (i = 0; i < ODD_NR_VCPUS && has_address(i); i++) {
+	for (i = 0; i < ODD_NR_VCPUS; i++) {
 		const struct pvtime_guest *p = guest_cpu(&vm, i);
-		uint64_t grown = p->grown;
 
-		for (ticks = 0; ticks < 6000 && p->grown < grown + 3 && !vm.stats->error[0]; ticks++)
-			nanosleep(&tick, NULL);
-		if (p->grown < grown + 3)
-			odd_found(&vm, "stolen time stands still, ns:", p->ns);
+		if (!has_address(i) || !guest_counts(&vm, &p->grown, 3, "stolen time stands still: times that it grew"))
+			return false;
 		test_msg("vcpu %u: %llu ns stolen, in %llu parts\n", i, (unsigned long long)p->ns,
 			 (unsigned long long)p->grown);
 	}
-	return !vm.stats->error[0];
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	test_init(argc, argv);
 
-	if (odd_create(&vm) || odd_add_memory(&vm, 0)) {
-		pr_perror("set-up of the VM");
+	if (!guest_set_up(&vm, KVM_CAP_STEAL_TIME, "stolen time", create_vm))
 		return 1;
-	}
-	if (ioctl(vm.kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_STEAL_TIME) <= 0) {
-		skip("this host's KVM has no stolen time");
-		return 1;
-	}
-	if (create_vm()) {
-		pr_perror("set-up of the VM: %s", vm.stats->error);
-		return 1;
-	}
 
 	test_daemon();
 	test_waitsig();
 
-	errno = 0;
-	if (!checked_all()) {
-		fail("%s", vm.stats->error);
-		return 1;
-	}
-	return odd_verdict(&vm);
+	return guest_verdict(&vm, checked_all());
 }
