@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Two vCPUs on one CPU of the host, each of which is told how much time the other has taken from it: by
- * stolen time (Documentation/virt/kvm/arm/pvtime.rst), which goes on, and never back.
+ * stolen time (Documentation/virt/kvm/arm/pvtime.rst), which goes on, and never back, and is no more than
+ * the time that its thread was there and did not run.
  */
 #include <errno.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "zdtmtst.h"
 #include "guest.h"
@@ -90,6 +92,29 @@ GUEST static void run(struct guest *g)
 
 static struct odd_vm vm;
 
+static uint64_t began;
+
+static uint64_t now(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/*
+ * A restored thread is a new one: what it has run and waited is less than the old one's life and its own. The
+ * clock is the scheduler's but for its rounding.
+ */
+static void check_stolen(struct odd_vcpu *vcpu)
+{
+	const struct stolen *stolen = (const void *)(vm.ram + STOLEN(vcpu->id) - ODD_RAM_BASE);
+	uint64_t ran = now(CLOCK_THREAD_CPUTIME_ID), gone = now(CLOCK_MONOTONIC_RAW) - began;
+
+	if (stolen->ns + ran > gone + gone / 1000)
+		odd_found(vcpu->vm, "more time was stolen and run than has gone by, ns:", stolen->ns + ran - gone);
+}
+
 /* A restored thread runs on any CPU again. */
 static bool on_one_cpu(struct odd_vcpu *vcpu)
 {
@@ -99,6 +124,7 @@ static bool on_one_cpu(struct odd_vcpu *vcpu)
 	CPU_SET(0, &first);
 	if (sched_setaffinity(0, sizeof(first), &first))
 		odd_found(vcpu->vm, "sched_setaffinity: errno", errno);
+	check_stolen(vcpu);
 	return guest_exit(vcpu);
 }
 
@@ -116,6 +142,7 @@ static int set_guest(unsigned int i)
 static int create_vm(void)
 {
 	vm.exit = on_one_cpu;
+	began = now(CLOCK_MONOTONIC_RAW);
 	return guest_create_vcpus(&vm, ODD_NR_VCPUS, set_guest) || odd_start_all(&vm) ? -1 : 0;
 }
 
