@@ -200,6 +200,12 @@ RULE(timer_irq_spi, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 32:
      VCPU1->ptimer_irq = 32)
 RULE(timer_irq_same, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 27: two of 16 to 31 expected",
      VCPU1->ptimer_irq = 27)
+RULE(vtimer_irq_other, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: vtimer_irq 26, ptimer_irq 30, of vCPU 0 27 and 30: the same for all expected",
+     VCPU1->vtimer_irq = 26)
+RULE(ptimer_irq_other, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 29, of vCPU 0 27 and 30: the same for all expected",
+     VCPU1->ptimer_irq = 29)
 static void add_pmcr(struct vcpu_state *vcpu, uint64_t value)
 {
 	struct vcpu_reg *reg = &vcpu->regs[vcpu->nr_regs++];
@@ -226,9 +232,6 @@ RULE(pmu_irq_other_ppi, BOTH,
 RULE(pmu_irq_same_spi, BOTH,
      "kvm-vcpu-1.img: vCPU 1: pmu_irq 40, of vCPU 0 40: the same PPI expected, or another SPI",
      VCPU0->pmu_irq = VCPU1->pmu_irq = 40)
-RULE(pmu_irq_spi_and_ppi, BOTH,
-     "kvm-vcpu-1.img: vCPU 1: pmu_irq 23, of vCPU 0 40: the same PPI expected, or another SPI",
-     VCPU0->pmu_irq = 40)
 RULE(pmu_created_without_irq, BOTH,
      "kvm-vcpu-1.img: vCPU 1: pmu_created 1, and no pmu_irq: KVM_ARM_VCPU_PMU_V3_INIT takes none without",
      VCPU1->pmu_irq = 0)
@@ -671,7 +674,9 @@ static void accept(struct vm_state *vm)
 /* By pmu_irq_is_valid() and kvm_arm_pmu_v3_init(). */
 static void what_kvm_takes_of_a_pmu_is_accepted(void **state)
 {
-	static const uint32_t irqs[][2] = { { 16, 16 }, { 23, 40 }, { 40, 41 }, { 23, 0 }, { 0, 40 }, { 0, 0 } };
+	static const uint32_t irqs[][2] = {
+		{ 16, 16 }, { 23, 40 }, { 40, 23 }, { 40, 41 }, { 23, 0 }, { 0, 40 }, { 0, 0 },
+	};
 	struct vm_state *vm;
 
 	for (size_t i = 0; i < sizeof(irqs) / sizeof(irqs[0]); i++) {

@@ -42,8 +42,6 @@ NOT_SEEN = {
     'a vCPU feature that this plugin does not know': 'unknown-flags',
     'a memslot with flags this plugin does not know': 'guest-memfd', 'tell its authors': 'unknown-flags',
     'a mapping of a vCPU whose fd was closed': 'the missing fd is named first',
-    'a PMU, on a host with CPUs of several kinds': 'QEMU has no such machine',
-    'run the VM without that vCPU feature': 'nested',
     'more interrupts than can be looked at': 'a million MAPTI commands take minutes',
 }
 

@@ -2,15 +2,11 @@
 """Dumps at random moments; what exits they have caught is printed, and the most important ones must be among them."""
 
 import collections
-import os
-import random
 import re
-import shutil
-import time
 
 import lives
 from common import discard, require
-from zdtmvm import Failure, wait_gone
+from zdtmvm import Failure
 
 CAUGHT = {'MMIO, pending read', 'MMIO, pending write'}
 CAUGHT_RUN = 10         # cycles from which on each must have been caught
@@ -24,7 +20,6 @@ class Lives(lives.Lives):
     needed = ['pending exits', 'kvm_run bytes', 'guest debugging', 'capabilities']
 
     def __init__(self, name, args):
-        self.rng = random.Random(args.seed)
         self.caught = collections.Counter()
         self.wanted = set()
         super().__init__(name, args)
@@ -37,20 +32,14 @@ class Lives(lives.Lives):
                 break
         return result
 
+    def has_caught(self, result):
+        """Whether one of what is wanted is among the exits of this dump."""
+        now = set(re.findall(r'kvm_vgic: vm \d+ vcpu \d+ \(id \d+\): exit (\S+, pending \w+)', result.log))
+        self.caught.update(now)
+        return not self.wanted or now & self.wanted
+
     def dump_ok(self, images, *options):
-        """Again, of another moment, until it has caught one of what is wanted."""
-        for _ in range(20):
-            time.sleep(self.rng.uniform(0.02, 0.4))
-            result = super().dump_ok(images, *options)
-            now = set(re.findall(r'kvm_vgic: vm \d+ vcpu \d+ \(id \d+\): exit (\S+, pending \w+)', result.log))
-            self.caught.update(now)
-            if not self.wanted or now & self.wanted:
-                return result
-            wait_gone(self.vm.pid)
-            self.restore_ok(images)
-            shutil.rmtree(images)
-            os.mkdir(images)
-        raise Failure(f'no dump caught any of {self.wanted}')
+        return self.dump_until(images, *options, caught=self.has_caught, tries=20, longest=0.4)
 
     def left_out(self, what):
         """Again where nothing is to be seen at that moment: a replay brings all of kvm_run back but the VMM's answer."""
