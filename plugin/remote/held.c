@@ -72,36 +72,6 @@ static int leave_syscall_stop(struct held *held)
 	return info.op == PTRACE_SYSCALL_INFO_NONE ? 0 : interrupt(held);
 }
 
-/*
- * A system call inside a restartable sequence loses the abort that preemption
- * there owes the task: it is aborted now, as the kernel would have done.
- */
-static int abort_rseq(struct held *held)
-{
-	struct __ptrace_rseq_configuration conf;
-	struct {
-		uint32_t version, flags;
-		uint64_t start_ip, post_commit_offset, abort_ip;
-	} cs;
-	uint64_t cs_addr, at, none = 0;
-	int ret;
-
-	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, held->tid, sizeof(conf), &conf) < 0 ||
-	    !conf.rseq_abi_pointer)
-		return 0;
-	at = conf.rseq_abi_pointer + 8; /* struct rseq, rseq_cs */
-	ret = held_read(held, at, &cs_addr, sizeof(cs_addr));
-	if (ret || !cs_addr)
-		return ret;
-	ret = held_read(held, cs_addr, &cs, sizeof(cs));
-	if (ret)
-		return ret;
-	if (held->regs.pc - cs.start_ip >= cs.post_commit_offset)
-		return 0;
-	held->regs.pc = cs.abort_ip;
-	return held_write(held, at, &none, sizeof(none));
-}
-
 /* At each session, not only at the end of the dump: criu may be killed between two of them. */
 static int save_sve(struct held *held)
 {
@@ -265,9 +235,7 @@ int held_take(struct held *held, pid_t pid, pid_t tid, int mem)
 		held->sve = NULL;
 		return ret;
 	}
-	ret = abort_rseq(held);
-	if (!ret)
-		ret = plant_way_back(held);
+	ret = plant_way_back(held);
 	if (ret)
 		held_put_back(held);
 	return ret;

@@ -156,41 +156,37 @@ static long nr_stops(void)
 }
 
 /* A dump stops the world for longer than anything else here does: in a sequence that must be an abort. */
-static void rseq_once(void)
+static void rseq_once(const char *who)
 {
 	volatile uint64_t *cs = (void *)((char *)__builtin_thread_pointer() + __rseq_offset +
 					 offsetof(struct rseq, rseq_cs));
 	struct hold h;
 	uint64_t longest;
 	long stops = nr_stops();
+	char what[96];
 
 	h.deadline = hold_counter() + hold_frequency() / 2;
 	longest = hold_rseq(&h, cs, &aborts);
-	if (longest > hold_frequency() / 4 && nr_stops() != stops)
-		odd_found(&vm, "stopped in a restartable sequence, and not aborted: ticks", longest);
+	if (longest > hold_frequency() / 4 && nr_stops() != stops) {
+		snprintf(what, sizeof(what), "%s: stopped in a restartable sequence, and not aborted: ticks", who);
+		odd_found(&vm, what, longest);
+	}
 }
 
 static void lead(unsigned int who, const char *name)
 {
 	if (!strcmp(leader, "rseq"))
-		rseq_once();
+		rseq_once(name);
 	else if (!strcmp(leader, "call"))
 		call_once(who, name);
 	else
 		spin_once(who, name);
 }
 
-/*
- * The thread of a vCPU has yet to serve the exit. It is in no restartable sequence: one that is not aborted
- * in a dump that fails is in docs/limits.md.
- */
+/* The thread of a vCPU has yet to serve the exit. */
 static bool at_exit(struct odd_vcpu *vcpu)
 {
-	if (!started || stop)
-		return false;
-	if (!strcmp(leader, "rseq"))
-		spin_once(4 + vcpu->id, "thread of a vCPU");
-	else
+	if (started && !stop)
 		lead(4 + vcpu->id, "thread of a vCPU");
 	return false;
 }
