@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -97,6 +98,17 @@ static int block_signals(struct held *held)
 	return 0;
 }
 
+/* A SIGURG of somebody else: by tgkill() to the thread, else to the process. */
+static int note_urgent(struct held *held)
+{
+	siginfo_t info;
+
+	if (ptrace(PTRACE_GETSIGINFO, held->tid, 0, &info))
+		return sys_err();
+	*(info.si_code == SI_TKILL ? &held->urgent_to_thread : &held->urgent_signal) = true;
+	return 0;
+}
+
 /* The stop after @status: 1 the one at @stop, 0 one on the way, or a negative errno. */
 static int judge_stop(struct held *held, int status, struct user_regs_struct *regs, uint64_t stop)
 {
@@ -112,8 +124,7 @@ static int judge_stop(struct held *held, int status, struct user_regs_struct *re
 		ret = trace_get_regs(held->tid, regs);
 		if (ret || regs->pc == stop)
 			return ret ?: 1;
-		held->urgent_signal = true;
-		return 0;
+		return note_urgent(held);
 	}
 	pr_err("thread %d: signal %d while a system call was run in it\n", held->tid, WSTOPSIG(status));
 	return -EFAULT;
@@ -209,6 +220,8 @@ static int put_back(struct held *held)
 		ret = ret ?: err;
 	}
 	if (held->urgent_signal && kill(held->pid, SIGURG))
+		ret = ret ?: sys_err();
+	if (held->urgent_to_thread && syscall(SYS_tgkill, held->pid, held->tid, SIGURG))
 		ret = ret ?: sys_err();
 	if (held->stop_signal && kill(held->pid, SIGSTOP))
 		ret = ret ?: sys_err();
