@@ -228,7 +228,7 @@ static int put_lpis_back(struct dumped_vm *d, struct remote *remote)
  */
 static int dump_vm(struct dumped_vm *d)
 {
-	int ret = threads_capture(d->pid, d->vm);
+	int ret = threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm);
 
 	if (!ret)
 		ret = with_remote(d, read_vm);
