@@ -121,8 +121,8 @@ static int check_pending(const struct vm_state *vm, size_t i)
 				   run.mmio.is_write);
 	slot = kvm_run_memory(vm, vcpu);
 	if (slot)
-		return refuse_vcpu(vm, i, "pending %d, but mmio.phys_addr 0x%llx is in memslot %u", (int)vcpu->pending,
-				   (unsigned long long)run.mmio.phys_addr, slot->slot);
+		return refuse_vcpu(vm, i, "pending %d, but mmio.phys_addr 0x%llx is in memslot %u",
+				   (int)vcpu->pending, (unsigned long long)run.mmio.phys_addr, slot->slot);
 	return 0;
 }
 

@@ -225,8 +225,8 @@ static int check_memory(const struct vm_state *vm, const struct vcpu_state *vcpu
 
 	if (!slot)
 		return 0;
-	pr_err("vm %u: vcpu %u (id %u): an MMIO %s at %#llx that is not completed, where memslot %u lies by now: "
-	       "not supported by this version: try again: it is gone after the next KVM_RUN\n",
+	pr_err("vm %u: vcpu %u (id %u): an MMIO %s at %#llx that is not completed, where memslot %u lies by "
+	       "now: not supported by this version: try again: it is gone after the next KVM_RUN\n",
 	       vm->id, vcpu->idx, vcpu->id, direction(run_of(vcpu)),
 	       (unsigned long long)run_of(vcpu)->mmio.phys_addr, slot->slot);
 	return -EAGAIN;
@@ -501,9 +501,9 @@ int kvm_run_forbid(struct vm_state *vm, struct remote *remote)
 }
 
 /*
- * The instruction at the PC. Whatever becomes of it, the vCPU cannot run afterwards, and nobody steps it. On Linux
- * 6.12 breakpoints and watchpoints of the guest's own stay on under a single step, and one would come first. The step
- * leaves its own bits in MDSCR_EL1 when a vCPU does not come back to complete it.
+ * The instruction at the PC. Whatever becomes of it, the vCPU cannot run afterwards, and nobody steps it. On
+ * Linux 6.12 breakpoints and watchpoints of the guest's own stay on under a single step, and one would come
+ * first. The step leaves its own bits in MDSCR_EL1 when a vCPU does not come back to complete it.
  */
 static int step_once(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page,
 		     uint64_t pstate, uint64_t mdscr)
@@ -531,8 +531,8 @@ static void print_mmio(char *text, size_t size, const struct kvm_run *run)
 }
 
 /* Only what the union of kvm_run holds for that exit. */
-static void say_other_exit(const struct vm_state *vm, const struct vcpu_state *vcpu, const struct kvm_run *now,
-			   bool aborted)
+static void say_other_exit(const struct vm_state *vm, const struct vcpu_state *vcpu,
+			   const struct kvm_run *now, bool aborted)
 {
 	char was[64], is[64] = "";
 	const char *why = "";
@@ -543,15 +543,16 @@ static void say_other_exit(const struct vm_state *vm, const struct vcpu_state *v
 	if (aborted)
 		why = ": the guest's access is aborted: since the exit another vCPU has unmapped its page";
 	else if (now->exit_reason == KVM_EXIT_DEBUG)
-		why = ": the instruction is no access that KVM leaves to the VMM: since the exit the guest has changed "
-		      "its page tables or its code";
-	pr_err("vm %u: vcpu %u: replay of a pending exit: exit %s%s%s, was MMIO, %s%s: this dump cannot be restored: "
-	       "use another one\n",
+		why = ": the instruction is no access that KVM leaves to the VMM: since the exit the guest "
+		      "has changed its page tables or its code";
+	pr_err("vm %u: vcpu %u: replay of a pending exit: exit %s%s%s, was MMIO, %s%s: this dump cannot be "
+	       "restored: use another one\n",
 	       vm->id, vcpu->idx, exit_name(now), *is ? ", " : "", is, was, why);
 }
 
 /* What another exit than @vcpu's comes to. */
-static int end_other(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const struct kvm_run *now)
+static int end_other(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
+		     const struct kvm_run *now)
 {
 	bool aborted = false;
 	int ret = now->exit_reason == KVM_EXIT_DEBUG ? pending_is_aborted(vm, remote, vcpu, &aborted) : 0;
@@ -566,7 +567,8 @@ static int end_other(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 
 static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
-	const uint64_t *pstate = vcpu_reg_u64(vcpu, ARM64_CORE_PSTATE), *mdscr = vcpu_reg_u64(vcpu, ARM64_MDSCR_EL1);
+	const uint64_t *pstate = vcpu_reg_u64(vcpu, ARM64_CORE_PSTATE);
+	const uint64_t *mdscr = vcpu_reg_u64(vcpu, ARM64_MDSCR_EL1);
 	const struct kvm_run *saved = run_of(vcpu);
 	struct kvm_run now;
 	int ret;
@@ -581,8 +583,9 @@ static int replay_page(struct vm_state *vm, struct remote *remote, struct vcpu_s
 		return access_failed(vm, vcpu, "read", ret);
 	if (!same_exit(saved, &now))
 		return end_other(vm, remote, vcpu, &now);
-	pr_info("vm %u vcpu %u (id %u): pending %s at %#llx replayed in thread %d\n", vm->id, vcpu->idx, vcpu->id,
-		direction(saved), (unsigned long long)saved->mmio.phys_addr, vcpu->vtid ?: vm->vpid);
+	pr_info("vm %u vcpu %u (id %u): pending %s at %#llx replayed in thread %d\n", vm->id, vcpu->idx,
+		vcpu->id, direction(saved), (unsigned long long)saved->mmio.phys_addr,
+		vcpu->vtid ?: vm->vpid);
 	return 0;
 }
 

@@ -23,7 +23,8 @@
 
 /* What an exception to EL1 changes, but for PC and PSTATE. */
 static const uint64_t of_exception[] = {
-	ARM64_CORE_ELR_EL1, ARM64_CORE_SPSR_EL1, ARM64_ESR_EL1, ARM64_FAR_EL1, ARM64_AFSR0_EL1, ARM64_AFSR1_EL1,
+	ARM64_CORE_ELR_EL1, ARM64_CORE_SPSR_EL1,
+	ARM64_ESR_EL1, ARM64_FAR_EL1, ARM64_AFSR0_EL1, ARM64_AFSR1_EL1,
 };
 
 #define NR_OF_EXCEPTION (sizeof(of_exception) / sizeof(of_exception[0]))
@@ -117,7 +118,8 @@ int pending_write_complete(struct vm_state *vm, struct remote *remote, struct vc
 	ret = batch_run(&b);
 	batch_fini(&b);
 	if (!ret)
-		pr_info("vm %u vcpu %u (id %u): pending write at %#llx completed: the guest has unmapped its page since\n",
+		pr_info("vm %u vcpu %u (id %u): pending write at %#llx completed: the guest has unmapped its "
+			"page since\n",
 			vm->id, vcpu->idx, vcpu->id, (unsigned long long)run->mmio.phys_addr);
 	return ret;
 }

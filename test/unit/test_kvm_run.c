@@ -434,12 +434,14 @@ static void an_exit_over_which_a_memslot_lies_is_not_dumped(void **state)
 {
 	assert_int_equal(capture_with_memory_over(0, 0), -EAGAIN);
 	assert_int_equal(log_errors(), 1);
-	assert_string_equal(log_error(),
-			    "vm 1: vcpu 0 (id 7): an MMIO read at 0x9000010 that is not completed, where memslot 9 "
-			    "lies by now: not supported by this version: try again: it is gone after the next KVM_RUN");
+	assert_string_equal(
+		log_error(),
+		"vm 1: vcpu 0 (id 7): an MMIO read at 0x9000010 that is not completed, where memslot 9 "
+		"lies by now: not supported by this version: try again: it is gone after the next KVM_RUN");
 	assert_int_equal(capture_with_memory_over(0, KVM_MEM_READONLY), -EAGAIN);
 	assert_int_equal(capture_with_memory_over(1, 0), -EAGAIN);
-	assert_non_null(strstr(log_error(), "vcpu 1 (id 2): an MMIO write at 0x9000020 that is not completed"));
+	assert_non_null(
+		strstr(log_error(), "vcpu 1 (id 2): an MMIO write at 0x9000020 that is not completed"));
 }
 
 static void a_write_to_memory_that_is_read_only_is_mmio(void **state)
@@ -500,9 +502,9 @@ static void an_exit_that_is_not_the_same_stops_the_restore(void **state)
 	static const struct {
 		size_t vcpu;
 		void (*change)(struct fake_vcpu *vcpu);
-	} other[] = { { 0, no_instruction },  { 1, no_instruction },  { 0, other_exit },  { 1, other_exit },
-		      { 0, unmapped },
-		      { 0, other_address },   { 1, other_address },   { 0, other_width }, { 1, other_width },
+	} other[] = { { 0, no_instruction },  { 1, no_instruction },  { 0, other_exit },
+		      { 1, other_exit },      { 0, unmapped },	      { 0, other_address },
+		      { 1, other_address },   { 0, other_width },     { 1, other_width },
 		      { 0, other_direction }, { 1, other_direction }, { 1, other_data } };
 
 	for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
@@ -522,6 +524,17 @@ static void an_exit_that_is_not_the_same_stops_the_restore(void **state)
 	}
 }
 
+/* All steps of @r's restore that come before the replay. The record is empty then. */
+static void restore_up_to_the_replay(struct replay *r)
+{
+	size_t n = 0;
+
+	while (strcmp(plan_restore[n].name, "pending exits"))
+		n++;
+	assert_int_equal(fake_steps(plan_restore, n, r->vm, r->copy, &r->failed), 0);
+	fake_forget(r->copy);
+}
+
 /* kvm_run has one union for all exits. */
 static void what_a_replay_says_is_of_its_exit(void **state)
 {
@@ -531,12 +544,13 @@ static void what_a_replay_says_is_of_its_exit(void **state)
 		const char *says;
 	} other[] = {
 		{ 0, other_exit,
-		  "exit DEBUG, was MMIO, read of 1 bytes at 0x9000010: the instruction is no access that KVM leaves to "
-		  "the VMM: since the exit the guest has changed its page tables or its code" },
-		{ 1, other_address, "exit MMIO, write of 2 bytes at 0x9000024, was MMIO, write of 2 bytes at 0x9000020" },
+		  "exit DEBUG, was MMIO, read of 1 bytes at 0x9000010: the instruction is no access that KVM "
+		  "leaves to the VMM: since the exit the guest has changed its page tables or its code" },
+		{ 1, other_address,
+		  "exit MMIO, write of 2 bytes at 0x9000024, was MMIO, write of 2 bytes at 0x9000020" },
 		{ 0, unmapped,
-		  "exit DEBUG, was MMIO, read of 1 bytes at 0x9000010: the guest's access is aborted: since the exit "
-		  "another vCPU has unmapped its page" },
+		  "exit DEBUG, was MMIO, read of 1 bytes at 0x9000010: the guest's access is aborted: since "
+		  "the exit another vCPU has unmapped its page" },
 	};
 
 	for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
@@ -546,7 +560,8 @@ static void what_a_replay_says_is_of_its_exit(void **state)
 		other[i].change(&r.copy->vcpus[other[i].vcpu]);
 		assert_int_equal(restore(&r), -EIO);
 		snprintf(said, sizeof(said),
-			 "vm 1: vcpu %zu: replay of a pending exit: %s: this dump cannot be restored: use another one",
+			 "vm 1: vcpu %zu: replay of a pending exit: %s: this dump cannot be restored: use "
+			 "another one",
 			 other[i].vcpu, other[i].says);
 		assert_string_equal(log_error(), said);
 		finish(&r);
@@ -559,7 +574,7 @@ static void assert_reg(const struct replay *r, size_t vcpu, uint64_t id)
 	assert_true(fake_reg_u64(&r->copy->vcpus[vcpu], id) == fake_reg_u64(&r->source->vcpus[vcpu], id));
 }
 
-/* The VM that was dumped, with the write of vCPU 1 to a page that another vCPU has unmapped since, from @pstate. */
+/* With the write of vCPU 1 to a page that another vCPU has unmapped since, from @pstate. */
 static struct replay dump_of_unmapped_write(uint64_t pstate)
 {
 	struct fake_kvm *source = fake_running(shape);
@@ -584,8 +599,9 @@ static void a_write_whose_page_was_unmapped_is_completed(void **state)
 
 		assert_int_equal(restore(&r), 0);
 		assert_int_equal(log_errors(), 0);
-		assert_true(log_told("vm 1 vcpu 1 (id 2): pending write at 0x9000020 completed: the guest has unmapped "
-				     "its page since\n"));
+		assert_true(log_told(
+			"vm 1 vcpu 1 (id 2): pending write at 0x9000020 completed: the guest has unmapped "
+			"its page since\n"));
 		assert_false(vcpu->mmio_needed);
 		assert_true(fake_reg_u64(vcpu, ARM64_CORE_PC) == vcpu->insn.pc + 4);
 		assert_int_equal(fake_reg_u64(vcpu, ARM64_CORE_PSTATE), pstates[i]);
@@ -630,6 +646,26 @@ static void a_write_of_32_bits_whose_page_was_unmapped_is_not_guessed(void **sta
 	assert_int_equal(restore(&r), -EIO);
 	assert_non_null(strstr(log_error(), "the guest's access is aborted"));
 	finish(&r);
+}
+
+static void a_completion_that_fails_is_named(void **state)
+{
+	static const char *const calls[] = { "vcpu 1: KVM_GET_ONE_REG 0x603000000013c290*",
+					     "vcpu 1: KVM_SET_ONE_REG 0x603000000013c290*" }; /* ESR_EL1 */
+
+	for (size_t i = 0; i < 2; i++) {
+		struct replay r = dump_of_unmapped_write(0x60000005);
+
+		restore_up_to_the_replay(&r);
+		r.copy->fail_like = calls[i];
+		r.copy->fail_times = 1;
+		r.copy->fail_errno = ENOENT;
+		assert_int_equal(kvm_run_replay(r.vm, &r.copy->remote), -ENOENT);
+		assert_int_equal(log_errors(), 1);
+		assert_non_null(strstr(log_error(), "of a pending exit: vcpu 1: KVM_"));
+		assert_non_null(strstr(log_error(), "0x603000000013c290"));
+		finish(&r);
+	}
 }
 
 /* Linux 6.12: a single step of the host's does not turn them off. */
@@ -690,17 +726,6 @@ static void signals_without_end_do(void **state)
 	assert_non_null(strstr(log_error(), "vm 1: vcpu 0: replay of a pending exit: KVM_RUN: "));
 	assert_in_range(fake_count(r.copy, "vcpu 0: KVM_RUN*"), 2, 64);
 	finish(&r);
-}
-
-/* All steps of @r's restore that come before the replay. The record is empty then. */
-static void restore_up_to_the_replay(struct replay *r)
-{
-	size_t n = 0;
-
-	while (strcmp(plan_restore[n].name, "pending exits"))
-		n++;
-	assert_int_equal(fake_steps(plan_restore, n, r->vm, r->copy, &r->failed), 0);
-	fake_forget(r->copy);
 }
 
 /* Each call of the replay in turn, which then goes on to what forbids to run and ends the stepping. */
@@ -839,6 +864,7 @@ int main(void)
 		cmocka_unit_test(a_write_whose_page_was_unmapped_is_completed),
 		cmocka_unit_test(an_earlier_abort_is_not_taken_for_one),
 		cmocka_unit_test(a_write_of_32_bits_whose_page_was_unmapped_is_not_guessed),
+		cmocka_unit_test(a_completion_that_fails_is_named),
 		cmocka_unit_test(watchpoints_of_the_guest_wait_for_the_end_of_the_replay),
 		cmocka_unit_test(bytes_beyond_the_width_of_a_write_do_not_matter),
 		cmocka_unit_test(a_signal_to_the_vmm_does_not_stop_the_restore),
