@@ -70,8 +70,13 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 #define ICC_PMR	   (3 << 14 | 0 << 11 | 4 << 7 | 6 << 3 | 0) /* op0, op1, CRn, CRm, op2 */
 #define SCTLR_EL1  ARM64_SYS_REG(3, 0, 1, 0, 0)
 #define SCTLR_M	   1u
+#define TTBR0_EL1  ARM64_SYS_REG(3, 0, 2, 0, 0)
 #define TCR_EL1	   ARM64_SYS_REG(3, 0, 2, 0, 2)
-#define TCR_EPD0   0x80u
+#define MAIR_EL1   ARM64_SYS_REG(3, 0, 10, 2, 0)
+#define TCR	   (1 << 23 | 25)    /* EPD1; T0SZ: 39 bits, so that an entry of the one table maps 1 GiB */
+#define MAIR	   0x44		     /* memory, not cached */
+#define BLOCK	   (1 << 10 | 3 << 8 | 1) /* AF, SH */
+#define TABLE	   0xc000	     /* in RAM */
 #define DBGBCR_EL1 (0xf << 5 | 3 << 1 | 1)		     /* BAS, PMC: EL1 and EL0, E */
 
 /*
@@ -322,15 +327,14 @@ static bool mmio_serve(struct odd_vcpu *vcpu)
 	return hold(vcpu) && complete_alone(vcpu);
 }
 
-/* Stage 1 translation on, with no tables, for @on: what another vCPU may do meanwhile. */
-static bool map_nothing(const struct odd_vcpu *vcpu, bool on)
+/* With translation the guest has its RAM, and no device: what another vCPU may make of its tables meanwhile. */
+static bool translate(const struct odd_vcpu *vcpu, bool on)
 {
-	uint64_t sctlr = 0, tcr = 0;
+	uint64_t sctlr = 0;
 
-	if (odd_get_reg(&vm, vcpu->id, SCTLR_EL1, &sctlr) || odd_get_reg(&vm, vcpu->id, TCR_EL1, &tcr) ||
-	    odd_set_reg(&vm, vcpu->id, TCR_EL1, on ? tcr | TCR_EPD0 : tcr & ~TCR_EPD0) ||
+	if (odd_get_reg(&vm, vcpu->id, SCTLR_EL1, &sctlr) ||
 	    odd_set_reg(&vm, vcpu->id, SCTLR_EL1, on ? sctlr | SCTLR_M : sctlr & ~SCTLR_M))
-		return wrong(vcpu, "SCTLR_EL1 and TCR_EL1: errno", errno);
+		return wrong(vcpu, "SCTLR_EL1: errno", errno);
 	return true;
 }
 
@@ -351,11 +355,11 @@ static bool unmapped_serve(struct odd_vcpu *vcpu)
 {
 	struct odd_regs before = { 0 };
 	uint64_t pc = 0;
-	bool good = map_nothing(vcpu, true) && !odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &pc) &&
+	bool good = translate(vcpu, true) && !odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &pc) &&
 		    !odd_save_regs(&vm, vcpu->id, &before) && stays(vcpu, &before, pc) && mmio_is_right(vcpu);
 
 	free(before.regs);
-	return map_nothing(vcpu, false) && good;
+	return translate(vcpu, false) && good;
 }
 
 /* An access that the VMM carries out: the register, the write-back and the PC. */
@@ -708,6 +712,9 @@ static int create_vcpu(unsigned int i)
 		uint64_t reg, value;
 	} regs[] = {
 		{ ARM64_SYS_REG(3, 0, 12, 0, 0), CODE_BASE }, /* VBAR_EL1 */
+		{ TTBR0_EL1, ODD_RAM_BASE + TABLE },
+		{ TCR_EL1, TCR },
+		{ MAIR_EL1, MAIR },
 		{ ODD_CORE(regs.pc), IN_GUEST(exits_code) },
 		{ ODD_CORE(regs.regs[11]), ODD_DEV_BASE + DEV_SIZE * i },
 		{ ODD_CORE(regs.regs[12]), ODD_DEV_BASE + DEV_SIZE * i },
@@ -746,6 +753,7 @@ static int pend_wake_up(void)
 
 static int create_vm(void)
 {
+	const uint64_t block = ODD_RAM_BASE | BLOCK;
 	unsigned int i;
 
 	page_size = sysconf(_SC_PAGESIZE);
@@ -754,6 +762,7 @@ static int create_vm(void)
 	    add_page(ROM_SLOT, ROM_BASE, PROT_READ | PROT_WRITE, KVM_MEM_READONLY))
 		return -1;
 	memcpy(vm.ram + ODD_RAM_CODE, exits_vectors, exits_end - exits_vectors);
+	memcpy(vm.ram + TABLE + 8 * (ODD_RAM_BASE >> 30), &block, sizeof(block));
 	for (i = 0; i < ODD_NR_VCPUS; i++) {
 		cpus[i].kinds = kinds & ~(i ? NOT_OF_VCPU_1 : NOT_OF_VCPU_0);
 		cpus[i].number = (uint64_t)i << 32;
