@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "image/check.h"
+#include "state/kvm_run.h"
 
 #define MPIDR_AFFINITY 0xff00ffffffULL
 
@@ -102,6 +103,7 @@ static int check_maps(const struct vm_state *vm, size_t i)
 static int check_pending(const struct vm_state *vm, size_t i)
 {
 	const struct vcpu_state *vcpu = &vm->vcpus[i];
+	const struct memslot *slot;
 	struct kvm_run run;
 
 	if (vcpu->pending == VCPU_PENDING_NONE)
@@ -117,6 +119,10 @@ static int check_pending(const struct vm_state *vm, size_t i)
 	if (run.mmio.is_write != (vcpu->pending == VCPU_PENDING_WRITE))
 		return refuse_vcpu(vm, i, "pending %d, but mmio.is_write is %u", (int)vcpu->pending,
 				   run.mmio.is_write);
+	slot = kvm_run_memory(vm, vcpu);
+	if (slot)
+		return refuse_vcpu(vm, i, "pending %d, but mmio.phys_addr 0x%llx is in memslot %u",
+				   (int)vcpu->pending, (unsigned long long)run.mmio.phys_addr, slot->slot);
 	return 0;
 }
 

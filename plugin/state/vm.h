@@ -103,6 +103,9 @@ uint32_t vm_nr_parked(const struct vm_state *vm);
 /* The number of its GIC's fd in the process. */
 int vm_gic_fd(const struct vm_state *vm);
 
+/* The memslot that has @ipa, or NULL. */
+const struct memslot *vm_slot_at(const struct vm_state *vm, uint64_t ipa);
+
 /* Bytes of a remote's room that the steps of both sequences need. */
 size_t vm_room(const struct vm_state *vm);
 

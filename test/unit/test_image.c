@@ -460,6 +460,7 @@ static void the_smallest_values_come_back(void **state)
 	vm->ipa_bits = 32;
 	vm->nr_slots = 1;
 	vm->slots[0] = (struct memslot){ 0, 0, 0, 1ULL << 32, 0 };
+	vm->vcpus[0].pending = VCPU_PENDING_NONE; /* memory is everywhere */
 	vm->vgic->nr_regions = 1;
 	vm->vgic->regions[0] = (struct vgic_region){ 0, 1, 0 };
 	assert_round_trip(&vm, 1);

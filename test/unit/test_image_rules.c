@@ -49,6 +49,7 @@ static size_t nr_rules;
 #define ITS0 (&vm->itses[0])
 #define ITS1 (&vm->itses[1])
 #define ITS2 (&vm->itses[2])
+#define RUN0 ((struct kvm_run *)vm->vcpus[0].run)
 #define RUN1 ((struct kvm_run *)vm->vcpus[1].run)
 
 /* By name: the order of the tables is the restore's business. */
@@ -344,6 +345,12 @@ RULE(pending_read_of_write, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 1, but mmio.i
      VCPU1->pending = VCPU_PENDING_READ)
 RULE(pending_is_write_two, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but mmio.is_write is 2",
      RUN1->mmio.is_write = 2)
+RULE(pending_in_memory, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: pending 2, but mmio.phys_addr 0x48000fff is in memslot 7",
+     RUN1->mmio.phys_addr = 0x48000fff)
+RULE(pending_read_in_rom, BOTH,
+     "kvm-vcpu-1.img: vCPU 0: pending 1, but mmio.phys_addr 0x1ffffc is in memslot 0",
+     RUN0->mmio.phys_addr = 0x1ffffc)
 
 /* Events */
 RULE(serror_pending, BOTH, "kvm-vcpu-events-1.img: vCPU 1: serror_pending 2, 0 or 1 expected",

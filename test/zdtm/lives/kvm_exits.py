@@ -9,6 +9,7 @@ from common import discard, require
 from zdtmvm import Failure
 
 CAUGHT = {'MMIO, pending read', 'MMIO, pending write'}
+UNMAPPED = 8            # of kinds of exits in kvm_exits.c
 CAUGHT_RUN = 10         # cycles from which on each must have been caught
 TRIES = 12              # for a moment at which the lack of a step is to be seen
 # What a dump has to catch for the lack of a step to be seen.
@@ -57,6 +58,21 @@ class Lives(lives.Lives):
             raise failure
         finally:
             self.wanted = set()
+
+    def more(self):
+        """And of a VM that makes nothing but writes whose page is not mapped any more when they are dumped."""
+        super().more()
+        self.options = [f'--kinds={1 << UNMAPPED}']
+        self.renew()
+        for _ in range(TRIES):
+            images = self.images()
+            self.dump_ok(images)
+            wait_gone(self.vm.pid)
+            completed = 'completed: the guest has unmapped its page since' in self.restore_ok(images).log
+            self.goes_on()
+            if completed:
+                return
+        raise Failure('no restore has completed a write whose page is not mapped')
 
     def end(self):
         print('  dumps caught: ' + ', '.join(f'{k}: {n}' for k, n in sorted(self.caught.items())), flush=True)
