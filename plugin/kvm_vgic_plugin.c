@@ -267,7 +267,7 @@ static bool has_threads(const struct dumped_vm *d)
  */
 static int dump_vm(struct dumped_vm *d)
 {
-	int ret = has_threads(d) ? threads_capture(d->pid, d->vm) : 0;
+	int ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
 
 	if (!ret)
 		ret = with_remote(d, read_vm);

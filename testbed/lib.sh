@@ -92,6 +92,13 @@ debian_mirror()
 	printf '%s\n' "${uri:-http://deb.debian.org/debian/}"
 }
 
+# apt_source TYPE MIRROR SUITE [ARCHS]: a line of a sources.list.
+apt_source()
+{
+	printf '%s [%ssigned-by=%s] %s %s main\n' "$1" "${4:+arch=$4 }" \
+		/usr/share/keyrings/debian-archive-keyring.gpg "$2" "$3"
+}
+
 # The architectures whose packages the private apt knows; the first one is what it takes for its own.
 apt_archs=(arm64)
 
@@ -111,17 +118,16 @@ apt_dir()
 # apt.conf (proxies) and the archive keys.
 private_apt()
 {
-	local dir archs suite
+	local dir mirror archs suite
 
 	dir=$(apt_dir "$@")
+	mirror=$(debian_mirror)
 	archs=$(IFS=,; printf '%s' "${apt_archs[*]}")
 	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
 	[[ -e $dir/status ]] || : >"$dir/status"
 	for suite in "$@"; do
-		printf 'deb [arch=%s signed-by=%s] %s %s main\n' "$archs" \
-			/usr/share/keyrings/debian-archive-keyring.gpg "$(debian_mirror)" "$suite"
-		printf 'deb-src [signed-by=%s] %s %s main\n' \
-			/usr/share/keyrings/debian-archive-keyring.gpg "$(debian_mirror)" "$suite"
+		apt_source deb "$mirror" "$suite" "$archs"
+		apt_source deb-src "$mirror" "$suite"
 	done >"$dir/sources.$BASHPID"
 	mv "$dir/sources.$BASHPID" "$dir/sources.list"
 	apt_options=(

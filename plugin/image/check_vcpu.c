@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "image/check.h"
+#include "state/kvm_run.h"
 
 #define MPIDR_AFFINITY 0xff00ffffffULL
 
@@ -102,6 +103,7 @@ static int check_maps(const struct vm_state *vm, size_t i)
 static int check_pending(const struct vm_state *vm, size_t i)
 {
 	const struct vcpu_state *vcpu = &vm->vcpus[i];
+	const struct memslot *slot;
 	struct kvm_run run;
 
 	if (vcpu->pending == VCPU_PENDING_NONE)
@@ -117,6 +119,10 @@ static int check_pending(const struct vm_state *vm, size_t i)
 	if (run.mmio.is_write != (vcpu->pending == VCPU_PENDING_WRITE))
 		return refuse_vcpu(vm, i, "pending %d, but mmio.is_write is %u", (int)vcpu->pending,
 				   run.mmio.is_write);
+	slot = kvm_run_memory(vm, vcpu);
+	if (slot)
+		return refuse_vcpu(vm, i, "pending %d, but mmio.phys_addr 0x%llx is in memslot %u",
+				   (int)vcpu->pending, (unsigned long long)run.mmio.phys_addr, slot->slot);
 	return 0;
 }
 
@@ -166,8 +172,8 @@ static uint32_t nr_intids(const struct vm_state *vm)
 }
 
 /*
- * As pmu_irq_is_valid() has it (devices/vcpu.rst, 1.1), given in this order: a PPI is the one of all vCPUs
- * before it, an SPI that of none, and a PPI can come before it.
+ * As pmu_irq_is_valid() has it (devices/vcpu.rst, 1.1) of PPIs first, which is how they are given: there is
+ * one PPI for all vCPUs that have one, and an SPI is of one vCPU.
  */
 static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
 {
@@ -176,7 +182,7 @@ static int check_pmu_irq_among_others(const struct vm_state *vm, size_t i)
 	for (size_t other = 0; nr_intids(vm) && irq && other < i; other++) {
 		uint32_t its = vm->vcpus[other].pmu_irq;
 
-		if (its && (is_ppi(irq) ? its != irq : its == irq))
+		if (is_ppi(irq) == is_ppi(its) && (its == irq) != is_ppi(irq))
 			return refuse_vcpu(vm, i,
 					   "pmu_irq %u, of vCPU %zu %u: the same PPI expected, or another SPI",
 					   irq, other, its);
@@ -244,6 +250,26 @@ static int check_debug(const struct vm_state *vm, size_t i)
 	return refuse_vcpu(vm, i, "debug: control 0x%x is not known", control);
 }
 
+/* The VM has one of each (devices/vcpu.rst, 2): KVM would take the last that it is given. */
+static int check_timer_irqs(const struct vm_state *vm, size_t i)
+{
+	const struct vcpu_state *vcpu = &vm->vcpus[i], *first = &vm->vcpus[0];
+
+	if (vm->vgic_v5 && (vcpu->vtimer_irq || vcpu->ptimer_irq))
+		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: none expected with a GICv5",
+				   vcpu->vtimer_irq, vcpu->ptimer_irq);
+	if (vm->vgic_v5)
+		return 0;
+	if (!is_ppi(vcpu->vtimer_irq) || !is_ppi(vcpu->ptimer_irq) || vcpu->vtimer_irq == vcpu->ptimer_irq)
+		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: two of 16 to 31 expected",
+				   vcpu->vtimer_irq, vcpu->ptimer_irq);
+	if (vcpu->vtimer_irq != first->vtimer_irq || vcpu->ptimer_irq != first->ptimer_irq)
+		return refuse_vcpu(vm, i,
+				   "vtimer_irq %u, ptimer_irq %u, of vCPU 0 %u and %u: the same for all expected",
+				   vcpu->vtimer_irq, vcpu->ptimer_irq, first->vtimer_irq, first->ptimer_irq);
+	return 0;
+}
+
 static bool is_mp_state(uint32_t state)
 {
 	return state == KVM_MP_STATE_RUNNABLE || state == KVM_MP_STATE_STOPPED ||
@@ -257,19 +283,14 @@ static int check_vcpu(const struct vm_state *vm, size_t i)
 
 	if (vcpu->idx != i)
 		return refuse_vcpu(vm, i, "idx %u, its place is %zu", vcpu->idx, i);
-	if (vm->vgic_v5 && (vcpu->vtimer_irq || vcpu->ptimer_irq))
-		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: none expected with a GICv5",
-				   vcpu->vtimer_irq, vcpu->ptimer_irq);
-	if (!vm->vgic_v5 && (!is_ppi(vcpu->vtimer_irq) || !is_ppi(vcpu->ptimer_irq) ||
-			 vcpu->vtimer_irq == vcpu->ptimer_irq))
-		return refuse_vcpu(vm, i, "vtimer_irq %u, ptimer_irq %u: two of 16 to 31 expected",
-				   vcpu->vtimer_irq, vcpu->ptimer_irq);
 	if (!is_mp_state(vcpu->mp_state))
 		return refuse_vcpu(vm, i, "mp_state %u is not known", vcpu->mp_state);
 	if (!vcpu->run_size || vcpu->run_size > VCPU_RUN_MAX || !aligned(vcpu->run_size, vm->page_size))
 		return refuse_vcpu(vm, i, "run_size %zu, pages of %u bytes up to %u expected", vcpu->run_size,
 				   vm->page_size, VCPU_RUN_MAX);
-	ret = check_regs(vm, i);
+	ret = check_timer_irqs(vm, i);
+	if (!ret)
+		ret = check_regs(vm, i);
 	if (!ret)
 		ret = check_pmu(vm, i);
 	if (!ret)

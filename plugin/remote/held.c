@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -72,36 +73,6 @@ static int leave_syscall_stop(struct held *held)
 	return info.op == PTRACE_SYSCALL_INFO_NONE ? 0 : interrupt(held);
 }
 
-/*
- * A system call inside a restartable sequence loses the abort that preemption
- * there owes the task: it is aborted now, as the kernel would have done.
- */
-static int abort_rseq(struct held *held)
-{
-	struct __ptrace_rseq_configuration conf;
-	struct {
-		uint32_t version, flags;
-		uint64_t start_ip, post_commit_offset, abort_ip;
-	} cs;
-	uint64_t cs_addr, at, none = 0;
-	int ret;
-
-	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, held->tid, sizeof(conf), &conf) < 0 ||
-	    !conf.rseq_abi_pointer)
-		return 0;
-	at = conf.rseq_abi_pointer + 8; /* struct rseq, rseq_cs */
-	ret = held_read(held, at, &cs_addr, sizeof(cs_addr));
-	if (ret || !cs_addr)
-		return ret;
-	ret = held_read(held, cs_addr, &cs, sizeof(cs));
-	if (ret)
-		return ret;
-	if (held->regs.pc - cs.start_ip >= cs.post_commit_offset)
-		return 0;
-	held->regs.pc = cs.abort_ip;
-	return held_write(held, at, &none, sizeof(none));
-}
-
 /* At each session, not only at the end of the dump: criu may be killed between two of them. */
 static int save_sve(struct held *held)
 {
@@ -127,6 +98,17 @@ static int block_signals(struct held *held)
 	return 0;
 }
 
+/* A SIGURG of somebody else: by tgkill() to the thread, else to the process. */
+static int note_urgent(struct held *held)
+{
+	siginfo_t info;
+
+	if (ptrace(PTRACE_GETSIGINFO, held->tid, 0, &info))
+		return sys_err();
+	*(info.si_code == SI_TKILL ? &held->urgent_to_thread : &held->urgent_signal) = true;
+	return 0;
+}
+
 /* The stop after @status: 1 the one at @stop, 0 one on the way, or a negative errno. */
 static int judge_stop(struct held *held, int status, struct user_regs_struct *regs, uint64_t stop)
 {
@@ -142,8 +124,7 @@ static int judge_stop(struct held *held, int status, struct user_regs_struct *re
 		ret = trace_get_regs(held->tid, regs);
 		if (ret || regs->pc == stop)
 			return ret ?: 1;
-		held->urgent_signal = true;
-		return 0;
+		return note_urgent(held);
 	}
 	pr_err("thread %d: signal %d while a system call was run in it\n", held->tid, WSTOPSIG(status));
 	return -EFAULT;
@@ -240,6 +221,8 @@ static int put_back(struct held *held)
 	}
 	if (held->urgent_signal && kill(held->pid, SIGURG))
 		ret = ret ?: sys_err();
+	if (held->urgent_to_thread && syscall(SYS_tgkill, held->pid, held->tid, SIGURG))
+		ret = ret ?: sys_err();
 	if (held->stop_signal && kill(held->pid, SIGSTOP))
 		ret = ret ?: sys_err();
 	return ret;
@@ -265,9 +248,7 @@ int held_take(struct held *held, pid_t pid, pid_t tid, int mem)
 		held->sve = NULL;
 		return ret;
 	}
-	ret = abort_rseq(held);
-	if (!ret)
-		ret = plant_way_back(held);
+	ret = plant_way_back(held);
 	if (ret)
 		held_put_back(held);
 	return ret;

@@ -20,11 +20,12 @@ struct held {
 	uint64_t sigmask;
 	uint8_t *sve; /* NT_ARM_SVE, which system calls do not preserve; NULL where there is no SVE */
 	size_t sve_size;
-	bool masked;			 /* its signal mask is ours */
-	uint64_t frame;			 /* where the way back stands, below its stack pointer */
-	struct way_back stack;		 /* what stood there */
-	bool stop_signal, urgent_signal; /* SIGSTOP, SIGURG were delivered meanwhile: to be sent again */
-	bool away;			 /* it did not come back from a call: nothing can be done in it */
+	bool masked;	       /* its signal mask is ours */
+	uint64_t frame;	       /* where the way back stands, below its stack pointer */
+	struct way_back stack; /* what stood there */
+	/* SIGSTOP, SIGURG to the process, SIGURG to the thread were delivered meanwhile: to be sent again. */
+	bool stop_signal, urgent_signal, urgent_to_thread;
+	bool away; /* it did not come back from a call: nothing can be done in it */
 };
 
 /*

@@ -15,6 +15,11 @@ int task_remote_close(struct remote *remote)
 	return 0;
 }
 
+int threads_abort_rseq(pid_t pid)
+{
+	return -ENOTSUP;
+}
+
 int threads_capture(pid_t pid, struct vm_state *vm)
 {
 	return -ENOTSUP;

@@ -9,6 +9,7 @@
 
 #include "log.h"
 #include "probe/proc.h"
+#include "remote/rseq.h"
 #include "remote/threads.h"
 #include "remote/trace.h"
 
@@ -35,6 +36,21 @@ static int for_each_thread(pid_t pid, struct vm_state *vm,
 		if (de->d_name[0] != '.')
 			ret = use(pid, atoi(de->d_name), vm);
 	closedir(dir);
+	return ret;
+}
+
+static int abort_rseq(pid_t pid, pid_t tid, struct vm_state *vm)
+{
+	return rseq_abort(tid);
+}
+
+int threads_abort_rseq(pid_t pid)
+{
+	int ret = for_each_thread(pid, NULL, abort_rseq);
+
+	if (ret)
+		pr_err("pid %d: cannot abort the restartable sequence of a thread: %s (errno %d)\n", pid,
+		       strerror(-ret), -ret);
 	return ret;
 }
 

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The register sets of a stopped process's threads that CRIU loses. */
+/* What CRIU loses of a stopped process's threads: register sets, and the abort of restartable sequences. */
 #ifndef KVM_VGIC_REMOTE_THREADS_H
 #define KVM_VGIC_REMOTE_THREADS_H
 
 #include <sys/types.h>
 
 #include "state/vm.h"
+
+/*
+ * Aborts the restartable sequence of each thread of @pid that is in one: before the first system call is run
+ * in one of them, by us or by CRIU. 0 or a negative errno, logged.
+ */
+int threads_abort_rseq(pid_t pid);
 
 /*
  * Reads into @vm->threads the register sets of each thread of @pid: before the first system call is

@@ -46,6 +46,17 @@ int trace_poke(pid_t tid, uint64_t addr, const uint64_t *words, size_t nr)
 	return 0;
 }
 
+int trace_peek(pid_t tid, uint64_t addr, uint64_t *words, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++) {
+		errno = 0; /* the word itself is what it answers */
+		words[i] = ptrace(PTRACE_PEEKDATA, tid, addr + 8 * i, 0);
+		if (errno)
+			return sys_err();
+	}
+	return 0;
+}
+
 static int64_t now_ms(void)
 {
 	struct timespec ts;

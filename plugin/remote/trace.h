@@ -26,6 +26,9 @@ int trace_set_regset(pid_t tid, unsigned int note, const void *buf, size_t size)
 /* Writes @nr words by POKEDATA, after which the instruction cache sees them. @addr: multiple of 8. */
 int trace_poke(pid_t tid, uint64_t addr, const uint64_t *words, size_t nr);
 
+/* Reads @nr words by PEEKDATA. */
+int trace_peek(pid_t tid, uint64_t addr, uint64_t *words, size_t nr);
+
 /* Waits for the next stop. -ETIMEDOUT, or -ESRCH when the task died. */
 int trace_wait_stop(pid_t tid, int *status, int timeout_ms);
 

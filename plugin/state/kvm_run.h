@@ -10,6 +10,12 @@ struct remote;
 /* The room that the functions below need in a remote: bytes. */
 size_t kvm_run_room(const struct vm_state *vm);
 
+/*
+ * The memslot into which @vcpu's pending access would go if it was made now, or NULL: an access to memory is
+ * none of the VMM's, but for a write to a memslot that is read-only.
+ */
+const struct memslot *kvm_run_memory(const struct vm_state *vm, const struct vcpu_state *vcpu);
+
 /* Reads each vCPU's page and decides whether KVM owes it the completion of an MMIO access. */
 int kvm_run_capture(struct vm_state *vm, struct remote *remote);
 
@@ -30,7 +36,8 @@ int kvm_run_forbid(struct vm_state *vm, struct remote *remote);
 
 /*
  * Restore, after all other state of the VM: the first KVM_RUN of any vCPU locks ID
- * registers and filters of the VM. A vCPU with a pending exit takes it once more.
+ * registers and filters of the VM. A vCPU with a pending exit takes it once more; or
+ * its write is completed, where the guest has since unmapped what it wrote to.
  */
 int kvm_run_replay(struct vm_state *vm, struct remote *remote);
 

@@ -187,7 +187,29 @@ static void set_pmu(struct batch *b, struct vm_state *vm, struct vcpu_state *vcp
 			       "KVM_ARM_VCPU_PMU_V3_INIT");
 }
 
+/* Of a GICv3. With a GICv5 there is but one interrupt that it can be. */
+static bool has_ppi(const struct vcpu_state *vcpu)
+{
+	return vcpu->pmu_irq && vcpu->pmu_irq < VGIC_NR_PRIVATE;
+}
+
+static void set_pmu_with_ppi(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	if (has_ppi(vcpu))
+		set_pmu(b, vm, vcpu);
+}
+
+static void set_pmu_without_ppi(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	if (!has_ppi(vcpu))
+		set_pmu(b, vm, vcpu);
+}
+
+/* KVM takes no PPI when a vCPU has an SPI, but an SPI when others have a PPI (pmu_irq_is_valid()). */
 int pmu_apply(struct vm_state *vm, struct remote *remote)
 {
-	return has_pmu(vm) ? vcpu_for_each(vm, remote, "PMU", set_pmu) : 0;
+	if (!has_pmu(vm))
+		return 0;
+	return vcpu_for_each(vm, remote, "PMU", set_pmu_with_ppi) ?:
+	       vcpu_for_each(vm, remote, "PMU", set_pmu_without_ppi);
 }

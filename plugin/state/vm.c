@@ -64,6 +64,14 @@ void vm_set_gic_fd(struct vm_state *vm, int fd)
 	*gic_fd(vm) = fd;
 }
 
+const struct memslot *vm_slot_at(const struct vm_state *vm, uint64_t ipa)
+{
+	for (size_t i = 0; i < vm->nr_slots; i++)
+		if (ipa >= vm->slots[i].gpa && ipa - vm->slots[i].gpa < vm->slots[i].size)
+			return &vm->slots[i];
+	return NULL;
+}
+
 size_t vm_room(const struct vm_state *vm)
 {
 	return kvm_run_room(vm) + vgic_v5_room(vm) + memslots_room(vm);

@@ -124,6 +124,9 @@ const char *vm_gic_name(const struct vm_state *vm);
 int vm_gic_fd(const struct vm_state *vm);
 void vm_set_gic_fd(struct vm_state *vm, int fd);
 
+/* The memslot that has @ipa, or NULL. */
+const struct memslot *vm_slot_at(const struct vm_state *vm, uint64_t ipa);
+
 /* Bytes of a remote's room that the steps of both sequences need. */
 size_t vm_room(const struct vm_state *vm);
 

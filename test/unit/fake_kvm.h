@@ -100,6 +100,8 @@ struct fake_insn {
 	uint64_t pc, phys;
 	uint32_t len;
 	bool is_write;
+	bool unmapped; /* by the guest, since: it takes an abort */
+	bool watched;  /* by the guest, where its MDSCR_EL1 says that watchpoints are on */
 	uint64_t data;
 };
 

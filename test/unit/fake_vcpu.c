@@ -12,6 +12,7 @@
 #define PSTATE_I 0x80u
 #define PSTATE_AARCH32 0x10u
 #define MDSCR_SS 1u
+#define MDSCR_MDE 0x8000u
 #define SCTLR2_NMEA 4u
 #define VECTOR 0xffff800000010000u
 
@@ -372,6 +373,22 @@ static bool steps(const struct fake_vcpu *vcpu)
 	return vcpu->debug.control & KVM_GUESTDBG_SINGLESTEP;
 }
 
+/* To EL1, by the vector that the mode has. */
+static void take_abort(struct fake_vcpu *vcpu)
+{
+	uint64_t pstate = fake_reg_u64(vcpu, ARM64_CORE_PSTATE);
+	uint64_t vector = (pstate & 0x1f) == 5 ? 0x200 : pstate & PSTATE_AARCH32 ? 0x600 : 0x400;
+
+	fake_set_reg_u64(vcpu, ARM64_CORE_ELR_EL1, fake_reg_u64(vcpu, ARM64_CORE_PC));
+	fake_set_reg_u64(vcpu, ARM64_CORE_SPSR_EL1, pstate);
+	fake_set_reg_u64(vcpu, ARM64_ESR_EL1, vector == 0x200 ? 0x96000047 : 0x92000047);
+	fake_set_reg_u64(vcpu, ARM64_FAR_EL1, 0xaaaa00001000);
+	fake_set_reg_u64(vcpu, ARM64_AFSR0_EL1, 1);
+	fake_set_reg_u64(vcpu, ARM64_AFSR1_EL1, 2);
+	fake_set_reg_u64(vcpu, ARM64_CORE_PSTATE, 0x3c5);
+	fake_set_reg_u64(vcpu, ARM64_CORE_PC, (fake_reg_u64(vcpu, ARM64_VBAR_EL1) & ~0x7ffull) + vector);
+}
+
 /* One instruction. An AArch32 one that finds its endianness (PSTATE bit 9) changed stores other bytes. */
 static void step(const struct fake_kvm *kvm, struct fake_vcpu *vcpu)
 {
@@ -381,6 +398,16 @@ static void step(const struct fake_kvm *kvm, struct fake_vcpu *vcpu)
 	if (!vcpu->insn.len || vcpu->insn.pc != pc ||
 	    (vcpu->insn.is_write && fake_binding_takes(kvm, vcpu->insn.phys))) {
 		fake_set_reg_u64(vcpu, ARM64_CORE_PC, pc + 4);
+		leave_with(vcpu, steps(vcpu) ? KVM_EXIT_DEBUG : KVM_EXIT_INTR);
+		return;
+	}
+	/* Linux 6.12: those of the guest are on while the host steps it. */
+	if (vcpu->insn.watched && fake_reg_u64(vcpu, ARM64_MDSCR_EL1) & MDSCR_MDE) {
+		leave_with(vcpu, KVM_EXIT_DEBUG);
+		return;
+	}
+	if (vcpu->insn.unmapped) {
+		take_abort(vcpu);
 		leave_with(vcpu, steps(vcpu) ? KVM_EXIT_DEBUG : KVM_EXIT_INTR);
 		return;
 	}

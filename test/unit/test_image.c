@@ -511,7 +511,7 @@ static void the_largest_values_come_back(void **state)
 	vm->itses[0].base = (1ULL << 52) - 65536 - ITS_FRAME_SIZE;
 	vm->itses[1].base = (1ULL << 52) - 65536 - 2 * ITS_FRAME_SIZE;
 	vm->vcpus[0].id = UINT32_MAX;
-	vm->vcpus[0].vtimer_irq = 31;
+	vm->vcpus[0].vtimer_irq = vm->vcpus[1].vtimer_irq = 31;
 	vm->vgic->dist_base = (1ULL << 52) - 65536;
 	vm->vgic->dist[0].v[0] = UINT32_MAX;
 	assert_round_trip(&vm, 1);
@@ -533,6 +533,7 @@ static void the_smallest_values_come_back(void **state)
 	drop_log(vm);
 	vm->nr_slots = 1;
 	vm->slots[0] = (struct memslot){ 0, 0, 0, 1ULL << 32, 0, .log = { 0 } };
+	vm->vcpus[0].pending = VCPU_PENDING_NONE; /* memory is everywhere */
 	vm->vgic->nr_regions = 1;
 	vm->vgic->regions[0] = (struct vgic_region){ 0, 1, 0 };
 	assert_round_trip(&vm, 1);

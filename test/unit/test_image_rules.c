@@ -49,6 +49,7 @@ static size_t nr_rules;
 #define ITS0 (&vm->itses[0])
 #define ITS1 (&vm->itses[1])
 #define ITS2 (&vm->itses[2])
+#define RUN0 ((struct kvm_run *)vm->vcpus[0].run)
 #define RUN1 ((struct kvm_run *)vm->vcpus[1].run)
 
 /* By name: the order of the tables is the restore's business. */
@@ -290,6 +291,12 @@ RULE(timer_irq_spi, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 32:
      VCPU1->ptimer_irq = 32)
 RULE(timer_irq_same, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 27: two of 16 to 31 expected",
      VCPU1->ptimer_irq = 27)
+RULE(vtimer_irq_other, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: vtimer_irq 26, ptimer_irq 30, of vCPU 0 27 and 30: the same for all expected",
+     VCPU1->vtimer_irq = 26)
+RULE(ptimer_irq_other, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 29, of vCPU 0 27 and 30: the same for all expected",
+     VCPU1->ptimer_irq = 29)
 static void add_pmcr(struct vcpu_state *vcpu, uint64_t value)
 {
 	struct vcpu_reg *reg = &vcpu->regs[vcpu->nr_regs++];
@@ -316,9 +323,6 @@ RULE(pmu_irq_other_ppi, BOTH,
 RULE(pmu_irq_same_spi, BOTH,
      "kvm-vcpu-1.img: vCPU 1: pmu_irq 40, of vCPU 0 40: the same PPI expected, or another SPI",
      VCPU0->pmu_irq = VCPU1->pmu_irq = 40)
-RULE(pmu_irq_spi_and_ppi, BOTH,
-     "kvm-vcpu-1.img: vCPU 1: pmu_irq 23, of vCPU 0 40: the same PPI expected, or another SPI",
-     VCPU0->pmu_irq = 40)
 RULE(pmu_created_without_irq, BOTH,
      "kvm-vcpu-1.img: vCPU 1: pmu_created 1, and no pmu_irq: KVM_ARM_VCPU_PMU_V3_INIT takes none without",
      VCPU1->pmu_irq = 0)
@@ -431,6 +435,12 @@ RULE(pending_read_of_write, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 1, but mmio.i
      VCPU1->pending = VCPU_PENDING_READ)
 RULE(pending_is_write_two, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but mmio.is_write is 2",
      RUN1->mmio.is_write = 2)
+RULE(pending_in_memory, BOTH,
+     "kvm-vcpu-1.img: vCPU 1: pending 2, but mmio.phys_addr 0x48000fff is in memslot 7",
+     RUN1->mmio.phys_addr = 0x48000fff)
+RULE(pending_read_in_rom, BOTH,
+     "kvm-vcpu-1.img: vCPU 0: pending 1, but mmio.phys_addr 0x1ffffc is in memslot 0",
+     RUN0->mmio.phys_addr = 0x1ffffc)
 
 /* Events */
 RULE(serror_pending, BOTH, "kvm-vcpu-events-1.img: vCPU 1: serror_pending 2, 0 or 1 expected",
@@ -769,7 +779,9 @@ static void accept(struct vm_state *vm)
 /* By pmu_irq_is_valid() and kvm_arm_pmu_v3_init(). */
 static void what_kvm_takes_of_a_pmu_is_accepted(void **state)
 {
-	static const uint32_t irqs[][2] = { { 16, 16 }, { 23, 40 }, { 40, 41 }, { 23, 0 }, { 0, 40 }, { 0, 0 } };
+	static const uint32_t irqs[][2] = {
+		{ 16, 16 }, { 23, 40 }, { 40, 23 }, { 40, 41 }, { 23, 0 }, { 0, 40 }, { 0, 0 },
+	};
 	struct vm_state *vm;
 
 	for (size_t i = 0; i < sizeof(irqs) / sizeof(irqs[0]); i++) {

@@ -343,6 +343,23 @@ static void an_spi_of_each_vcpu_comes_back(void **state)
 	trip_finish(&trip);
 }
 
+/* KVM takes PPIs before SPIs alone, whichever vCPUs they are of. */
+static void ppis_and_spis_come_back(void **state)
+{
+	static const uint32_t irqs[] = { 40, 23, 41, 23 };
+	struct fake_kvm *kvm = fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 });
+	struct trip trip;
+
+	for (size_t i = 0; i < 4; i++)
+		kvm->vcpus[i].pmu_irq = irqs[i];
+	trip = trip_dump(kvm);
+	if (trip_restore(&trip))
+		fail_msg("%s", log_error());
+	assert_int_equal(fake_count(trip.copy, "vcpu ?: SET PMU_V3 IRQ = *"), 4);
+	trip_assert_same(&trip);
+	trip_finish(&trip);
+}
+
 static void a_vm_without_a_pmu_is_asked_for_none(void **state)
 {
 	struct trip trip = trip_dump(fake_running(
@@ -392,6 +409,7 @@ int main(void)
 		cmocka_unit_test(counters_are_as_many_as_they_were),
 		cmocka_unit_test(counters_that_the_host_has_not_are_missed),
 		cmocka_unit_test(an_spi_of_each_vcpu_comes_back),
+		cmocka_unit_test(ppis_and_spis_come_back),
 		cmocka_unit_test(a_vm_without_a_pmu_is_asked_for_none),
 		cmocka_unit_test(an_error_is_not_taken_for_no_interrupt),
 	};

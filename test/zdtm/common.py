@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What tests share: criu, the small VM, and what a failed dump must leave alone."""
 
+import contextlib
 import ctypes
 import glob
 import os
@@ -223,6 +224,27 @@ def check_nothing_left(images, bpf_before):
     while bpf_ids() - bpf_before and time.monotonic() < end:
         time.sleep(0.05)
     require(not bpf_ids() - bpf_before, f'BPF objects still loaded: {bpf_ids() - bpf_before}')
+
+
+@contextlib.contextmanager
+def hidden(path):
+    subprocess.run(['mount', '-t', 'tmpfs', 'none', path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(['umount', path], check=True)
+
+
+@contextlib.contextmanager
+def cpu_kinds(*names):
+    """The host tells that it has CPUs of these kinds, by a PMU of each."""
+    devices = '/sys/bus/event_source/devices'
+    with hidden(devices):
+        for i, name in enumerate(names):
+            os.mkdir(os.path.join(devices, name))
+            with open(os.path.join(devices, name, 'cpus'), 'w') as f:
+                f.write(f'{i}\n')
+        yield
 
 
 class Unharmed:

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What cannot be dumped is refused by name, before anything in the process has been changed."""
 
-import contextlib
 import os
 import platform
 import re
-import subprocess
 
-from common import OddVm, Skip, Unharmed, criu, discard, finish, tree
+from common import OddVm, Skip, Unharmed, cpu_kinds, criu, discard, finish, hidden, tree
 
 REFUSAL = 'not supported by this version: '
 CLOSED = 'was closed: ' + REFUSAL
@@ -45,6 +43,8 @@ ROWS = [
     ('pvtime-unmapped', '(vCPU id 1): stolen time where no memslot is that can be written: ' + REFUSAL),
     ('exception', '(vCPU id 1): an injected exception that the guest has not taken yet: ' + REFUSAL),
     ('step-pending', '(vCPU id 1): a single step that the host has pending: ' + REFUSAL),
+    ('exit-in-memory', '(id 1): an MMIO write at 0x9010000 that is not completed, where memslot 1 lies by now: ' +
+     REFUSAL),
     ('dead', 'the VM is dead (vm_dead): KVM answers EIO to everything: ' + REFUSAL),
     ('gic-uninit', 'a GICv3 that was not initialised: ' + REFUSAL),
     ('vcpu-uninit', 'a vCPU without KVM_ARM_VCPU_INIT: ' + REFUSAL),
@@ -122,23 +122,19 @@ def refused_orphan(what, fragment):
     refused(what, fragment)
 
 
-@contextlib.contextmanager
-def hidden(path):
-    subprocess.run(['mount', '-t', 'tmpfs', 'none', path], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(['umount', path], check=True)
-
-
 def no_btf():
     with hidden('/sys/kernel/btf'):
         refused('none', '/sys/kernel/btf/vmlinux: No such file or directory: a kernel with CONFIG_DEBUG_INFO_BTF')
 
 
 def no_cpu_kinds():
-    with hidden('/sys/bus/event_source/devices'):
+    with cpu_kinds():
         refused('pmu', 'a PMU, on a host that does not tell its kinds of CPUs (bus/event_source of sysfs): ' + REFUSAL)
+
+
+def many_cpu_kinds():
+    with cpu_kinds('armv8_cortex_a53', 'armv8_cortex_a72'):
+        refused('pmu', 'a PMU, on a host with CPUs of several kinds: ' + REFUSAL)
 
 
 def unknown_kernel():
@@ -172,6 +168,7 @@ def cases():
         yield f'refused-{what}-of-child', 'main', refused, (what, fragment, 'dump', (), True)
     yield 'refused-no-btf', 'main', no_btf, ()
     yield 'refused-no-cpu-kinds', 'main', no_cpu_kinds, ()
+    yield 'refused-many-cpu-kinds', 'main', many_cpu_kinds, ()
     yield 'refused-unknown-kernel', 'main', unknown_kernel, ()
     yield 'refused-pre-dump', 'main', pre_dump, ()
     for name, reason in UNREACHABLE.items():

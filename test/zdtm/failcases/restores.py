@@ -9,8 +9,8 @@ import shutil
 import signal
 import time
 
-from common import (SmallVm, bpf_ids, check_nothing_left, criu, criu_ok, discard, finish, left_of, processes, read,
-                    require)
+from common import (SmallVm, bpf_ids, check_nothing_left, cpu_kinds, criu, criu_ok, discard, finish, left_of,
+                    processes, read, require)
 from zdtmvm import Failure, Vm, is_alive, wait_gone
 
 TRACE = '/sys/kernel/tracing/instances/kvm_vgic'
@@ -22,6 +22,7 @@ BUFFER_KB = 4096        # of the trace, per CPU: a guest is entered some thousan
 VMS = {
     'one': lambda: Vm('kvm_vgic_v3', ['--vcpus=2']),
     'its': lambda: SmallVm('kvm_its_tables', []),
+    'pmu': lambda: SmallVm('kvm_pmu', []),
     'tree-root': lambda: SmallVm('kvm_tree', ['--children=39']),
     'tree-child': lambda: SmallVm('kvm_tree', ['--children=39', '--vm_child=20']),
 }
@@ -216,6 +217,12 @@ def replay_fails():
 def criu_fails(what):
     """CRIU's own fault 6: after all tasks were restored, before the late hook."""
     restore_fails(what, {'CRIU_FAULT': '6'}, r'Error \(criu/')
+
+
+def other_cpus(kinds, says):
+    dumped('pmu')
+    with cpu_kinds(*kinds):
+        restore_fails('pmu', {}, 'vm 1: it has a PMU, and ' + says)
 
 
 def late_hook_is_not_called():
@@ -468,6 +475,11 @@ def cases():
     yield 'restore-killed-in-a-replay', 'main', killed_in_replay, ()
     yield 'restore-fails-in-a-replay', 'main', replay_fails, ()
     yield 'restore-late-hook-not-called', 'main', late_hook_is_not_called, ()
+    yield ('restore-on-many-cpu-kinds', 'main', other_cpus,
+           (['armv8_cortex_a53', 'armv8_cortex_a72'], 'this host has CPUs of several kinds'))
+    yield ('restore-on-no-cpu-kinds', 'main', other_cpus,
+           ([], '/sys/bus/event_source does not tell whether this host has CPUs of several kinds'))
+    yield 'restore-with-a-pmu-after-failures', 'main', works_at_last, ('pmu',)
     for name in FILES:
         yield f'image-changed-{name}', 'main', one_byte, (name,)
         yield f'image-truncated-{name}', 'main', truncated, (name,)

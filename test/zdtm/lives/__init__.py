@@ -9,6 +9,7 @@ import importlib.util
 import os
 import random
 import shutil
+import time
 
 from common import SmallVm, Unharmed, check_same, criu, criu_ok, discard, finish, kvm_parts, require
 from zdtmvm import Failure, is_alive, wait_gone
@@ -24,6 +25,7 @@ class Lives:
 
     def __init__(self, name, args):
         self.args = args
+        self.rng = random.Random(args.seed)
         self.count = 0
         # When it was dumped: what its processes have of KVM, and how many counters its VM has.
         self.parts = {}
@@ -49,6 +51,20 @@ class Lives:
         result = self.dump(images, *options)
         result.require(result.status == 0, f'criu dump failed with {result.status}')
         return result
+
+    def dump_until(self, images, *options, caught, tries, longest):
+        """Dumps of random moments, each up to @longest s later, until one has @caught what is wanted."""
+        for _ in range(tries):
+            time.sleep(self.rng.uniform(0.02, longest))
+            result = Lives.dump_ok(self, images, *options)
+            if caught(result):
+                return result
+            if '-R' not in options:
+                wait_gone(self.vm.pid)
+                self.restore_ok(images)
+            shutil.rmtree(images)
+            os.mkdir(images)
+        raise Failure(f'none of {tries} dumps has caught what is wanted')
 
     def restore_ok(self, images, *options):
         result = criu_ok('restore', images, '-d', *self.restore_options, *options)

@@ -2,17 +2,14 @@
 """Dumps at random moments; what exits they have caught is printed, and the most important ones must be among them."""
 
 import collections
-import os
-import random
 import re
-import shutil
-import time
 
 import lives
 from common import discard, require
-from zdtmvm import Failure, wait_gone
+from zdtmvm import Failure
 
 CAUGHT = {'MMIO, pending read', 'MMIO, pending write'}
+UNMAPPED = 8            # of kinds of exits in kvm_exits.c
 CAUGHT_RUN = 10         # cycles from which on each must have been caught
 TRIES = 12              # for a moment at which the lack of a step is to be seen
 # What a dump has to catch for the lack of a step to be seen.
@@ -24,7 +21,6 @@ class Lives(lives.Lives):
     needed = ['pending exits', 'kvm_run bytes', 'guest debugging', 'capabilities']
 
     def __init__(self, name, args):
-        self.rng = random.Random(args.seed)
         self.caught = collections.Counter()
         self.wanted = set()
         super().__init__(name, args)
@@ -37,20 +33,14 @@ class Lives(lives.Lives):
                 break
         return result
 
+    def has_caught(self, result):
+        """Whether one of what is wanted is among the exits of this dump."""
+        now = set(re.findall(r'kvm_vgic: vm \d+ vcpu \d+ \(id \d+\): exit (\S+, pending \w+)', result.log))
+        self.caught.update(now)
+        return not self.wanted or now & self.wanted
+
     def dump_ok(self, images, *options):
-        """Again, of another moment, until it has caught one of what is wanted."""
-        for _ in range(20):
-            time.sleep(self.rng.uniform(0.02, 0.4))
-            result = super().dump_ok(images, *options)
-            now = set(re.findall(r'kvm_vgic: vm \d+ vcpu \d+ \(id \d+\): exit (\S+, pending \w+)', result.log))
-            self.caught.update(now)
-            if not self.wanted or now & self.wanted:
-                return result
-            wait_gone(self.vm.pid)
-            self.restore_ok(images)
-            shutil.rmtree(images)
-            os.mkdir(images)
-        raise Failure(f'no dump caught any of {self.wanted}')
+        return self.dump_until(images, *options, caught=self.has_caught, tries=20, longest=0.4)
 
     def left_out(self, what):
         """Again where nothing is to be seen at that moment: a replay brings all of kvm_run back but the VMM's answer."""
@@ -68,6 +58,21 @@ class Lives(lives.Lives):
             raise failure
         finally:
             self.wanted = set()
+
+    def more(self):
+        """And of a VM that makes nothing but writes whose page is not mapped any more when they are dumped."""
+        super().more()
+        self.options = [f'--kinds={1 << UNMAPPED}']
+        self.renew()
+        for _ in range(TRIES):
+            images = self.images()
+            self.dump_ok(images)
+            wait_gone(self.vm.pid)
+            completed = 'completed: the guest has unmapped its page since' in self.restore_ok(images).log
+            self.goes_on()
+            if completed:
+                return
+        raise Failure('no restore has completed a write whose page is not mapped')
 
     def end(self):
         print('  dumps caught: ' + ', '.join(f'{k}: {n}' for k, n in sorted(self.caught.items())), flush=True)

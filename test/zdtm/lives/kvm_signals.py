@@ -3,7 +3,6 @@
 
 import collections
 import os
-import random
 import re
 import shutil
 import signal
@@ -182,7 +181,6 @@ class Lives(lives.Lives):
     def __init__(self, name, args):
         super().__init__(name, args)
         self.name = name
-        self.rng = random.Random(args.seed)
         self.span = 1           # seconds that a dump takes
         self.traced = None      # what strace saw of one
         self.states = collections.Counter()     # that a SIGKILL left VMs in

@@ -2,7 +2,6 @@
 """Three dumps of four find an SError pending, masked or with an access to be completed first; it is taken, and others come."""
 
 import os
-import random
 import struct
 import time
 
@@ -20,7 +19,6 @@ class Lives(lives.Lives):
     needed = ['vCPU events']
 
     def __init__(self, name, args):
-        self.rng = random.Random(args.seed)
         self.caught = dict.fromkeys(STAY, 0)
         self.always = None
         super().__init__(name, args)

@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
 
+#include "zdtmtst.h"
 #include "guest.h"
 
 extern const char __start_guest[], __stop_guest[]; /* the linker's */
@@ -47,6 +50,56 @@ int guest_set(struct odd_vm *vm, unsigned int i, void (*entry)(struct guest *g))
 		vm->exit = guest_exit;
 	return odd_set_reg(vm, i, ODD_CORE(regs.pc), guest_address(guest_start)) ||
 	       odd_set_reg(vm, i, ODD_CORE(regs.regs[0]), ODD_RAM_BASE + GUEST_CPU(i)) ? -1 : 0;
+}
+
+bool guest_set_up(struct odd_vm *vm, unsigned int cap, const char *what, int (*create)(void))
+{
+	if (odd_create(vm) || odd_add_memory(vm, 0)) {
+		pr_perror("set-up of the VM");
+		return false;
+	}
+	if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, cap) <= 0) {
+		skip("this host's KVM has no %s", what);
+		return false;
+	}
+	if (create()) {
+		pr_perror("set-up of the VM: %s", vm->stats->error);
+		return false;
+	}
+	return true;
+}
+
+int guest_create_vcpus(struct odd_vm *vm, unsigned int nr, int (*set)(unsigned int i))
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (odd_create_vcpu(vm, i) || set(i))
+			return -1;
+	return odd_create_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
+	       odd_init_gic(vm) ? -1 : 0;
+}
+
+bool guest_counts(struct odd_vm *vm, const volatile uint64_t *count, uint64_t by, const char *what)
+{
+	const struct timespec tick = { .tv_nsec = 10000000 };
+	uint64_t before = *count;
+	unsigned int ticks;
+
+	for (ticks = 0; ticks < 6000 && *count < before + by && !vm->stats->error[0]; ticks++)
+		nanosleep(&tick, NULL);
+	if (*count < before + by)
+		odd_found(vm, what, before);
+	return !vm->stats->error[0];
+}
+
+int guest_verdict(struct odd_vm *vm, bool good)
+{
+	if (good)
+		return odd_verdict(vm);
+	errno = 0;
+	fail("%s", vm->stats->error);
+	return 1;
 }
 
 bool guest_exit(struct odd_vcpu *vcpu)

@@ -53,6 +53,17 @@ extern const char *const guest_says[];
 
 /* After odd_init_vcpu(): the vCPU runs @entry instead of odd_init_vcpu()'s guest. */
 int guest_set(struct odd_vm *vm, unsigned int i, void (*entry)(struct guest *g));
+/*
+ * The set-up of a test whose guest needs the capability @cap of KVM, for @what: a VM with memory, and what
+ * @create makes of it. Whether it is there; the test is skipped where KVM lacks that.
+ */
+bool guest_set_up(struct odd_vm *vm, unsigned int cap, const char *what, int (*create)(void));
+/* @nr vCPUs, each created and then left to @set, and a GIC: 0 or -1. */
+int guest_create_vcpus(struct odd_vm *vm, unsigned int nr, int (*set)(unsigned int i));
+/* Whether @count of a guest goes up by @by within a minute; odd_found() of @what where it does not. */
+bool guest_counts(struct odd_vm *vm, const volatile uint64_t *count, uint64_t by, const char *what);
+/* What main() returns: whether all was well, with what was looked at last. */
+int guest_verdict(struct odd_vm *vm, bool good);
 /* The struct of vCPU @i. */
 void *guest_cpu(struct odd_vm *vm, unsigned int i);
 /* Where the guest has a function marked GUEST. */

@@ -306,6 +306,40 @@ static int report_step(struct odd_vm *vm)
 	return ioctl(vm->vcpu[1].fd, KVM_SET_GUEST_DEBUG, &none) || odd_start(vm, 1) || !odd_goes_on(vm) ? -1 : 0;
 }
 
+#define OTHER_DEV_BASE (ODD_DEV_BASE + 0x10000)
+
+static int set_other_memory(struct odd_vm *vm, uint64_t size)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = 1,
+		.guest_phys_addr = OTHER_DEV_BASE,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)vm->ram,
+	};
+
+	return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+/* A write of vCPU 1 that is served and not completed, and memory over its address. */
+static int exit_in_memory(struct odd_vm *vm)
+{
+	struct odd_vcpu *vcpu = &vm->vcpu[1];
+
+	if (odd_set_reg(vm, 1, ODD_CORE(regs.regs[3]), OTHER_DEV_BASE) || ioctl(vcpu->fd, KVM_RUN, 0) ||
+	    odd_set_reg(vm, 1, ODD_CORE(regs.regs[3]), ODD_DEV_BASE + 8))
+		return -1;
+	errno = 0;
+	if (vcpu->run->exit_reason != KVM_EXIT_MMIO || vcpu->run->mmio.phys_addr != OTHER_DEV_BASE)
+		return -1;
+	vcpu->last += ODD_STEP;
+	return set_other_memory(vm, ODD_RAM_SIZE);
+}
+
+static int complete_exit(struct odd_vm *vm)
+{
+	return set_other_memory(vm, 0) || odd_start(vm, 1) || !odd_goes_on(vm) ? -1 : 0;
+}
+
 /* KVM gives a VM up whose GIC it cannot place at its first run. */
 static int dead(struct odd_vm *vm)
 {
@@ -404,6 +438,7 @@ static const struct oddity oddities[] = {
 	{ "exception", .leave_out = ODD_START_1, .built = exception, .after = take_exception },
 	{ "step-pending", .leave_out = ODD_START_1, .cap = KVM_CAP_ARM_SYSTEM_SUSPEND, .built = step_pending,
 	  .after = report_step },
+	{ "exit-in-memory", .leave_out = ODD_START_1, .built = exit_in_memory, .after = complete_exit },
 	{ "dead", .leave_out = ODD_GIC_PLACE | ODD_GIC_INIT | ODD_NO_START, .built = dead, .after = still_dead },
 	{ "gic-uninit", .leave_out = ODD_GIC_INIT | ODD_VCPU_1 | ODD_NO_START, .after = finish_gic },
 	{ "sve-unfinished", .leave_out = ODD_VCPU_1_INIT | ODD_START_1, .features = FEATURE(SVE), .running = init_alone,

@@ -19,6 +19,7 @@
 
 #include "zdtmtst.h"
 #include "look.h"
+#include "regs.h"
 
 const char *test_doc = "A KVM VM that leaves its VMM every exit that can be provoked\n";
 const char *test_author = "The kvm-vgic authors";
@@ -32,7 +33,8 @@ const char *test_author = "The kvm-vgic authors";
 #define SUSPEND	 5 /* PSCI SYSTEM_SUSPEND, and the wake-up from it */
 #define EVENT	 6 /* PSCI calls that end the VM: KVM stops all of its vCPUs */
 #define STEP	 7 /* an access under a single step: its exit, then the report of the step */
-#define NR_KINDS 8
+#define UNMAPPED 8 /* a write whose page the guest's tables do not have any more when it is completed */
+#define NR_KINDS 9
 
 #define NOT_OF_VCPU_0 (1u << EVENT)
 #define NOT_OF_VCPU_1 (1u << HW_BREAK | 1u << SUSPEND)
@@ -53,6 +55,8 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 #define DEV_WRONG 0xff0 /* written with x5, which is not what x6 is */
 #define DEV_TRAP  0xff8 /* written with the ESR_EL1 of an exception */
 
+#define UNMAPPED_NS 20000000
+
 /* A memslot over what cannot be accessed, and one that is read-only. */
 #define HOLE_BASE 0x40100000
 #define HOLE_SLOT 1
@@ -64,6 +68,15 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 #define GICD_CTLR  0
 #define GICD_ISENABLER1 0x104
 #define ICC_PMR	   (3 << 14 | 0 << 11 | 4 << 7 | 6 << 3 | 0) /* op0, op1, CRn, CRm, op2 */
+#define SCTLR_EL1  ARM64_SYS_REG(3, 0, 1, 0, 0)
+#define SCTLR_M	   1u
+#define TTBR0_EL1  ARM64_SYS_REG(3, 0, 2, 0, 0)
+#define TCR_EL1	   ARM64_SYS_REG(3, 0, 2, 0, 2)
+#define MAIR_EL1   ARM64_SYS_REG(3, 0, 10, 2, 0)
+#define TCR	   (1 << 23 | 25)    /* EPD1; T0SZ: 39 bits, so that an entry of the one table maps 1 GiB */
+#define MAIR	   0x44		     /* memory, not cached */
+#define BLOCK	   (1 << 10 | 3 << 8 | 1) /* AF, SH */
+#define TABLE	   0xc000	     /* in RAM */
 #define DBGBCR_EL1 (0xf << 5 | 3 << 1 | 1)		     /* BAS, PMC: EL1 and EL0, E */
 
 /*
@@ -96,6 +109,7 @@ TEST_OPTION(kinds, int, "which exits there are: a bit for each kind (all)", 0);
 	WRITE(NISV, 0x000, 4, false, "str w20, [x11, #-0x80]!") \
 	OTHER(BREAK, "brk #0x42", 0, 0) \
 	OTHER(HW_BREAK, "exits_break: nop", 0, 0) \
+	WRITE(UNMAPPED, 0x108, 8, false, "str x20, [x11, #0x108]") \
 	OTHER(STEP, "brk #0x42\n	ldr x5, [x11, #0x110]", 0, 0) \
 	OTHER(STEP, "brk #0x42\n	str x20, [x11, #0x118]\n	mov x5, x20", 0, 0) \
 	READ(FAULT, 0x000, 8, "ldr x5, [x13]", "mov x6, x20") \
@@ -311,6 +325,41 @@ static bool mmio_serve(struct odd_vcpu *vcpu)
 	if (!vcpu->run->mmio.is_write)
 		memcpy(vcpu->run->mmio.data, &value, vcpu->run->mmio.len);
 	return hold(vcpu) && complete_alone(vcpu);
+}
+
+/* With translation the guest has its RAM, and no device: what another vCPU may make of its tables meanwhile. */
+static bool translate(const struct odd_vcpu *vcpu, bool on)
+{
+	uint64_t sctlr = 0;
+
+	if (odd_get_reg(&vm, vcpu->id, SCTLR_EL1, &sctlr) ||
+	    odd_set_reg(&vm, vcpu->id, SCTLR_EL1, on ? sctlr | SCTLR_M : sctlr & ~SCTLR_M))
+		return wrong(vcpu, "SCTLR_EL1: errno", errno);
+	return true;
+}
+
+/* The registers are as they were, but for the PC: a restore has completed the write. */
+static bool stays(const struct odd_vcpu *vcpu, struct odd_regs *before, uint64_t pc)
+{
+	const struct timespec pause = { .tv_nsec = UNMAPPED_NS };
+	uint64_t now = 0;
+
+	nanosleep(&pause, NULL);
+	if (odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &now) || (now != pc && now != pc + 4))
+		return wrong(vcpu, "the PC", now);
+	return !odd_set_reg(&vm, vcpu->id, ODD_CORE(regs.pc), pc) && odd_same_regs(&vm, vcpu->id, before) &&
+	       !odd_set_reg(&vm, vcpu->id, ODD_CORE(regs.pc), now);
+}
+
+static bool unmapped_serve(struct odd_vcpu *vcpu)
+{
+	struct odd_regs before = { 0 };
+	uint64_t pc = 0;
+	bool good = translate(vcpu, true) && !odd_get_reg(&vm, vcpu->id, ODD_CORE(regs.pc), &pc) &&
+		    !odd_save_regs(&vm, vcpu->id, &before) && stays(vcpu, &before, pc) && mmio_is_right(vcpu);
+
+	free(before.regs);
+	return translate(vcpu, false) && good;
 }
 
 /* An access that the VMM carries out: the register, the write-back and the PC. */
@@ -538,6 +587,7 @@ static const struct {
 	bool (*serve)(struct odd_vcpu *vcpu);
 } table[NR_KINDS] = {
 	[MMIO] = { KVM_EXIT_MMIO, 0, mmio_is_right, mmio_serve },
+	[UNMAPPED] = { KVM_EXIT_MMIO, 0, mmio_is_right, unmapped_serve },
 	[NISV] = { KVM_EXIT_ARM_NISV, 0, nisv_is_right, nisv_serve },
 	[BREAK] = { KVM_EXIT_DEBUG, 0, break_is_right, break_serve },
 	[HW_BREAK] = { KVM_EXIT_DEBUG, 0, hw_break_is_right, step_over },
@@ -662,6 +712,9 @@ static int create_vcpu(unsigned int i)
 		uint64_t reg, value;
 	} regs[] = {
 		{ ARM64_SYS_REG(3, 0, 12, 0, 0), CODE_BASE }, /* VBAR_EL1 */
+		{ TTBR0_EL1, ODD_RAM_BASE + TABLE },
+		{ TCR_EL1, TCR },
+		{ MAIR_EL1, MAIR },
 		{ ODD_CORE(regs.pc), IN_GUEST(exits_code) },
 		{ ODD_CORE(regs.regs[11]), ODD_DEV_BASE + DEV_SIZE * i },
 		{ ODD_CORE(regs.regs[12]), ODD_DEV_BASE + DEV_SIZE * i },
@@ -700,6 +753,7 @@ static int pend_wake_up(void)
 
 static int create_vm(void)
 {
+	const uint64_t block = ODD_RAM_BASE | BLOCK;
 	unsigned int i;
 
 	page_size = sysconf(_SC_PAGESIZE);
@@ -708,6 +762,7 @@ static int create_vm(void)
 	    add_page(ROM_SLOT, ROM_BASE, PROT_READ | PROT_WRITE, KVM_MEM_READONLY))
 		return -1;
 	memcpy(vm.ram + ODD_RAM_CODE, exits_vectors, exits_end - exits_vectors);
+	memcpy(vm.ram + TABLE + 8 * (ODD_RAM_BASE >> 30), &block, sizeof(block));
 	for (i = 0; i < ODD_NR_VCPUS; i++) {
 		cpus[i].kinds = kinds & ~(i ? NOT_OF_VCPU_1 : NOT_OF_VCPU_0);
 		cpus[i].number = (uint64_t)i << 32;

@@ -3,10 +3,6 @@
  * Two vCPUs with pointer authentication: what each has signed with its five keys authenticates later, and
  * does not with another key. The keys change now and then.
  */
-#include <errno.h>
-#include <sys/ioctl.h>
-#include <time.h>
-
 #include "zdtmtst.h"
 #include "guest.h"
 #include "oddvm.h"
@@ -174,7 +170,7 @@ static int set_guest(unsigned int i)
 		p->keys[n][1] = 0x89abcde + 2 * i + 16 * n;
 	}
 	p->modifier = 0x5eed + i;
-	if (guest_set(&vm, i, run))
+	if (odd_init_vcpu(&vm, i) || guest_set(&vm, i, run))
 		return -1;
 	p->g.handler[GUEST_SYNC] = guest_address(no_pointer);
 	return 0;
@@ -182,61 +178,34 @@ static int set_guest(unsigned int i)
 
 static int create_vm(void)
 {
-	unsigned int i;
-
 	vm.features = 1u << KVM_ARM_VCPU_PTRAUTH_ADDRESS | 1u << KVM_ARM_VCPU_PTRAUTH_GENERIC;
-	for (i = 0; i < ODD_NR_VCPUS; i++)
-		if (odd_create_vcpu(&vm, i) || odd_init_vcpu(&vm, i) || set_guest(i))
-			return -1;
-	if (odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
-	    odd_init_gic(&vm))
-		return -1;
-	return odd_start_all(&vm);
+	return guest_create_vcpus(&vm, ODD_NR_VCPUS, set_guest) || odd_start_all(&vm) ? -1 : 0;
 }
 
 /* Every vCPU has checked again, its keys from before the dump, and keys that were new. */
 static bool checked_all(void)
 {
-	const struct timespec tick = { .tv_nsec = 10000000 };
-	unsigned int i, ticks;
+	unsigned int i;
 
 	for (i = 0; i < ODD_NR_VCPUS; i++) {
 		const struct pauth_guest *p = guest_cpu(&vm, i);
-		uint64_t rounds = p->rounds;
 
-		for (ticks = 0; ticks < 6000 && p->rounds < rounds + 2 * ROUNDS && !vm.stats->error[0]; ticks++)
-			nanosleep(&tick, NULL);
-		if (p->rounds < rounds + 2 * ROUNDS)
-			odd_found(&vm, "no progress: checks of the keys", rounds);
+		if (!guest_counts(&vm, &p->rounds, 2 * ROUNDS, "no progress: checks of the keys"))
+			return false;
 	}
-	return !vm.stats->error[0];
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	test_init(argc, argv);
 
-	if (odd_create(&vm) || odd_add_memory(&vm, 0)) {
-		pr_perror("set-up of the VM");
+	/* KVM has both kinds of keys, or none (kvm_has_full_ptr_auth()). */
+	if (!guest_set_up(&vm, KVM_CAP_ARM_PTRAUTH_ADDRESS, "pointer authentication", create_vm))
 		return 1;
-	}
-	if (ioctl(vm.kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PTRAUTH_ADDRESS) <= 0 ||
-	    ioctl(vm.kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PTRAUTH_GENERIC) <= 0) {
-		skip("this host's KVM has no pointer authentication");
-		return 1;
-	}
-	if (create_vm()) {
-		pr_perror("set-up of the VM: %s", vm.stats->error);
-		return 1;
-	}
 
 	test_daemon();
 	test_waitsig();
 
-	if (!checked_all()) {
-		errno = 0;
-		fail("%s", vm.stats->error);
-		return 1;
-	}
-	return odd_verdict(&vm);
+	return guest_verdict(&vm, checked_all());
 }

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 
 #include "zdtmtst.h"
@@ -295,7 +294,7 @@ static int set_guest(unsigned int i)
 	struct pmu_guest *p = guest_cpu(&vm, i);
 
 	p->deny_cycles = deny_cycles;
-	if (guest_set(&vm, i, run))
+	if (odd_init_vcpu(&vm, i) || guest_set(&vm, i, run))
 		return -1;
 	p->g.handler[GUEST_IRQ] = guest_address(irq);
 	return 0;
@@ -307,11 +306,7 @@ static int create_vm(void)
 
 	vm.features = 1u << KVM_ARM_VCPU_PMU_V3;
 	vm.exit = serve;
-	for (i = 0; i < ODD_NR_VCPUS; i++)
-		if (odd_create_vcpu(&vm, i) || odd_init_vcpu(&vm, i) || set_guest(i))
-			return -1;
-	if (odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
-	    odd_init_gic(&vm) || set_filter())
+	if (guest_create_vcpus(&vm, ODD_NR_VCPUS, set_guest) || set_filter())
 		return -1;
 	for (i = 0; i < ODD_NR_VCPUS; i++)
 		if (init_pmu(i))
@@ -322,48 +317,29 @@ static int create_vm(void)
 /* All of it again, on every vCPU. */
 static bool checked_all(void)
 {
-	const struct timespec tick = { .tv_nsec = 10000000 };
-	unsigned int i, ticks;
+	unsigned int i;
 
 	for (i = 0; i < ODD_NR_VCPUS; i++) {
 		const struct pmu_guest *p = guest_cpu(&vm, i);
-		uint64_t rounds = p->rounds;
 
-		for (ticks = 0; ticks < 6000 && p->rounds < rounds + 2 && !vm.stats->error[0]; ticks++)
-			nanosleep(&tick, NULL);
-		if (p->rounds < rounds + 2)
-			odd_found(&vm, "no progress: checks of the counters", rounds);
+		if (!guest_counts(&vm, &p->rounds, 2, "no progress: checks of the counters"))
+			return false;
 		test_msg("vcpu %u: %llu counters, %llu increments, %llu overflow interrupts, %llu cycles\n", i,
 			 (unsigned long long)p->nr_counters, (unsigned long long)p->increments,
 			 (unsigned long long)p->taken, (unsigned long long)p->cycles);
 	}
-	return !vm.stats->error[0];
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	test_init(argc, argv);
 
-	if (odd_create(&vm) || odd_add_memory(&vm, 0)) {
-		pr_perror("set-up of the VM");
+	if (!guest_set_up(&vm, KVM_CAP_ARM_PMU_V3, "PMU", create_vm))
 		return 1;
-	}
-	if (ioctl(vm.kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PMU_V3) <= 0) {
-		skip("this host's KVM has no PMU");
-		return 1;
-	}
-	if (create_vm()) {
-		pr_perror("set-up of the VM: %s", vm.stats->error);
-		return 1;
-	}
 
 	test_daemon();
 	test_waitsig();
 
-	if (!checked_all()) {
-		errno = 0;
-		fail("%s", vm.stats->error);
-		return 1;
-	}
-	return odd_verdict(&vm);
+	return guest_verdict(&vm, checked_all());
 }

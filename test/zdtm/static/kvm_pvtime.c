@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Two vCPUs on one CPU of the host, each of which is told how much time the other has taken from it: by
- * stolen time (Documentation/virt/kvm/arm/pvtime.rst), which goes on, and never back.
+ * stolen time (Documentation/virt/kvm/arm/pvtime.rst), which goes on, and never back, and is no more than
+ * the time that its thread was there and did not run.
  */
 #include <errno.h>
 #include <sched.h>
@@ -91,6 +92,29 @@ GUEST static void run(struct guest *g)
 
 static struct odd_vm vm;
 
+static uint64_t began;
+
+static uint64_t now(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/*
+ * A restored thread is a new one: what it has run and waited is less than the old one's life and its own. The
+ * clock is the scheduler's but for its rounding.
+ */
+static void check_stolen(struct odd_vcpu *vcpu)
+{
+	const struct stolen *stolen = (const void *)(vm.ram + STOLEN(vcpu->id) - ODD_RAM_BASE);
+	uint64_t ran = now(CLOCK_THREAD_CPUTIME_ID), gone = now(CLOCK_MONOTONIC_RAW) - began;
+
+	if (stolen->ns + ran > gone + gone / 1000)
+		odd_found(vcpu->vm, "more time was stolen and run than has gone by, ns:", stolen->ns + ran - gone);
+}
+
 /* A restored thread runs on any CPU again. */
 static bool on_one_cpu(struct odd_vcpu *vcpu)
 {
@@ -100,6 +124,7 @@ static bool on_one_cpu(struct odd_vcpu *vcpu)
 	CPU_SET(0, &first);
 	if (sched_setaffinity(0, sizeof(first), &first))
 		odd_found(vcpu->vm, "sched_setaffinity: errno", errno);
+	check_stolen(vcpu);
 	return guest_exit(vcpu);
 }
 
@@ -109,22 +134,16 @@ static int set_guest(unsigned int i)
 	uint64_t address = STOLEN(i);
 
 	p->address = address;
-	return odd_set_attr(vm.vcpu[i].fd, KVM_ARM_VCPU_PVTIME_CTRL, KVM_ARM_VCPU_PVTIME_IPA, &address) ||
+	return odd_init_vcpu(&vm, i) ||
+	       odd_set_attr(vm.vcpu[i].fd, KVM_ARM_VCPU_PVTIME_CTRL, KVM_ARM_VCPU_PVTIME_IPA, &address) ||
 	       guest_set(&vm, i, run) ? -1 : 0;
 }
 
 static int create_vm(void)
 {
-	unsigned int i;
-
 	vm.exit = on_one_cpu;
-	for (i = 0; i < ODD_NR_VCPUS; i++)
-		if (odd_create_vcpu(&vm, i) || odd_init_vcpu(&vm, i) || set_guest(i))
-			return -1;
-	if (odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
-	    odd_init_gic(&vm))
-		return -1;
-	return odd_start_all(&vm);
+	began = now(CLOCK_MONOTONIC_RAW);
+	return guest_create_vcpus(&vm, ODD_NR_VCPUS, set_guest) || odd_start_all(&vm) ? -1 : 0;
 }
 
 static bool has_address(unsigned int i)
@@ -146,47 +165,28 @@ static bool has_address(unsigned int i)
 /* The time goes on being told, and the address is what it was. */
 static bool checked_all(void)
 {
-	const struct timespec tick = { .tv_nsec = 10000000 };
-	unsigned int i, ticks;
+	unsigned int i;
 
-	for (i = 0; i < ODD_NR_VCPUS && has_address(i); i++) {
+	for (i = 0; i < ODD_NR_VCPUS; i++) {
 		const struct pvtime_guest *p = guest_cpu(&vm, i);
-		uint64_t grown = p->grown;
 
-		for (ticks = 0; ticks < 6000 && p->grown < grown + 3 && !vm.stats->error[0]; ticks++)
-			nanosleep(&tick, NULL);
-		if (p->grown < grown + 3)
-			odd_found(&vm, "stolen time stands still, ns:", p->ns);
+		if (!has_address(i) || !guest_counts(&vm, &p->grown, 3, "stolen time stands still: times that it grew"))
+			return false;
 		test_msg("vcpu %u: %llu ns stolen, in %llu parts\n", i, (unsigned long long)p->ns,
 			 (unsigned long long)p->grown);
 	}
-	return !vm.stats->error[0];
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	test_init(argc, argv);
 
-	if (odd_create(&vm) || odd_add_memory(&vm, 0)) {
-		pr_perror("set-up of the VM");
+	if (!guest_set_up(&vm, KVM_CAP_STEAL_TIME, "stolen time", create_vm))
 		return 1;
-	}
-	if (ioctl(vm.kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_STEAL_TIME) <= 0) {
-		skip("this host's KVM has no stolen time");
-		return 1;
-	}
-	if (create_vm()) {
-		pr_perror("set-up of the VM: %s", vm.stats->error);
-		return 1;
-	}
 
 	test_daemon();
 	test_waitsig();
 
-	errno = 0;
-	if (!checked_all()) {
-		fail("%s", vm.stats->error);
-		return 1;
-	}
-	return odd_verdict(&vm);
+	return guest_verdict(&vm, checked_all());
 }

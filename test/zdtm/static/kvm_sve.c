@@ -3,10 +3,8 @@
  * Two vCPUs that go through all vector lengths, at each of them with known values in all of Z0-Z31, P0-P15
  * and FFR for a while; and a third that never runs, whose SVE registers the VMM has written.
  */
-#include <errno.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "zdtmtst.h"
 #include "guest.h"
@@ -196,59 +194,34 @@ static int init_vcpu(unsigned int i)
 
 static int create_vm(void)
 {
-	unsigned int i;
-
-	for (i = 0; i < NR_VCPUS; i++)
-		if (odd_create_vcpu(&vm, i) || init_vcpu(i))
-			return -1;
-	if (odd_create_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) || odd_place_gic(&vm, KVM_DEV_TYPE_ARM_VGIC_V3) ||
-	    odd_init_gic(&vm) || odd_fill_regs(&vm, STILL, odd_is_sve) < 0 || odd_save_regs(&vm, STILL, &saved))
-		return -1;
-	return odd_start_all(&vm);
+	return add_areas() || guest_create_vcpus(&vm, NR_VCPUS, init_vcpu) ||
+	       odd_fill_regs(&vm, STILL, odd_is_sve) < 0 || odd_save_regs(&vm, STILL, &saved) ||
+	       odd_start_all(&vm) ? -1 : 0;
 }
 
-/* Every vCPU has been through all lengths again, and found nothing. */
+/* Every vCPU has been through all lengths again, and found nothing; the still one has its registers. */
 static bool checked_all(void)
 {
-	const struct timespec tick = { .tv_nsec = 10000000 };
-	unsigned int i, ticks;
+	unsigned int i;
 
 	for (i = 0; i < ODD_NR_VCPUS; i++) {
 		const struct sve_guest *s = guest_cpu(&vm, i);
-		uint64_t rounds = s->rounds;
 
-		for (ticks = 0; ticks < 6000 && s->rounds < rounds + 2 && !vm.stats->error[0]; ticks++)
-			nanosleep(&tick, NULL);
-		if (s->rounds < rounds + 2)
-			odd_found(&vm, "no progress: vector lengths gone through", rounds);
+		if (!guest_counts(&vm, &s->rounds, 2, "no progress: vector lengths gone through"))
+			return false;
 	}
-	return !vm.stats->error[0];
+	return odd_same_regs(&vm, STILL, &saved);
 }
 
 int main(int argc, char **argv)
 {
 	test_init(argc, argv);
 
-	if (odd_create(&vm) || odd_add_memory(&vm, 0) || add_areas()) {
-		pr_perror("set-up of the VM");
+	if (!guest_set_up(&vm, KVM_CAP_ARM_SVE, "SVE", create_vm))
 		return 1;
-	}
-	if (ioctl(vm.kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SVE) <= 0) {
-		skip("this host's KVM has no SVE");
-		return 1;
-	}
-	if (create_vm()) {
-		pr_perror("set-up of the VM: %s", vm.stats->error);
-		return 1;
-	}
 
 	test_daemon();
 	test_waitsig();
 
-	errno = 0;
-	if (!checked_all() || !odd_same_regs(&vm, STILL, &saved)) {
-		fail("%s", vm.stats->error);
-		return 1;
-	}
-	return odd_verdict(&vm);
+	return guest_verdict(&vm, checked_all());
 }

@@ -7,12 +7,14 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/rseq.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,7 +22,7 @@
 #include "hold.h"
 #include "oddvm.h"
 
-const char *test_doc = "General and FP registers, keys, restartable sequences and timed waits of a VMM\n";
+const char *test_doc = "General and FP registers, keys, signals, restartable sequences and timed waits of a VMM\n";
 const char *test_author = "The kvm-vgic authors";
 
 static char *leader = "spin";
@@ -156,42 +158,76 @@ static long nr_stops(void)
 }
 
 /* A dump stops the world for longer than anything else here does: in a sequence that must be an abort. */
-static void rseq_once(void)
+static void rseq_once(const char *who)
 {
 	volatile uint64_t *cs = (void *)((char *)__builtin_thread_pointer() + __rseq_offset +
 					 offsetof(struct rseq, rseq_cs));
 	struct hold h;
 	uint64_t longest;
 	long stops = nr_stops();
+	char what[96];
 
 	h.deadline = hold_counter() + hold_frequency() / 2;
 	longest = hold_rseq(&h, cs, &aborts);
-	if (longest > hold_frequency() / 4 && nr_stops() != stops)
-		odd_found(&vm, "stopped in a restartable sequence, and not aborted: ticks", longest);
+	if (longest > hold_frequency() / 4 && nr_stops() != stops) {
+		snprintf(what, sizeof(what), "%s: stopped in a restartable sequence, and not aborted: ticks", who);
+		odd_found(&vm, what, longest);
+	}
+}
+
+static sigset_t urgent;
+
+/* The si_code of the next that waits, or errno. Of libc's sigtimedwait() SI_TKILL is SI_USER. */
+static int take_urgent(void)
+{
+	const struct timespec none = { 0 };
+	siginfo_t info;
+
+	return syscall(SYS_rt_sigtimedwait, &urgent, &info, &none, 8) == SIGURG ? info.si_code : errno;
+}
+
+/* SIGURG ends what the plugin runs in a thread. One waits for each of these, and one for the process. */
+static void send_urgent(void)
+{
+	unsigned int i;
+
+	kill(getpid(), SIGURG);
+	pthread_kill(pthread_self(), SIGURG);
+	for (i = 0; i < ODD_MAX_VCPUS && vm.vcpu[i].started; i++)
+		pthread_kill(vm.vcpu[i].thread, SIGURG);
+}
+
+static void check_urgent(const char *whose, int want)
+{
+	char what[64];
+	int code = take_urgent();
+
+	if (code != want) {
+		snprintf(what, sizeof(what), "%s: not its SIGURG: si_code", whose);
+		odd_found(&vm, what, code);
+	}
 }
 
 static void lead(unsigned int who, const char *name)
 {
 	if (!strcmp(leader, "rseq"))
-		rseq_once();
+		rseq_once(name);
 	else if (!strcmp(leader, "call"))
 		call_once(who, name);
 	else
 		spin_once(who, name);
 }
 
-/*
- * The thread of a vCPU has yet to serve the exit. It is in no restartable sequence: one that is not aborted
- * in a dump that fails is in docs/limits.md.
- */
+/* The thread of a vCPU has yet to serve the exit. */
 static bool at_exit(struct odd_vcpu *vcpu)
 {
-	if (!started || stop)
-		return false;
-	if (!strcmp(leader, "rseq"))
-		spin_once(4 + vcpu->id, "thread of a vCPU");
-	else
-		lead(4 + vcpu->id, "thread of a vCPU");
+	static const char name[] = "thread of a vCPU";
+
+	if (started && !stop) {
+		lead(4 + vcpu->id, name);
+		if (stop)
+			check_urgent(name, SI_TKILL);
+	}
 	return false;
 }
 
@@ -222,11 +258,16 @@ int main(int argc, char **argv)
 
 	test_init(argc, argv);
 
+	sigemptyset(&urgent);
+	sigaddset(&urgent, SIGURG);
+	sigprocmask(SIG_BLOCK, &urgent, NULL);
+
 	vm.exit = at_exit;
 	if (odd_setup(&vm) || pipe(pipe_fds)) {
 		pr_perror("set-up of the VM: %s", vm.stats ? vm.stats->error : "");
 		return 1;
 	}
+	send_urgent();
 	for (i = 0; i < ARRAY_SIZE(work); i++)
 		if (pthread_create(&threads[i], NULL, work[i], NULL))
 			return 1;
@@ -246,6 +287,8 @@ int main(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(work); i++)
 		pthread_join(threads[i], NULL);
 	pthread_join(end, NULL);
+	check_urgent("first thread", SI_TKILL);
+	check_urgent("process", SI_USER);
 	if (!strcmp(leader, "rseq"))
 		test_msg("%llu aborts\n", (unsigned long long)aborts);
 	return odd_verdict(&vm);
