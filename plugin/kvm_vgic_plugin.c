@@ -95,7 +95,7 @@ static struct {
 struct restored_vm {
 	struct vm_state *vm;
 	bool *created; /* by its owner, in RESTORE_EXT_FILE: that runs in a child of criu, and criu is to know */
-	bool checked;  /* in this process: its files */
+	bool checked; /* in this process: its files */
 	bool built;
 	pid_t pid; /* of its owner, from the late hook on */
 };
@@ -357,7 +357,8 @@ static int checkpoint_devices(int pid)
 	if (!dump.all.nr_pids)
 		ret = look_at_tree(pid);
 	if (!ret && !was_looked_at(pid)) {
-		pr_err("pid %d: CRIU asks for it before the root of its tree: another plugin has answered for that: "
+		pr_err("pid %d: CRIU asks for it before the root of its tree: another plugin has answered for "
+		       "that: "
 		       "dump without other plugins\n",
 		       pid);
 		ret = -EINVAL;
@@ -492,8 +493,8 @@ static bool inventory_has_us(void)
 
 static int list_vms(void)
 {
-	bool *created = mmap(NULL, IMAGE_MAX_VMS * sizeof(*created), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			     -1, 0);
+	bool *created = mmap(NULL, IMAGE_MAX_VMS * sizeof(*created), PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	restore.vms = created == MAP_FAILED ? NULL : calloc(restore.nr + 1, sizeof(*restore.vms));
 	if (!restore.vms)
@@ -692,8 +693,8 @@ static void give_lpis_back(struct restored_vm *r)
  */
 static int stop_restore(struct restored_vm *r, pid_t pid, int err)
 {
-	pr_err("vm %u of pid %d: not restored: no vCPU of %s has run; the restore is stopped\n", r->vm->id, pid,
-	       restore.nr > 1 ? "any VM" : "it");
+	pr_err("vm %u of pid %d: not restored: no vCPU of %s has run; the restore is stopped\n", r->vm->id,
+	       pid, restore.nr > 1 ? "any VM" : "it");
 	for (size_t i = 0; i < restore.nr; i++)
 		if (restore.vms[i].built && restore.vms[i].vm->lpi)
 			give_lpis_back(&restore.vms[i]);
@@ -732,7 +733,8 @@ static int fetch_file(uint32_t id)
 /* All VMs are whole, and no vCPU may run yet. */
 static int start_vms(void)
 {
-	int ret = fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
+	int ret =
+		fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
 
 	if (ret)
 		return stop_restore(&restore.vms[0], restore.vms[0].pid, ret);

@@ -76,7 +76,8 @@ static bool is_cloexec(pid_t pid, int fd)
 }
 
 /* @link is what /proc shows of @fd of @pid. */
-static int note(const struct stand_in_token *token, pid_t pid, int fd, const char *link, struct stand_ins *found)
+static int note(const struct stand_in_token *token, pid_t pid, int fd, const char *link,
+		struct stand_ins *found)
 {
 	struct stand_in *more;
 	char hex[33];
@@ -147,8 +148,8 @@ static int give(const struct stand_in *s, int file)
 	err = task_remote_close(remote);
 	more_fds_end(s->pid, &limit);
 	if (ret)
-		pr_err("pid %d: fd %d: cannot give it its file %#x: %s (errno %d)\n", s->pid, s->fd, s->id, strerror(-ret),
-		       -ret);
+		pr_err("pid %d: fd %d: cannot give it its file %#x: %s (errno %d)\n", s->pid, s->fd, s->id,
+		       strerror(-ret), -ret);
 	return ret ?: err;
 }
 
@@ -171,7 +172,8 @@ int stand_in_replace_all(const struct stand_in_token *token, pid_t root, int (*g
 	int ret = find_all(token, root, &found);
 
 	if (ret)
-		pr_err("pid %d: cannot look at the fds of its tree: %s (errno %d)\n", root, strerror(-ret), -ret);
+		pr_err("pid %d: cannot look at the fds of its tree: %s (errno %d)\n", root, strerror(-ret),
+		       -ret);
 	if (found.nr)
 		qsort(found.list, found.nr, sizeof(*found.list), by_id);
 	for (size_t i = 0, nr; i < found.nr && !ret; i += nr) {

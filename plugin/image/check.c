@@ -338,8 +338,8 @@ static int check_thread_owners(const struct vm_state *const *vms, size_t n)
 		if (first == v && !vms[v]->nr_threads)
 			return refuse(IMAGE_THREAD ": no threads, 1 to %u expected", vms[v]->id, THREAD_MAX);
 		if (first != v && vms[v]->nr_threads)
-			return refuse(IMAGE_THREAD ": threads of a process whose threads are with VM %u", vms[v]->id,
-				      vms[first]->id);
+			return refuse(IMAGE_THREAD ": threads of a process whose threads are with VM %u",
+				      vms[v]->id, vms[first]->id);
 		ret = check_runners(vms[v], vms[first]);
 		if (ret)
 			return ret;
@@ -353,7 +353,8 @@ static int check_file_ids(const struct vm_state *const *vms, size_t n, const str
 	const struct claim *c;
 
 	for (size_t i = 0; i < files->nr; i++)
-		claims_add(ids, &(struct claim){ .first = files->list[i].id, .last = files->list[i].id, .vm = n });
+		claims_add(ids,
+			   &(struct claim){ .first = files->list[i].id, .last = files->list[i].id, .vm = n });
 
 	for (size_t v = 0; v < n; v++)
 		for (size_t i = 0; i < vms[v]->nr_files; i++) {

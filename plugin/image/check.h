@@ -21,8 +21,8 @@ int check_vgic_v2(const struct vm_state *vm);
 int check_vgic_v5(const struct vm_state *vm);
 /* What GICv2 and v3 have in common. */
 int check_vgic_size(const struct vm_state *vm, uint32_t nr_irqs, size_t nr_cpus);
-int check_vgic_table(const struct vm_state *vm, uint32_t nr_irqs, const char *whose, const struct vgic_reg *table,
-		     size_t nr_regs, const struct vgic_values *values);
+int check_vgic_table(const struct vm_state *vm, uint32_t nr_irqs, const char *whose,
+		     const struct vgic_reg *table, size_t nr_regs, const struct vgic_values *values);
 int check_vgic_active(const struct vm_state *vm, uint32_t nr_irqs, const struct vgic_active *list, size_t nr);
 int check_itses(const struct vm_state *vm);
 int check_threads(const struct vm_state *vm);

@@ -58,7 +58,8 @@ int check_threads(const struct vm_state *vm)
 	int ret = 0;
 
 	if (vm->nr_threads > THREAD_MAX)
-		return refuse(IMAGE_THREAD ": %zu threads, at most %u expected", vm->id, vm->nr_threads, THREAD_MAX);
+		return refuse(IMAGE_THREAD ": %zu threads, at most %u expected", vm->id, vm->nr_threads,
+			      THREAD_MAX);
 	for (size_t i = 0; i < vm->nr_threads && !ret; i++) {
 		if (vm->threads[i].vtid < 1)
 			return refuse_thread(vm, &vm->threads[i], "no tid");

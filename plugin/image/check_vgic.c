@@ -9,8 +9,8 @@
 #define DIST_SIZE 0x10000ULL
 #define GIC_ALIGN 0x10000ULL
 
-static int check_reg_values(const struct vm_state *vm, uint32_t nr_irqs, const char *whose, const struct vgic_reg *reg,
-			    const struct vgic_values *values)
+static int check_reg_values(const struct vm_state *vm, uint32_t nr_irqs, const char *whose,
+			    const struct vgic_reg *reg, const struct vgic_values *values)
 {
 	uint32_t words = reg->policy == VGIC_CLEAR ? 0 : vgic_reg_words(reg, nr_irqs);
 
@@ -24,8 +24,8 @@ static int check_reg_values(const struct vm_state *vm, uint32_t nr_irqs, const c
 	return 0;
 }
 
-int check_vgic_table(const struct vm_state *vm, uint32_t nr_irqs, const char *whose, const struct vgic_reg *table,
-		     size_t nr_regs, const struct vgic_values *values)
+int check_vgic_table(const struct vm_state *vm, uint32_t nr_irqs, const char *whose,
+		     const struct vgic_reg *table, size_t nr_regs, const struct vgic_values *values)
 {
 	int ret = 0;
 

@@ -13,8 +13,8 @@ static int check_frame(const struct vm_state *vm, const char *name, uint64_t bas
 {
 	if (base == VGIC_ADDR_UNSET || (aligned(base, GIC_ALIGN) && within_ipa(vm, base, size)))
 		return 0;
-	return refuse_vgic(vm, "%s 0x%" PRIx64 ": not aligned to 4 KiB, or not within %u IPA bits", name, base,
-			   vm->ipa_bits);
+	return refuse_vgic(vm, "%s 0x%" PRIx64 ": not aligned to 4 KiB, or not within %u IPA bits", name,
+			   base, vm->ipa_bits);
 }
 
 static int check_frames(const struct vm_state *vm)
@@ -26,8 +26,8 @@ static int check_frames(const struct vm_state *vm)
 		ret = check_frame(vm, "cpu_base", gic->cpu_base, CPU_SIZE);
 	if (!ret && gic->dist_base != VGIC_ADDR_UNSET && gic->cpu_base != VGIC_ADDR_UNSET &&
 	    gic->dist_base < gic->cpu_base + CPU_SIZE && gic->cpu_base < gic->dist_base + DIST_SIZE)
-		return refuse_vgic(vm, "the frames at 0x%" PRIx64 " and 0x%" PRIx64 " overlap", gic->dist_base,
-				   gic->cpu_base);
+		return refuse_vgic(vm, "the frames at 0x%" PRIx64 " and 0x%" PRIx64 " overlap",
+				   gic->dist_base, gic->cpu_base);
 	return ret;
 }
 
@@ -36,8 +36,8 @@ static int check_vcpu_ids(const struct vm_state *vm)
 {
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpus[i].id >= VGIC_V2_MAX_VCPUS)
-			return refuse_vgic(vm, "vCPU %zu has id %u, below %u expected with a GICv2", i, vm->vcpus[i].id,
-					   VGIC_V2_MAX_VCPUS);
+			return refuse_vgic(vm, "vCPU %zu has id %u, below %u expected with a GICv2", i,
+					   vm->vcpus[i].id, VGIC_V2_MAX_VCPUS);
 	return 0;
 }
 
@@ -50,15 +50,17 @@ static int check_cpu(const struct vm_state *vm, size_t i)
 	int ret;
 
 	snprintf(whose, sizeof(whose), "vCPU %zu", i);
-	ret = check_vgic_table(vm, gic->nr_irqs, whose, vgic_v2_banked_regs, vgic_v2_nr_banked_regs, cpu->banked);
+	ret = check_vgic_table(vm, gic->nr_irqs, whose, vgic_v2_banked_regs, vgic_v2_nr_banked_regs,
+			       cpu->banked);
 	if (!ret)
-		ret = check_vgic_table(vm, gic->nr_irqs, whose, vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, cpu->cpuif);
+		ret = check_vgic_table(vm, gic->nr_irqs, whose, vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs,
+				       cpu->cpuif);
 	if (ret)
 		return ret;
 	pending = vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, cpu->banked, "GICD_ISPENDR0");
 	if (pending->v[0] & VGIC_V2_SGIS)
-		return refuse_vgic(vm, "%s: GICD_ISPENDR0 0x%" PRIx64 ": SGIs are pending by GICD_SPENDSGIR", whose,
-				   pending->v[0]);
+		return refuse_vgic(vm, "%s: GICD_ISPENDR0 0x%" PRIx64 ": SGIs are pending by GICD_SPENDSGIR",
+				   whose, pending->v[0]);
 	if (cpu->lines.level & VGIC_V2_SGIS)
 		return refuse_vgic(vm, "%s: level 0x%x: SGIs have none", whose, cpu->lines.level);
 	return 0;
@@ -73,7 +75,8 @@ static int check_levels(const struct vm_state *vm)
 		uint32_t wrong = gic->lines[first / 32].level & ~vgic_v2_level_triggered(gic, first);
 
 		if (wrong)
-			return refuse_vgic(vm, "level: intid %u is edge-triggered", first + __builtin_ctz(wrong));
+			return refuse_vgic(vm, "level: intid %u is edge-triggered",
+					   first + __builtin_ctz(wrong));
 	}
 	return 0;
 }
@@ -90,8 +93,8 @@ int check_vgic_v2(const struct vm_state *vm)
 	if (!ret)
 		ret = check_frames(vm);
 	if (!ret)
-		ret = check_vgic_table(vm, gic->nr_irqs, "distributor", vgic_v2_dist_regs, vgic_v2_nr_dist_regs,
-				       gic->dist);
+		ret = check_vgic_table(vm, gic->nr_irqs, "distributor", vgic_v2_dist_regs,
+				       vgic_v2_nr_dist_regs, gic->dist);
 	for (size_t i = 0; i < gic->nr_cpus && !ret; i++)
 		ret = check_cpu(vm, i);
 	if (!ret)

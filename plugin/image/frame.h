@@ -29,7 +29,8 @@
 struct frame_kind {
 	uint32_t magic;
 	uint32_t major, minor;
-	const ProtobufCMessageDescriptor *payload, *other; /* the second type of its entries; NULL: there is none */
+	const ProtobufCMessageDescriptor *payload;
+	const ProtobufCMessageDescriptor *other; /* the second type of its entries; NULL: there is none */
 };
 
 extern const struct frame_kind frame_vm, frame_vcpu, frame_vcpu_events, frame_vgic, frame_its,

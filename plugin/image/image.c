@@ -140,7 +140,8 @@ static int read_index_vm(const struct frame_in *in, const KvmVgic__VmEntry *entr
 	return vm_unpack(in, entry, index->vms[index->n - 1], &index->seals[index->n - 1]);
 }
 
-static int read_index_file(const struct frame_in *in, const KvmVgic__KvmFileEntry *entry, struct image_files *files)
+static int read_index_file(const struct frame_in *in, const KvmVgic__KvmFileEntry *entry,
+			   struct image_files *files)
 {
 	struct kvm_file *more;
 

@@ -7,7 +7,8 @@
 #include "log.h"
 
 /* The register tables of all vCPUs, in one block of pointers and messages. */
-static void pack_cpus(KvmVgic__VgicV2CpuEntry **list, KvmVgic__VgicRegValues **regs, const struct vgic_v2_state *gic)
+static void pack_cpus(KvmVgic__VgicV2CpuEntry **list, KvmVgic__VgicRegValues **regs,
+		      const struct vgic_v2_state *gic)
 {
 	for (size_t i = 0; i < gic->nr_cpus; i++) {
 		KvmVgic__VgicV2CpuEntry *cpu = list[i];
@@ -53,8 +54,8 @@ void vgic_v2_pack(struct frame_out *out, const struct vgic_v2_state *gic)
 	v2.n_active = gic->nr_active;
 	v2.n_level = nr_level_words(gic);
 	v2.level = entry_room(out, v2.n_level, sizeof(*v2.level));
-	if (v2.level && ENTRY_LIST(out, vgic_v2_nr_dist_regs, v2.dist) && ENTRY_LIST(out, gic->nr_cpus, v2.cpus) &&
-	    ENTRY_LIST(out, gic->nr_active, v2.active) &&
+	if (v2.level && ENTRY_LIST(out, vgic_v2_nr_dist_regs, v2.dist) &&
+	    ENTRY_LIST(out, gic->nr_cpus, v2.cpus) && ENTRY_LIST(out, gic->nr_active, v2.active) &&
 	    ENTRY_LIST(out, gic->nr_cpus * (vgic_v2_nr_banked_regs + vgic_v2_nr_cpuif_regs), cpu_regs)) {
 		pack_levels(v2.level, gic);
 		v2.n_dist = vgic_pack_values(v2.dist, vgic_v2_dist_regs, vgic_v2_nr_dist_regs, gic->dist);
@@ -79,11 +80,14 @@ static int unpack_cpu(const struct frame_in *in, size_t i, const KvmVgic__VgicV2
 	cpu->lines.level = entry->level;
 	ret = vgic_unpack_values(in, whose, vgic_v2_banked_regs, vgic_v2_nr_banked_regs, entry->banked,
 				 entry->n_banked, &cpu->banked);
-	return ret ?: vgic_unpack_values(in, whose, vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, entry->cpuif,
+	if (!ret)
+		ret = vgic_unpack_values(in, whose, vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, entry->cpuif,
 					 entry->n_cpuif, &cpu->cpuif);
+	return ret;
 }
 
-static int unpack_cpus(const struct frame_in *in, const KvmVgic__VgicV2Entry *entry, struct vgic_v2_state *gic)
+static int unpack_cpus(const struct frame_in *in, const KvmVgic__VgicV2Entry *entry,
+		       struct vgic_v2_state *gic)
 {
 	int ret;
 
@@ -101,10 +105,12 @@ static int unpack_cpus(const struct frame_in *in, const KvmVgic__VgicV2Entry *en
 }
 
 /* As many as nr_irqs says, which the rules bound. */
-static int unpack_levels(const struct frame_in *in, const KvmVgic__VgicV2Entry *entry, struct vgic_v2_state *gic)
+static int unpack_levels(const struct frame_in *in, const KvmVgic__VgicV2Entry *entry,
+			 struct vgic_v2_state *gic)
 {
 	if (entry->n_level >= VGIC_V2_WORDS || entry->n_level + 1 != entry->nr_irqs / 32) {
-		pr_err("%s: %zu words of line levels, and %u interrupts\n", in->file, entry->n_level, entry->nr_irqs);
+		pr_err("%s: %zu words of line levels, and %u interrupts\n", in->file, entry->n_level,
+		       entry->nr_irqs);
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < entry->n_level; i++)
@@ -123,8 +129,8 @@ int vgic_v2_unpack(const struct frame_in *in, const KvmVgic__VgicV2Entry *entry,
 	gic->iidr = entry->iidr;
 	ret = unpack_levels(in, entry, gic);
 	if (!ret)
-		ret = vgic_unpack_values(in, "distributor", vgic_v2_dist_regs, vgic_v2_nr_dist_regs, entry->dist,
-					 entry->n_dist, &gic->dist);
+		ret = vgic_unpack_values(in, "distributor", vgic_v2_dist_regs, vgic_v2_nr_dist_regs,
+					 entry->dist, entry->n_dist, &gic->dist);
 	if (!ret)
 		ret = unpack_cpus(in, entry, gic);
 	return ret ?: vgic_unpack_active(in, entry->active, entry->n_active, &gic->active, &gic->nr_active);

@@ -195,10 +195,13 @@ static int check_gic_of(const struct discovery *d, bool is_v2)
 		return refuse(d->pid, "a GICv2 made by KVM_CREATE_IRQCHIP, which has no fd to read it by",
 			      "have the VMM make it by KVM_CREATE_DEVICE");
 	if (!count_fds(d, is_v2 ? PROC_FD_VGIC_V2 : PROC_FD_VGIC_V3))
-		return refuse(d->pid, is_v2 ? "a GICv2 whose device fd was closed" : "a GICv3 whose device fd was closed",
+		return refuse(d->pid,
+			      is_v2 ? "a GICv2 whose device fd was closed"
+				    : "a GICv3 whose device fd was closed",
 			      "have the VMM keep it open");
 	if (!rec->vm.vgic_initialized)
-		return refuse(d->pid, is_v2 ? "a GICv2 that was not initialised" : "a GICv3 that was not initialised",
+		return refuse(d->pid,
+			      is_v2 ? "a GICv2 that was not initialised" : "a GICv3 that was not initialised",
 			      "dump it when the VM has been set up");
 	return 0;
 }
@@ -719,7 +722,8 @@ static int check_maps(const struct kvm_tree *tree)
 			const struct kvm_rec *rec = &tree->procs[p].recs[i];
 
 			if (rec->type == KVM_REC_MAP && !rec->owned)
-				return refuse(tree->procs[p].pid, "a mapping of a vCPU of another process's VM",
+				return refuse(tree->procs[p].pid,
+					      "a mapping of a vCPU of another process's VM",
 					      "have the VMM set MADV_DONTFORK on kvm_run, or unmap it there");
 		}
 	return 0;

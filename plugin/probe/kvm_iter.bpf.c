@@ -296,7 +296,8 @@ static volatile struct tree_walk {
 	unsigned int slot, done;	/* slot: of the node, that is looked at */
 } tree;
 
-static struct kvm_rec caps_rec; /* not on the stack, which is 512 bytes for all functions that call each other */
+/* Not on the stack, which is 512 bytes for all functions that call each other. */
+static struct kvm_rec caps_rec;
 
 static unsigned long long read_word(unsigned long long addr)
 {

@@ -13,7 +13,7 @@ enum kvm_rec_type {
 	KVM_REC_DEBUG,	  /* likewise: some of the registers that its debugger has given KVM */
 	KVM_REC_DEVICE,	  /* of the fd of a GIC */
 	KVM_REC_ITS,	  /* of the fd of an ITS */
-	KVM_REC_LINES,	  /* as of a KVM_REC_VM: 32 SPIs of a GICv2; of a vCPU fd, from INTID 0: its SGIs and PPIs */
+	KVM_REC_LINES,	  /* as of a KVM_REC_VM: 32 SPIs of a GICv2; of a vCPU fd: its SGIs and PPIs */
 	KVM_REC_CAPS,	  /* as of a KVM_REC_VM: what capabilities were given */
 	KVM_REC_SMCCC,	  /* likewise: a range of the SMCCC filter */
 	KVM_REC_VM_FD,	  /* of each VM fd */

@@ -62,7 +62,8 @@ static int fd_kind(int dirfd, const char *name, const char *link)
 		return PROC_FD_VGIC_V5;
 	if (!strcmp(link, ANON "kvm-arm-vgic-its"))
 		return PROC_FD_ITS;
-	if (!strcmp(link, ANON "kvm-vm-stats") || !strncmp(link, ANON "kvm-vcpu-stats:", strlen(ANON "kvm-vcpu-stats:")))
+	if (!strcmp(link, ANON "kvm-vm-stats") ||
+	    !strncmp(link, ANON "kvm-vcpu-stats:", strlen(ANON "kvm-vcpu-stats:")))
 		return PROC_FD_STATS;
 	if (!strncmp(link, ANON "kvm-", strlen(ANON "kvm-")) ||
 	    !strncmp(link, ANON "[kvm-", strlen(ANON "[kvm-")) || !strncmp(link, "/[kvm-gmem]", 11))

@@ -41,7 +41,7 @@ struct proc_scan {
 	struct proc_map *maps;
 	size_t nr_maps;
 	struct proc_map *map_now; /* whose lines of smaps are being read */
-	int *open; /* the numbers of all fds, KVM's or not, in rising order */
+	int *open;		  /* the numbers of all fds, KVM's or not, in rising order */
 	size_t nr_open;
 	int vpid;		  /* pid in the innermost namespace */
 	bool has_seccomp;

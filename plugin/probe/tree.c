@@ -7,8 +7,9 @@
 
 /* The record that the iterator has for a fd of each kind. */
 static const enum kvm_rec_type rec_types[] = {
-	[PROC_FD_VM] = KVM_REC_VM_FD,	    [PROC_FD_VCPU] = KVM_REC_VCPU,	[PROC_FD_VGIC_V2] = KVM_REC_DEVICE,
-	[PROC_FD_VGIC_V3] = KVM_REC_DEVICE, [PROC_FD_VGIC_V5] = KVM_REC_DEVICE, [PROC_FD_ITS] = KVM_REC_ITS,
+	[PROC_FD_VM] = KVM_REC_VM_FD,	    [PROC_FD_VCPU] = KVM_REC_VCPU,
+	[PROC_FD_VGIC_V2] = KVM_REC_DEVICE, [PROC_FD_VGIC_V3] = KVM_REC_DEVICE,
+	[PROC_FD_VGIC_V5] = KVM_REC_DEVICE, [PROC_FD_ITS] = KVM_REC_ITS,
 	[PROC_FD_STATS] = KVM_REC_STATS,
 };
 
@@ -67,7 +68,8 @@ void kvm_process_free(struct kvm_process *proc)
 	free(proc->recs);
 }
 
-static int scan_process(pid_t pid, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_process *proc)
+static int scan_process(pid_t pid, int (*check)(pid_t pid, const struct proc_scan *scan),
+			struct kvm_process *proc)
 {
 	int ret;
 

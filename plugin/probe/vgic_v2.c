@@ -21,8 +21,8 @@ static int check_sgis(pid_t pid, const struct vcpu_state *vcpu, const struct kvm
 {
 	if (!rec->lines.foreign)
 		return 0;
-	pr_err("pid %d: fd %d (vCPU id %u): an active SGI %d of a GICv2 that another vCPU than 0 has sent: " REFUSAL
-	       ": try again: it is gone when the guest has handled it\n",
+	pr_err("pid %d: fd %d (vCPU id %u): an active SGI %d of a GICv2 that another vCPU than 0 has "
+	       "sent: " REFUSAL ": try again: it is gone when the guest has handled it\n",
 	       pid, vcpu->fd, vcpu->id, __builtin_ctz(rec->lines.foreign));
 	return -ENOTSUP;
 }
@@ -37,7 +37,8 @@ static int fill_vcpu(pid_t pid, struct probe_recs all, const struct vcpu_state *
 	int ret = check_vcpu(pid, vcpu);
 
 	for (size_t i = 0; !ret && i < all.nr; i++) {
-		if (all.recs[i].type != KVM_REC_LINES || (int)all.recs[i].fd != vcpu->fd || all.recs[i].lines.first)
+		if (all.recs[i].type != KVM_REC_LINES || (int)all.recs[i].fd != vcpu->fd ||
+		    all.recs[i].lines.first)
 			continue;
 		ret = check_sgis(pid, vcpu, &all.recs[i]);
 		cpu->lines = lines_of(&all.recs[i]);

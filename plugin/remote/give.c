@@ -49,8 +49,8 @@ static int receive_fd(struct remote *remote, int sock)
 	struct batch b = BATCH(remote, 0, "receiving an fd");
 	struct msghdr msg = { .msg_controllen = sizeof(union fd_message) };
 	union fd_message control = { 0 };
-	struct remote_call *call = batch_syscall(&b, "recvmsg", SYS_recvmsg, sock, 0,
-						 MSG_CMSG_CLOEXEC | MSG_DONTWAIT, 0, 0, 0);
+	struct remote_call *call =
+		batch_syscall(&b, "recvmsg", SYS_recvmsg, sock, 0, MSG_CMSG_CLOEXEC | MSG_DONTWAIT, 0, 0, 0);
 	int ret, fd = -EMFILE; /* a task that may have no more fds gets the message without */
 
 	call->data = &msg;
@@ -73,8 +73,8 @@ static int receive_fd(struct remote *remote, int sock)
 static int socket_pair(struct remote *remote, int pair[2])
 {
 	struct batch b = BATCH(remote, 0, "sockets for an fd");
-	struct remote_call *call =
-		batch_syscall(&b, "socketpair", SYS_socketpair, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0, 0, 0);
+	struct remote_call *call = batch_syscall(&b, "socketpair", SYS_socketpair, AF_UNIX,
+						 SOCK_DGRAM | SOCK_CLOEXEC, 0, 0, 0, 0);
 	int ret;
 
 	call->data = pair;

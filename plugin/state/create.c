@@ -87,7 +87,8 @@ static int create_vm(const struct maker *m)
 
 	if (kvm < 0)
 		return kvm;
-	batch_ioctl_value(&b, kvm, KVM_CREATE_VM, m->vm->ipa_bits & KVM_VM_TYPE_ARM_IPA_SIZE_MASK, "KVM_CREATE_VM");
+	batch_ioctl_value(&b, kvm, KVM_CREATE_VM, m->vm->ipa_bits & KVM_VM_TYPE_ARM_IPA_SIZE_MASK,
+			  "KVM_CREATE_VM");
 	fd = make(m, &b, "KVM_CREATE_VM");
 	close_fd(m, kvm);
 	if (fd < 0)
@@ -149,7 +150,8 @@ static int create_vcpus(const struct maker *m)
 static int create_itses(const struct maker *m)
 {
 	for (size_t i = 0; i < m->vm->nr_itses; i++) {
-		int fd = create_device(m, KVM_DEV_TYPE_ARM_VGIC_ITS, "KVM_CREATE_DEVICE, ITS", KVM_FILE_ITS, i);
+		int fd = create_device(m, KVM_DEV_TYPE_ARM_VGIC_ITS, "KVM_CREATE_DEVICE, ITS", KVM_FILE_ITS,
+				       i);
 
 		if (fd < 0)
 			return fd;

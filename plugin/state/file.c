@@ -73,8 +73,9 @@ static int open_stats(const struct vm_state *vm, const struct kvm_file *file)
 	ret = fd < 0 ? -errno : skip(fd, file->pos);
 	if (!ret)
 		return fd;
-	pr_err("vm %u: file %#x: statistics of %s: %s (errno %d)%s\n", vm->id, file->id, of_vcpu ? "a vCPU" : "the VM",
-	       strerror(-ret), -ret, ret == -ENODATA ? ": this kernel has fewer of them" : "");
+	pr_err("vm %u: file %#x: statistics of %s: %s (errno %d)%s\n", vm->id, file->id,
+	       of_vcpu ? "a vCPU" : "the VM", strerror(-ret), -ret,
+	       ret == -ENODATA ? ": this kernel has fewer of them" : "");
 	if (fd >= 0)
 		close(fd);
 	return ret;
@@ -96,7 +97,8 @@ static int make_stats(const struct vm_state *vm, const struct kvm_file *file, st
 	struct batch b = BATCH(remote, vm->id, "statistics");
 	int ret;
 
-	batch_ioctl_value(&b, vm_object_fd(vm, file->kind, file->index), KVM_GET_STATS_FD, 0, "KVM_GET_STATS_FD");
+	batch_ioctl_value(&b, vm_object_fd(vm, file->kind, file->index), KVM_GET_STATS_FD, 0,
+			  "KVM_GET_STATS_FD");
 	ret = batch_run(&b);
 	if (!ret)
 		ret = b.calls[0].result;
@@ -135,9 +137,9 @@ int kvm_file_fetch(const struct vm_state *vm, const struct kvm_file *file, pid_t
 
 int kvm_file_open(const struct vm_state *vm, const struct kvm_file *file)
 {
-	int fd = !vm || file->kind == KVM_FILE_SYSTEM ? open_system(file) :
-		 is_stats(file)			      ? open_stats(vm, file) :
-							open_object(vm, file);
+	int fd = !vm || file->kind == KVM_FILE_SYSTEM ? open_system(file)
+		 : is_stats(file)		      ? open_stats(vm, file)
+						      : open_object(vm, file);
 
 	if (fd >= 0 && file->flags & ~O_ACCMODE)
 		fcntl(fd, F_SETFL, file->flags & ~O_ACCMODE);

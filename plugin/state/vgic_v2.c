@@ -150,8 +150,8 @@ static int capture_table(struct vm_state *vm, struct remote *remote, const char 
 static int capture_cpu(struct vm_state *vm, struct remote *remote, size_t i)
 {
 	struct vgic_v2_cpu *cpu = &vm->vgic_v2->cpus[i];
-	int ret = capture_table(vm, remote, "GICv2 banked registers", i, vgic_v2_banked_regs, vgic_v2_nr_banked_regs,
-				&cpu->banked);
+	int ret = capture_table(vm, remote, "GICv2 banked registers", i, vgic_v2_banked_regs,
+				vgic_v2_nr_banked_regs, &cpu->banked);
 
 	if (ret)
 		return ret;
@@ -235,7 +235,8 @@ int vgic_v2_apply_dist(struct vm_state *vm, struct remote *remote)
 		for (size_t i = 0; i < gic->nr_active; i++) {
 			uint32_t word = (gic->active[i].intid - VGIC_NR_PRIVATE) / 4;
 
-			vgic_reg_add_set(&b, &part, &vgic_v2_dist_regs[targets - gic->dist], word, &saved[word]);
+			vgic_reg_add_set(&b, &part, &vgic_v2_dist_regs[targets - gic->dist], word,
+					 &saved[word]);
 		}
 		ret = batch_run(&b);
 		memcpy(targets->v, saved, targets->nr * sizeof(*saved));
@@ -295,7 +296,8 @@ int vgic_v2_apply_levels(struct vm_state *vm, struct remote *remote)
 		return -ENOMEM;
 	for (uint32_t intid = VGIC_NR_PRIVATE; intid < gic->nr_irqs; intid++)
 		if (gic->lines[intid / 32].level >> intid % 32 & 1 && !is_pmu_spi(vm, intid))
-			add_level(&b, vm, KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | intid, &lines[n++]);
+			add_level(&b, vm, KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | intid,
+				  &lines[n++]);
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		const uint32_t raised = gic->cpus[i].lines.level & ~owned_lines(&vm->vcpus[i]);
 

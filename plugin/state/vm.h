@@ -94,7 +94,7 @@ struct vm_state {
 
 	struct kvm_file *files;
 	size_t nr_files;
-	struct thread_state *threads; /* of its owner, which its vCPUs' are among: with the first of that one's VMs */
+	struct thread_state *threads; /* of its owner; with the first of that one's VMs */
 	size_t nr_threads;
 };
 
