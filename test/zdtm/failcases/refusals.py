@@ -4,6 +4,7 @@
 import os
 import platform
 import re
+import subprocess
 
 from common import OddVm, Skip, Unharmed, cpu_kinds, criu, discard, finish, hidden, tree
 
