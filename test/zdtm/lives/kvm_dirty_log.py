@@ -31,7 +31,7 @@ class Lives(lives.Lives):
     def more(self):
         super().more()
         self.not_read()
-        for manual in (1, 3):
+        for manual in self.sample((1, 3), 1):
             self.options = [f'--manual={manual}']
             self.renew()
             for life in self.lives():

@@ -8,7 +8,7 @@ class Lives(lives.Lives):
     options = ['--copies=3']
 
     def more(self):
-        for options in (['--copies=5', '--high=900'], ['--copies=0', '--high=1000000']):
+        for options in self.sample((['--copies=5', '--high=900'], ['--copies=0', '--high=1000000']), 1):
             self.options = options
             self.renew()
             for life in super().lives():

@@ -48,17 +48,17 @@ class Lives(lives.Lives):
         images = self.images()
         self.dump_ok(images)
         wait_gone(self.vm.pid)
-        for point in RESTORE_FAULTS:
+        for point in self.sample(RESTORE_FAULTS, 2):
             self.failing_restore_of_one(images, point)
         self.restore_ok(images)
         self.goes_on()
         shutil.rmtree(images)
 
     def more(self):
-        for point in DUMP_FAULTS:
+        for point in self.sample(DUMP_FAULTS, 1):
             self.failing_dump_of_one(point)
         self.failing_restores()
-        for options in OTHERS:
+        for options in self.sample(OTHERS, 1):
             self.options = options
             self.renew()
             self.leave_running()
