@@ -6,7 +6,7 @@ import re
 
 import lives
 from common import discard, require
-from zdtmvm import Failure
+from zdtmvm import Failure, wait_gone
 
 CAUGHT = {'MMIO, pending read', 'MMIO, pending write'}
 UNMAPPED = 8            # of kinds of exits in kvm_exits.c

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Three dumps of four find an SError pending, masked or with an access to be completed first; it is taken, and others come."""
 
-import os
 import struct
 import time
 
