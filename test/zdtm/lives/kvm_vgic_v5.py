@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import lives
-from common import Unharmed, criu, discard, finish, read, require
+from common import Unharmed, criu, finish, read, require
 from zdtmvm import Failure, is_alive, wait_gone
 
 MODULE = '/usr/lib/kvm-vgic/vgic_v5_kmod.ko'

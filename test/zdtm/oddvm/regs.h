@@ -20,6 +20,7 @@ struct odd_regs {
 	size_t nr;
 	uint64_t when;		/* the host's counter */
 	size_t equal;		/* how many odd_same_regs() found so, bit by bit */
+	uint64_t but;		/* the one register at which odd_same_regs() does not look; 0: at all */
 };
 
 /*
