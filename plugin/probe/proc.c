@@ -308,22 +308,33 @@ pid_t proc_vpid(pid_t pid, pid_t tid)
 	return scan.vpid > 0 ? scan.vpid : -ESRCH;
 }
 
-pid_t proc_tid(pid_t pid, pid_t vtid)
+int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), void *arg)
 {
-	pid_t found = -ESRCH;
 	char path[32];
 	struct dirent *de;
+	int ret = 0;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	if (!dir)
 		return failed(pid, "task");
-	while (found < 0 && (de = readdir(dir)))
-		if (de->d_name[0] != '.' && proc_vpid(pid, atoi(de->d_name)) == vtid)
-			found = atoi(de->d_name);
+	while (!ret && (de = readdir(dir)))
+		if (de->d_name[0] != '.')
+			ret = use(pid, atoi(de->d_name), arg);
 	closedir(dir);
-	return found;
+	return ret;
+}
+
+/* Where @arg is what @tid is called in its pid namespace, @tid itself. */
+static int match_vtid(pid_t pid, pid_t tid, void *arg)
+{
+	return proc_vpid(pid, tid) == *(const pid_t *)arg ? tid : 0;
+}
+
+pid_t proc_tid(pid_t pid, pid_t vtid)
+{
+	return proc_each_thread(pid, match_vtid, &vtid) ?: -ESRCH;
 }
 
 static int scan_tracer(struct proc_scan *scan, const char *line)

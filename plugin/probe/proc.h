@@ -72,6 +72,12 @@ void proc_scan_free(struct proc_scan *scan);
  */
 pid_t proc_vpid(pid_t pid, pid_t tid);
 
+/*
+ * Calls @use with @arg for each thread of @pid, until it answers other than 0. What it answered, or a negative
+ * errno, as above.
+ */
+int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), void *arg);
+
 /* The other way: the thread of @pid whose id in its innermost pid namespace is @vtid. -ESRCH: there is none. */
 pid_t proc_tid(pid_t pid, pid_t vtid);
 /*

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See threads.h. */
 #include <asm/ptrace.h>
-#include <dirent.h>
 #include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,34 +18,14 @@
 #endif
 #define NT_ARM_ZT_ 0x40d /* not in bookworm's elf.h */
 
-/* Calls @use for each thread of @pid, until it answers other than 0. */
-static int for_each_thread(pid_t pid, struct vm_state *vm,
-			   int (*use)(pid_t pid, pid_t tid, struct vm_state *vm))
-{
-	char path[32];
-	struct dirent *de;
-	int ret = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	dir = opendir(path);
-	if (!dir)
-		return -errno;
-	while (!ret && (de = readdir(dir)))
-		if (de->d_name[0] != '.')
-			ret = use(pid, atoi(de->d_name), vm);
-	closedir(dir);
-	return ret;
-}
-
-static int abort_rseq(pid_t pid, pid_t tid, struct vm_state *vm)
+static int abort_rseq(pid_t pid, pid_t tid, void *none)
 {
 	return rseq_abort(tid);
 }
 
 int threads_abort_rseq(pid_t pid)
 {
-	int ret = for_each_thread(pid, NULL, abort_rseq);
+	int ret = proc_each_thread(pid, abort_rseq, NULL);
 
 	if (ret)
 		pr_err("pid %d: cannot abort the restartable sequence of a thread: %s (errno %d)\n", pid,
@@ -135,8 +114,9 @@ static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, ui
 	return 0;
 }
 
-static int capture_thread(pid_t pid, pid_t tid, struct vm_state *vm)
+static int capture_thread(pid_t pid, pid_t tid, void *arg)
 {
+	struct vm_state *vm = arg;
 	struct thread_state *more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more)), *thread;
 	uint8_t *room = malloc(THREAD_SET_MAX);
 	int ret = -ENOMEM;
@@ -157,7 +137,7 @@ static int capture_thread(pid_t pid, pid_t tid, struct vm_state *vm)
 
 int threads_capture(pid_t pid, struct vm_state *vm)
 {
-	int ret = for_each_thread(pid, vm, capture_thread);
+	int ret = proc_each_thread(pid, capture_thread, vm);
 
 	if (ret)
 		pr_err("pid %d: cannot read the registers of its threads: %s (errno %d)\n", pid, strerror(-ret), -ret);
@@ -173,8 +153,9 @@ static int apply_length(pid_t tid, const struct thread_state *thread)
 	return ret ? failed(tid, "write", NT_ARM_ZA, ret) : 0;
 }
 
-static int apply_thread(pid_t pid, pid_t tid, struct vm_state *vm)
+static int apply_thread(pid_t pid, pid_t tid, void *arg)
 {
+	const struct vm_state *vm = arg;
 	pid_t vtid = proc_vpid(pid, tid);
 	size_t i = 0;
 	int ret;
@@ -204,7 +185,7 @@ static int apply_thread(pid_t pid, pid_t tid, struct vm_state *vm)
 
 int threads_apply(pid_t pid, const struct vm_state *vm)
 {
-	int ret = for_each_thread(pid, (struct vm_state *)vm, apply_thread);
+	int ret = proc_each_thread(pid, apply_thread, (void *)vm);
 
 	if (ret)
 		pr_err("pid %d: cannot put back the registers of its threads: %s (errno %d)\n", pid, strerror(-ret),

@@ -63,7 +63,7 @@ static void a_process_that_is_gone_has_none(void **state)
 	const struct vm_state vm = { .threads = &thread, .nr_threads = 1 };
 
 	log_reset();
-	assert_int_equal(probe_check_threads(-1, &vm), -ENOENT);
+	assert_int_equal(probe_check_threads(-1, &vm), -ESRCH);
 	assert_int_equal(log_errors(), 1);
 }
 
