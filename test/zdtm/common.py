@@ -99,12 +99,19 @@ def has_gicv2():
     return 'GICv2' in read('/proc/interrupts')
 
 
+def children_of_thread(path):
+    try:
+        return map(int, read(path).split())
+    except (FileNotFoundError, ProcessLookupError):
+        return []       # it has ended since
+
+
 def tree(pid):
     """@pid and its descendants."""
     pids = [pid]
     for p in pids:
         for path in glob.glob(f'/proc/{p}/task/*/children'):
-            pids += map(int, read(path).split())
+            pids += children_of_thread(path)
     return pids
 
 
