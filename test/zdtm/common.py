@@ -19,7 +19,7 @@ TIMEOUT = 120           # seconds; a criu that takes longer hangs
 ODD_STATS_ADDR = 0x5a0000000000
 ODD_RAM_ADDR = 0x5a0000100000
 ODD_RAM_COUNTER = ODD_RAM_ADDR + 0x2000
-ODD_PLACE = 0x1000000   # from one VM of a process to the next
+ODD_PLACE = 0x100000000   # from one VM of a process to the next
 ODD_MAGIC = 0x6d762d64646f2d76
 NR_BPF = {'x86_64': 321}.get(platform.machine(), 280)
 BPF_NEXT_ID = {'program': 11, 'map': 12, 'link': 31}
@@ -148,10 +148,11 @@ def is_kvm(link):
 
 
 def kvm_parts(pid):
-    """What a restore must bring back of KVM in @pid and its descendants, in their order."""
+    """What a restore must bring back of KVM in @pid and its descendants. Their order is another one then: CRIU forks
+    the children of a process from the last to the first."""
     return {i: {'mappings of KVM': kvm_maps(p), 'flags of kvm_run': kvm_run_flags(p), 'locked memory': locked_memory(p),
                 'fds of KVM': {fd: x for fd, x in fd_table(p).items() if is_kvm(x[0])}}
-            for i, p in enumerate(tree(pid))}
+            for i, p in enumerate(sorted(tree(pid)))}
 
 
 def thread_state(pid):

@@ -23,7 +23,7 @@
 #define ODD_RAM_COUNTER	0x2000
 #define ODD_RAM_FAULTS	0x3000		/* synchronous exceptions taken, a u64 per vCPU */
 #define ODD_RAM_CODE	0x4000		/* of a test's own */
-#define ODD_PLACE	0x1000000	/* from those of one VM of a process to those of the next */
+#define ODD_PLACE	0x100000000	/* from those of one VM of a process to those of the next */
 #define ODD_MAGIC	0x6d762d64646f2d76	/* "v-odd-vm" */
 #define ODD_STEP	4096		/* guest loops between two MMIO writes */
 

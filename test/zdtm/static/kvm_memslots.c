@@ -261,7 +261,14 @@ static int add_patchwork(void)
 }
 
 static struct place *absent[2];
-static char *absent_memory[2];
+/* Where nothing else comes to lie that finds its own place. */
+static char *const absent_memory[2] = { (char *)0x5b0000000000, (char *)0x5b0000100000 };
+
+static bool map_absent(unsigned int i)
+{
+	return mmap(absent_memory[i], 2 * PAGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != MAP_FAILED;
+}
 
 /* One whose memory comes later, and one whose memory has gone. */
 static int add_absent(void)
@@ -269,12 +276,7 @@ static int add_absent(void)
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
-		absent_memory[i] = map(2 * PAGE, MAP_PRIVATE, -1);
-		if (absent_memory[i] == MAP_FAILED)
-			return -1;
-		if (!i && munmap(absent_memory[i], 2 * PAGE))
-			return -1;
-		if (set_slot(next_id++, 0, next_gpa, 2 * PAGE, absent_memory[i]) ||
+		if ((i && !map_absent(i)) || set_slot(next_id++, 0, next_gpa, 2 * PAGE, absent_memory[i]) ||
 		    (i && munmap(absent_memory[i], 2 * PAGE)))
 			return -1;
 		absent[i] = add_place(next_gpa + PAGE);
@@ -369,8 +371,7 @@ static bool memory_comes(void)
 	unsigned int i, n;
 
 	for (i = 0; i < 2; i++) {
-		if (mmap(absent_memory[i], 2 * PAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED) {
+		if (!map_absent(i)) {
 			odd_found(&vm, "memory where there was none: errno", errno);
 			return false;
 		}
