@@ -34,6 +34,7 @@
 #include "probe/backing.h"
 #include "probe/discover.h"
 #include "probe/kernel.h"
+#include "probe/park.h"
 #include "probe/proc.h"
 #include "probe/thread.h"
 #include "remote/direct.h"
@@ -649,7 +650,7 @@ static int create_late(struct restored_vm *r)
 	struct rlimit limit;
 	int ret, err;
 
-	ret = more_fds_begin(r->pid, &limit) ?: task_remote_open(r->pid, 0, &remote);
+	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, 0, &remote);
 	if (ret)
 		return ret;
 	ret = fault_injected("create") ?: vm_create(r->vm, remote, false);
@@ -719,7 +720,7 @@ static int fetch_file(uint32_t id)
 
 	if (!r)
 		return -EINVAL;
-	ret = more_fds_begin(r->pid, &limit) ?: task_remote_open(r->pid, 0, &remote);
+	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, 0, &remote);
 	if (ret)
 		return ret;
 	ret = kvm_file_fetch(r->vm, file, r->pid, remote);

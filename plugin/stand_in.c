@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "probe/park.h"
 #include "probe/proc.h"
 #include "remote/give.h"
 #include "remote/task.h"
@@ -141,7 +142,7 @@ static int give(const struct stand_in *s, int file)
 	struct rlimit limit;
 	int ret, err;
 
-	ret = more_fds_begin(s->pid, &limit) ?: task_remote_open(s->pid, 0, &remote);
+	ret = more_fds_begin(s->pid, open_limit(), &limit) ?: task_remote_open(s->pid, 0, &remote);
 	if (ret)
 		return ret;
 	ret = fd_give(remote, s->pid, file, s->fd, s->cloexec);

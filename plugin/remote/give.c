@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "remote/give.h"
 
 #define MORE_FDS 8192 /* the objects of a VM, and some */
@@ -135,17 +136,23 @@ int fd_give(struct remote *remote, pid_t pid, int fd, int to, bool cloexec)
 	return got < 0 ? got : move_fd(remote, got, to, cloexec);
 }
 
-int more_fds_begin(pid_t pid, struct rlimit *before)
+int more_fds_begin(pid_t pid, rlim_t limit, struct rlimit *before)
 {
 	struct rlimit more;
+	int ret = 0;
 
 	if (prlimit(pid, RLIMIT_NOFILE, NULL, before))
-		return -errno;
+		ret = -errno;
 	more = *before;
-	more.rlim_cur += MORE_FDS;
+	more.rlim_cur = more.rlim_cur + MORE_FDS < limit ? more.rlim_cur + MORE_FDS : limit;
 	if (more.rlim_max < more.rlim_cur)
 		more.rlim_max = more.rlim_cur;
-	return prlimit(pid, RLIMIT_NOFILE, &more, NULL) ? -errno : 0;
+	if (!ret && more.rlim_cur > before->rlim_cur && prlimit(pid, RLIMIT_NOFILE, &more, NULL))
+		ret = -errno;
+	if (ret)
+		pr_err("pid %d: cannot raise its RLIMIT_NOFILE for a while: %s (errno %d)\n", pid, strerror(-ret),
+		       -ret);
+	return ret;
 }
 
 void more_fds_end(pid_t pid, const struct rlimit *before)

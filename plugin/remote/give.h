@@ -17,8 +17,11 @@ int fd_send(struct remote *remote, pid_t pid, int fd);
 /* A copy of @fd of criu's at number @to of @pid, where @remote is; what was there is closed. 0 or a negative errno. */
 int fd_give(struct remote *remote, pid_t pid, int fd, int to, bool cloexec);
 
-/* Lets @pid have more fds for a while than its limit allows: it has been restored already. */
-int more_fds_begin(pid_t pid, struct rlimit *before);
+/*
+ * Lets @pid have more fds for a while than its limit allows: it has been restored already. Up to @limit, fs.nr_open:
+ * the kernel takes no higher one, whoever asks (do_prlimit()). 0 or a negative errno, logged.
+ */
+int more_fds_begin(pid_t pid, rlim_t limit, struct rlimit *before);
 void more_fds_end(pid_t pid, const struct rlimit *before);
 
 #endif

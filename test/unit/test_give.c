@@ -105,12 +105,31 @@ static void a_limit_that_is_reached_is_raised_and_put_back(void **state)
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	low.rlim_max = before.rlim_max;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-	assert_int_equal(more_fds_begin(getpid(), &now), 0);
+	assert_int_equal(more_fds_begin(getpid(), 1048576, &now), 0);
 	fd = fcntl(0, F_DUPFD, 100);
 	more_fds_end(getpid(), &now);
 	assert_int_equal(fd, 100);
 	close(fd);
 	assert_int_equal(fcntl(0, F_DUPFD, 100), -1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+/* The limit of a process is the highest there is in many containers. */
+static void no_limit_is_raised_above_the_highest(void **state)
+{
+	static const rlim_t highest[] = { 8, 16, 20 }, raised[] = { 16, 16, 20 };
+	struct rlimit before, low = { .rlim_cur = 16 }, had, now;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	low.rlim_max = before.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(more_fds_begin(getpid(), highest[i], &had), 0);
+		assert_int_equal(getrlimit(RLIMIT_NOFILE, &now), 0);
+		more_fds_end(getpid(), &had);
+		assert_int_equal(now.rlim_cur, raised[i]);
+		assert_int_equal(now.rlim_max, low.rlim_max);
+	}
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
@@ -123,6 +142,7 @@ int main(void)
 		cmocka_unit_test(a_task_at_its_limit_gets_no_file),
 		cmocka_unit_test(a_file_that_is_none_is_an_error),
 		cmocka_unit_test(a_limit_that_is_reached_is_raised_and_put_back),
+		cmocka_unit_test(no_limit_is_raised_above_the_highest),
 	};
 
 	return cmocka_run_group_tests_name("open files for another process", tests, NULL, NULL);
