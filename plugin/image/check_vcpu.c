@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 
 #include "image/check.h"
-#include "state/kvm_run.h"
 
 #define MPIDR_AFFINITY 0xff00ffffffULL
 
@@ -119,7 +118,7 @@ static int check_pending(const struct vm_state *vm, size_t i)
 	if (run.mmio.is_write != (vcpu->pending == VCPU_PENDING_WRITE))
 		return refuse_vcpu(vm, i, "pending %d, but mmio.is_write is %u", (int)vcpu->pending,
 				   run.mmio.is_write);
-	slot = kvm_run_memory(vm, vcpu);
+	slot = vm_memory_at(vm, run.mmio.phys_addr, run.mmio.is_write);
 	if (slot)
 		return refuse_vcpu(vm, i, "pending %d, but mmio.phys_addr 0x%llx is in memslot %u",
 				   (int)vcpu->pending, (unsigned long long)run.mmio.phys_addr, slot->slot);

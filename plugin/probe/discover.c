@@ -568,6 +568,8 @@ static int fill_vm(struct discovery *d)
 	if (!ret)
 		ret = probe_check_pvtime(d->pid, vm);
 	if (!ret)
+		ret = probe_check_exits(d->pid, recs_of(d), vm);
+	if (!ret)
 		ret = has_vgic_v5(d) ? fill_vgic_v5(d) : fill_vgic(d);
 	if (!ret)
 		ret = fill_itses(d);

@@ -305,6 +305,9 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu, in
 	rec.vcpu.idx = BPF_CORE_READ(vcpu, vcpu_idx);
 	rec.vcpu.id = BPF_CORE_READ(vcpu, vcpu_id);
 	rec.vcpu.mmio_needed = BPF_CORE_READ(vcpu, mmio_needed);
+	rec.vcpu.exit_reason = BPF_CORE_READ(vcpu, run, exit_reason);
+	rec.vcpu.mmio_addr = BPF_CORE_READ(vcpu, run, mmio.phys_addr);
+	rec.vcpu.mmio_is_write = BPF_CORE_READ(vcpu, run, mmio.is_write);
 	rec.vcpu.iflags = BPF_CORE_READ(vcpu, arch.iflags);
 	rec.vcpu.sflags = BPF_CORE_READ_BITFIELD_PROBED(vcpu, arch.sflags);
 	rec.vcpu.sigset_active = BPF_CORE_READ(vcpu, sigset_active);

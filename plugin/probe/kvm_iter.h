@@ -56,6 +56,8 @@ struct kvm_rec {
 		} unrouted;
 		struct {
 			unsigned long long guest_debug, steal_base, sigset;
+			unsigned long long mmio_addr; /* of kvm_run, as the next two */
+			unsigned int exit_reason, mmio_is_write;
 			unsigned int idx, id;
 			unsigned int mmio_needed, iflags, sflags, sigset_active;
 			unsigned int pmu_created;

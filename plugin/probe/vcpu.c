@@ -2,6 +2,8 @@
 /* See vcpu.h. */
 #include <stdlib.h>
 
+#include <linux/kvm.h>
+
 #include "log.h"
 #include "probe/discover.h"
 #include "probe/kernel.h"
@@ -76,6 +78,22 @@ int probe_check_pvtime(pid_t pid, const struct vm_state *vm)
 					   "a restored KVM would not take the address: give the guest its "
 					   "memory there again (KVM_SET_USER_MEMORY_REGION)");
 	}
+	return 0;
+}
+
+static bool is_in_memory(const struct vm_state *vm, const struct kvm_rec *rec)
+{
+	return rec->type == KVM_REC_VCPU && rec->vcpu.exit_reason == KVM_EXIT_MMIO && rec->vcpu.mmio_needed &&
+	       vm_memory_at(vm, rec->vcpu.mmio_addr, rec->vcpu.mmio_is_write);
+}
+
+int probe_check_exits(pid_t pid, struct probe_recs recs, const struct vm_state *vm)
+{
+	for (size_t i = 0; i < recs.nr; i++)
+		if (is_in_memory(vm, &recs.recs[i]))
+			return refuse(pid, &recs.recs[i],
+				      "an MMIO access that is not completed, where a memslot lies by now",
+				      "try again: it is gone after the next KVM_RUN");
 	return 0;
 }
 

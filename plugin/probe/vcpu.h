@@ -21,6 +21,12 @@ int probe_vcpu(pid_t pid, struct probe_recs all, const struct kvm_rec *rec, stru
 /* -ENOTSUP, logged, where the stolen time of a vCPU of @vm is in no memory that KVM can write. */
 int probe_check_pvtime(pid_t pid, const struct vm_state *vm);
 
+/*
+ * -ENOTSUP, logged, where one of @recs, which are @vm's, has an MMIO access to be completed over whose address a
+ * memslot lies by now: a restore makes it again, and would find the memory.
+ */
+int probe_check_exits(pid_t pid, struct probe_recs recs, const struct vm_state *vm);
+
 /* Fills @filter from the records of the VM fd @vm_fd. 0 or -ENOMEM. */
 int probe_pmu_filter(struct probe_recs all, unsigned int vm_fd, struct pmu_filter *filter);
 

@@ -163,7 +163,7 @@ static void log_failure(const struct batch *b, const struct remote_call *call, i
 static void log_remote_failure(const struct batch *b, int err)
 {
 	if (b->vtid && err == -ESRCH)
-		pr_err("vm %u: %s: vcpu %d: thread %d of the image is not there\n", b->vm, b->step, b->vcpu,
+		pr_err("vm %u: %s: vcpu %d: thread %d of the image is not there, or has died\n", b->vm, b->step, b->vcpu,
 		       b->vtid);
 	else
 		pr_err("vm %u: %s: cannot run system calls in the VMM: %s (errno %d)\n", b->vm, b->step,

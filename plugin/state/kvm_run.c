@@ -211,27 +211,6 @@ static bool is_marked(const struct vcpu_state *vcpu)
 	return !memcmp(run_of(vcpu)->padding1, mark, sizeof(mark));
 }
 
-const struct memslot *kvm_run_memory(const struct vm_state *vm, const struct vcpu_state *vcpu)
-{
-	const struct memslot *slot = vm_slot_at(vm, run_of(vcpu)->mmio.phys_addr);
-
-	return slot && slot->flags & KVM_MEM_READONLY && run_of(vcpu)->mmio.is_write ? NULL : slot;
-}
-
-/* KVM would complete the access as that of the VMM which it was; a replay would find the memory. */
-static int check_memory(const struct vm_state *vm, const struct vcpu_state *vcpu)
-{
-	const struct memslot *slot = vcpu->pending == VCPU_PENDING_NONE ? NULL : kvm_run_memory(vm, vcpu);
-
-	if (!slot)
-		return 0;
-	pr_err("vm %u: vcpu %u (id %u): an MMIO %s at %#llx that is not completed, where memslot %u lies by "
-	       "now: not supported by this version: try again: it is gone after the next KVM_RUN\n",
-	       vm->id, vcpu->idx, vcpu->id, direction(run_of(vcpu)),
-	       (unsigned long long)run_of(vcpu)->mmio.phys_addr, slot->slot);
-	return -EAGAIN;
-}
-
 static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
 	static const char *const pending[] = {
@@ -258,7 +237,7 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 		vcpu->pending = run_of(vcpu)->mmio.is_write ? VCPU_PENDING_WRITE : VCPU_PENDING_READ;
 	pr_info("vm %u vcpu %u (id %u): exit %s, pending %s, pc %#" PRIx64 "\n", vm->id, vcpu->idx, vcpu->id,
 		exit_name(run_of(vcpu)), pending[vcpu->pending], pc ? *pc : 0);
-	return check_memory(vm, vcpu);
+	return 0;
 }
 
 int kvm_run_capture(struct vm_state *vm, struct remote *remote)

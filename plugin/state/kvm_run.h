@@ -10,12 +10,6 @@ struct remote;
 /* The room that the functions below need in a remote: bytes. */
 size_t kvm_run_room(const struct vm_state *vm);
 
-/*
- * The memslot into which @vcpu's pending access would go if it was made now, or NULL: an access to memory is
- * none of the VMM's, but for a write to a memslot that is read-only.
- */
-const struct memslot *kvm_run_memory(const struct vm_state *vm, const struct vcpu_state *vcpu);
-
 /* Reads each vCPU's page and decides whether KVM owes it the completion of an MMIO access. */
 int kvm_run_capture(struct vm_state *vm, struct remote *remote);
 

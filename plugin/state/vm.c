@@ -48,6 +48,13 @@ const struct memslot *vm_slot_at(const struct vm_state *vm, uint64_t ipa)
 	return NULL;
 }
 
+const struct memslot *vm_memory_at(const struct vm_state *vm, uint64_t ipa, bool is_write)
+{
+	const struct memslot *slot = vm_slot_at(vm, ipa);
+
+	return slot && slot->flags & KVM_MEM_READONLY && is_write ? NULL : slot;
+}
+
 size_t vm_room(const struct vm_state *vm)
 {
 	return kvm_run_room(vm) + vgic_v5_room(vm);

@@ -106,6 +106,9 @@ int vm_gic_fd(const struct vm_state *vm);
 /* The memslot that has @ipa, or NULL. */
 const struct memslot *vm_slot_at(const struct vm_state *vm, uint64_t ipa);
 
+/* The one in which the guest's access at @ipa ends, or NULL: a write to one that is read-only is MMIO. */
+const struct memslot *vm_memory_at(const struct vm_state *vm, uint64_t ipa, bool is_write);
+
 /* Bytes of a remote's room that the steps of both sequences need. */
 size_t vm_room(const struct vm_state *vm);
 

@@ -263,6 +263,67 @@ static void stolen_time_without_memory_is_refused(void **state)
 	}
 }
 
+/* Pending exits */
+
+static int check_exit(const struct kvm_rec *rec)
+{
+	struct memslot slots[2];
+	struct vcpu_state vcpu;
+	struct vm_state vm = vm_with_stolen_time(&vcpu, slots, VCPU_NO_PVTIME);
+
+	log_reset();
+	return probe_check_exits(42, (struct probe_recs){ rec, 1 }, &vm);
+}
+
+static struct kvm_rec exit_at(uint64_t addr, bool is_write)
+{
+	struct kvm_rec rec = vcpu_rec();
+
+	rec.vcpu.exit_reason = KVM_EXIT_MMIO;
+	rec.vcpu.mmio_needed = 1;
+	rec.vcpu.mmio_addr = addr;
+	rec.vcpu.mmio_is_write = is_write;
+	return rec;
+}
+
+static void exits_outside_memory_are_well(void **state)
+{
+	struct kvm_rec well[] = {
+		exit_at(0x9000000, false),
+		exit_at(0x40010000, true),
+		exit_at(0x1fff8, true), /* the memslot there is read-only */
+		exit_at(0x40000000, true),
+		exit_at(0x40000000, true),
+		exit_at(0x40000000, false),
+	};
+
+	well[3].vcpu.mmio_needed = 0;
+	well[4].vcpu.exit_reason = KVM_EXIT_INTR;
+	well[5].type = KVM_REC_DEBUG;
+	for (size_t i = 0; i < COUNT(well); i++) {
+		assert_int_equal(check_exit(&well[i]), 0);
+		assert_int_equal(log_errors(), 0);
+	}
+}
+
+/* A restore makes the access again, and would find the memory, where KVM takes the VMM's answer. */
+static void exits_over_which_a_memslot_lies_are_refused(void **state)
+{
+	const struct kvm_rec bad[] = {
+		exit_at(0x40000000, true),
+		exit_at(0x4000fff8, false),
+		exit_at(0x10000, false), /* also of a memslot that is read-only */
+	};
+
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		assert_int_equal(check_exit(&bad[i]), -ENOTSUP);
+		assert_int_equal(log_errors(), 1);
+		assert_true(log_has("pid 42: fd 10 (vCPU id 77): an MMIO access that is not completed, where a "
+				    "memslot lies by now: not supported by this version: try again: it is gone "
+				    "after the next KVM_RUN"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +337,8 @@ int main(void)
 		cmocka_unit_test(other_flags_do_not_matter),
 		cmocka_unit_test(stolen_time_in_memory_is_well),
 		cmocka_unit_test(stolen_time_without_memory_is_refused),
+		cmocka_unit_test(exits_outside_memory_are_well),
+		cmocka_unit_test(exits_over_which_a_memslot_lies_are_refused),
 	};
 
 	return cmocka_run_group_tests_name("records of the probe", tests, NULL, NULL);

@@ -49,8 +49,7 @@ ROWS = [
     ('pvtime-unmapped', '(vCPU id 1): stolen time where no memslot is that can be written: ' + REFUSAL),
     ('exception', '(vCPU id 1): an injected exception that the guest has not taken yet: ' + REFUSAL),
     ('step-pending', '(vCPU id 1): a single step that the host has pending: ' + REFUSAL),
-    ('exit-in-memory', '(id 1): an MMIO write at 0x9010000 that is not completed, where memslot 1 lies by now: ' +
-     REFUSAL),
+    ('exit-in-memory', '(vCPU id 1): an MMIO access that is not completed, where a memslot lies by now: ' + REFUSAL),
     ('dead', 'the VM is dead (vm_dead): KVM answers EIO to everything: ' + REFUSAL),
     ('gic-uninit', 'a GICv3 that was not initialised: ' + REFUSAL),
     ('vcpu-uninit', 'a vCPU without KVM_ARM_VCPU_INIT: ' + REFUSAL),

@@ -197,6 +197,8 @@ static void send_urgent(void)
 		pthread_kill(vm.vcpu[i].thread, SIGURG);
 }
 
+static volatile bool checked[ODD_NR_VCPUS];
+
 static void check_urgent(const char *whose, int want)
 {
 	char what[64];
@@ -223,12 +225,29 @@ static bool at_exit(struct odd_vcpu *vcpu)
 {
 	static const char name[] = "thread of a vCPU";
 
-	if (started && !stop) {
+	if (started && !stop)
 		lead(4 + vcpu->id, name);
-		if (stop)
-			check_urgent(name, SI_TKILL);
+	if (stop && !checked[vcpu->id]) {
+		check_urgent(name, SI_TKILL);
+		checked[vcpu->id] = true;
 	}
 	return false;
+}
+
+#define MAX_MS 60000
+
+/* Their VMM goes on to serve exits: each finds soon that this is the end. */
+static void wait_for_vcpus(void)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	unsigned int i, tries = 0;
+
+	for (i = 0; i < ODD_NR_VCPUS; i++) {
+		while (!checked[i] && tries++ < MAX_MS)
+			nanosleep(&pause, NULL);
+		if (!checked[i])
+			odd_found(&vm, "a vCPU that makes no exit", i);
+	}
 }
 
 static void check_keys(const uint64_t before[5])
@@ -287,6 +306,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(work); i++)
 		pthread_join(threads[i], NULL);
 	pthread_join(end, NULL);
+	wait_for_vcpus();
 	check_urgent("first thread", SI_TKILL);
 	check_urgent("process", SI_USER);
 	if (!strcmp(leader, "rseq"))
