@@ -505,8 +505,16 @@ static void a_counter_of_another_frequency_is_named(void **state)
 	trip.vm->cntfrq = 12345;
 	log_reset();
 	assert_int_equal(host_check(trip.vm), -EINVAL);
+	assert_int_equal(log_errors(), 1);
 	assert_true(
 		log_has("vm 1: dumped on a host whose counter has 12345 Hz (CNTFRQ_EL0), this one's has "));
+	/* And what else differs is named as well. */
+	cpu_kinds = 2;
+	log_reset();
+	assert_int_equal(host_check(trip.vm), -EINVAL);
+	assert_int_equal(log_errors(), 2);
+	assert_true(log_has("vm 1: it has a PMU, and this host has CPUs of several kinds: "));
+	cpu_kinds = 1;
 	trip_finish(&trip);
 }
 
