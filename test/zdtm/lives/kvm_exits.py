@@ -9,7 +9,6 @@ from common import discard, require
 from zdtmvm import Failure, wait_gone
 
 CAUGHT = {'MMIO, pending read', 'MMIO, pending write'}
-UNMAPPED = 8            # of kinds of exits in kvm_exits.c
 CAUGHT_RUN = 10         # cycles from which on each must have been caught
 TRIES = 12              # for a moment at which the lack of a step is to be seen
 # What a dump has to catch for the lack of a step to be seen.
@@ -19,6 +18,7 @@ AT = {'pending exits': CAUGHT, 'kvm_run bytes': {'MMIO, pending read'}}
 
 class Lives(lives.Lives):
     needed = ['pending exits', 'kvm_run bytes', 'guest debugging', 'capabilities']
+    unmapped = 8        # of kinds of exits in kvm_exits.c: writes whose page is not mapped any more at the dump
 
     def __init__(self, name, args):
         self.caught = collections.Counter()
@@ -60,9 +60,13 @@ class Lives(lives.Lives):
             self.wanted = set()
 
     def more(self):
-        """And of a VM that makes nothing but writes whose page is not mapped any more when they are dumped."""
         super().more()
-        self.options = [f'--kinds={1 << UNMAPPED}']
+        if self.unmapped is not None:
+            self.completed_by_hand()
+
+    def completed_by_hand(self):
+        """Of a VM that makes nothing but such writes, one must be found at its exit."""
+        self.options = [f'--kinds={1 << self.unmapped}']
         self.renew()
         for _ in range(TRIES):
             images = self.images()
