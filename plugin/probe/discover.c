@@ -225,34 +225,7 @@ static int check_gic(const struct discovery *d)
 	return refuse(d->pid, "another GIC", "give the VM a GICv3");
 }
 
-#define UFFD_ADVICE "end the migration or snapshot that uses it"
-
-/* What acts on guest memory beside KVM and the VMM, and has state of its own. */
-static int check_others(struct discovery *d)
-{
-	int ret = proc_scan_map_flags(d->pid, &d->scan);
-
-	if (ret)
-		return ret;
-	if (d->scan.userfaultfd >= 0)
-		return refuse(d->pid, "a userfaultfd: KVM would wait for its handler, which stands still",
-			      UFFD_ADVICE);
-	if (d->scan.uffd_area) {
-		pr_err("pid %d: mapping %#llx: memory of a userfaultfd that another process holds: " REFUSAL
-		       ": " UFFD_ADVICE "\n",
-		       d->pid, (unsigned long long)d->scan.uffd_area);
-		return -ENOTSUP;
-	}
-	if (d->scan.device[0]) {
-		pr_err("pid %d: %s: a device that reaches guest memory by itself: " REFUSAL
-		       ": unplug it, or have the VMM serve it (QEMU: vhost=off)\n",
-		       d->pid, d->scan.device);
-		return -ENOTSUP;
-	}
-	return 0;
-}
-
-static int check_vm(struct discovery *d)
+static int check_vm(const struct discovery *d)
 {
 	const struct kvm_rec *rec = d->vm_rec;
 	int ret;
@@ -266,9 +239,6 @@ static int check_vm(struct discovery *d)
 	if (rec->vm.nr_devices != 1 + count_itses(d))
 		return refuse(d->pid, "a device beside the GIC, with its fd closed",
 			      "have the VMM keep it open, or not create it");
-	ret = check_others(d);
-	if (ret)
-		return ret;
 	if (count_itses(d) && rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2)
 		return refuse(d->pid, "an ITS beside a GICv2", "give the VM a GICv3, or no ITS");
 	if (count_itses(d) > VM_MAX_ITSES)
@@ -743,6 +713,53 @@ static int check_vm_fds(const struct discovered *all)
 	return 0;
 }
 
+#define UFFD_ADVICE "end the migration or snapshot that uses it"
+
+/* What acts on guest memory beside KVM and the VMM, and has state of its own. */
+static int check_others(struct kvm_process *proc)
+{
+	int ret = proc_scan_map_flags(proc->pid, &proc->scan);
+
+	if (ret && ret != -ESRCH) /* a zombie has no memory */
+		return ret;
+	if (proc->scan.userfaultfd >= 0)
+		return refuse(proc->pid, "a userfaultfd: KVM would wait for its handler, which stands still",
+			      UFFD_ADVICE);
+	if (proc->scan.uffd_area) {
+		pr_err("pid %d: mapping %#llx: memory of a userfaultfd that another process holds: " REFUSAL
+		       ": " UFFD_ADVICE "\n",
+		       proc->pid, (unsigned long long)proc->scan.uffd_area);
+		return -ENOTSUP;
+	}
+	if (proc->scan.device[0]) {
+		pr_err("pid %d: %s: a device that reaches guest memory by itself: " REFUSAL
+		       ": unplug it, or have the VMM serve it (QEMU: vhost=off)\n",
+		       proc->pid, proc->scan.device);
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
+static bool has_vms(const struct kvm_tree *tree)
+{
+	for (size_t p = 0; p < tree->nr_procs; p++)
+		if (tree->procs[p].nr_recs)
+			return true;
+	return false;
+}
+
+/* Any process of the tree can share guest memory, or hand a device over. */
+static int check_processes(struct kvm_tree *tree)
+{
+	int ret = 0;
+
+	if (!has_vms(tree))
+		return 0;
+	for (size_t p = 0; p < tree->nr_procs && !ret; p++)
+		ret = check_others(&tree->procs[p]);
+	return ret;
+}
+
 static const struct kvm_process *process_of(const struct kvm_tree *tree, pid_t pid)
 {
 	for (size_t p = 0; p < tree->nr_procs; p++)
@@ -774,9 +791,9 @@ static int place_parked(const struct kvm_tree *tree, struct discovered *all)
 	return 0;
 }
 
-int discover_vms(const struct kvm_tree *tree, struct discovered *all)
+int discover_vms(struct kvm_tree *tree, struct discovered *all)
 {
-	int ret = 0;
+	int ret = check_processes(tree);
 
 	for (size_t p = 0; p < tree->nr_procs && !ret; p++)
 		ret = add_vms_of(tree, &tree->procs[p], all);
@@ -794,7 +811,8 @@ int discover(pid_t root, struct discovered *all)
 	*all = (struct discovered){ 0 };
 	ret = kvm_tree_scan(root, check_fds, &tree);
 	ret = ret ?: discover_vms(&tree, all);
-	all->uses_kvm = tree.nr_procs;
+	for (size_t p = 0; p < tree.nr_procs; p++)
+		all->uses_kvm |= kvm_process_has_kvm(&tree.procs[p]);
 	all->pids = tree.pids;
 	all->nr_pids = tree.nr_pids;
 	tree.pids = NULL;

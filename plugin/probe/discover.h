@@ -50,9 +50,9 @@ struct discovered {
  */
 int discover(pid_t root, struct discovered *all);
 
-/* Those of processes that have been scanned, behind what @all has. */
+/* Those of processes that have been scanned, behind what @all has; completes what is known of their mappings. */
 struct kvm_tree;
-int discover_vms(const struct kvm_tree *tree, struct discovered *all);
+int discover_vms(struct kvm_tree *tree, struct discovered *all);
 void discovered_free(struct discovered *all);
 
 #endif

@@ -53,8 +53,11 @@ int proc_tree(pid_t root, pid_t **pids, size_t *nr)
 	return -ENOSYS;
 }
 
+static size_t nr_walks; /* through the mappings of a process */
+
 int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
 {
+	nr_walks++;
 	return 0;
 }
 
@@ -174,6 +177,7 @@ static int set_up(void **state)
 {
 	tree = (struct kvm_tree){ .procs = procs };
 	all = (struct discovered){ 0 };
+	nr_walks = 0;
 	log_reset();
 	return 0;
 }
@@ -247,6 +251,7 @@ static void four_vms_of_one_process(void **state)
 			assert_int_equal(all.vms[v].vm->park_base,
 					 all.vms[v - 1].vm->park_base + vm_nr_parked(all.vms[v - 1].vm));
 	}
+	assert_int_equal(nr_walks, 1);
 }
 
 static void vms_of_several_processes(void **state)
@@ -335,6 +340,46 @@ static void a_mapping_alone(void **state)
 	assert_refused("pid 10: a mapping of a vCPU whose fd was closed");
 }
 
+/* It has no VM, and can share a VM's memory, or serve its devices. */
+static struct kvm_process *add_helper(void)
+{
+	add_vm(add_process(10), 1, true);
+	return add_process(11);
+}
+
+static void a_helper(void **state)
+{
+	add_helper();
+	assert_found(1);
+	assert_int_equal(nr_walks, 2);
+}
+
+static void a_helper_with_vhost(void **state)
+{
+	strcpy(add_helper()->scan.device, "/dev/vhost-net");
+	assert_refused("pid 11: /dev/vhost-net: a device that reaches guest memory by itself");
+}
+
+static void a_helper_with_a_userfaultfd(void **state)
+{
+	add_helper()->scan.userfaultfd = 7;
+	assert_refused("pid 11: a userfaultfd: KVM would wait for its handler");
+}
+
+static void memory_of_a_helpers_under_a_userfaultfd(void **state)
+{
+	add_helper()->scan.uffd_area = 0x7000;
+	assert_refused("pid 11: mapping 0x7000: memory of a userfaultfd that another process holds");
+}
+
+/* What CRIU says to it is CRIU's. */
+static void vhost_without_a_vm(void **state)
+{
+	strcpy(add_process(10)->scan.device, "/dev/vhost-net");
+	assert_found(0);
+	assert_int_equal(nr_walks, 0);
+}
+
 static void the_most_vms(void **state)
 {
 	for (unsigned long long kvm = 1; kvm <= DISCOVER_MAX_VMS; kvm++)
@@ -355,7 +400,9 @@ int main(void)
 		TEST(a_vm_whose_fd_another_has),
 		TEST(a_vm_whose_owner_is_elsewhere),  TEST(a_mapping_of_anothers_vcpu),
 		TEST(a_vcpu_that_only_another_has),   TEST(a_mapping_alone),
-		TEST(the_most_vms),
+		TEST(a_helper),			      TEST(a_helper_with_vhost),
+		TEST(a_helper_with_a_userfaultfd),    TEST(memory_of_a_helpers_under_a_userfaultfd),
+		TEST(vhost_without_a_vm),	      TEST(the_most_vms),
 	};
 
 	return cmocka_run_group_tests_name("VMs of a tree", tests, NULL, NULL);

@@ -22,7 +22,9 @@ ROWS = [
      ' on this kernel'),
     ('userfaultfd', 'a userfaultfd: KVM would wait for its handler, which stands still: ' + REFUSAL),
     ('userfaultfd-elsewhere', 'memory of a userfaultfd that another process holds: ' + REFUSAL),
+    ('userfaultfd-of-child', 'a userfaultfd: KVM would wait for its handler, which stands still: ' + REFUSAL),
     ('vhost', '/dev/vhost-vsock: a device that reaches guest memory by itself: ' + REFUSAL),
+    ('vhost-of-child', '/dev/vhost-vsock: a device that reaches guest memory by itself: ' + REFUSAL),
     ('many-itses', 'more than 32 ITSes: ' + REFUSAL),
     ('vfio', 'an assigned device: ' + REFUSAL),
     ('irqfd-stranger', ' has its eventfd too (fd '),
@@ -156,7 +158,8 @@ def refused_vhost(what, fragment):
     refused(what, fragment)
 
 
-RUNS = {'exception': refused_exception, 'its-orphan': refused_orphan, 'vhost': refused_vhost}   # the others: refused
+RUNS = {'exception': refused_exception, 'its-orphan': refused_orphan, 'vhost': refused_vhost,
+        'vhost-of-child': refused_vhost}    # the others: refused
 
 
 def cases():
