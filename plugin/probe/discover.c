@@ -768,6 +768,19 @@ static const struct kvm_process *process_of(const struct kvm_tree *tree, pid_t p
 	return NULL;
 }
 
+/* The dump would be one that cannot be restored. */
+static int check_highest_fd(const struct kvm_process *proc)
+{
+	int highest = park_highest(open_limit());
+
+	if (proc_max_fd(&proc->scan) <= highest)
+		return 0;
+	pr_err("pid %d: fd %d: CRIU restores none above %d, with fs.nr_open as it is: " REFUSAL
+	       ": use lower numbers, or raise fs.nr_open and remove /run/criu.kdat, where CRIU notes it\n",
+	       proc->pid, proc_max_fd(&proc->scan), highest);
+	return -ENOTSUP;
+}
+
 /* Each VM of a process has numbers of its own there, behind those of the ones before it. */
 static int place_parked(const struct kvm_tree *tree, struct discovered *all)
 {
@@ -776,6 +789,8 @@ static int place_parked(const struct kvm_tree *tree, struct discovered *all)
 		uint32_t need = 0, before = 0;
 		int base;
 
+		if (check_highest_fd(process_of(tree, pid)))
+			return -ENOTSUP;
 		for (size_t o = 0; o < all->nr_vms; o++) {
 			if (all->vms[o].pid != pid)
 				continue;

@@ -14,8 +14,8 @@ RAM_SIZE = 0x10000
 
 
 def highest_fd():
-    """No process has one above it, whatever its limit is."""
-    return int(read('/proc/sys/fs/nr_open')) - 1
+    """Of those that CRIU restores: behind it are its own."""
+    return int(read('/proc/sys/fs/nr_open')) // 128 * 128 - 64
 
 
 class Lives(lives.Lives):

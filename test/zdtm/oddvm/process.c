@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -154,6 +155,19 @@ static int wait_for(int fd)
 	return read(fd, &c, 1) == 1 ? 0 : -1;
 }
 
+/* Where no CRIU has room for its own. */
+static int fd_too_high(struct odd_vm *vm)
+{
+	FILE *file = fopen("/proc/sys/fs/nr_open", "r");
+	struct rlimit limit;
+	int max;
+
+	if (!file || fscanf(file, "%d", &max) != 1 || fclose(file))
+		return -1;
+	limit = (struct rlimit){ max, max };
+	return setrlimit(RLIMIT_NOFILE, &limit) || dup2(vm->vm_fd, max - 1) < 0 ? -1 : 0;
+}
+
 /* What acts on guest memory by itself */
 
 static int open_userfaultfd(void)
@@ -289,6 +303,7 @@ const struct oddity process_oddities[] = {
 	{ "inherited-map", .running = inherited_map },
 	{ "inherited-vcpu", .running = inherited_vcpu },
 	{ "vm-handed-over", .running = vm_handed_over },
+	{ "fd-too-high", .running = fd_too_high },
 	{ "userfaultfd", .running = userfaultfd },
 	{ "userfaultfd-elsewhere", .running = userfaultfd_elsewhere },
 	{ "userfaultfd-of-child", .running = userfaultfd_of_child },
