@@ -11,7 +11,6 @@
 #include "log.h"
 #include "probe/caps.h"
 #include "probe/discover.h"
-#include "probe/eventfd.h"
 #include "probe/kernel.h"
 #include "probe/park.h"
 #include "probe/tree.h"
@@ -78,6 +77,7 @@ struct discovery {
 	const struct kvm_rec *vm_rec;
 	struct vm_state *vm;
 	struct discovered_vm *found;
+	struct eventfd_table *eventfds;
 };
 
 static int refuse(pid_t pid, const char *what, const char *advice)
@@ -522,7 +522,7 @@ static int fill_vm(struct discovery *d)
 	if (!ret)
 		ret = fill_itses(d);
 	if (!ret)
-		ret = probe_bindings(d->pid, d->vm_rec, vm);
+		ret = probe_bindings(d->pid, d->vm_rec, d->eventfds, vm);
 	return ret;
 }
 
@@ -575,10 +575,11 @@ static const struct kvm_process *find_owner(const struct kvm_tree *tree, const s
 	return NULL;
 }
 
-static int examine_vm(const struct kvm_process *owner, struct discovered_vm *found)
+static int examine_vm(const struct kvm_process *owner, struct discovered_vm *found,
+		      struct eventfd_table *eventfds)
 {
 	struct kvm_process part;
-	struct discovery d = { .pid = owner->pid, .found = found };
+	struct discovery d = { .pid = owner->pid, .found = found, .eventfds = eventfds };
 	int ret = kvm_process_filter(owner, found->kvm, &part);
 
 	d.scan = part.scan;
@@ -607,7 +608,7 @@ static int add_vm(const struct kvm_tree *tree, const struct kvm_process *proc, c
 		return -ENOMEM;
 	found->pid = owner->pid;
 	found->kvm = rec->kvm;
-	return examine_vm(owner, found);
+	return examine_vm(owner, found, &all->eventfds);
 }
 
 static int add_vms_of(const struct kvm_tree *tree, const struct kvm_process *proc, struct discovered *all)
@@ -812,6 +813,7 @@ int discover_vms(struct kvm_tree *tree, struct discovered *all)
 
 	for (size_t p = 0; p < tree->nr_procs && !ret; p++)
 		ret = add_vms_of(tree, &tree->procs[p], all);
+	eventfd_table_free(&all->eventfds);
 	ret = ret ?: check_maps(tree);
 	ret = ret ?: add_fds(tree, all);
 	ret = ret ?: check_vm_fds(all);

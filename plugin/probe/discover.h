@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "probe/eventfd.h"
 #include "state/vm.h"
 
 /* Of an error line that names what cannot be carried; what to do comes behind it. */
@@ -41,6 +42,7 @@ struct discovered {
 	size_t nr_pids;
 	struct discovered_vm *vms;
 	size_t nr_vms;
+	struct eventfd_table eventfds; /* while VMs are looked for */
 };
 
 /*

@@ -57,9 +57,13 @@ static void *copy_of(const void *from, size_t size)
 
 /* The kernel and /proc; test_binding has what is bound */
 
-int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct vm_state *vm)
+int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct eventfd_table *eventfds, struct vm_state *vm)
 {
 	return 0;
+}
+
+void eventfd_table_free(struct eventfd_table *eventfds)
+{
 }
 
 bool kernel_is_arm64(void)

@@ -33,9 +33,13 @@ bool kernel_step_is_pending(unsigned int sflags)
 	return false;
 }
 
-int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct vm_state *vm)
+int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct eventfd_table *eventfds, struct vm_state *vm)
 {
 	return 0;
+}
+
+void eventfd_table_free(struct eventfd_table *eventfds)
+{
 }
 
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
