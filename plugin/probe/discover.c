@@ -11,6 +11,7 @@
 #include "log.h"
 #include "probe/caps.h"
 #include "probe/discover.h"
+#include "probe/in_flight.h"
 #include "probe/kernel.h"
 #include "probe/park.h"
 #include "probe/tree.h"
@@ -817,6 +818,7 @@ int discover_vms(struct kvm_tree *tree, struct discovered *all)
 	ret = ret ?: check_maps(tree);
 	ret = ret ?: add_fds(tree, all);
 	ret = ret ?: check_vm_fds(all);
+	ret = ret ?: probe_in_flight(tree, all);
 	return ret ?: place_parked(tree, all);
 }
 

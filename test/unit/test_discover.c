@@ -88,6 +88,11 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	return 0;
 }
 
+int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
+{
+	return -ENOSYS;
+}
+
 int proc_scan(pid_t pid, struct proc_scan *scan)
 {
 	*scan = host.more;

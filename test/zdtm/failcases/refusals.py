@@ -62,6 +62,7 @@ ROWS = [
     ('inherited-fds', FOREIGN_MAP),
     ('inherited-map', FOREIGN_MAP),
     ('vm-handed-over', 'a VM whose fd another process has, and its own has not: ' + REFUSAL),
+    ('in-flight-from-child', ' (anon_inode:kvm-vm): on its way through a socket too, or in use by the kernel '),
     ('fd-too-high', ': CRIU restores none above '),
     ('gicv2-closed', 'a GICv2 whose device fd ' + CLOSED, 'gic2'),
     ('gicv2-uninit', 'a GICv2 that was not initialised: ' + REFUSAL, 'gic2'),

@@ -292,6 +292,30 @@ static int in_flight(struct odd_vm *vm)
 	return odd_send_fd(pair[0], vm->vm_fd);
 }
 
+/*
+ * The VM is a child's, and its fd in the queue of a socket that this process has, and may not receive: CRIU opens it
+ * here, where the VM cannot be made.
+ */
+static int in_flight_from_child(struct odd_vm *none)
+{
+	static struct odd_vm vm;
+	int pair[2], ready[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) || pipe(ready))
+		return -1;
+	if (!fork_child()) {
+		close(ready[0]);
+		if (odd_setup(&vm) || odd_send_fd(pair[0], vm.vm_fd) || write(ready[1], "", 1) != 1)
+			_exit(1);
+		test_waitsig();
+		_exit(odd_goes_on(&vm) && odd_stop(&vm) ? 0 : 1);
+	}
+	close(ready[1]);
+	ret = child < 0 ? -1 : wait_for(ready[0]);
+	close(ready[0]);
+	return ret;
+}
+
 const struct oddity process_oddities[] = {
 	{ "private-map", .built = private_map },
 	{ "exec-map", .built = exec_map },
@@ -312,6 +336,7 @@ const struct oddity process_oddities[] = {
 	{ "io-uring", .running = io_uring },
 	{ "tcp", .running = tcp },
 	{ "in-flight", .running = in_flight },
+	{ "in-flight-from-child", .leave_out = ODD_VM, .running = in_flight_from_child },
 };
 const size_t process_nr_oddities = ARRAY_SIZE(process_oddities);
 
