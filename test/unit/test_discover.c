@@ -52,7 +52,7 @@ static void *copy_of(const void *from, size_t size)
 
 	if (!to)
 		abort();
-	return memcpy(to, from, size);
+	return size ? memcpy(to, from, size) : to;
 }
 
 /* The kernel and /proc; test_binding has what is bound */
