@@ -96,7 +96,6 @@ static struct {
 struct restored_vm {
 	struct vm_state *vm;
 	bool *created; /* by its owner, in RESTORE_EXT_FILE: that runs in a child of criu, and criu is to know */
-	bool checked; /* in this process: its files */
 	bool built;
 	pid_t pid; /* of its owner, from the late hook on */
 };
@@ -568,15 +567,6 @@ static const struct kvm_file *file_by_id(uint32_t id, struct restored_vm **r)
 	return NULL;
 }
 
-/* Before anything is made: they are what a user has most likely changed. */
-static int check_files_once(struct restored_vm *r)
-{
-	int ret = r->checked ? 0 : backing_check(r->vm);
-
-	r->checked = !ret;
-	return ret;
-}
-
 /* The first object of a VM that its owner is asked for brings them all, in the order of their creation. */
 static int create_once(struct restored_vm *r)
 {
@@ -585,17 +575,15 @@ static int create_once(struct restored_vm *r)
 
 	if (*r->created)
 		return 0;
-	ret = fault_injected("create") ?: vm_create(r->vm, &remote, true);
+	/* Before anything is made: files are what a user has most likely changed. */
+	ret = backing_check(r->vm, AT_FDCWD) ?: fault_injected("create") ?: vm_create(r->vm, &remote, true);
 	*r->created = !ret;
 	return ret;
 }
 
 static int open_file(struct restored_vm *r, const struct kvm_file *file)
 {
-	int ret = check_files_once(r);
-
-	if (ret)
-		return ret;
+	/* Which may be in another mount namespace than the VM's process. */
 	if (getpid() != r->vm->vpid)
 		return stand_in_open(&restore.token, file->id);
 	return create_once(r) ?: kvm_file_open(r->vm, file);
@@ -643,13 +631,28 @@ static int run_plan(struct restored_vm *r, struct plan_part part)
 	return ret ?: err;
 }
 
+/* From outside of its owner, in whose mount namespace their paths mean something. */
+static int check_files_late(const struct restored_vm *r)
+{
+	int root = backing_root(r->pid), ret;
+
+	if (root < 0 && root != AT_FDCWD)
+		return root;
+	ret = backing_check(r->vm, root);
+	if (root >= 0)
+		close(root);
+	return ret;
+}
+
 /* A VM of which CRIU has opened no file in its owner. */
 static int create_late(struct restored_vm *r)
 {
 	struct remote *remote;
 	struct rlimit limit;
-	int ret, err;
+	int ret = check_files_late(r), err;
 
+	if (ret)
+		return ret;
 	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, 0, &remote);
 	if (ret)
 		return ret;

@@ -187,6 +187,18 @@ static bool parse(const char *line, struct area *area)
 	return inode;
 }
 
+int backing_root(pid_t pid)
+{
+	char path[32];
+	int fd;
+
+	if (in_our_mount_namespace(pid))
+		return AT_FDCWD;
+	snprintf(path, sizeof(path), "/proc/%d/root", pid);
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? failed(pid, path) : fd;
+}
+
 int backing_capture(pid_t pid, struct vm_state *vm, int (*give_up)(void))
 {
 	const struct capture c = { .pid = pid, .vm = vm, .give_up = give_up };

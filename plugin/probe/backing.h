@@ -14,4 +14,10 @@
  */
 int backing_capture(pid_t pid, struct vm_state *vm, int (*give_up)(void));
 
+/*
+ * Where paths of @vm->backings begin, as backing_check() takes it, when @pid is the VM's and has its mount namespace:
+ * a fd for close(), or AT_FDCWD. Or another negative errno, logged.
+ */
+int backing_root(pid_t pid);
+
 #endif

@@ -11,7 +11,7 @@
 #include "log.h"
 #include "probe/caps.h"
 #include "probe/discover.h"
-#include "probe/eventfd.h"
+#include "probe/in_flight.h"
 #include "probe/kernel.h"
 #include "probe/park.h"
 #include "probe/tree.h"
@@ -78,6 +78,7 @@ struct discovery {
 	const struct kvm_rec *vm_rec;
 	struct vm_state *vm;
 	struct discovered_vm *found;
+	struct eventfd_table *eventfds;
 };
 
 static int refuse(pid_t pid, const char *what, const char *advice)
@@ -225,34 +226,7 @@ static int check_gic(const struct discovery *d)
 	return refuse(d->pid, "another GIC", "give the VM a GICv3");
 }
 
-#define UFFD_ADVICE "end the migration or snapshot that uses it"
-
-/* What acts on guest memory beside KVM and the VMM, and has state of its own. */
-static int check_others(struct discovery *d)
-{
-	int ret = proc_scan_map_flags(d->pid, &d->scan);
-
-	if (ret)
-		return ret;
-	if (d->scan.userfaultfd >= 0)
-		return refuse(d->pid, "a userfaultfd: KVM would wait for its handler, which stands still",
-			      UFFD_ADVICE);
-	if (d->scan.uffd_area) {
-		pr_err("pid %d: mapping %#llx: memory of a userfaultfd that another process holds: " REFUSAL
-		       ": " UFFD_ADVICE "\n",
-		       d->pid, (unsigned long long)d->scan.uffd_area);
-		return -ENOTSUP;
-	}
-	if (d->scan.device[0]) {
-		pr_err("pid %d: %s: a device that reaches guest memory by itself: " REFUSAL
-		       ": unplug it, or have the VMM serve it (QEMU: vhost=off)\n",
-		       d->pid, d->scan.device);
-		return -ENOTSUP;
-	}
-	return 0;
-}
-
-static int check_vm(struct discovery *d)
+static int check_vm(const struct discovery *d)
 {
 	const struct kvm_rec *rec = d->vm_rec;
 	int ret;
@@ -266,9 +240,6 @@ static int check_vm(struct discovery *d)
 	if (rec->vm.nr_devices != 1 + count_itses(d))
 		return refuse(d->pid, "a device beside the GIC, with its fd closed",
 			      "have the VMM keep it open, or not create it");
-	ret = check_others(d);
-	if (ret)
-		return ret;
 	if (count_itses(d) && rec->vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2)
 		return refuse(d->pid, "an ITS beside a GICv2", "give the VM a GICv3, or no ITS");
 	if (count_itses(d) > VM_MAX_ITSES)
@@ -552,7 +523,7 @@ static int fill_vm(struct discovery *d)
 	if (!ret)
 		ret = fill_itses(d);
 	if (!ret)
-		ret = probe_bindings(d->pid, d->vm_rec, vm);
+		ret = probe_bindings(d->pid, d->vm_rec, d->eventfds, vm);
 	return ret;
 }
 
@@ -605,10 +576,11 @@ static const struct kvm_process *find_owner(const struct kvm_tree *tree, const s
 	return NULL;
 }
 
-static int examine_vm(const struct kvm_process *owner, struct discovered_vm *found)
+static int examine_vm(const struct kvm_process *owner, struct discovered_vm *found,
+		      struct eventfd_table *eventfds)
 {
 	struct kvm_process part;
-	struct discovery d = { .pid = owner->pid, .found = found };
+	struct discovery d = { .pid = owner->pid, .found = found, .eventfds = eventfds };
 	int ret = kvm_process_filter(owner, found->kvm, &part);
 
 	d.scan = part.scan;
@@ -637,7 +609,7 @@ static int add_vm(const struct kvm_tree *tree, const struct kvm_process *proc, c
 		return -ENOMEM;
 	found->pid = owner->pid;
 	found->kvm = rec->kvm;
-	return examine_vm(owner, found);
+	return examine_vm(owner, found, &all->eventfds);
 }
 
 static int add_vms_of(const struct kvm_tree *tree, const struct kvm_process *proc, struct discovered *all)
@@ -743,12 +715,72 @@ static int check_vm_fds(const struct discovered *all)
 	return 0;
 }
 
+#define UFFD_ADVICE "end the migration or snapshot that uses it"
+
+/* What acts on guest memory beside KVM and the VMM, and has state of its own. */
+static int check_others(struct kvm_process *proc)
+{
+	int ret = proc_scan_map_flags(proc->pid, &proc->scan);
+
+	if (ret && ret != -ESRCH) /* a zombie has no memory */
+		return ret;
+	if (proc->scan.userfaultfd >= 0)
+		return refuse(proc->pid, "a userfaultfd: KVM would wait for its handler, which stands still",
+			      UFFD_ADVICE);
+	if (proc->scan.uffd_area) {
+		pr_err("pid %d: mapping %#llx: memory of a userfaultfd that another process holds: " REFUSAL
+		       ": " UFFD_ADVICE "\n",
+		       proc->pid, (unsigned long long)proc->scan.uffd_area);
+		return -ENOTSUP;
+	}
+	if (proc->scan.device[0]) {
+		pr_err("pid %d: %s: a device that reaches guest memory by itself: " REFUSAL
+		       ": unplug it, or have the VMM serve it (QEMU: vhost=off)\n",
+		       proc->pid, proc->scan.device);
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
+static bool has_vms(const struct kvm_tree *tree)
+{
+	for (size_t p = 0; p < tree->nr_procs; p++)
+		if (tree->procs[p].nr_recs)
+			return true;
+	return false;
+}
+
+/* Any process of the tree can share guest memory, or hand a device over. */
+static int check_processes(struct kvm_tree *tree)
+{
+	int ret = 0;
+
+	if (!has_vms(tree))
+		return 0;
+	for (size_t p = 0; p < tree->nr_procs && !ret; p++)
+		ret = check_others(&tree->procs[p]);
+	return ret;
+}
+
 static const struct kvm_process *process_of(const struct kvm_tree *tree, pid_t pid)
 {
 	for (size_t p = 0; p < tree->nr_procs; p++)
 		if (tree->procs[p].pid == pid)
 			return &tree->procs[p];
 	return NULL;
+}
+
+/* The dump would be one that cannot be restored. */
+static int check_highest_fd(const struct kvm_process *proc)
+{
+	int highest = park_highest(open_limit());
+
+	if (proc_max_fd(&proc->scan) <= highest)
+		return 0;
+	pr_err("pid %d: fd %d: CRIU restores none above %d, with fs.nr_open as it is: " REFUSAL
+	       ": use lower numbers, or raise fs.nr_open and remove /run/criu.kdat, where CRIU notes it\n",
+	       proc->pid, proc_max_fd(&proc->scan), highest);
+	return -ENOTSUP;
 }
 
 /* Each VM of a process has numbers of its own there, behind those of the ones before it. */
@@ -759,6 +791,8 @@ static int place_parked(const struct kvm_tree *tree, struct discovered *all)
 		uint32_t need = 0, before = 0;
 		int base;
 
+		if (check_highest_fd(process_of(tree, pid)))
+			return -ENOTSUP;
 		for (size_t o = 0; o < all->nr_vms; o++) {
 			if (all->vms[o].pid != pid)
 				continue;
@@ -774,15 +808,17 @@ static int place_parked(const struct kvm_tree *tree, struct discovered *all)
 	return 0;
 }
 
-int discover_vms(const struct kvm_tree *tree, struct discovered *all)
+int discover_vms(struct kvm_tree *tree, struct discovered *all)
 {
-	int ret = 0;
+	int ret = check_processes(tree);
 
 	for (size_t p = 0; p < tree->nr_procs && !ret; p++)
 		ret = add_vms_of(tree, &tree->procs[p], all);
+	eventfd_table_free(&all->eventfds);
 	ret = ret ?: check_maps(tree);
 	ret = ret ?: add_fds(tree, all);
 	ret = ret ?: check_vm_fds(all);
+	ret = ret ?: probe_in_flight(tree, all);
 	return ret ?: place_parked(tree, all);
 }
 
@@ -794,7 +830,8 @@ int discover(pid_t root, struct discovered *all)
 	*all = (struct discovered){ 0 };
 	ret = kvm_tree_scan(root, check_fds, &tree);
 	ret = ret ?: discover_vms(&tree, all);
-	all->uses_kvm = tree.nr_procs;
+	for (size_t p = 0; p < tree.nr_procs; p++)
+		all->uses_kvm |= kvm_process_has_kvm(&tree.procs[p]);
 	all->pids = tree.pids;
 	all->nr_pids = tree.nr_pids;
 	tree.pids = NULL;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "probe/eventfd.h"
 #include "state/vm.h"
 
 /* Of an error line that names what cannot be carried; what to do comes behind it. */
@@ -41,6 +42,7 @@ struct discovered {
 	size_t nr_pids;
 	struct discovered_vm *vms;
 	size_t nr_vms;
+	struct eventfd_table eventfds; /* while VMs are looked for */
 };
 
 /*
@@ -50,9 +52,9 @@ struct discovered {
  */
 int discover(pid_t root, struct discovered *all);
 
-/* Those of processes that have been scanned, behind what @all has. */
+/* Those of processes that have been scanned, behind what @all has; completes what is known of their mappings. */
 struct kvm_tree;
-int discover_vms(const struct kvm_tree *tree, struct discovered *all);
+int discover_vms(struct kvm_tree *tree, struct discovered *all);
 void discovered_free(struct discovered *all);
 
 #endif

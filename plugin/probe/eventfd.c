@@ -64,19 +64,39 @@ static int look_at_bindings(struct look *look, unsigned int vm_fd)
 	return ret;
 }
 
-/* The eventfds that are bound, of all that the host has. */
-static int look_at_eventfds(struct look *look)
+/* All that the host has: a walk through the fds of each of its processes. */
+static int know_eventfds(struct eventfd_table *all)
 {
-	int ret = kernel_probe_eventfds(&look->fds, &look->b.fds.nr);
+	int ret = all->known ? 0 : kernel_probe_eventfds(&all->recs, &all->nr);
+
+	all->known = !ret;
+	return ret;
+}
+
+void eventfd_table_free(struct eventfd_table *all)
+{
+	free(all->recs);
+	*all = (struct eventfd_table){ 0 };
+}
+
+/* The eventfds that are bound, of all. */
+static int look_at_eventfds(struct look *look, struct eventfd_table *all)
+{
+	int ret = look->b.nr_uses ? know_eventfds(all) : 0;
 	size_t nr = 0;
 
-	for (size_t i = 0; !ret && i < look->b.fds.nr; i++)
-		if (binding_count_uses(&look->b, look->fds[i].eventfd.eventfd))
-			look->fds[nr++] = look->fds[i];
+	if (ret)
+		return ret;
+	look->fds = calloc(all->nr + 1, sizeof(*look->fds));
+	if (!look->fds)
+		return -ENOMEM;
+	for (size_t i = 0; i < all->nr; i++)
+		if (binding_count_uses(&look->b, all->recs[i].eventfd.eventfd))
+			look->fds[nr++] = all->recs[i];
 	if (nr)
 		qsort(look->fds, nr, sizeof(*look->fds), binding_compare_fds);
 	look->b.fds = (struct probe_recs){ look->fds, nr };
-	return ret;
+	return 0;
 }
 
 static bool is_known(const struct look *look, pid_t pid)
@@ -106,7 +126,7 @@ static int look_at_holders(struct look *look)
 }
 
 /* Works after what queues them: one that is not queued any more is being executed, or done. */
-static int look_once(struct look *look, pid_t pid, unsigned int vm_fd)
+static int look_once(struct look *look, pid_t pid, unsigned int vm_fd, struct eventfd_table *eventfds)
 {
 	int ret;
 
@@ -118,18 +138,19 @@ static int look_once(struct look *look, pid_t pid, unsigned int vm_fd)
 	if (!ret)
 		ret = binding_list_uses(&look->b);
 	if (!ret)
-		ret = look_at_eventfds(look);
+		ret = look_at_eventfds(look, eventfds);
 	return ret ?: look_at_holders(look);
 }
 
-static int look_until_at_rest(struct look *look, pid_t pid, unsigned int vm_fd)
+static int look_until_at_rest(struct look *look, pid_t pid, unsigned int vm_fd, struct eventfd_table *eventfds)
 {
-	int ret = look_once(look, pid, vm_fd);
+	int ret = look_once(look, pid, vm_fd, eventfds);
 
 	for (int i = 0; !ret && i < TRIES && !binding_at_rest(&look->b); i++) {
 		usleep(PAUSE_US);
 		free_look(look);
-		ret = look_once(look, pid, vm_fd);
+		eventfd_table_free(eventfds);
+		ret = look_once(look, pid, vm_fd, eventfds);
 	}
 	return ret;
 }
@@ -156,7 +177,7 @@ static int check_limits(const struct vm_state *vm, pid_t pid)
 #define HAS_EVENTFDS (1u << KVM_HAS_IRQFD | 1u << KVM_HAS_IOEVENTFD)
 #define HAS_BINDINGS (HAS_EVENTFDS | 1u << KVM_HAS_COALESCED_MMIO | 1u << KVM_HAS_ROUTING)
 
-int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct vm_state *vm)
+int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct eventfd_table *eventfds, struct vm_state *vm)
 {
 	struct look look;
 	int ret;
@@ -170,7 +191,7 @@ int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct vm_state *vm)
 		return -ENOTSUP;
 	}
 	vm->routing.own = vm_rec->vm.has >> KVM_HAS_ROUTING & 1;
-	ret = look_until_at_rest(&look, pid, vm_rec->fd);
+	ret = look_until_at_rest(&look, pid, vm_rec->fd, eventfds);
 	if (!ret)
 		ret = binding_fill(&look.b, vm);
 	free_look(&look);

@@ -237,6 +237,21 @@ int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
 	return ret ?: probe_once(skel->progs.eventfds, 0, recs, nr);
 }
 
+int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
+{
+	struct pile pile = { 0 };
+	int ret = kernel_probe_load();
+
+	*recs = NULL;
+	*nr = 0;
+	if (ret)
+		return ret;
+	ret = run_pass(skel->progs.fd_holders, 0, &pile);
+	if (!ret)
+		ret = run_pass(skel->progs.map_holders, 0, &pile);
+	return take_records(&pile, ret, 0, recs, nr);
+}
+
 int kernel_probe_works(struct kvm_rec **recs, size_t *nr)
 {
 	int ret = kernel_probe_load();

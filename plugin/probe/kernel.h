@@ -34,6 +34,8 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr);
 int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr);
 /* Likewise: the eventfds of all processes that this one's pid namespace has. */
 int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr);
+/* Likewise: who of these processes has an open file of a VM. */
+int kernel_probe_holders(struct kvm_rec **recs, size_t *nr);
 /* Likewise: the works that kernel workers are executing. */
 int kernel_probe_works(struct kvm_rec **recs, size_t *nr);
 

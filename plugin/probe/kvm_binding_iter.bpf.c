@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a VM has bound, for which KVM has no getter: irqfds, ioeventfds, zones of coalesced MMIO, GSI routes;
- * and who has the eventfds of it. There can be thousands, more than the output of one pass has room for: each
+ * What a VM has bound, for which KVM has no getter: irqfds, ioeventfds, zones of coalesced MMIO, GSI routes.
+ * There can be thousands, more than the output of one pass has room for: each
  * pass tells those from first_binding on.
  */
 #include "kernel_types.h"
@@ -184,38 +184,6 @@ int kvm_bindings(struct bpf_iter__task_file *ctx)
 	w.at = (unsigned long long)table;
 	w.nr_routes = table ? BPF_CORE_READ(table, nr_rt_entries) : 0;
 	bpf_loop(MAX_ROUTES, tell_route, &w, 0);
-	return 0;
-}
-
-static __u64 file_refs(struct file *file)
-{
-	struct file___6_12 *old = (void *)file;
-	struct file___7_0 *new = (void *)file;
-
-	if (bpf_core_field_exists(struct file___6_12, f_count))
-		return BPF_CORE_READ(old, f_count.counter);
-	return BPF_CORE_READ(new, f_ref.refcnt.counter) + 1;
-}
-
-SEC("iter/task_file")
-int eventfds(struct bpf_iter__task_file *ctx)
-{
-	struct kvm_rec rec = { .type = KVM_REC_EVENTFD, .fd = ctx->fd };
-	struct task_struct *task = ctx->task;
-	struct file *file = ctx->file;
-	struct eventfd_ctx *eventfd;
-	char name[24] = "";
-
-	if (!task || !file || !read_name(file, name, sizeof(name)) || !IS(name, "[eventfd]"))
-		return 0;
-	eventfd = BPF_CORE_READ(file, private_data);
-	rec.eventfd.eventfd = (unsigned long long)eventfd;
-	rec.eventfd.files = (unsigned long long)BPF_CORE_READ(task, files);
-	rec.eventfd.refs = file_refs(file) - 1; /* the iterator holds it too */
-	rec.eventfd.users = BPF_CORE_READ(eventfd, kref.refcount.refs.counter);
-	rec.eventfd.flags = BPF_CORE_READ(eventfd, flags);
-	rec.eventfd.pid = BPF_CORE_READ(task, tgid);
-	bpf_seq_write(ctx->meta->seq, &rec, sizeof(rec));
 	return 0;
 }
 

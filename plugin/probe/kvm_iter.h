@@ -26,6 +26,7 @@ enum kvm_rec_type {
 	KVM_REC_ROUTE,	 /* of a GSI */
 	KVM_REC_EVENTFD, /* of a fd that is an eventfd, in any process */
 	KVM_REC_WORK,	 /* of no fd: what a kernel worker is doing */
+	KVM_REC_HOLDER,	 /* of a fd or a mapping, in any process, of an open file of a VM */
 };
 
 /*
@@ -143,6 +144,14 @@ struct kvm_rec {
 		struct {
 			unsigned long long work; /* address */
 		} work;
+		struct {
+			unsigned long long file; /* address: tells open files apart */
+			unsigned long long refs; /* to it, without the iterator's own */
+			unsigned long long in;	 /* address of the struct files_struct or mm_struct */
+			unsigned long long at;	 /* fd, or address of the mapping */
+			unsigned int pid;
+			unsigned int is_map;
+		} holder;
 		struct {
 			unsigned int of_vcpu, idx; /* the vCPU's, where it is of one */
 		} stats;

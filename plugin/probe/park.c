@@ -21,6 +21,12 @@ int open_limit(void)
 	return limit;
 }
 
+int park_highest(int limit)
+{
+	/* Two dozen are its own, with what it leaves for safety, and its end is a multiple of 128. */
+	return limit - limit % 128 - 64;
+}
+
 /* CRIU's own fds go right after the highest, up to the next power of two: choose_service_fd_base(). */
 static int above_all(const struct proc_scan *scan)
 {

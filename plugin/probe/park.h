@@ -8,6 +8,9 @@
 /* fs.nr_open: no fd has this number. */
 int open_limit(void);
 
+/* The highest number of a fd that CRIU restores: above it it has fds of its own, all below @limit. */
+int park_highest(int limit);
+
 /*
  * The first of @need numbers in a row, below @limit, that neither the process has open nor CRIU takes for itself
  * when it restores it; or -1.

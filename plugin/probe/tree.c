@@ -75,12 +75,17 @@ static int scan_process(pid_t pid, int (*check)(pid_t pid, const struct proc_sca
 
 	*proc = (struct kvm_process){ .pid = pid };
 	ret = proc_scan(pid, &proc->scan);
-	if (ret || !(proc->scan.nr_fds || proc->scan.nr_maps))
+	if (ret || !kvm_process_has_kvm(proc))
 		return ret;
 	ret = check(pid, &proc->scan);
 	if (!ret)
 		ret = kernel_probe(pid, &proc->recs, &proc->nr_recs);
 	return ret ?: check_complete(proc);
+}
+
+bool kvm_process_has_kvm(const struct kvm_process *proc)
+{
+	return proc->scan.nr_fds || proc->scan.nr_maps;
 }
 
 /* A process that has ended, and is waited for, has nothing. */
@@ -99,12 +104,12 @@ int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *sc
 		struct kvm_process *proc = &tree->procs[tree->nr_procs];
 
 		ret = scan_process(tree->pids[i], check, proc);
-		if (!ret && (proc->scan.nr_fds || proc->scan.nr_maps)) {
+		if (!ret) {
 			tree->nr_procs++;
 			continue;
 		}
 		kvm_process_free(proc);
-		if (ret && (ret != -ESRCH || !i))
+		if (ret != -ESRCH || !i)
 			return ret;
 	}
 	return 0;
@@ -143,12 +148,11 @@ int kvm_process_filter(const struct kvm_process *proc, unsigned long long kvm, s
 {
 	*part = (struct kvm_process){
 		.pid = proc->pid,
-		.scan = { .vpid = proc->scan.vpid, .userfaultfd = proc->scan.userfaultfd },
+		.scan = { .vpid = proc->scan.vpid, .userfaultfd = -1 },
 		.recs = calloc(proc->nr_recs + 1, sizeof(*part->recs)),
 	};
 	part->scan.fds = calloc(proc->scan.nr_fds + 1, sizeof(*part->scan.fds));
 	part->scan.maps = calloc(proc->scan.nr_maps + 1, sizeof(*part->scan.maps));
-	memcpy(part->scan.device, proc->scan.device, sizeof(part->scan.device));
 	if (!part->recs || !part->scan.fds || !part->scan.maps)
 		return -ENOMEM;
 	filter_fds(proc, kvm, &part->scan);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The processes of a tree that have KVM, and what is seen of it from outside. */
+/* The processes of a tree, and what is seen of their KVM from outside. */
 #ifndef KVM_VGIC_PROBE_TREE_H
 #define KVM_VGIC_PROBE_TREE_H
 
@@ -16,7 +16,7 @@ struct kvm_process {
 struct kvm_tree {
 	pid_t *pids; /* of all processes, the root first */
 	size_t nr_pids;
-	struct kvm_process *procs; /* those that have KVM, in the same order */
+	struct kvm_process *procs; /* those that have not ended, in the same order */
 	size_t nr_procs;
 };
 
@@ -27,6 +27,9 @@ struct kvm_tree {
  */
 int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree);
 void kvm_tree_free(struct kvm_tree *tree);
+
+/* Whether @proc has VMs, or parts of some, or /dev/kvm alone. */
+bool kvm_process_has_kvm(const struct kvm_process *proc);
 
 /* The record of what @fd of @proc is; NULL of /dev/kvm, which is of no VM. */
 const struct kvm_rec *kvm_rec_of(const struct kvm_process *proc, const struct proc_fd *fd);

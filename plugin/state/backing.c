@@ -3,9 +3,11 @@
 #define XXH_INLINE_ALL
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -108,24 +110,45 @@ int backing_hash(const struct backing *b, int fd, int (*give_up)(void), uint64_t
 	})
 
 /*
- * The path is the image's, and may lead to what blocks or does something when
- * opened: only a regular file is. Links are followed, as CRIU will.
+ * Links are followed, as CRIU will: where the path begins at @root, an absolute one too begins there. Without
+ * RESOLVE_IN_ROOT it would lead out of it.
  */
-static int open_regular(const char *path, struct stat *st)
+static int open_at(int root, const char *path, uint64_t flags)
 {
-	int fd;
+	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = root == AT_FDCWD ? 0 : RESOLVE_IN_ROOT };
+	int fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
 
-	if (stat(path, st))
-		return -errno;
-	if (!S_ISREG(st->st_mode))
-		return -EINVAL;
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, st))
-		return -errno;
-	if (S_ISREG(st->st_mode))
+	return fd < 0 ? -errno : fd;
+}
+
+/* 1: it is a regular file; 0: it is none. */
+static int is_regular(int fd, struct stat *st)
+{
+	return fstat(fd, st) ? -errno : S_ISREG(st->st_mode);
+}
+
+/*
+ * The path is the image's, and may lead to what blocks or does something when
+ * opened: only a regular file is.
+ */
+static int open_regular(int root, const char *path, struct stat *st)
+{
+	int fd = open_at(root, path, O_PATH), ret;
+
+	if (fd < 0)
 		return fd;
-	close(fd); /* another one since */
-	return -EINVAL;
+	ret = is_regular(fd, st);
+	close(fd);
+	if (ret <= 0)
+		return ret ?: -EINVAL;
+	fd = open_at(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return fd;
+	ret = is_regular(fd, st); /* another one since? */
+	if (ret > 0)
+		return fd;
+	close(fd);
+	return ret ?: -EINVAL;
 }
 
 static int check_content(const struct vm_state *vm, const struct backing *b, int fd, const struct stat *st)
@@ -148,10 +171,10 @@ static int check_content(const struct vm_state *vm, const struct backing *b, int
 	return 0;
 }
 
-static int check_one(const struct vm_state *vm, const struct backing *b)
+static int check_one(const struct vm_state *vm, const struct backing *b, int root)
 {
 	struct stat st;
-	int fd = open_regular(b->path, &st), ret;
+	int fd = open_regular(root, b->path, &st), ret;
 
 	if (fd == -EINVAL)
 		return refuse(vm, b, "is not a regular file");
@@ -162,11 +185,11 @@ static int check_one(const struct vm_state *vm, const struct backing *b)
 	return ret;
 }
 
-int backing_check(const struct vm_state *vm)
+int backing_check(const struct vm_state *vm, int root)
 {
 	int ret = 0;
 
 	for (size_t i = 0; i < vm->nr_backings && !ret; i++)
-		ret = check_one(vm, &vm->backings[i]);
+		ret = check_one(vm, &vm->backings[i], root);
 	return ret;
 }

@@ -35,7 +35,10 @@ struct vm_state;
 #define BACKING_BLOCK (256u << 10)
 int backing_hash(const struct backing *b, int fd, int (*give_up)(void), uint64_t *hash);
 
-/* Whether the files under @vm's memslots are what they were at the dump: 0, or a negative errno, logged. */
-int backing_check(const struct vm_state *vm);
+/*
+ * Whether the files under @vm's memslots are what they were at the dump: 0, or a negative errno, logged. Their paths
+ * begin at @root, a folder; or, AT_FDCWD, where those of this process do.
+ */
+int backing_check(const struct vm_state *vm, int root);
 
 #endif

@@ -22,6 +22,7 @@
 /* A VM whose one memslot shows part of a file, from 4096 on. */
 struct guest {
 	int dir, fd;
+	int root; /* where its path begins */
 	char path[128];
 	struct backing backing;
 	struct vm_state vm;
@@ -43,6 +44,7 @@ static int set_up(void **state)
 	char link[64];
 	ssize_t len;
 
+	guest->root = AT_FDCWD;
 	guest->dir = fixture_dir();
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", guest->dir);
 	len = readlink(link, guest->path, 64);
@@ -76,13 +78,13 @@ static void the_same_file_is_accepted(void **state)
 {
 	struct guest *guest = *state;
 
-	assert_int_equal(backing_check(&guest->vm), 0);
+	assert_int_equal(backing_check(&guest->vm, guest->root), 0);
 	assert_int_equal(log_errors(), 0);
 }
 
 static void assert_refused(struct guest *guest, const char *why)
 {
-	assert_int_equal(backing_check(&guest->vm), -EINVAL);
+	assert_int_equal(backing_check(&guest->vm, guest->root), -EINVAL);
 	assert_int_equal(log_errors(), 1);
 	if (!strstr(log_error(), "vm 1: memslot 3 (gpa 0x40000000): /") || !strstr(log_error(), why))
 		fail_msg("\"%s\" expected, \"%s\" found", why, log_error());
@@ -102,7 +104,7 @@ static void each_byte_counts(void **state)
 		put(guest, 4096 + places[i], "X");
 		assert_refused(guest, "its content has changed");
 		assert_int_equal(pwrite(guest->fd, &was, 1, 4096 + places[i]), 1);
-		assert_int_equal(backing_check(&guest->vm), 0);
+		assert_int_equal(backing_check(&guest->vm, guest->root), 0);
 	}
 }
 
@@ -123,7 +125,7 @@ static void what_the_guest_does_not_see_does_not_count(void **state)
 
 	put(guest, 4095, "X");
 	put(guest, 4096 + SIZE, "X");
-	assert_int_equal(backing_check(&guest->vm), 0);
+	assert_int_equal(backing_check(&guest->vm, guest->root), 0);
 }
 
 static void a_hole_is_zeros(void **state)
@@ -176,6 +178,23 @@ static void a_device_is_refused(void **state)
 	assert_refused(guest, "is not a regular file");
 }
 
+/* As in another mount namespace, where a link that begins at the root begins at that one's. */
+static void its_path_begins_at_its_root(void **state)
+{
+	struct guest *guest = *state;
+
+	guest->backing.path = "/ram";
+	assert_refused(guest, "cannot be opened: No such file or directory (errno 2)");
+	guest->root = guest->dir;
+	assert_int_equal(backing_check(&guest->vm, guest->root), 0);
+
+	assert_int_equal(renameat(guest->dir, "ram", guest->dir, "file"), 0);
+	assert_int_equal(symlinkat("/file", guest->dir, "ram"), 0);
+	assert_int_equal(backing_check(&guest->vm, guest->root), 0);
+	put(guest, 4096, "X");
+	assert_refused(guest, "its content has changed");
+}
+
 static int say_stop(void)
 {
 	return -EINTR;
@@ -212,6 +231,7 @@ int main(void)
 		TEST(a_missing_file_is_refused),
 		TEST(a_fifo_is_refused_and_not_waited_for),
 		TEST(a_device_is_refused),
+		TEST(its_path_begins_at_its_root),
 		TEST(reading_can_be_given_up),
 		TEST(a_file_that_shrinks_meanwhile_is_an_error),
 	};

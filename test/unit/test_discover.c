@@ -52,14 +52,18 @@ static void *copy_of(const void *from, size_t size)
 
 	if (!to)
 		abort();
-	return memcpy(to, from, size);
+	return size ? memcpy(to, from, size) : to;
 }
 
 /* The kernel and /proc; test_binding has what is bound */
 
-int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct vm_state *vm)
+int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct eventfd_table *eventfds, struct vm_state *vm)
 {
 	return 0;
+}
+
+void eventfd_table_free(struct eventfd_table *eventfds)
+{
 }
 
 bool kernel_is_arm64(void)
@@ -82,6 +86,11 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	*recs = copy_of(host.recs, sizeof(host.recs));
 	*nr = host.nr_recs;
 	return 0;
+}
+
+int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
+{
+	return -ENOSYS;
 }
 
 int proc_scan(pid_t pid, struct proc_scan *scan)
@@ -335,8 +344,20 @@ static void disown(void)
 static void fill_fds(void)
 {
 	host.more.open = calloc(OPEN_LIMIT, sizeof(*host.more.open));
-	for (int fd = 0; fd < OPEN_LIMIT; fd += 3)
+	for (int fd = 0; fd < OPEN_LIMIT - 64; fd += 3)
 		host.more.open[host.more.nr_open++] = fd;
+}
+
+static void has_fd(int fd)
+{
+	host.more.open = copy_of(&fd, sizeof(fd));
+	host.more.nr_open = 1;
+}
+
+static void a_high_fd(void **state)
+{
+	has_fd(OPEN_LIMIT - 64);
+	assert_found();
 }
 
 REFUSED(another_architecture, "a VM that is not an arm64 one", host.not_arm64 = true)
@@ -382,6 +403,7 @@ REFUSED(a_device_without_fd, "a device beside the GIC, with its fd closed", VM.n
 REFUSED(another_owner, "the VM belongs to another process", disown())
 REFUSED(no_vcpu, "a VM without vCPUs, or with more than 512", VM.nr_vcpus = 0)
 REFUSED(a_vcpu_without_fd, "a vCPU whose fd was closed", VM.nr_vcpus = 3)
+REFUSED(a_fd_too_high, "fd 8129: CRIU restores none above 8128", has_fd(OPEN_LIMIT - 63))
 REFUSED(no_room_for_fds, "no room between its file descriptors for those of a restore", fill_fds())
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, a_good_vm, tear_down)
@@ -426,6 +448,8 @@ int main(void)
 		TEST(another_owner_is_refused),
 		TEST(no_vcpu_is_refused),
 		TEST(a_vcpu_without_fd_is_refused),
+		TEST(a_high_fd),
+		TEST(a_fd_too_high_is_refused),
 		TEST(no_room_for_fds_is_refused),
 	};
 

@@ -24,6 +24,8 @@ static struct {
 	size_t nr_irqfds, nr_zones;
 	unsigned int moves; /* looks at which an interrupt is on its way still */
 	unsigned int looks;
+	unsigned int walks; /* through all fds of the host */
+	unsigned int held;  /* those in which somebody has the eventfd for a moment */
 	unsigned long long pid_ns;
 } host;
 
@@ -57,11 +59,15 @@ int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct
 
 int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
 {
+	host.walks++;
 	*recs = calloc(1, sizeof(**recs));
 	**recs = (struct kvm_rec){
 		.type = KVM_REC_EVENTFD,
 		.fd = 30,
-		.eventfd = { .eventfd = IRQ, .refs = 1, .users = 1 + host.nr_irqfds, .pid = VMM }
+		.eventfd = { .eventfd = IRQ,
+			     .refs = 1 + (host.walks <= host.held),
+			     .users = 1 + host.nr_irqfds,
+			     .pid = VMM }
 	};
 	*nr = 1;
 	return 0;
@@ -97,6 +103,8 @@ int __wrap_stat64(const char *path, struct stat *st)
 	return 0;
 }
 
+static struct eventfd_table eventfds;
+
 static int set_up(void **state)
 {
 	memset(&host, 0, sizeof(host));
@@ -114,7 +122,7 @@ static struct vm_state *look(int expected)
 	};
 	struct vm_state *vm = calloc(1, sizeof(*vm));
 
-	assert_int_equal(probe_bindings(VMM, &vm_rec, vm), expected);
+	assert_int_equal(probe_bindings(VMM, &vm_rec, &eventfds, vm), expected);
 	assert_int_equal(log_errors(), expected != 0);
 	return vm;
 }
@@ -157,6 +165,20 @@ static void an_interrupt_on_its_way_is_waited_for(void **state)
 	assert_int_equal(host.looks, 4);
 }
 
+/* Tasks stand: all VMs of a dump are told by one walk, but for what moves. */
+static void all_fds_of_the_host_are_looked_at_once(void **state)
+{
+	host.nr_irqfds = 2;
+	for (unsigned int vms = 0; vms < 4; vms++)
+		vm_state_free(look(0));
+	assert_int_equal(host.walks, 1);
+	eventfd_table_free(&eventfds);
+	host.walks = 0;
+	host.held = 3;
+	vm_state_free(look(0));
+	assert_int_equal(host.walks, 4);
+}
+
 static void one_that_never_comes_is_refused(void **state)
 {
 	host.nr_irqfds = 1;
@@ -182,7 +204,13 @@ static void a_pid_namespace_hides_who_has_eventfds(void **state)
 	assert_refused("pid 100: irqfds or ioeventfds, and criu in a pid namespace");
 }
 
-#define TEST(name) cmocka_unit_test_setup(name, set_up)
+static int tear_down(void **state)
+{
+	eventfd_table_free(&eventfds);
+	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
@@ -190,6 +218,7 @@ int main(void)
 		TEST(nothing_is_looked_for_where_nothing_is),
 		TEST(more_than_a_pass_can_tell),
 		TEST(an_interrupt_on_its_way_is_waited_for),
+		TEST(all_fds_of_the_host_are_looked_at_once),
 		TEST(one_that_never_comes_is_refused),
 		TEST(too_many_are_refused),
 		TEST(a_pid_namespace_hides_who_has_eventfds),

@@ -76,6 +76,14 @@ static void not_among_the_lowest(void **state)
 	assert_int_equal(base_of(open, nr, 3000), -1);
 }
 
+/* Where CRIU has room: see criu_end(), and its Can't chose service_fd_base. */
+static void the_highest_that_is_restored(void **state)
+{
+	for (int limit = 1024; limit <= LIMIT; limit += 1111)
+		assert_true(park_highest(limit) + 16 + 16 <= limit - limit % 128);
+	assert_true(park_highest(LIMIT) > LIMIT - 128);
+}
+
 static void nowhere(void **state)
 {
 	size_t nr = LIMIT;
@@ -93,6 +101,7 @@ int main(void)
 		cmocka_unit_test(above_what_is_open),
 		cmocka_unit_test(between_where_there_is_no_room_above),
 		cmocka_unit_test(not_among_the_lowest),
+		cmocka_unit_test(the_highest_that_is_restored),
 		cmocka_unit_test(nowhere),
 	};
 

@@ -33,14 +33,35 @@ bool kernel_step_is_pending(unsigned int sflags)
 	return false;
 }
 
-int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct vm_state *vm)
+int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct eventfd_table *eventfds, struct vm_state *vm)
 {
 	return 0;
+}
+
+void eventfd_table_free(struct eventfd_table *eventfds)
+{
 }
 
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	return -ENOSYS;
+}
+
+static struct kvm_rec holders[8];
+static size_t nr_holders, nr_looks;
+static unsigned int held; /* looks in which somebody has the first file for a moment */
+
+int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
+{
+	nr_looks++;
+	*nr = nr_holders;
+	*recs = calloc(nr_holders + 1, sizeof(**recs));
+	assert_non_null(*recs);
+	for (size_t i = 0; i < nr_holders; i++) {
+		(*recs)[i] = holders[i];
+		(*recs)[i].holder.refs += nr_looks <= held && holders[i].holder.file == holders[0].holder.file;
+	}
+	return 0;
 }
 
 int proc_scan(pid_t pid, struct proc_scan *scan)
@@ -53,8 +74,11 @@ int proc_tree(pid_t root, pid_t **pids, size_t *nr)
 	return -ENOSYS;
 }
 
+static size_t nr_walks; /* through the mappings of a process */
+
 int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
 {
+	nr_walks++;
 	return 0;
 }
 
@@ -174,6 +198,7 @@ static int set_up(void **state)
 {
 	tree = (struct kvm_tree){ .procs = procs };
 	all = (struct discovered){ 0 };
+	nr_walks = nr_looks = nr_holders = held = 0;
 	log_reset();
 	return 0;
 }
@@ -247,6 +272,7 @@ static void four_vms_of_one_process(void **state)
 			assert_int_equal(all.vms[v].vm->park_base,
 					 all.vms[v - 1].vm->park_base + vm_nr_parked(all.vms[v - 1].vm));
 	}
+	assert_int_equal(nr_walks, 1);
 }
 
 static void vms_of_several_processes(void **state)
@@ -335,6 +361,128 @@ static void a_mapping_alone(void **state)
 	assert_refused("pid 10: a mapping of a vCPU whose fd was closed");
 }
 
+#define FILE_OF_VM 0xf1000
+
+/* A process's fd or mapping of that file of VM 7, which there are @refs references to. */
+static void add_holder(pid_t pid, unsigned int fd, unsigned long long in, bool is_map, unsigned long long refs)
+{
+	holders[nr_holders++] = (struct kvm_rec){
+		.type = KVM_REC_HOLDER,
+		.kvm = 7,
+		.fd = fd,
+		.holder = { .file = FILE_OF_VM, .refs = refs, .in = in, .at = fd, .pid = pid, .is_map = is_map },
+	};
+}
+
+/* Their processes: the owner's, whose pid is the higher, and one before it. */
+static void two_have_its_fd(void)
+{
+	struct kvm_process *root = add_process(10);
+
+	add_fd(root, PROC_FD_VM, KVM_REC_VM_FD, 7, false);
+	add_vm(add_process(12), 7, true);
+}
+
+static void all_that_have_a_file_are_known(void **state)
+{
+	two_have_its_fd();
+	add_holder(12, 3, 0xa, false, 5);
+	add_holder(10, 3, 0xb, false, 5);
+	add_holder(12, 0x8000, 0xc, true, 5);
+	add_holder(12, 77, 0xa, false, 5);
+	add_holder(99, 3, 0xd, false, 5); /* is not dumped */
+	add_holder(100, 3, 0xd, false, 5); /* shares its fds with that */
+	assert_found(1);
+	assert_int_equal(nr_looks, 1);
+}
+
+static void a_file_on_its_way_through_a_socket(void **state)
+{
+	two_have_its_fd();
+	add_holder(99, 3, 0xd, false, 4);
+	add_holder(12, 0x8000, 0xc, true, 4);
+	add_holder(12, 3, 0xa, false, 4);
+	assert_refused("pid 12: fd 3 (anon_inode:kvm-x): on its way through a socket too");
+	assert_true(nr_looks > 10);
+}
+
+/* It has one reference, and two say that it is theirs. */
+static void a_file_of_a_shared_table_in_a_socket(void **state)
+{
+	two_have_its_fd();
+	add_holder(12, 3, 0xa, false, 2);
+	add_holder(13, 3, 0xa, false, 2);
+	assert_refused("pid 12: fd 3 (anon_inode:kvm-x): on its way through a socket too");
+}
+
+static void who_looks_at_a_file_for_a_moment(void **state)
+{
+	two_have_its_fd();
+	add_holder(12, 3, 0xa, false, 2);
+	add_holder(10, 3, 0xb, false, 2);
+	held = 3;
+	assert_found(1);
+	assert_int_equal(nr_looks, 4);
+}
+
+/* CRIU opens it there, and what it sends is the file. */
+static void a_file_in_a_socket_of_the_first_process(void **state)
+{
+	add_vm(add_process(10), 7, true);
+	add_process(11);
+	add_holder(10, 3, 0xa, false, 2);
+	assert_found(1);
+	assert_int_equal(nr_looks, 0);
+}
+
+/* A file that none of the tree has is none of its business. */
+static void what_only_strangers_have(void **state)
+{
+	two_have_its_fd();
+	add_holder(99, 3, 0xd, false, 2);
+	assert_found(1);
+}
+
+/* It has no VM, and can share a VM's memory, or serve its devices. */
+static struct kvm_process *add_helper(void)
+{
+	add_vm(add_process(10), 1, true);
+	return add_process(11);
+}
+
+static void a_helper(void **state)
+{
+	add_helper();
+	assert_found(1);
+	assert_int_equal(nr_walks, 2);
+}
+
+static void a_helper_with_vhost(void **state)
+{
+	strcpy(add_helper()->scan.device, "/dev/vhost-net");
+	assert_refused("pid 11: /dev/vhost-net: a device that reaches guest memory by itself");
+}
+
+static void a_helper_with_a_userfaultfd(void **state)
+{
+	add_helper()->scan.userfaultfd = 7;
+	assert_refused("pid 11: a userfaultfd: KVM would wait for its handler");
+}
+
+static void memory_of_a_helpers_under_a_userfaultfd(void **state)
+{
+	add_helper()->scan.uffd_area = 0x7000;
+	assert_refused("pid 11: mapping 0x7000: memory of a userfaultfd that another process holds");
+}
+
+/* What CRIU says to it is CRIU's. */
+static void vhost_without_a_vm(void **state)
+{
+	strcpy(add_process(10)->scan.device, "/dev/vhost-net");
+	assert_found(0);
+	assert_int_equal(nr_walks, 0);
+}
+
 static void the_most_vms(void **state)
 {
 	for (unsigned long long kvm = 1; kvm <= DISCOVER_MAX_VMS; kvm++)
@@ -355,7 +503,14 @@ int main(void)
 		TEST(a_vm_whose_fd_another_has),
 		TEST(a_vm_whose_owner_is_elsewhere),  TEST(a_mapping_of_anothers_vcpu),
 		TEST(a_vcpu_that_only_another_has),   TEST(a_mapping_alone),
-		TEST(the_most_vms),
+		TEST(all_that_have_a_file_are_known), TEST(a_file_on_its_way_through_a_socket),
+		TEST(a_file_of_a_shared_table_in_a_socket),
+		TEST(who_looks_at_a_file_for_a_moment),
+		TEST(a_file_in_a_socket_of_the_first_process),
+		TEST(what_only_strangers_have),
+		TEST(a_helper),			      TEST(a_helper_with_vhost),
+		TEST(a_helper_with_a_userfaultfd),    TEST(memory_of_a_helpers_under_a_userfaultfd),
+		TEST(vhost_without_a_vm),	      TEST(the_most_vms),
 	};
 
 	return cmocka_run_group_tests_name("VMs of a tree", tests, NULL, NULL);

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from zdtmvm import WORK, Failure, Vm, is_alive
+from zdtmvm import WORK, Failure, Vm, is_alive, tree, wait_gone
 
 TIMEOUT = 120           # seconds; a criu that takes longer hangs
 ODD_STATS_ADDR = 0x5a0000000000
@@ -23,6 +23,7 @@ ODD_PLACE = 0x100000000   # from one VM of a process to the next
 ODD_MAGIC = 0x6d762d64646f2d76
 NR_BPF = {'x86_64': 321}.get(platform.machine(), 280)
 BPF_NEXT_ID = {'program': 11, 'map': 12, 'link': 31}
+LEAVES = {'-R', '--leave-running', '-s', '--leave-stopped'}
 
 
 class Skip(Exception):
@@ -58,9 +59,17 @@ class Result:
 seen_messages = set()   # of the plugin's errors, in all cases
 
 
+def dumped_pids(action, options):
+    """The processes that are to be gone after it: a restore cannot make them while one is still waited for."""
+    if action != 'dump' or LEAVES & set(options):
+        return []
+    return tree(int(options[options.index('-t') + 1]))
+
+
 def criu(action, images, *options, env=None, wrap=(), log=None):
     """Runs criu, whatever becomes of it. @wrap: a command to run it under."""
     log = log or os.path.join(images, action + '.log')
+    pids = dumped_pids(action, options)
     command = [*wrap, 'criu', action, '-D', images, '-o', log, '-v4', *options]
     try:
         result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -73,6 +82,8 @@ def criu(action, images, *options, env=None, wrap=(), log=None):
             text = f.read()
     result = Result(result.returncode, text, result.stdout.decode(errors='replace'))
     seen_messages.update(result.errors)
+    for pid in pids if result.status == 0 else []:
+        wait_gone(pid)
     return result
 
 
@@ -97,22 +108,6 @@ def read(path):
 def has_gicv2():
     """Whether the host's interrupt controller is one: its guests have none else then."""
     return 'GICv2' in read('/proc/interrupts')
-
-
-def children_of_thread(path):
-    try:
-        return map(int, read(path).split())
-    except (FileNotFoundError, ProcessLookupError):
-        return []       # it has ended since
-
-
-def tree(pid):
-    """@pid and its descendants."""
-    pids = [pid]
-    for p in pids:
-        for path in glob.glob(f'/proc/{p}/task/*/children'):
-            pids += children_of_thread(path)
-    return pids
 
 
 def fd_table(pid):

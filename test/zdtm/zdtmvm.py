@@ -111,6 +111,23 @@ def wait_gone(pid, seconds=30):
         time.sleep(0.01)
 
 
+def children_of_thread(path):
+    try:
+        with open(path) as f:
+            return map(int, f.read().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return []       # it has ended since
+
+
+def tree(pid):
+    """@pid and its descendants."""
+    pids = [pid]
+    for p in pids:
+        for path in glob.glob(f'/proc/{p}/task/*/children'):
+            pids += children_of_thread(path)
+    return pids
+
+
 class Vm:
     """One test process, across all its lives."""
 
@@ -157,11 +174,15 @@ class Vm:
             time.sleep(0.02)
 
     def kill(self):
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass            # it has ended by itself
-        wait_gone(self.pid)
+        """And its descendants: a restore makes them anew."""
+        pids = tree(self.pid)
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass        # it has ended by itself
+        for pid in pids:
+            wait_gone(pid)
 
     def ask_to_stop(self):
         """zdtm's end of a test: SIGTERM, then the verdict is in the output file."""

@@ -110,7 +110,7 @@ def undumpable(what, says):
 
 
 def in_flight():
-    """The VM's fd stands in the queue of a socket too: that much CRIU carries."""
+    """The VM's fd stands in the queue of a socket too: that much CRIU carries, where the VM's process is the first."""
     vm = OddVm('in-flight')
     try:
         images = os.path.join(vm.dir, 'images')
@@ -145,5 +145,6 @@ def cases():
         yield f'dump-fails-disk-full-early-{n}-vcpus', 'main', no_space, (n, '16k', False)
         yield f'dump-fails-disk-full-late-{n}-vcpus', 'main', no_space, (n, '160k', True)
         yield f'dump-after-failures-{n}-vcpus', 'main', works_at_last, (n,)
+    yield 'dump-in-flight', 'main', in_flight, ()
     yield 'dump-fails-io-uring', 'main', undumpable, ('io-uring', 'send_fds failed')
     yield 'dump-fails-tcp', 'main', undumpable, ('tcp', '--tcp-established')

@@ -22,7 +22,9 @@ ROWS = [
      ' on this kernel'),
     ('userfaultfd', 'a userfaultfd: KVM would wait for its handler, which stands still: ' + REFUSAL),
     ('userfaultfd-elsewhere', 'memory of a userfaultfd that another process holds: ' + REFUSAL),
+    ('userfaultfd-of-child', 'a userfaultfd: KVM would wait for its handler, which stands still: ' + REFUSAL),
     ('vhost', '/dev/vhost-vsock: a device that reaches guest memory by itself: ' + REFUSAL),
+    ('vhost-of-child', '/dev/vhost-vsock: a device that reaches guest memory by itself: ' + REFUSAL),
     ('many-itses', 'more than 32 ITSes: ' + REFUSAL),
     ('vfio', 'an assigned device: ' + REFUSAL),
     ('irqfd-stranger', ' has its eventfd too (fd '),
@@ -60,6 +62,8 @@ ROWS = [
     ('inherited-fds', FOREIGN_MAP),
     ('inherited-map', FOREIGN_MAP),
     ('vm-handed-over', 'a VM whose fd another process has, and its own has not: ' + REFUSAL),
+    ('in-flight-from-child', ' (anon_inode:kvm-vm): on its way through a socket too, or in use by the kernel '),
+    ('fd-too-high', ': CRIU restores none above '),
     ('gicv2-closed', 'a GICv2 whose device fd ' + CLOSED, 'gic2'),
     ('gicv2-uninit', 'a GICv2 that was not initialised: ' + REFUSAL, 'gic2'),
     ('gicv2-irqchip', 'a GICv2 made by KVM_CREATE_IRQCHIP, which has no fd to read it by: ' + REFUSAL, 'gic2'),
@@ -156,7 +160,8 @@ def refused_vhost(what, fragment):
     refused(what, fragment)
 
 
-RUNS = {'exception': refused_exception, 'its-orphan': refused_orphan, 'vhost': refused_vhost}   # the others: refused
+RUNS = {'exception': refused_exception, 'its-orphan': refused_orphan, 'vhost': refused_vhost,
+        'vhost-of-child': refused_vhost}    # the others: refused
 
 
 def cases():

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -112,13 +113,20 @@ static int inherited_map(struct odd_vm *vm)
 	return child < 0 ? -1 : 0;
 }
 
+static void unmap_all(const struct odd_vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		munmap(vm->vcpu[i].run, vm->run_size);
+}
+
 static int inherited_vcpu(struct odd_vm *vm)
 {
 	if (!fork_child()) {
 		int fd = dup(vm->vcpu[1].fd);
 
-		munmap(vm->vcpu[0].run, vm->run_size);
-		munmap(vm->vcpu[1].run, vm->run_size);
+		unmap_all(vm);
 		close_all(vm);
 		(void)fd;
 		sleep_and_exit();
@@ -132,8 +140,7 @@ static int vm_handed_over(struct odd_vm *vm)
 	if (!fork_child()) {
 		int fd = dup(vm->vm_fd);
 
-		munmap(vm->vcpu[0].run, vm->run_size);
-		munmap(vm->vcpu[1].run, vm->run_size);
+		unmap_all(vm);
 		close_all(vm);
 		(void)fd;
 		sleep_and_exit();
@@ -148,17 +155,35 @@ static int wait_for(int fd)
 	return read(fd, &c, 1) == 1 ? 0 : -1;
 }
 
+/* Where no CRIU has room for its own. */
+static int fd_too_high(struct odd_vm *vm)
+{
+	FILE *file = fopen("/proc/sys/fs/nr_open", "r");
+	struct rlimit limit;
+	int max;
+
+	if (!file || fscanf(file, "%d", &max) != 1 || fclose(file))
+		return -1;
+	limit = (struct rlimit){ max, max };
+	return setrlimit(RLIMIT_NOFILE, &limit) || dup2(vm->vm_fd, max - 1) < 0 ? -1 : 0;
+}
+
 /* What acts on guest memory by itself */
+
+static int open_userfaultfd(void)
+{
+	return syscall(SYS_userfaultfd, O_CLOEXEC);
+}
 
 static int userfaultfd(struct odd_vm *vm)
 {
-	return syscall(SYS_userfaultfd, O_CLOEXEC) < 0 ? -1 : 0;
+	return open_userfaultfd() < 0 ? -1 : 0;
 }
 
 /* A userfaultfd for a page of this process, which waits for whoever holds it. */
 static int register_page(void)
 {
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	int fd = open_userfaultfd();
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register range = { .range.len = getpagesize(), .mode = UFFDIO_REGISTER_MODE_MISSING };
 	void *page = mmap(NULL, range.range.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -177,8 +202,7 @@ static int userfaultfd_elsewhere(struct odd_vm *vm)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return -1;
 	if (!fork_child()) {
-		munmap(vm->vcpu[0].run, vm->run_size);
-		munmap(vm->vcpu[1].run, vm->run_size);
+		unmap_all(vm);
 		close_all(vm);
 		close(pair[0]);
 		if (odd_receive_fd(pair[1]) < 0 || write(pair[1], "", 1) != 1)
@@ -193,11 +217,51 @@ static int userfaultfd_elsewhere(struct odd_vm *vm)
 	return ret ? -1 : close(fd);
 }
 
+static int open_vhost(void)
+{
+	return open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC);
+}
+
 static int vhost(struct odd_vm *vm)
 {
-	if (open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC) < 0)
+	if (open_vhost() < 0)
 		odd_lacking("vhost-vsock");
 	return 0;
+}
+
+/* A process of the tree that has nothing of the VM, but for what @what opens. */
+static int helper(struct odd_vm *vm, int (*what)(void), const char *name)
+{
+	int pair[2];
+	char got;
+
+	if (pipe(pair))
+		return -1;
+	if (!fork_child()) {
+		unmap_all(vm);
+		close_all(vm);
+		close(pair[0]);
+		got = what() < 0;
+		if (write(pair[1], &got, 1) != 1 || got)
+			_exit(1);
+		sleep_and_exit();
+	}
+	close(pair[1]);
+	if (child < 0 || read(pair[0], &got, 1) != 1)
+		return -1;
+	if (got)
+		odd_lacking(name);
+	return close(pair[0]);
+}
+
+static int userfaultfd_of_child(struct odd_vm *vm)
+{
+	return helper(vm, open_userfaultfd, "userfaultfd");
+}
+
+static int vhost_of_child(struct odd_vm *vm)
+{
+	return helper(vm, open_vhost, "vhost-vsock");
 }
 
 /* What CRIU itself cannot dump, and finds after kvm_run was swapped out. */
@@ -228,6 +292,30 @@ static int in_flight(struct odd_vm *vm)
 	return odd_send_fd(pair[0], vm->vm_fd);
 }
 
+/*
+ * The VM is a child's, and its fd in the queue of a socket that this process has, and may not receive: CRIU opens it
+ * here, where the VM cannot be made.
+ */
+static int in_flight_from_child(struct odd_vm *none)
+{
+	static struct odd_vm vm;
+	int pair[2], ready[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) || pipe(ready))
+		return -1;
+	if (!fork_child()) {
+		close(ready[0]);
+		if (odd_setup(&vm) || odd_send_fd(pair[0], vm.vm_fd) || write(ready[1], "", 1) != 1)
+			_exit(1);
+		test_waitsig();
+		_exit(odd_goes_on(&vm) && odd_stop(&vm) ? 0 : 1);
+	}
+	close(ready[1]);
+	ret = child < 0 ? -1 : wait_for(ready[0]);
+	close(ready[0]);
+	return ret;
+}
+
 const struct oddity process_oddities[] = {
 	{ "private-map", .built = private_map },
 	{ "exec-map", .built = exec_map },
@@ -239,12 +327,16 @@ const struct oddity process_oddities[] = {
 	{ "inherited-map", .running = inherited_map },
 	{ "inherited-vcpu", .running = inherited_vcpu },
 	{ "vm-handed-over", .running = vm_handed_over },
+	{ "fd-too-high", .running = fd_too_high },
 	{ "userfaultfd", .running = userfaultfd },
 	{ "userfaultfd-elsewhere", .running = userfaultfd_elsewhere },
+	{ "userfaultfd-of-child", .running = userfaultfd_of_child },
 	{ "vhost", .running = vhost },
+	{ "vhost-of-child", .running = vhost_of_child },
 	{ "io-uring", .running = io_uring },
 	{ "tcp", .running = tcp },
 	{ "in-flight", .running = in_flight },
+	{ "in-flight-from-child", .leave_out = ODD_VM, .running = in_flight_from_child },
 };
 const size_t process_nr_oddities = ARRAY_SIZE(process_oddities);
 

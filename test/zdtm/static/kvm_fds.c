@@ -31,6 +31,9 @@ TEST_OPTION(copies, int, "of how many of its 5 files the owning child hands over
 static int high = 300000;
 TEST_OPTION(high, int, "the number of the highest fd (300000)", 0);
 
+static char *ram;
+TEST_OPTION(ram, string, "a file for the memory of the owning child's VM", 0);
+
 #define POS	100	/* what is read of statistics */
 
 static const char *wrong;	/* the first thing that is not as it was */
@@ -195,13 +198,26 @@ static void check_heir(pid_t heir)
 #define NR_FILES 5
 static int theirs[NR_FILES], ours[NR_FILES];	/* of the same files: in the child, in the root */
 
+static int ram_in_file(struct odd_vm *vm)
+{
+	int fd;
+
+	if (!ram)
+		return 0;
+	fd = open(ram, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || ftruncate(fd, ODD_RAM_SIZE) ||
+	    mmap(vm->ram, ODD_RAM_SIZE, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED, fd, 0) == MAP_FAILED)
+		return -1;
+	return close(fd);
+}
+
 static void own(int to)
 {
 	static struct odd_vm vm;
 	int stats, i;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (odd_setup(&vm))
+	if (odd_create(&vm) || ram_in_file(&vm) || odd_add_memory(&vm, 0) || odd_complete(&vm))
 		_exit(1);
 	close(vm.kvm_fd);
 	stats = stats_fd(vm.vcpu[1].fd, true);
