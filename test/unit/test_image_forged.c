@@ -226,7 +226,7 @@ static void write_entries(struct forge *forge, enum forge_file file, const void 
 static void an_entry_that_does_not_fit_is_refused(void **state)
 {
 	static const uint8_t half_a_size[] = { 1, 0 }, too_long[] = { 5, 0, 0, 0, 1, 2, 3, 4 },
-			     huge[] = { 0xff, 0xff, 0xff, 0xff }, over_limit[] = { 1, 0, 0x40, 0 };
+			     huge[] = { 0xff, 0xff, 0xff, 0xff }, over_limit[] = { 1, 0, 0, 3 };
 	struct forge *forge = *state;
 	uint8_t *zeros = calloc(1, FRAME_ENTRY_MAX + 1);
 	struct frame_out out;
@@ -241,7 +241,7 @@ static void an_entry_that_does_not_fit_is_refused(void **state)
 	forge_bytes(&out, over_limit, sizeof(over_limit));
 	forge_bytes(&out, zeros, FRAME_ENTRY_MAX + 1);
 	forge_finish(forge, FORGE_VGIC, &out);
-	assert_says(forge, "kvm-vgic-1.img: entry 2: size 4194305, 4194305 bytes left");
+	assert_says(forge, "kvm-vgic-1.img: entry 2: size 50331649, 50331649 bytes left");
 	free(zeros);
 }
 
@@ -1288,7 +1288,7 @@ static void an_entry_too_large_to_be_read_is_not_written(void **state)
 	frame_add(&out, &vcpu.base);
 	frame_add(&out, &vcpu.base);
 	assert_int_equal(frame_finish(&out, forge->dir, NULL), -EFBIG);
-	assert_string_equal(log_error(), "kvm-vcpu-1.img: an entry would be larger than 4194304 bytes");
+	assert_string_equal(log_error(), "kvm-vcpu-1.img: an entry would be larger than 50331648 bytes");
 	assert_int_equal(log_errors(), 1);
 	free(vcpu.reg_values.data);
 	assert_accepted(forge);
