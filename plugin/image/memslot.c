@@ -70,7 +70,7 @@ bool memslots_pack(struct frame_out *out, KvmVgic__VmEntry *entry, const struct 
 static int unpack_bits(const struct frame_in *in, const struct vm_state *vm, const KvmVgic__MemslotEntry *from,
 		       struct memslot *slot)
 {
-	uint64_t pages = slot->size / vm->page_size, *bits;
+	uint64_t pages = vm->page_size ? slot->size / vm->page_size : 0, *bits; /* not checked yet */
 	int ret;
 
 	if (from->n_dirty || from->dirty_bits.len / sizeof(*bits) != pages / 64 + !!(pages % 64) ||

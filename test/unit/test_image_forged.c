@@ -623,6 +623,42 @@ static void backings_many(ProtobufCMessage *msg, unsigned int i)
 	vm->n_backings = 4097;
 }
 
+/* Of 32768 pages: 4096 bytes. */
+static void log_bits(ProtobufCMessage *msg, size_t len, bool alone)
+{
+	KvmVgic__MemslotEntry *slot = ((KvmVgic__VmEntry *)msg)->slots[0];
+
+	if (alone) {
+		free(slot->dirty);
+		slot->dirty = NULL;
+		slot->n_dirty = 0;
+	}
+	slot->has_dirty_bits = true;
+	slot->dirty_bits.data = calloc(1, len);
+	slot->dirty_bits.len = len;
+}
+
+static void log_bits_short(ProtobufCMessage *msg, unsigned int i)
+{
+	log_bits(msg, 4088, true);
+}
+
+static void log_bits_odd(ProtobufCMessage *msg, unsigned int i)
+{
+	log_bits(msg, 4097, true);
+}
+
+static void log_bits_and_runs(ProtobufCMessage *msg, unsigned int i)
+{
+	log_bits(msg, 4096, false);
+}
+
+static void log_bits_without_page_size(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VmEntry *)msg)->page_size = 0;
+	log_bits(msg, 4096, true);
+}
+
 static void seal_of_vcpus(ProtobufCMessage *msg, unsigned int i)
 {
 	((KvmVgic__VmEntry *)msg)->vcpu_seal ^= 1;
@@ -1096,6 +1132,14 @@ static const struct change changes[] = {
 	{ "unrouted_beyond", FORGE_VGIC, unrouted_beyond,
 	  "kvm-vgic-1.img: unrouted: intid 1023, 32 to 95 expected" },
 	{ "vgic_vcpus_many", FORGE_VGIC, vgic_vcpus_many, "kvm-vgic-1.img: 513 vCPUs, at most 512 expected" },
+	{ "log_bits_short", FORGE_VM, log_bits_short,
+	  "kvm-vm.img: VM 1: memslot 1: 4088 bytes of a dirty log, beside 0 runs, for 32768 pages" },
+	{ "log_bits_odd", FORGE_VM, log_bits_odd,
+	  "kvm-vm.img: VM 1: memslot 1: 4097 bytes of a dirty log, beside 0 runs, for 32768 pages" },
+	{ "log_bits_and_runs", FORGE_VM, log_bits_and_runs,
+	  "kvm-vm.img: VM 1: memslot 1: 4096 bytes of a dirty log, beside 4 runs, for 32768 pages" },
+	{ "log_bits_without_page_size", FORGE_VM, log_bits_without_page_size,
+	  "kvm-vm.img: VM 1: memslot 1: 4096 bytes of a dirty log, beside 0 runs, for 0 pages" },
 	{ "backings_many", FORGE_VM, backings_many,
 	  "kvm-vm.img: VM 1: 4097 backings, at most 4096 expected" },
 	{ "seal_of_vcpus", FORGE_VM, seal_of_vcpus,

@@ -110,9 +110,17 @@ static void a_log_in_fragments_comes_back(void **state)
 	struct fake_kvm *source = fake_running(shape);
 	size_t slot = add_slot(source, pages);
 
+	struct vm_state *vm, *again;
+
 	for (uint64_t page = 0; page < pages; page += 2)
 		fake_log_mark(source, slot, page);
-	assert_log_comes_back(source, 0);
+	vm = fake_dump(source);
+	again = trip_through_images(vm);
+	assert_int_equal(again->slots[slot].log.nr, vm->slots[slot].log.nr);
+	assert_memory_equal(again->slots[slot].log.runs, vm->slots[slot].log.runs, vm->slots[slot].log.nr * 8);
+	vm_state_free(vm);
+	vm_state_free(again);
+	fake_free(source);
 }
 
 /* Runs are pairs, which image/check_memslot.c relies on. */
