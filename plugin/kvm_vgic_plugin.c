@@ -37,6 +37,7 @@
 #include "probe/park.h"
 #include "probe/proc.h"
 #include "probe/thread.h"
+#include "probe/vgic_v2.h"
 #include "remote/direct.h"
 #include "remote/give.h"
 #include "remote/task.h"
@@ -78,6 +79,7 @@ struct dumped_vm {
 	size_t nr_fds;
 	struct image_seals seals;
 	pid_t pid;
+	unsigned long long kvm; /* by which the probe knows it */
 	bool written; /* its images are there */
 	bool swapped;
 	bool dumped; /* its images are good, as far as CRIU has come */
@@ -216,9 +218,27 @@ static int with_remote(struct dumped_vm *d, int (*run)(struct dumped_vm *d, stru
 	return ret ?: err;
 }
 
+static int settle(struct dumped_vm *d, struct remote *remote)
+{
+	return plan_run_part(plan_dump, plan_nr_dump, plan_settle, d->vm, remote);
+}
+
 static int read_vm(struct dumped_vm *d, struct remote *remote)
 {
-	return plan_run(plan_dump, plan_nr_dump, d->vm, remote);
+	return plan_run_part(plan_dump, plan_nr_dump, plan_read, d->vm, remote);
+}
+
+/* It makes an eventfd there: the VMM may have as many fds as it is allowed. */
+static int settle_interrupts(struct dumped_vm *d)
+{
+	struct rlimit limit;
+	int ret = more_fds_begin(d->pid, open_limit(), &limit);
+
+	if (ret)
+		return ret;
+	ret = with_remote(d, settle);
+	more_fds_end(d->pid, &limit);
+	return ret ?: probe_vgic_v2_lines(d->pid, d->kvm, d->vm);
 }
 
 static int swap_in(struct dumped_vm *d, struct remote *remote)
@@ -270,6 +290,8 @@ static int dump_vm(struct dumped_vm *d)
 	int ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
 
 	if (!ret)
+		ret = settle_interrupts(d);
+	if (!ret)
 		ret = with_remote(d, read_vm);
 	if (!ret)
 		ret = backing_capture(d->pid, d->vm, interrupted);
@@ -300,7 +322,8 @@ static int begin_dump(void)
 
 		found->vm->id = dump.nr + 1;
 		dump.vms[dump.nr] = (struct dumped_vm){
-			.vm = found->vm, .fds = found->fds, .nr_fds = found->nr_fds, .pid = found->pid
+			.vm = found->vm, .fds = found->fds, .nr_fds = found->nr_fds, .pid = found->pid,
+			.kvm = found->kvm
 		};
 	}
 	signals_hold();
@@ -616,7 +639,7 @@ static void keep_ptimer(struct vm_state *vm)
 }
 
 /* Runs part of the restore sequence in @r's owner. */
-static int run_plan(struct restored_vm *r, struct plan_part part)
+static int run_plan_there(struct restored_vm *r, struct plan_part part)
 {
 	struct remote *remote;
 	int ret, err;
@@ -641,6 +664,19 @@ static int check_files_late(const struct restored_vm *r)
 	ret = backing_check(r->vm, root);
 	if (root >= 0)
 		close(root);
+	return ret;
+}
+
+/* Eventfds of other processes are brought there, into one that may have as many fds as it is allowed. */
+static int run_plan(struct restored_vm *r, struct plan_part part)
+{
+	struct rlimit limit;
+	int ret = more_fds_begin(r->pid, open_limit(), &limit);
+
+	if (ret)
+		return ret;
+	ret = run_plan_there(r, part);
+	more_fds_end(r->pid, &limit);
 	return ret;
 }
 

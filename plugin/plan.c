@@ -48,6 +48,10 @@ const struct plan_step plan_dump[] = {
 };
 const size_t plan_nr_dump = sizeof(plan_dump) / sizeof(plan_dump[0]);
 
+#define NR_SETTLE 1
+const struct plan_part plan_settle = { 0, NR_SETTLE };
+const struct plan_part plan_read = { NR_SETTLE, sizeof(plan_dump) / sizeof(plan_dump[0]) - NR_SETTLE };
+
 /* Memory is in place, all tasks are stopped, no vCPU has run. The objects exist, from vm_create(). */
 const struct plan_step plan_restore[] = {
 	{ "no vCPU runs", ANY_GIC, kvm_run_forbid,

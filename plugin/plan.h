@@ -35,6 +35,9 @@ struct plan_part {
 	size_t first, nr;
 };
 
+/* Of plan_dump: what may change a VM's interrupts still; and, when the probe has looked at them again, the rest. */
+extern const struct plan_part plan_settle, plan_read;
+
 /*
  * Of plan_restore: all that makes a VM whole; and, when all VMs of the tree are, what lets its vCPUs run.
  */

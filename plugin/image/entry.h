@@ -21,6 +21,7 @@ int vm_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct v
 
 /* Parts of it. What pack allocates is for vm_pack() to free; false: there is no memory. */
 bool memslots_pack(struct frame_out *out, KvmVgic__VmEntry *entry, const struct vm_state *vm);
+void memslots_free_packed(KvmVgic__VmEntry *entry);
 int memslots_unpack(const struct frame_in *in, const KvmVgic__VmEntry *entry, struct vm_state *vm);
 void caps_pack(KvmVgic__VmEntry *entry, const struct vm_state *vm);
 bool smccc_filter_pack(struct frame_out *out, KvmVgic__VmEntry *entry, KvmVgic__SmcccFilterEntry *filter,

@@ -22,7 +22,7 @@
 
 #define FRAME_NAME_MAX 48
 #define FRAME_FILE_MAX (64u << 20)
-#define FRAME_ENTRY_MAX (4u << 20)
+#define FRAME_ENTRY_MAX (48u << 20) /* DIRTY_LOG_MAX_PAGES bits, and all else of a VM */
 #define FRAME_SEAL_SIZE 13 /* the last entry: size, tag, xxh64 */
 
 /* A kind of file: one per .proto, each with a version of its own. */

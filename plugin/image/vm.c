@@ -119,7 +119,7 @@ void vm_pack(struct frame_out *out, const struct vm_state *vm, const struct imag
 		pack_files(entry.files, vm);
 		frame_add(out, &entry.base);
 	}
-	free(entry.slots);
+	memslots_free_packed(&entry);
 	free(entry.backings);
 	free(entry.files);
 	free(filter.allowed);

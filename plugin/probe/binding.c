@@ -298,6 +298,37 @@ static void add_zone(const struct kvm_rec *rec, struct vm_state *vm)
 	vm->zones[vm->nr_zones++] = (struct coalesced_zone){ rec->zone.addr, rec->zone.size, rec->zone.pio };
 }
 
+/*
+ * Of two that are on the bus for one write the first takes it, and which that is depends on the order in which they
+ * were registered (kvm_io_bus_register_dev()): but where they begin together, and have not the same length.
+ */
+static bool is_ambiguous(const struct ioeventfd_state *ioeventfd, const struct coalesced_zone *zone)
+{
+	uint64_t at = ioeventfd->addr - zone->addr;
+
+	if (ioeventfd->flags & KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY ||
+	    !(ioeventfd->flags & KVM_IOEVENTFD_FLAG_PIO) != !zone->pio)
+		return false;
+	if (at >= zone->size || zone->size - at < ioeventfd->len)
+		return false;
+	return at || !ioeventfd->len || ioeventfd->len == zone->size;
+}
+
+static int check_zones(const struct bindings *b, const struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_ioeventfds; i++)
+		for (size_t z = 0; z < vm->nr_zones; z++) {
+			const struct use use = { 0, "ioeventfd, address", vm->ioeventfds[i].addr };
+
+			if (is_ambiguous(&vm->ioeventfds[i], &vm->zones[z]))
+				return refuse(b, &use,
+					      "it is in a zone of coalesced MMIO, and the order in which the two were "
+					      "registered is not to be seen",
+					      "have the VMM end the one or the other");
+		}
+	return 0;
+}
+
 static int alloc_lists(const struct bindings *b, struct vm_state *vm)
 {
 	size_t nr = b->bound.nr + 1;
@@ -325,5 +356,5 @@ int binding_fill(const struct bindings *b, struct vm_state *vm)
 	}
 	if (!ret && vm->routing.own)
 		add_routes(b, &vm->routing);
-	return ret;
+	return ret ?: check_zones(b, vm);
 }

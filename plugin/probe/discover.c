@@ -783,6 +783,24 @@ static int check_highest_fd(const struct kvm_process *proc)
 	return -ENOTSUP;
 }
 
+/* They are in one file, whose size has a bound. */
+static int check_dirty_logs(const struct discovered *all)
+{
+	uint64_t pages = 0;
+
+	for (size_t v = 0; v < all->nr_vms; v++)
+		for (size_t i = 0; i < all->vms[v].vm->nr_slots; i++) {
+			const struct memslot *slot = &all->vms[v].vm->slots[i];
+
+			if (slot->flags & KVM_MEM_LOG_DIRTY_PAGES)
+				pages += slot->size / all->vms[v].vm->page_size;
+			if (pages > DIRTY_LOG_MAX_PAGES)
+				return refuse(all->vms[v].pid, "more than 268435456 pages with dirty logs in a tree of processes",
+					      "have the VMM end logs (KVM_MEM_LOG_DIRTY_PAGES)");
+		}
+	return 0;
+}
+
 /* Each VM of a process has numbers of its own there, behind those of the ones before it. */
 static int place_parked(const struct kvm_tree *tree, struct discovered *all)
 {
@@ -818,6 +836,7 @@ int discover_vms(struct kvm_tree *tree, struct discovered *all)
 	ret = ret ?: check_maps(tree);
 	ret = ret ?: add_fds(tree, all);
 	ret = ret ?: check_vm_fds(all);
+	ret = ret ?: check_dirty_logs(all);
 	ret = ret ?: probe_in_flight(tree, all);
 	return ret ?: place_parked(tree, all);
 }

@@ -4,6 +4,7 @@
 
 #include "log.h"
 #include "probe/discover.h"
+#include "probe/kernel.h"
 #include "probe/vgic_v2.h"
 
 static int check_vcpu(pid_t pid, const struct vcpu_state *vcpu)
@@ -32,9 +33,9 @@ static struct vgic_v2_lines lines_of(const struct kvm_rec *rec)
 	return (struct vgic_v2_lines){ .level = rec->lines.level, .latch = rec->lines.latch };
 }
 
-static int fill_vcpu(pid_t pid, struct probe_recs all, const struct vcpu_state *vcpu, struct vgic_v2_cpu *cpu)
+static int fill_private(pid_t pid, struct probe_recs all, const struct vcpu_state *vcpu, struct vgic_v2_cpu *cpu)
 {
-	int ret = check_vcpu(pid, vcpu);
+	int ret = 0;
 
 	for (size_t i = 0; !ret && i < all.nr; i++) {
 		if (all.recs[i].type != KVM_REC_LINES || (int)all.recs[i].fd != vcpu->fd ||
@@ -51,11 +52,28 @@ static void fill_spis(struct probe_recs all, unsigned int vm_fd, struct vgic_v2_
 	for (size_t i = 0; i < all.nr; i++) {
 		const struct kvm_rec *rec = &all.recs[i];
 
-		if (rec->fd != vm_fd)
-			continue;
-		if (rec->type == KVM_REC_LINES && rec->lines.first && rec->lines.first / 32 < VGIC_V2_WORDS)
+		if (rec->fd == vm_fd && rec->type == KVM_REC_LINES && rec->lines.first &&
+		    rec->lines.first / 32 < VGIC_V2_WORDS)
 			gic->lines[rec->lines.first / 32] = lines_of(rec);
-		if (rec->type == KVM_REC_ACTIVE)
+	}
+}
+
+static int fill_lines(pid_t pid, struct probe_recs all, unsigned int vm_fd, struct vm_state *vm)
+{
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
+		ret = fill_private(pid, all, &vm->vcpus[i], &vm->vgic_v2->cpus[i]);
+	fill_spis(all, vm_fd, vm->vgic_v2);
+	return ret;
+}
+
+static void fill_active(struct probe_recs all, unsigned int vm_fd, struct vgic_v2_state *gic)
+{
+	for (size_t i = 0; i < all.nr; i++) {
+		const struct kvm_rec *rec = &all.recs[i];
+
+		if (rec->fd == vm_fd && rec->type == KVM_REC_ACTIVE)
 			gic->active[gic->nr_active++] = (struct vgic_active){
 				.intid = rec->active.intid,
 				.vcpu_idx = rec->active.vcpu_idx,
@@ -77,7 +95,41 @@ int probe_vgic_v2(pid_t pid, struct probe_recs all, unsigned int vm_fd, int gic_
 		return -ENOMEM;
 	gic->nr_cpus = vm->nr_vcpus;
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
-		ret = fill_vcpu(pid, all, &vm->vcpus[i], &gic->cpus[i]);
-	fill_spis(all, vm_fd, gic);
+		ret = check_vcpu(pid, &vm->vcpus[i]);
+	fill_active(all, vm_fd, gic);
+	return ret ?: fill_lines(pid, all, vm_fd, vm);
+}
+
+/* Leaves those of the one VM. */
+static size_t keep_those_of(unsigned long long kvm, struct kvm_rec *recs, size_t nr)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		if (recs[i].kvm == kvm)
+			recs[kept++] = recs[i];
+	return kept;
+}
+
+/* An irqfd that has ended could inject until irqfd_flush(). */
+int probe_vgic_v2_lines(pid_t pid, unsigned long long kvm, struct vm_state *vm)
+{
+	struct kvm_rec *recs;
+	size_t nr;
+	int ret;
+
+	if (!vm->vgic_v2)
+		return 0;
+	ret = kernel_probe(pid, &recs, &nr);
+	if (ret)
+		return ret;
+	nr = keep_those_of(kvm, recs, nr);
+	ret = -EIO;
+	for (size_t i = 0; ret == -EIO && i < nr; i++)
+		if (recs[i].type == KVM_REC_VM)
+			ret = fill_lines(pid, (struct probe_recs){ recs, nr }, recs[i].fd, vm);
+	if (ret == -EIO)
+		pr_err("pid %d: the BPF iterator did not see its VM again\n", pid);
+	free(recs);
 	return ret;
 }

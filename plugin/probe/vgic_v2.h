@@ -11,4 +11,10 @@
  */
 int probe_vgic_v2(pid_t pid, struct probe_recs all, unsigned int vm_fd, int gic_fd, struct vm_state *vm);
 
+/*
+ * Reads the lines and latches of @vm, @kvm of @pid's, once more: where it has a GICv2, and has come to rest since
+ * probe_vgic_v2(). 0, or a negative errno, logged.
+ */
+int probe_vgic_v2_lines(pid_t pid, unsigned long long kvm, struct vm_state *vm);
+
 #endif

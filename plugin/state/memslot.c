@@ -30,7 +30,7 @@ static uint64_t nr_pages(const struct vm_state *vm, const struct memslot *slot)
 	return slot->size / vm->page_size;
 }
 
-static size_t bitmap_size(uint64_t pages)
+size_t dirty_log_bits_size(uint64_t pages)
 {
 	return (pages + WORD - 1) / WORD * sizeof(uint64_t);
 }
@@ -104,6 +104,15 @@ int dirty_log_from_bits(struct dirty_log *log, const uint64_t *bits, uint64_t nr
 	return 0;
 }
 
+void dirty_log_to_bits(const struct dirty_log *log, uint64_t *bits)
+{
+	uint64_t page = 0;
+
+	for (size_t i = 0; i < log->nr; i++)
+		for (uint64_t end = page + log->runs[i]; page < end; page++)
+			bits[page / WORD] |= (uint64_t)(i % 2) << page % WORD;
+}
+
 /* ---- dump ---- */
 
 /* Its calls, and the two around them, are run at once: the VMM keeps its capability should criu be killed. */
@@ -115,7 +124,7 @@ size_t memslots_room(const struct vm_state *vm)
 
 	for (size_t i = 0; i < vm->nr_slots; i++)
 		if (is_logged(&vm->slots[i]))
-			size += bitmap_size(nr_pages(vm, &vm->slots[i]));
+			size += dirty_log_bits_size(nr_pages(vm, &vm->slots[i]));
 	return (size + vm->page_size - 1) / vm->page_size * vm->page_size;
 }
 
@@ -149,7 +158,7 @@ static int get_part(struct vm_state *vm, struct remote *remote, size_t first, si
 		logs[nr] = (struct kvm_dirty_log){ .slot = vm->slots[i].slot, .padding2 = *addr };
 		batch_ioctl(&b, vm->fd, KVM_GET_DIRTY_LOG, &logs[nr], sizeof(logs[nr]), "KVM_GET_DIRTY_LOG")
 			->detail = vm->slots[i].gpa;
-		*addr += bitmap_size(nr_pages(vm, &vm->slots[i]));
+		*addr += dirty_log_bits_size(nr_pages(vm, &vm->slots[i]));
 		nr++;
 	}
 	if (!vm->manual_dirty_log)
@@ -167,7 +176,7 @@ static int get_part(struct vm_state *vm, struct remote *remote, size_t first, si
 
 static int read_log(struct vm_state *vm, struct remote *remote, struct memslot *slot, uint64_t addr)
 {
-	size_t size = bitmap_size(nr_pages(vm, slot));
+	size_t size = dirty_log_bits_size(nr_pages(vm, slot));
 	uint64_t *bits = malloc(size + 1);
 	int ret = bits ? remote->ops->read(remote, addr, bits, size) : -ENOMEM;
 
@@ -188,7 +197,7 @@ static int read_logs(struct vm_state *vm, struct remote *remote, uint64_t addr)
 		if (!is_logged(&vm->slots[i]))
 			continue;
 		ret = read_log(vm, remote, &vm->slots[i], addr);
-		addr += bitmap_size(nr_pages(vm, &vm->slots[i]));
+		addr += dirty_log_bits_size(nr_pages(vm, &vm->slots[i]));
 	}
 	return ret;
 }
@@ -314,7 +323,7 @@ static int clear_piece(struct vm_state *vm, struct remote *remote, const struct 
 
 	call->detail = slot->gpa;
 	call->inner = bits;
-	call->inner_size = bitmap_size(clear.num_pages);
+	call->inner_size = dirty_log_bits_size(clear.num_pages);
 	call->inner_at = offsetof(struct kvm_clear_dirty_log, dirty_bitmap);
 	call->writes_back = false;
 	ret = batch_run(&b);

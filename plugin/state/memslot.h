@@ -9,6 +9,8 @@
 struct vm_state;
 struct remote;
 
+#define DIRTY_LOG_MAX_PAGES (1ull << 28) /* of all logged memslots of a tree: 1 TiB in pages of 4 KiB */
+
 /* Pages of a memslot by turns: how many are clean, dirty, clean, ... from its first. Behind the last: clean. */
 struct dirty_log {
 	uint64_t *runs; /* none is 0 but the first */
@@ -24,6 +26,10 @@ struct memslot {
 
 /* From @bits, a bit for each of @nr_pages, as KVM_GET_DIRTY_LOG gives them. 0 or -ENOMEM. */
 int dirty_log_from_bits(struct dirty_log *log, const uint64_t *bits, uint64_t nr_pages);
+
+/* The other way: @bits are zeros until now. */
+void dirty_log_to_bits(const struct dirty_log *log, uint64_t *bits);
+size_t dirty_log_bits_size(uint64_t nr_pages);
 
 /* Frees @slots and what they hold. */
 void memslots_free(struct memslot *slots, size_t nr);

@@ -292,6 +292,40 @@ static void a_holder_that_a_restore_would_not_find_is_refused(void **state)
 		"ioeventfd, address 0x9000100: a restore could not tell which process has its eventfd");
 }
 
+/* The ioeventfd is 4 bytes at 0x9000100. */
+static void an_ioeventfd_in_a_coalesced_zone_is_refused_where_the_order_matters(void **state)
+{
+	static const struct {
+		uint64_t addr;
+		unsigned int size, pio;
+		bool refused;
+	} zones[] = {
+		{ 0x90000f0, 0x40, 0, true },  { 0x90000fc, 8, 0, true },   { 0x9000100, 4, 0, true },
+		{ 0x9000100, 8, 0, false },    { 0x9000100, 2, 0, false },  { 0x90000fc, 6, 0, false },
+		{ 0x90000f0, 0x40, 1, false }, { 0x90000fc, 4, 0, false },  { 0x9000104, 4, 0, false },
+		{ 0x9000102, 8, 0, false },    { 0x90000fe, ~0u, 0, true },
+	};
+	const size_t nr = b.bound.nr;
+
+	for (size_t i = 0; i < COUNT(zones); i++) {
+		b.bound.nr = nr;
+		add_bound((struct kvm_rec){ .type = KVM_REC_ZONE,
+					    .zone = { zones[i].addr, zones[i].size, zones[i].pio } });
+		vm_state_free(fill(zones[i].refused ? -ENOTSUP : 0));
+		assert_int_equal(log_errors(), zones[i].refused);
+		if (zones[i].refused)
+			assert_true(log_has("ioeventfd, address 0x9000100: it is in a zone of coalesced MMIO"));
+	}
+}
+
+static void one_of_any_length_is_refused_at_the_start_of_a_zone_too(void **state)
+{
+	bound[1].ioeventfd.length = 0;
+	bound[1].ioeventfd.wildcard = 1;
+	add_bound((struct kvm_rec){ .type = KVM_REC_ZONE, .zone = { 0x9000100, 8, 0 } });
+	vm_state_free(fill(-ENOTSUP));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
@@ -311,6 +345,8 @@ int main(void)
 		TEST(an_interrupt_that_is_queued_is_waited_for),
 		TEST(an_interrupt_that_is_being_injected_is_waited_for),
 		TEST(a_holder_that_a_restore_would_not_find_is_refused),
+		TEST(an_ioeventfd_in_a_coalesced_zone_is_refused_where_the_order_matters),
+		TEST(one_of_any_length_is_refused_at_the_start_of_a_zone_too),
 	};
 
 	return cmocka_run_group_tests_name("what a VM has bound", tests, NULL, NULL);

@@ -377,6 +377,8 @@ REFUSED(a_memslot_of_guest_memfd, "a memslot with guest_memfd memory",
 	host.recs[REC_SLOT].slot.flags = 1 << 2)
 REFUSED(an_unknown_memslot, "a memslot with flags this plugin does not know",
 	host.recs[REC_SLOT].slot.flags = 1 << 3)
+REFUSED(too_many_pages_with_dirty_logs, "more than 268435456 pages with dirty logs",
+	(host.recs[REC_SLOT].slot.flags = KVM_MEM_LOG_DIRTY_PAGES, host.recs[REC_SLOT].slot.npages = (1 << 28) + 1))
 REFUSED(an_assigned_device, "(anon_inode:kvm-vfio): an assigned device",
 	add_fd(30, PROC_FD_OTHER, "anon_inode:kvm-vfio"))
 REFUSED(an_unknown_fd, "(anon_inode:kvm-new): a KVM fd", add_fd(30, PROC_FD_OTHER, "anon_inode:kvm-new"))
@@ -429,6 +431,7 @@ int main(void)
 		TEST(guest_memfd_of_a_new_kernel_is_refused),
 		TEST(a_memslot_of_guest_memfd_is_refused),
 		TEST(an_unknown_memslot_is_refused),
+		TEST(too_many_pages_with_dirty_logs_is_refused),
 		TEST(an_assigned_device_is_refused),
 		TEST(an_unknown_fd_is_refused),
 		TEST(a_userfaultfd_is_refused),

@@ -226,7 +226,7 @@ static void write_entries(struct forge *forge, enum forge_file file, const void 
 static void an_entry_that_does_not_fit_is_refused(void **state)
 {
 	static const uint8_t half_a_size[] = { 1, 0 }, too_long[] = { 5, 0, 0, 0, 1, 2, 3, 4 },
-			     huge[] = { 0xff, 0xff, 0xff, 0xff }, over_limit[] = { 1, 0, 0x40, 0 };
+			     huge[] = { 0xff, 0xff, 0xff, 0xff }, over_limit[] = { 1, 0, 0, 3 };
 	struct forge *forge = *state;
 	uint8_t *zeros = calloc(1, FRAME_ENTRY_MAX + 1);
 	struct frame_out out;
@@ -241,7 +241,7 @@ static void an_entry_that_does_not_fit_is_refused(void **state)
 	forge_bytes(&out, over_limit, sizeof(over_limit));
 	forge_bytes(&out, zeros, FRAME_ENTRY_MAX + 1);
 	forge_finish(forge, FORGE_VGIC, &out);
-	assert_says(forge, "kvm-vgic-1.img: entry 2: size 4194305, 4194305 bytes left");
+	assert_says(forge, "kvm-vgic-1.img: entry 2: size 50331649, 50331649 bytes left");
 	free(zeros);
 }
 
@@ -621,6 +621,42 @@ static void backings_many(ProtobufCMessage *msg, unsigned int i)
 
 	vm->backings = repeat_last(vm->backings, vm->n_backings, 4097);
 	vm->n_backings = 4097;
+}
+
+/* Of 32768 pages: 4096 bytes. */
+static void log_bits(ProtobufCMessage *msg, size_t len, bool alone)
+{
+	KvmVgic__MemslotEntry *slot = ((KvmVgic__VmEntry *)msg)->slots[0];
+
+	if (alone) {
+		free(slot->dirty);
+		slot->dirty = NULL;
+		slot->n_dirty = 0;
+	}
+	slot->has_dirty_bits = true;
+	slot->dirty_bits.data = calloc(1, len);
+	slot->dirty_bits.len = len;
+}
+
+static void log_bits_short(ProtobufCMessage *msg, unsigned int i)
+{
+	log_bits(msg, 4088, true);
+}
+
+static void log_bits_odd(ProtobufCMessage *msg, unsigned int i)
+{
+	log_bits(msg, 4097, true);
+}
+
+static void log_bits_and_runs(ProtobufCMessage *msg, unsigned int i)
+{
+	log_bits(msg, 4096, false);
+}
+
+static void log_bits_without_page_size(ProtobufCMessage *msg, unsigned int i)
+{
+	((KvmVgic__VmEntry *)msg)->page_size = 0;
+	log_bits(msg, 4096, true);
 }
 
 static void seal_of_vcpus(ProtobufCMessage *msg, unsigned int i)
@@ -1096,6 +1132,14 @@ static const struct change changes[] = {
 	{ "unrouted_beyond", FORGE_VGIC, unrouted_beyond,
 	  "kvm-vgic-1.img: unrouted: intid 1023, 32 to 95 expected" },
 	{ "vgic_vcpus_many", FORGE_VGIC, vgic_vcpus_many, "kvm-vgic-1.img: 513 vCPUs, at most 512 expected" },
+	{ "log_bits_short", FORGE_VM, log_bits_short,
+	  "kvm-vm.img: VM 1: memslot 1: 4088 bytes of a dirty log, beside 0 runs, for 32768 pages" },
+	{ "log_bits_odd", FORGE_VM, log_bits_odd,
+	  "kvm-vm.img: VM 1: memslot 1: 4097 bytes of a dirty log, beside 0 runs, for 32768 pages" },
+	{ "log_bits_and_runs", FORGE_VM, log_bits_and_runs,
+	  "kvm-vm.img: VM 1: memslot 1: 4096 bytes of a dirty log, beside 4 runs, for 32768 pages" },
+	{ "log_bits_without_page_size", FORGE_VM, log_bits_without_page_size,
+	  "kvm-vm.img: VM 1: memslot 1: 4096 bytes of a dirty log, beside 0 runs, for 0 pages" },
 	{ "backings_many", FORGE_VM, backings_many,
 	  "kvm-vm.img: VM 1: 4097 backings, at most 4096 expected" },
 	{ "seal_of_vcpus", FORGE_VM, seal_of_vcpus,
@@ -1288,7 +1332,7 @@ static void an_entry_too_large_to_be_read_is_not_written(void **state)
 	frame_add(&out, &vcpu.base);
 	frame_add(&out, &vcpu.base);
 	assert_int_equal(frame_finish(&out, forge->dir, NULL), -EFBIG);
-	assert_string_equal(log_error(), "kvm-vcpu-1.img: an entry would be larger than 4194304 bytes");
+	assert_string_equal(log_error(), "kvm-vcpu-1.img: an entry would be larger than 50331648 bytes");
 	assert_int_equal(log_errors(), 1);
 	free(vcpu.reg_values.data);
 	assert_accepted(forge);

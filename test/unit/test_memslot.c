@@ -103,6 +103,26 @@ static void a_log_of_any_pattern_comes_back(void **state)
 		}
 }
 
+/* Every second page: as runs that would be more than an entry of an image has room for. */
+static void a_log_in_fragments_comes_back(void **state)
+{
+	const uint64_t pages = 10ull << 20; /* 40 GiB */
+	struct fake_kvm *source = fake_running(shape);
+	size_t slot = add_slot(source, pages);
+
+	struct vm_state *vm, *again;
+
+	for (uint64_t page = 0; page < pages; page += 2)
+		fake_log_mark(source, slot, page);
+	vm = fake_dump(source);
+	again = trip_through_images(vm);
+	assert_int_equal(again->slots[slot].log.nr, vm->slots[slot].log.nr);
+	assert_memory_equal(again->slots[slot].log.runs, vm->slots[slot].log.runs, vm->slots[slot].log.nr * 8);
+	vm_state_free(vm);
+	vm_state_free(again);
+	fake_free(source);
+}
+
 /* Runs are pairs, which image/check_memslot.c relies on. */
 static void runs_end_with_dirty_pages(void **state)
 {
@@ -219,6 +239,7 @@ int main(void)
 		cmocka_unit_test(a_log_without_a_page_comes_back),
 		cmocka_unit_test(a_log_of_all_pages_comes_back),
 		cmocka_unit_test(a_log_of_any_pattern_comes_back),
+		cmocka_unit_test(a_log_in_fragments_comes_back),
 		cmocka_unit_test(runs_end_with_dirty_pages),
 		cmocka_unit_test(a_dump_leaves_the_log),
 		cmocka_unit_test(the_vmm_has_its_capability_back_when_a_dump_fails),

@@ -26,6 +26,17 @@ bool kernel_step_is_pending(unsigned int sflags)
 	return sflags & STEP_PENDING;
 }
 
+static struct kvm_rec *probed; /* what the iterator tells when it is asked once more */
+static size_t nr_probed;
+
+int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	assert_int_equal(pid, 42);
+	*recs = probed;
+	*nr = nr_probed;
+	return 0;
+}
+
 /* The PMU's events */
 
 /* As the iterator does: the words in which it changes whether events are allowed. */
@@ -485,6 +496,54 @@ static void the_lines_of_a_gicv2_are_found(void **state)
 	assert_lines_found(VCPU_FD + 1);
 }
 
+#define KVM 0xffff000012340000ull
+
+/* Of @nr records @to alone is not as it was before, and each is of the VM @kvm. */
+static void probe_again(unsigned long long kvm, size_t changed, const struct kvm_rec *to)
+{
+	nr_probed = COUNT(v2_recs);
+	probed = calloc(nr_probed, sizeof(*probed));
+	memcpy(probed, v2_recs, sizeof(v2_recs));
+	probed[changed] = *to;
+	for (size_t i = 0; i < nr_probed; i++)
+		probed[i].kvm = kvm;
+}
+
+/* What an irqfd that has ended has injected since: a latch of an SPI; a level of a vCPU's own. */
+static void lines_that_change_meanwhile_are_found(void **state)
+{
+	const struct kvm_rec spi = { .type = KVM_REC_LINES, .fd = VM_FD, .lines = { 32, 0x11, 0x31, 0 } };
+	const struct kvm_rec ppi = { .type = KVM_REC_LINES, .fd = VCPU_FD, .lines = { 0, 0x33, 0x23, 0 } };
+	struct vcpu_state vcpus[2] = { { .fd = VCPU_FD, .id = 1 }, { .fd = VCPU_FD + 1, .id = 5 } };
+	struct vm_state vm;
+
+	assert_int_equal(probe_v2(&vm, vcpus, 0, NULL), 0);
+	probe_again(KVM, 5, &spi);
+	assert_int_equal(probe_vgic_v2_lines(42, KVM, &vm), 0);
+	assert_int_equal(vm.vgic_v2->lines[1].level, 0x11);
+	assert_int_equal(vm.vgic_v2->lines[1].latch, 0x31);
+	assert_int_equal(vm.vgic_v2->nr_active, 1);
+	probe_again(KVM, 0, &ppi);
+	assert_int_equal(probe_vgic_v2_lines(42, KVM, &vm), 0);
+	assert_int_equal(vm.vgic_v2->cpus[0].lines.level, 0x33);
+	assert_int_equal(vm.vgic_v2->lines[1].latch, 0x21);
+	vgic_v2_free(vm.vgic_v2);
+}
+
+static void lines_of_another_vm_are_none(void **state)
+{
+	const struct kvm_rec spi = { .type = KVM_REC_LINES, .fd = VM_FD, .lines = { 32, 0x11, 0x31, 0 } };
+	struct vcpu_state vcpus[2] = { { .fd = VCPU_FD, .id = 1 }, { .fd = VCPU_FD + 1, .id = 5 } };
+	struct vm_state vm;
+
+	assert_int_equal(probe_v2(&vm, vcpus, 0, NULL), 0);
+	probe_again(KVM + 1, 5, &spi);
+	assert_int_equal(probe_vgic_v2_lines(42, KVM, &vm), -EIO);
+	assert_true(log_has("did not see its VM again"));
+	assert_int_equal(vm.vgic_v2->lines[1].latch, 0x21);
+	vgic_v2_free(vm.vgic_v2);
+}
+
 static void an_sgi_whose_sender_would_be_lost_is_refused(void **state)
 {
 	const struct kvm_rec foreign = { .type = KVM_REC_LINES, .fd = VCPU_FD + 1, .lines = { 0, 0, 0, 0x28 } };
@@ -529,6 +588,8 @@ int main(void)
 		cmocka_unit_test(exits_outside_memory_are_well),
 		cmocka_unit_test(exits_over_which_a_memslot_lies_are_refused),
 		cmocka_unit_test(the_lines_of_a_gicv2_are_found),
+		cmocka_unit_test(lines_that_change_meanwhile_are_found),
+		cmocka_unit_test(lines_of_another_vm_are_none),
 		cmocka_unit_test(an_sgi_whose_sender_would_be_lost_is_refused),
 		cmocka_unit_test(a_vcpu_that_a_gicv2_cannot_have_is_refused),
 	};

@@ -82,8 +82,8 @@ static bool exit_of_ring(struct odd_vcpu *vcpu)
 	bool zone = run->exit_reason == KVM_EXIT_MMIO && run->mmio.is_write &&
 		    run->mmio.phys_addr - ZONE(vcpu->id) < ZONE_SIZE;
 
-	if (!zone && vm.stats->writes[vcpu->id] % 4)
-		return guest_exit(vcpu); /* much stays in the ring for a while */
+	if (!zone && vm.stats->writes[vcpu->id] % 16)
+		return guest_exit(vcpu); /* so much that the ring fills */
 	pthread_mutex_lock(&lock);
 	read_ring();
 	if (zone) {
@@ -133,6 +133,7 @@ static int set_up(void)
 static bool ring_goes_on(void)
 {
 	const struct timespec tick = { .tv_nsec = 10000000 };
+	uint64_t was_full = full[0] + full[1];
 	unsigned int i, ticks;
 
 	for (i = 0; i < NR_VCPUS; i++) {
@@ -145,6 +146,10 @@ static bool ring_goes_on(void)
 		test_msg("vcpu %u: %llu writes by the ring, %llu when it was full\n", i,
 			 (unsigned long long)coalesced[i], (unsigned long long)full[i]);
 	}
+	for (ticks = 0; ticks < 3000 && full[0] + full[1] == was_full && !vm.stats->error[0]; ticks++)
+		nanosleep(&tick, NULL);
+	if (full[0] + full[1] == was_full)
+		odd_found(&vm, "the ring was never full: writes that left KVM_RUN", was_full);
 	return !vm.stats->error[0];
 }
 

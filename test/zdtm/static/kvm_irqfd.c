@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +20,9 @@
 
 const char *test_doc = "irqfds of a small KVM VM, with and without resampling\n";
 const char *test_author = "The kvm-vgic authors";
+
+static int full;
+TEST_OPTION(full, int, "1: RLIMIT_NOFILE allows one fd more than are open, which CRIU needs (0)", 0);
 
 enum {
 	EDGE,		 /* on vCPU 0 */
@@ -320,6 +324,36 @@ static int set_up(void)
 	return odd_start_all(&vm) || start_signallers() ? -1 : 0;
 }
 
+static bool one_more_fd(void)
+{
+	int one = dup(0), two = dup(0);
+
+	return one >= 0 && two < 0 && !close(one);
+}
+
+/* One further fd can be opened, for CRIU's parasite has a socket; and no more, also after a dump and a restore. */
+static bool use_up_fds(struct rlimit *limit)
+{
+	int unused = dup(0);
+
+	if (unused < 0 || close(unused) || getrlimit(RLIMIT_NOFILE, limit))
+		return false;
+	limit->rlim_cur = limit->rlim_max = unused + 1;
+	return !setrlimit(RLIMIT_NOFILE, limit) && one_more_fd();
+}
+
+static bool fds_are_used_up(const struct rlimit *limit)
+{
+	struct rlimit now;
+
+	if (getrlimit(RLIMIT_NOFILE, &now) || now.rlim_cur != limit->rlim_cur || now.rlim_max != limit->rlim_max) {
+		fail("RLIMIT_NOFILE is %llu, and was %llu", (unsigned long long)now.rlim_cur,
+		     (unsigned long long)limit->rlim_cur);
+		return false;
+	}
+	return one_more_fd();
+}
+
 static void print_lines(void)
 {
 	unsigned int i;
@@ -355,6 +389,7 @@ static bool all_lines_go_on(void)
 
 int main(int argc, char **argv)
 {
+	struct rlimit limit;
 	bool all_go_on;
 	int status;
 
@@ -366,6 +401,10 @@ int main(int argc, char **argv)
 	}
 
 	test_daemon();
+	if (full && !use_up_fds(&limit)) {
+		fail("cannot set RLIMIT_NOFILE");
+		return 1;
+	}
 	test_waitsig();
 
 	errno = 0;
@@ -373,6 +412,10 @@ int main(int argc, char **argv)
 	print_lines();
 	if (!all_go_on) {
 		fail("%s", vm.stats->error[0] ? vm.stats->error : "not every line goes on");
+		return 1;
+	}
+	if (full && !fds_are_used_up(&limit)) {
+		fail("an fd more than before");
 		return 1;
 	}
 	close(order[1]);
