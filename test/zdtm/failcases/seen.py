@@ -38,13 +38,14 @@ NOT_SEEN = {
     'more than %u irqfds, %u ioeventfds or %u coalesced MMIO zones': 'test_eventfd:too_many_are_refused',
     'irqfds or ioeventfds, and criu in a pid namespace where it cannot see who has their eventfds':
         'test_eventfd:a_pid_namespace_hides_who_has_eventfds',
+    'memslots over more than %u mappings of files': 'test_capture:the_most_mappings_of_files',
     'guest memory in a file that has lost this name and has another': 'kvm_shared_file',
     'a GICv5 that %s': 'test_vgic_v5:one_that_is_not_set_up_is_refused_by_name',
 }
 
 STRING = r'"(?:[^"\\]|\\.)*"'
 # Errors, which are none of what a VM has; names of files and of fds; formats of scanf.
-NOT_A_REFUSAL = re.compile(r'errno %d|^cannot |at most %u|^/proc|^anon_inode|^/\[|^[\d.]+$|^re$|^%[\w*]*$|^ %|^-%$')
+NOT_A_REFUSAL = re.compile(r'errno %d|^cannot |no memory for|^/proc|^anon_inode|^/\[|^[\d.]+$|^re$|^%[\w*]*$|^ %|^-%$')
 
 
 def macros_of(text):
