@@ -24,6 +24,7 @@ NOT_SEEN = {
     'dump on an arm64 host': 'test_discover:another_architecture_is_refused',
     'a capability that this plugin does not know': 'test_discover:an_unknown_flag_is_refused',
     'a vCPU feature that this plugin does not know': 'test_discover:an_unknown_feature_is_refused',
+    'a vCPU id above 7 with a GICv2': 'test_probe:a_vcpu_that_a_gicv2_cannot_have_is_refused',
     'a memslot with flags this plugin does not know': 'test_discover:an_unknown_memslot_is_refused',
     'tell its authors': 'test_discover:an_unknown_flag_is_refused',
     'an interrupt that KVM has not injected yet': 'test_eventfd:one_that_never_comes_is_refused',
