@@ -44,9 +44,8 @@ static struct backing *new_backing(struct vm_state *vm, const char *path, const 
 
 	if (more)
 		vm->backings = more;
-	if (!more || !copy || vm->nr_backings == VM_MAX_BACKINGS) {
-		pr_err("vm %u: %s: no room for one more file under memslots, at most %u\n", vm->id, path,
-		       VM_MAX_BACKINGS);
+	if (!more || !copy) {
+		pr_err("vm %u: %s: no memory for one more file under memslots\n", vm->id, path);
 		free(copy);
 		return NULL;
 	}
@@ -146,6 +145,12 @@ static int capture_range(const struct capture *c, const struct area *area, const
 	ret = identify(c->pid, link, path, &st);
 	if (ret <= 0 || offset >= (uint64_t)st.st_size)
 		return ret < 0 ? ret : 0;
+	if (c->vm->nr_backings == VM_MAX_BACKINGS) {
+		pr_err("pid %d: %s: memslots over more than %u mappings of files: not supported by this "
+		       "version: map fewer, longer ones\n",
+		       c->pid, path, VM_MAX_BACKINGS);
+		return -ENOTSUP;
+	}
 	b = new_backing(c->vm, path, &st);
 	if (!b)
 		return -ENOMEM;

@@ -8,7 +8,8 @@
 DIR has the kernel's headers for user space: linux/kvm.h, and arm64's asm/kvm.h (testbed/make-uapi 7.2 prints one).
 A row is each ioctl, each type of device, and each attribute of those headers, but for what is named below as another
 architecture's. What is none of these, and not known here to be something else, is an error: nothing new is dropped in
-silence. Exit status: 0 when each row has an answer that names what shows it, and no row is left over.
+silence. Exit status: 0 when each row has an answer that names what shows it, and no row is left over; and when each
+refusal of docs/limits.md and README.md names the test that provokes it.
 """
 
 import argparse
@@ -18,6 +19,11 @@ import re
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, HERE)
+
+import limits  # noqa: E402
+import tests  # noqa: E402
+
 ROOT = os.path.join(HERE, '..', '..')
 
 # By name: ioctls and types of other architectures, which arch/arm64/kvm and virt/kvm do not build for arm64.
@@ -41,13 +47,26 @@ NOT_ROWS = r'''KVM_(API_VERSION|CAP|EXIT|MEM|MEMORY_EXIT|MEMORY_ATTRIBUTE|INTERN
     MP_STATE|GUESTDBG|IOEVENTFD|IRQFD|IRQ_ROUTING|VM|CLOCK|MMU|REG|MSI|CREATE_DEVICE_TEST|DIRTY|BUS_LOCK|PMU_CAP|STATS|
     PIT|S390|X86)(_\w+)?'''
 
-# The same of asm/kvm.h: the ids and shapes of registers, targets, interrupt lines of KVM_IRQ_LINE, PSCI, sizes.
+# The same of asm/kvm.h: the ids and shapes of registers, targets, interrupt lines of KVM_IRQ_LINE, PSCI.
 NOT_ROWS_ASM = r'''KVM_(SPSR|NR_SPSR|COALESCED|DIRTY|ARM_TARGET|ARM_NUM_TARGETS|ARM_DEVICE|ARM_MAX_DBG_REGS|DEBUG_ARCH|GUESTDBG|
-    ARM_DEV|PMU_EVENT|ARM_TAGS|REG|ARM64_SVE|ARM_IRQ|NR_IRQCHIPS|PSCI|SYSTEM_EVENT|EXIT|HYPERCALL|ARM_FEATURE_ID)(_\w+)?|
-    \w+_(SHIFT|MASK|SIZE)'''
+    ARM_DEV|PMU_EVENT|ARM_TAGS|REG|ARM64_SVE|ARM_IRQ|NR_IRQCHIPS|PSCI|SYSTEM_EVENT|EXIT|HYPERCALL|ARM_FEATURE_ID)(_\w+)?'''
+
+# And what has an attribute's name there, and is none: each by its own name, for an attribute can be called alike.
+NOT_ATTRIBUTES = {
+    "how much of the guest's addresses a frame takes":
+        'KVM_VGIC_V2_DIST_SIZE KVM_VGIC_V2_CPU_SIZE KVM_VGIC_V3_DIST_SIZE KVM_VGIC_V3_REDIST_SIZE KVM_VGIC_V3_ITS_SIZE',
+    'where a vCPU or register stands in the number of an attribute':
+        'KVM_DEV_ARM_VGIC_CPUID_SHIFT KVM_DEV_ARM_VGIC_CPUID_MASK KVM_DEV_ARM_VGIC_V3_MPIDR_SHIFT '
+        'KVM_DEV_ARM_VGIC_V3_MPIDR_MASK KVM_DEV_ARM_VGIC_OFFSET_SHIFT KVM_DEV_ARM_VGIC_OFFSET_MASK '
+        'KVM_DEV_ARM_VGIC_SYSREG_INSTR_MASK',
+    'where kind and interrupt stand in one of KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO':
+        'KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_MASK '
+        'KVM_DEV_ARM_VGIC_LINE_LEVEL_INTID_MASK',
+}
 
 ASM_ROWS = r'KVM_DEV_ARM_\w+|KVM_VGIC_\w+|KVM_ARM_VCPU_\w+|KVM_ARM_VM_\w+|VGIC_LEVEL_INFO_\w+'
 
+ASM_HEADER = 'usr/lib/linux/uapi/arm64/asm/kvm.h'    # where Debian has it
 ANSWERS = ('carried', 'refused', 'no state', 'not asked')
 IOCTL, TYPE, ATTRIBUTE = 'ioctl', 'type of device', 'attribute'
 
@@ -61,6 +80,7 @@ OTHER = [(who, pattern(names)) for who, names in OTHERS.items()]
 CONSTANT = re.compile(re.sub(r'\s+', '', NOT_ROWS) + r'\Z')
 ASM_CONSTANT = re.compile('(?:' + re.sub(r'\s+', '', NOT_ROWS_ASM) + r')\Z')
 ASM_ROW = re.compile('(?:' + ASM_ROWS + r')\Z')
+NO_ATTRIBUTE = {name for names in NOT_ATTRIBUTES.values() for name in names.split()}
 
 
 class Unknown(Exception):
@@ -115,7 +135,7 @@ def rows_of_linux(text):
 def rows_of_asm(text):
     rows = {}
     for name, value in defines(text):
-        if not re.match('KVM_|VGIC_', name) or ASM_CONSTANT.match(name):
+        if not re.match('KVM_|VGIC_', name) or ASM_CONSTANT.match(name) or name in NO_ATTRIBUTE:
             continue
         if not ASM_ROW.match(name):
             raise Unknown(f'asm/kvm.h: {name} is neither a row nor known not to be one')
@@ -126,7 +146,7 @@ def rows_of_asm(text):
 def rows_of(folder):
     """{name: kind} of arm64, in the order of the headers."""
     linux = find_header(folder, 'usr/include/linux/kvm.h', 'include/uapi/linux/kvm.h', 'linux/kvm.h')
-    asm = find_header(folder, 'usr/lib/linux/uapi/arm64/asm/kvm.h', 'usr/include/aarch64-linux-gnu/asm/kvm.h',
+    asm = find_header(folder, ASM_HEADER, 'usr/include/aarch64-linux-gnu/asm/kvm.h',
                       'arch/arm64/include/uapi/asm/kvm.h', 'asm/kvm.h')
     rows = {**rows_of_linux(header_text(linux)), **rows_of_asm(header_text(asm))}
     return {name: kind for name, kind in rows.items() if not is_other(name)}
@@ -145,19 +165,10 @@ def answers_of(doc):
     return answers, wrong
 
 
-def known_tests():
-    """What a row may name: tests with a VM, refusals, unit tests, ways from host to host."""
-    names = {os.path.basename(x)[:-5] for x in glob.glob(os.path.join(ROOT, 'test/zdtm/static/*.desc'))}
-    names |= {os.path.basename(x)[:-2] for x in glob.glob(os.path.join(ROOT, 'test/unit/test_*.c'))}
-    refusals = read(os.path.join(ROOT, 'test/zdtm/failcases/refusals.py'))
-    names |= {'refused-' + x for x in re.findall(r"^    \(?'([\w-]+)'[,:]", refusals, re.M)}
-    return names
-
-
-def check_answer(name, answer, shown, tests):
+def check_answer(name, answer, shown):
     """What is wrong with it, or None."""
-    named = re.findall(r'`([\w-]+)`', shown)
-    missing = [x for x in named if x not in tests]
+    named = tests.named_in(shown)
+    missing = tests.missing(named)
     if not answer.startswith(ANSWERS):
         return f'{name}: no answer: one that begins with {", ".join(ANSWERS)} is wanted'
     if missing:
@@ -176,10 +187,9 @@ def check(folder, doc):
     except Unknown as e:
         return [str(e)]
     answers, wrong = answers_of(doc)
-    tests = known_tests()
     wrong += [f'{name}: {kind} without a row' for name, kind in rows.items() if name not in answers]
     wrong += [f'{name}: a row for what the headers have not' for name in answers if name not in rows]
-    wrong += filter(None, [check_answer(name, *answers[name], tests) for name in rows if name in answers])
+    wrong += filter(None, [check_answer(name, *answers[name]) for name in rows if name in answers])
     return wrong
 
 
@@ -193,7 +203,7 @@ def main():
         for name, kind in rows_of(args.headers).items():
             print(f'{kind}: {name}')
         return 0
-    wrong = check(args.headers, args.doc)
+    wrong = check(args.headers, args.doc) + limits.check()
     print('\n'.join(wrong) if wrong else f'coverage: each of {len(rows_of(args.headers))} rows has an answer')
     return 1 if wrong else 0
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """docs/coverage.md is complete, and what is new in a header, or has no answer, is found.
 
-The headers of Linux 7.2 are those that KVM_VGIC_UAPI names, or of testbed/make-uapi's cache; without them that one
-test is skipped. All others are on headers made of the table's own names.
+The headers of Linux 7.2 are those that KVM_VGIC_UAPI names (run-tests does), or of testbed/make-uapi's cache; without
+them what is about them is skipped. All others are on headers made of the table's own names.
 """
 
 import contextlib
@@ -11,6 +11,8 @@ import glob
 import io
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -57,7 +59,8 @@ class Made(unittest.TestCase):
 
     def check(self):
         types = ''.join(f'\t{x},\n#define {x} {x}\n' for x in self.types)
-        self.write('linux/kvm.h', 'enum kvm_device_type {\n' + types + '\tKVM_DEV_TYPE_MAX,\n};\n' + '\n'.join(self.linux) + '\n')
+        types = 'enum kvm_device_type {\n' + types + '\tKVM_DEV_TYPE_MAX,\n};\n'
+        self.write('linux/kvm.h', types + '\n'.join(self.linux) + '\n')
         self.write('asm/kvm.h', '\n'.join(self.asm) + '\n')
         self.write('coverage.md', self.text)
         return coverage.check(self.folder.name, self.doc)
@@ -91,6 +94,17 @@ class Made(unittest.TestCase):
     def test_a_new_attribute_of_any_architecture_is_found(self):
         self.linux.append('#define  KVM_DEV_NOVELTY_FILE 1')
         self.finds('KVM_DEV_NOVELTY_FILE: attribute without a row')
+
+    def test_a_new_attribute_that_is_called_a_size_is_found(self):
+        for name in ('KVM_DEV_ARM_VGIC_GRP_IST_SIZE', 'KVM_ARM_VCPU_NOVELTY_MASK', 'KVM_VGIC_V5_ADDR_SHIFT'):
+            with self.subTest(name):
+                self.asm.append(f'#define {name} 13')
+                self.finds(f'{name}: attribute without a row')
+                self.asm.pop()
+
+    def test_sizes_and_shifts_that_are_known_have_no_rows(self):
+        self.asm += [f'#define {name} 1' for name in coverage.NO_ATTRIBUTE]
+        self.finds()
 
     def test_what_cannot_be_told_is_found(self):
         self.linux.append('#define KVM_NOVELTY 1')
@@ -134,17 +148,36 @@ class Made(unittest.TestCase):
         self.change('`refused-vfio`', '`refused-vfios`')
         self.assertIn('KVM_DEV_TYPE_VFIO: there is no test refused-vfios', self.check())
 
+    def test_a_case_of_a_unit_test_that_there_is_not_is_found(self):
+        self.change('`test_discover:an_assigned_device_is_refused`', '`test_discover:an_assigned_device_is_carried`')
+        self.assertIn('KVM_DEV_TYPE_VFIO: there is no test test_discover:an_assigned_device_is_carried', self.check())
+
     def test_two_rows_of_one_name_are_found(self):
         self.text += '| `KVM_RUN` | carried: once more, by another row | `kvm_exits` |\n'
         self.finds('KVM_RUN: twice')
 
 
+@unittest.skipUnless(headers_of_7_2(), 'testbed/make-uapi 7.2 has not been run')
 class Real(unittest.TestCase):
-    @unittest.skipUnless(headers_of_7_2(), 'testbed/make-uapi 7.2 has not been run')
     def test_linux_7_2_has_no_more(self):
         self.assertEqual(coverage.check(headers_of_7_2(), DOC), [])
 
-    @unittest.skipUnless(headers_of_7_2(), 'testbed/make-uapi 7.2 has not been run')
+    def test_what_is_left_out_by_name_is_there(self):
+        asm = coverage.read(coverage.find_header(headers_of_7_2(), coverage.ASM_HEADER))
+        for name in coverage.NO_ATTRIBUTE:
+            self.assertRegex(asm, rf'#define\s+{name}\b')
+
+    def test_an_attribute_invented_in_its_header_is_found(self):
+        with tempfile.TemporaryDirectory() as folder:
+            headers = os.path.join(folder, 'headers')
+            shutil.copytree(headers_of_7_2(), headers)
+            with open(coverage.find_header(headers, coverage.ASM_HEADER), 'a', encoding='utf-8') as f:
+                f.write('#define KVM_ARM_VCPU_INVENTED_CTRL 99\n')
+            script = subprocess.run([sys.executable, '-B', coverage.__file__, '--headers', headers], text=True,
+                                    stdout=subprocess.PIPE, check=False)
+        self.assertEqual(script.stdout, 'KVM_ARM_VCPU_INVENTED_CTRL: attribute without a row\n')
+        self.assertEqual(script.returncode, 1)
+
     def test_its_rows_are_listed(self):
         out, argv = io.StringIO(), sys.argv
         sys.argv = ['coverage.py', '--headers', headers_of_7_2(), '--list']

@@ -43,7 +43,7 @@ static struct host {
 	size_t nr_recs;
 	struct proc_scan more; /* the rest of it */
 	size_t cpu_kinds;
-	bool not_arm64;
+	bool not_arm64, saves_orphans;
 } host;
 
 static void *copy_of(const void *from, size_t size)
@@ -73,7 +73,7 @@ bool kernel_is_arm64(void)
 
 bool kernel_saves_orphans(void)
 {
-	return false;
+	return host.saves_orphans;
 }
 
 bool kernel_step_is_pending(unsigned int sflags)
@@ -205,6 +205,13 @@ static int a_good_vm(void **state)
 	return 0;
 }
 
+static struct kvm_rec *add_its(void)
+{
+	host.recs[REC_VM].vm.nr_devices = 2;
+	add_fd(30, PROC_FD_ITS, "anon_inode:kvm-arm-vgic-its");
+	return add_rec(KVM_REC_ITS, 30);
+}
+
 /* Instead of its GICv3. */
 static void has_gicv2(void)
 {
@@ -334,6 +341,37 @@ static void stolen_time_needs_memory(void **state)
 	assert_refused(says);
 }
 
+/* Saving it would crash this kernel. */
+static void assert_its_refused(const char *says)
+{
+	struct vm_state *vm;
+
+	assert_int_equal(found(&vm), -ENOTSUP);
+	assert_int_equal(log_errors(), 1);
+	if (!strstr(log_error(), says))
+		fail_msg("'%s' is not in: %s", says, log_error());
+	assert_non_null(strstr(log_error(), "(MAPD), or use Linux 7.2"));
+}
+
+static void an_its_with_interrupts_of_no_collection_is_refused(void **state)
+{
+	add_its()->its.orphans = 7;
+	assert_its_refused("fd 30: an ITS with interrupts of a collection that the guest has unmapped: " REFUSAL);
+	host.saves_orphans = true;
+	assert_found();
+}
+
+static void an_its_with_too_many_interrupts_is_refused(void **state)
+{
+	struct kvm_rec *its = add_its();
+
+	assert_found();
+	its->its.unread = 1;
+	assert_its_refused("fd 30: an ITS with more interrupts than can be looked at: " REFUSAL);
+	host.saves_orphans = true;
+	assert_found();
+}
+
 static void disown(void)
 {
 	for (size_t i = 0; i < host.nr_recs; i++)
@@ -396,8 +434,7 @@ REFUSED(a_gicv2_of_old, "a GICv2 made by KVM_CREATE_IRQCHIP, which has no fd to 
 	(VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V2, VM.nr_devices = 0))
 REFUSED(a_gicv2_half_made, "a GICv2 that was not initialised", (has_gicv2(), VM.vgic_initialized = 0))
 REFUSED(an_its_beside_a_gicv2, "an ITS beside a GICv2",
-	(has_gicv2(), VM.nr_devices = 2, add_fd(30, PROC_FD_ITS, "anon_inode:kvm-arm-vgic-its"),
-	 add_rec(KVM_REC_ITS, 30)))
+	(has_gicv2(), add_its()))
 REFUSED(an_unknown_gic, "another GIC", VM.vgic_model = 77)
 REFUSED(a_gic_half_made, "a GICv3 that was not initialised", VM.vgic_initialized = 0)
 REFUSED(no_gic, "a VM without in-kernel interrupt controller", VM.vgic_in_kernel = 0)
@@ -418,6 +455,8 @@ int main(void)
 		TEST(memslots_of_both_flags_are_found),
 		TEST(a_pmu_needs_cpus_of_one_kind),
 		TEST(stolen_time_needs_memory),
+		TEST(an_its_with_interrupts_of_no_collection_is_refused),
+		TEST(an_its_with_too_many_interrupts_is_refused),
 		TEST(another_architecture_is_refused),
 		TEST(a_protected_vm_is_refused),
 		TEST(a_dead_vm_is_refused),

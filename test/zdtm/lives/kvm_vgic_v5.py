@@ -23,7 +23,7 @@ CALLS = '/sys/kernel/debug/kvm-vgic-v5/calls'
 PARAMETERS = f'/sys/module/{NAME}/parameters'
 
 ID_STEP = 3     # between vCPU ids
-SAMPLE = 6      # of shapes and of errnos, with --short
+SAMPLE = 4      # of shapes and of errnos, with --short
 IDS = ['IDR0', 'IDR1', 'IDR2', 'IDR5', 'IDR6', 'IDR7', 'IST_CFGR', 'IST_BASER']
 STATUS = ['IIDR', 'AIDR', 'SYNC_STATUSR', 'SPI_STATUSR', 'PE_STATUSR', 'IST_STATUSR']
 CPU = ([f'ICC_PPI_PRIORITYR{i}_EL1' for i in range(16)] +

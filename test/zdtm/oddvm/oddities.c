@@ -418,7 +418,6 @@ static const struct oddity oddities[] = {
 	{ "many-itses", .built = many_itses },
 	{ "vfio", .running = vfio },
 	{ "gicv2-closed", .leave_out = ODD_GIC, .built = gicv2, .running = close_gic },
-	{ "gicv2-high-id", .leave_out = ODD_GIC, .id_step = 9, .built = gicv2 },
 	{ "gicv2-sgi", .leave_out = ODD_GIC, .built = gicv2_sgi },
 	{ "gicv2-uninit", .leave_out = ODD_GIC | ODD_VCPU_1 | ODD_NO_START, .built = gicv2_uninit, .after = finish_gic },
 	{ "gicv2-irqchip", .leave_out = ODD_GIC, .early = gicv2_irqchip },

@@ -112,7 +112,6 @@ struct oddity {
 	const char *name;
 	uint32_t leave_out;	/* steps of the set-up: enum odd_step */
 	uint32_t features;	/* of the vCPUs */
-	unsigned int id_step;	/* of their ids: struct odd_vm */
 	uint32_t cap;		/* to be enabled */
 	uint64_t cap_arg;
 	int (*early)(struct odd_vm *vm);	/* the VM has neither memory nor vCPUs */

@@ -73,7 +73,6 @@ static int build_gic(struct odd_vm *vm, uint32_t leave_out)
 static int build_vm(struct odd_vm *vm, const struct oddity *odd)
 {
 	vm->features = odd->features;
-	vm->id_step = odd->id_step;
 	if (odd_create(vm))
 		return -1;
 	check_features(vm);
