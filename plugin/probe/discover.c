@@ -717,6 +717,28 @@ static int check_vm_fds(const struct discovered *all)
 
 #define UFFD_ADVICE "end the migration or snapshot that uses it"
 
+/*
+ * CRIU's parasite has a socket and CRIU's log, and opens /proc and a file of it. Where it cannot, CRIU takes it
+ * out in a way that ends the process (seen with 4.1.1 and 4.3): that must not come to pass.
+ */
+#define PARASITE_FDS 4
+
+static int check_free_fds(const struct kvm_process *proc)
+{
+	uint64_t used = 0;
+
+	while (used < proc->scan.nr_open && (uint64_t)proc->scan.open[used] < proc->scan.fd_limit)
+		used++;
+	if (proc->scan.fd_limit - used >= PARASITE_FDS)
+		return 0;
+	pr_err("pid %d: %llu more fds allowed by its RLIMIT_NOFILE of %llu, of the %d that CRIU needs in it: " REFUSAL
+	       ": raise the limit: prlimit --pid %d --nofile=%llu\n",
+	       proc->pid, (unsigned long long)(proc->scan.fd_limit - used),
+	       (unsigned long long)proc->scan.fd_limit, PARASITE_FDS, proc->pid,
+	       (unsigned long long)proc->scan.fd_limit + PARASITE_FDS);
+	return -ENOTSUP;
+}
+
 /* What acts on guest memory beside KVM and the VMM, and has state of its own. */
 static int check_others(struct kvm_process *proc)
 {
@@ -750,7 +772,7 @@ static bool has_vms(const struct kvm_tree *tree)
 	return false;
 }
 
-/* Any process of the tree can share guest memory, or hand a device over. */
+/* Any process of the tree can share guest memory, hand a device over, or be ended by CRIU. */
 static int check_processes(struct kvm_tree *tree)
 {
 	int ret = 0;
@@ -758,7 +780,7 @@ static int check_processes(struct kvm_tree *tree)
 	if (!has_vms(tree))
 		return 0;
 	for (size_t p = 0; p < tree->nr_procs && !ret; p++)
-		ret = check_others(&tree->procs[p]);
+		ret = check_free_fds(&tree->procs[p]) ?: check_others(&tree->procs[p]);
 	return ret;
 }
 

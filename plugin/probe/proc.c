@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -272,12 +273,24 @@ static int scan_status(struct proc_scan *scan, const char *line)
 	return 1;
 }
 
+static int scan_fd_limit(pid_t pid, struct proc_scan *scan)
+{
+	struct rlimit limit;
+
+	if (prlimit(pid, RLIMIT_NOFILE, NULL, &limit))
+		return failed(pid, "limits");
+	scan->fd_limit = limit.rlim_cur;
+	return 0;
+}
+
 int proc_scan(pid_t pid, struct proc_scan *scan)
 {
 	int ret;
 
 	*scan = (struct proc_scan){ .userfaultfd = -1 };
 	ret = scan_fds(pid, scan);
+	if (!ret)
+		ret = scan_fd_limit(pid, scan);
 	if (!ret)
 		ret = for_each_line(pid, "maps", scan, scan_map);
 	if (!ret)

@@ -43,6 +43,7 @@ struct proc_scan {
 	struct proc_map *map_now; /* whose lines of smaps are being read */
 	int *open;		  /* the numbers of all fds, KVM's or not, in rising order */
 	size_t nr_open;
+	uint64_t fd_limit;	  /* RLIMIT_NOFILE: the number that no further fd has */
 	int vpid;		  /* pid in the innermost namespace */
 	bool has_seccomp;
 	int tracer;

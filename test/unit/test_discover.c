@@ -182,7 +182,7 @@ static int a_good_vm(void **state)
 
 	memset(&host, 0, sizeof(host));
 	host.cpu_kinds = 1;
-	host.more = (struct proc_scan){ .vpid = PID, .userfaultfd = -1 };
+	host.more = (struct proc_scan){ .vpid = PID, .userfaultfd = -1, .fd_limit = OPEN_LIMIT };
 	add_fd(VM_FD, PROC_FD_VM, "anon_inode:kvm-vm");
 	rec = add_rec(KVM_REC_VM, VM_FD);
 	rec->vm.vtcr = 64 - 40;
@@ -398,6 +398,23 @@ static void a_high_fd(void **state)
 	assert_found();
 }
 
+/* All but @nr of those that it may have, with one above its limit, which it had before that was lowered. */
+static void may_have_more_fds(size_t nr)
+{
+	enum { LIMIT = 20 };
+
+	host.more.fd_limit = LIMIT;
+	host.more.open = calloc(LIMIT + 1, sizeof(*host.more.open));
+	for (size_t fd = nr; fd <= LIMIT; fd++)
+		host.more.open[host.more.nr_open++] = fd;
+}
+
+static void enough_fds_for_the_parasite(void **state)
+{
+	may_have_more_fds(4);
+	assert_found();
+}
+
 REFUSED(another_architecture, "a VM that is not an arm64 one", host.not_arm64 = true)
 REFUSED(a_protected_vm, "a protected VM", STATE(KVM_HAS_PROTECTED))
 REFUSED(a_dead_vm, "the VM is dead (vm_dead)", STATE(KVM_HAS_DEAD))
@@ -443,6 +460,8 @@ REFUSED(another_owner, "the VM belongs to another process", disown())
 REFUSED(no_vcpu, "a VM without vCPUs, or with more than 512", VM.nr_vcpus = 0)
 REFUSED(a_vcpu_without_fd, "a vCPU whose fd was closed", VM.nr_vcpus = 3)
 REFUSED(a_fd_too_high, "fd 8129: CRIU restores none above 8128", has_fd(OPEN_LIMIT - 63))
+REFUSED(too_few_fds_for_the_parasite, "3 more fds allowed by its RLIMIT_NOFILE of 20, of the 4 that CRIU needs",
+	may_have_more_fds(3))
 REFUSED(no_room_for_fds, "no room between its file descriptors for those of a restore", fill_fds())
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, a_good_vm, tear_down)
@@ -492,6 +511,8 @@ int main(void)
 		TEST(a_vcpu_without_fd_is_refused),
 		TEST(a_high_fd),
 		TEST(a_fd_too_high_is_refused),
+		TEST(enough_fds_for_the_parasite),
+		TEST(too_few_fds_for_the_parasite_is_refused),
 		TEST(no_room_for_fds_is_refused),
 	};
 

@@ -111,7 +111,7 @@ static struct kvm_process *add_process(pid_t pid)
 {
 	struct kvm_process *proc = &procs[tree.nr_procs++];
 
-	*proc = (struct kvm_process){ .pid = pid, .scan = { .vpid = pid, .userfaultfd = -1 } };
+	*proc = (struct kvm_process){ .pid = pid, .scan = { .vpid = pid, .userfaultfd = -1, .fd_limit = 1024 } };
 	return proc;
 }
 

@@ -103,7 +103,8 @@ def is_alive(pid):
         return False
 
 
-def wait_gone(pid, seconds=30):
+def wait_gone(pid, seconds=120):
+    """A nested VM takes half a minute to end, in an emulated host."""
     end = time.monotonic() + seconds
     while os.path.exists(f'/proc/{pid}'):
         if time.monotonic() > end:

@@ -62,6 +62,7 @@ ROWS = [
     ('vm-handed-over', 'a VM whose fd another process has, and its own has not: ' + REFUSAL),
     ('in-flight-from-child', ' (anon_inode:kvm-vm): on its way through a socket too, or in use by the kernel '),
     ('fd-too-high', ': CRIU restores none above '),
+    ('few-fds', ', of the 4 that CRIU needs in it: ' + REFUSAL),
     ('gicv2-closed', 'a GICv2 whose device fd ' + CLOSED, 'gic2'),
     ('gicv2-uninit', 'a GICv2 that was not initialised: ' + REFUSAL, 'gic2'),
     ('gicv2-irqchip', 'a GICv2 made by KVM_CREATE_IRQCHIP, which has no fd to read it by: ' + REFUSAL, 'gic2'),

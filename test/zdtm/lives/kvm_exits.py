@@ -15,10 +15,11 @@ TRIES = 12              # for a moment at which the lack of a step is to be seen
 # That of a write the VMM may have had before.
 AT = {'pending exits': CAUGHT, 'kvm_run bytes': {'MMIO, pending read'}}
 
+UNMAPPED = 8    # of kinds of exits in kvm_exits.c: writes whose page is not mapped any more at the dump
+
 
 class Lives(lives.Lives):
     needed = ['pending exits', 'kvm_run bytes', 'guest debugging', 'capabilities']
-    unmapped = 8        # of kinds of exits in kvm_exits.c: writes whose page is not mapped any more at the dump
 
     def __init__(self, name, args):
         self.caught = collections.Counter()
@@ -61,12 +62,11 @@ class Lives(lives.Lives):
 
     def more(self):
         super().more()
-        if self.unmapped is not None:
-            self.completed_by_hand()
+        self.completed_by_hand()
 
     def completed_by_hand(self):
         """Of a VM that makes nothing but such writes, one must be found at its exit."""
-        self.options = [f'--kinds={1 << self.unmapped}']
+        self.options = [f'--kinds={1 << UNMAPPED}']
         self.renew()
         for _ in range(TRIES):
             images = self.images()

@@ -15,7 +15,7 @@ class Lives(lives.Lives):
         return super().dump(images, *options, **more)
 
     def more(self):
-        """Then, with a VMM that has all but one of the fds that it may have: CRIU needs one."""
+        """Then, with a VMM that has all of the fds that it may have but those that CRIU needs."""
         super().more()
         self.options = ['--full=1']
         self.renew()

@@ -168,6 +168,18 @@ static int fd_too_high(struct odd_vm *vm)
 	return setrlimit(RLIMIT_NOFILE, &limit) || dup2(vm->vm_fd, max - 1) < 0 ? -1 : 0;
 }
 
+/* Three more may be opened. */
+static int few_fds(struct odd_vm *vm)
+{
+	struct rlimit limit;
+	int unused = dup(vm->vm_fd);
+
+	if (unused < 0 || close(unused))
+		return -1;
+	limit.rlim_cur = limit.rlim_max = unused + 3;
+	return setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* What acts on guest memory by itself */
 
 static int open_userfaultfd(void)
@@ -328,6 +340,7 @@ const struct oddity process_oddities[] = {
 	{ "inherited-vcpu", .running = inherited_vcpu },
 	{ "vm-handed-over", .running = vm_handed_over },
 	{ "fd-too-high", .running = fd_too_high },
+	{ "few-fds", .running = few_fds },
 	{ "userfaultfd", .running = userfaultfd },
 	{ "userfaultfd-elsewhere", .running = userfaultfd_elsewhere },
 	{ "userfaultfd-of-child", .running = userfaultfd_of_child },
