@@ -63,6 +63,20 @@ GUEST_INLINE struct lines *guest_lines(void)
 	return (struct lines *)(uint64_t)(ODD_RAM_BASE + SHARED_PAGE);
 }
 
+GUEST_INLINE bool is_level(unsigned int line)
+{
+	return line >= RESAMPLED;
+}
+
+/*
+ * A driver would quiet its device before the end of a level interrupt: an exit. Without one while the interrupt is
+ * active Linux 7.2 does not see that it ends (vgic_v3_fold_lr()): the level stays, and the guest takes it again.
+ */
+GUEST_INLINE void quiet_device(void)
+{
+	mmio_read32(ODD_DIST_BASE + 0x4); /* GICD_TYPER */
+}
+
 GUEST static void take(struct guest *g, unsigned int line)
 {
 	struct lines *lines = guest_lines();
@@ -71,6 +85,8 @@ GUEST static void take(struct guest *g, unsigned int line)
 		guest_report(g, DOUBLED, line, lines->line[line].taken);
 	lines->line[line].taken++;
 	dsb();
+	if (is_level(line))
+		quiet_device();
 }
 
 GUEST static void irq(struct guest *g, struct guest_frame *frame)
@@ -82,11 +98,6 @@ GUEST static void irq(struct guest *g, struct guest_frame *frame)
 	else
 		guest_report(g, OTHER_INTERRUPT, id, 0);
 	guest_eoi(id);
-}
-
-GUEST_INLINE bool is_level(unsigned int line)
-{
-	return line >= RESAMPLED;
 }
 
 GUEST static void set_spi(unsigned int line)
@@ -344,11 +355,15 @@ static int nr_free_fds(void)
 /* Those that CRIU's parasite needs can be opened, and no more, also after a dump and a restore. */
 static bool use_up_fds(struct rlimit *limit)
 {
-	int unused = dup(0);
+	int fds[PARASITE_FDS], i;
 
-	if (unused < 0 || close(unused) || getrlimit(RLIMIT_NOFILE, limit))
+	for (i = 0; i < PARASITE_FDS; i++)
+		fds[i] = dup(0);
+	for (i = 0; i < PARASITE_FDS; i++)
+		close(fds[i]);
+	if (fds[PARASITE_FDS - 1] < 0 || getrlimit(RLIMIT_NOFILE, limit))
 		return false;
-	limit->rlim_cur = limit->rlim_max = unused + PARASITE_FDS;
+	limit->rlim_cur = limit->rlim_max = fds[PARASITE_FDS - 1] + 1;
 	return !setrlimit(RLIMIT_NOFILE, limit) && nr_free_fds() == PARASITE_FDS;
 }
 
