@@ -228,17 +228,10 @@ static int read_vm(struct dumped_vm *d, struct remote *remote)
 	return plan_run_part(plan_dump, plan_nr_dump, plan_read, d->vm, remote);
 }
 
-/* It makes an eventfd there: the VMM may have as many fds as it is allowed. */
+/* It makes an eventfd there, for which there is room: discover() has looked. */
 static int settle_interrupts(struct dumped_vm *d)
 {
-	struct rlimit limit;
-	int ret = more_fds_begin(d->pid, open_limit(), &limit);
-
-	if (ret)
-		return ret;
-	ret = with_remote(d, settle);
-	more_fds_end(d->pid, &limit);
-	return ret ?: probe_vgic_v2_lines(d->pid, d->kvm, d->vm);
+	return with_remote(d, settle) ?: probe_vgic_v2_lines(d->pid, d->kvm, d->vm);
 }
 
 static int swap_in(struct dumped_vm *d, struct remote *remote)

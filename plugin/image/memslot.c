@@ -82,7 +82,8 @@ static int unpack_bits(const struct frame_in *in, const struct vm_state *vm, con
 	ret = entry_alloc(in, &bits, from->dirty_bits.len, 1);
 	if (ret)
 		return ret;
-	memcpy(bits, from->dirty_bits.data, from->dirty_bits.len);
+	if (from->dirty_bits.len)
+		memcpy(bits, from->dirty_bits.data, from->dirty_bits.len);
 	ret = dirty_log_from_bits(&slot->log, bits, pages);
 	free(bits);
 	return ret;

@@ -739,6 +739,19 @@ static int check_free_fds(const struct kvm_process *proc)
 	return -ENOTSUP;
 }
 
+/* The dump would be one that cannot be restored. */
+static int check_highest_fd(const struct kvm_process *proc)
+{
+	int highest = park_highest(open_limit());
+
+	if (proc_max_fd(&proc->scan) <= highest)
+		return 0;
+	pr_err("pid %d: fd %d: CRIU restores none above %d, with fs.nr_open as it is: " REFUSAL
+	       ": use lower numbers, or raise fs.nr_open and remove /run/criu.kdat, where CRIU notes it\n",
+	       proc->pid, proc_max_fd(&proc->scan), highest);
+	return -ENOTSUP;
+}
+
 /* What acts on guest memory beside KVM and the VMM, and has state of its own. */
 static int check_others(struct kvm_process *proc)
 {
@@ -772,15 +785,18 @@ static bool has_vms(const struct kvm_tree *tree)
 	return false;
 }
 
-/* Any process of the tree can share guest memory, hand a device over, or be ended by CRIU. */
+/* Any process of the tree can share guest memory, hand a device over, be ended by CRIU, or fail the restore of all. */
 static int check_processes(struct kvm_tree *tree)
 {
 	int ret = 0;
 
 	if (!has_vms(tree))
 		return 0;
-	for (size_t p = 0; p < tree->nr_procs && !ret; p++)
-		ret = check_free_fds(&tree->procs[p]) ?: check_others(&tree->procs[p]);
+	for (size_t p = 0; p < tree->nr_procs && !ret; p++) {
+		ret = check_free_fds(&tree->procs[p]);
+		ret = ret ?: check_highest_fd(&tree->procs[p]);
+		ret = ret ?: check_others(&tree->procs[p]);
+	}
 	return ret;
 }
 
@@ -790,19 +806,6 @@ static const struct kvm_process *process_of(const struct kvm_tree *tree, pid_t p
 		if (tree->procs[p].pid == pid)
 			return &tree->procs[p];
 	return NULL;
-}
-
-/* The dump would be one that cannot be restored. */
-static int check_highest_fd(const struct kvm_process *proc)
-{
-	int highest = park_highest(open_limit());
-
-	if (proc_max_fd(&proc->scan) <= highest)
-		return 0;
-	pr_err("pid %d: fd %d: CRIU restores none above %d, with fs.nr_open as it is: " REFUSAL
-	       ": use lower numbers, or raise fs.nr_open and remove /run/criu.kdat, where CRIU notes it\n",
-	       proc->pid, proc_max_fd(&proc->scan), highest);
-	return -ENOTSUP;
 }
 
 /* They are in one file, whose size has a bound. */
@@ -831,8 +834,6 @@ static int place_parked(const struct kvm_tree *tree, struct discovered *all)
 		uint32_t need = 0, before = 0;
 		int base;
 
-		if (check_highest_fd(process_of(tree, pid)))
-			return -ENOTSUP;
 		for (size_t o = 0; o < all->nr_vms; o++) {
 			if (all->vms[o].pid != pid)
 				continue;

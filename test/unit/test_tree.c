@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "probe/discover.h"
+#include "probe/park.h"
 #include "probe/eventfd.h"
 #include "probe/tree.h"
 #include "testlog.h"
@@ -475,6 +476,22 @@ static void memory_of_a_helpers_under_a_userfaultfd(void **state)
 	assert_refused("pid 11: mapping 0x7000: memory of a userfaultfd that another process holds");
 }
 
+static void a_helper_with_a_high_fd(void **state)
+{
+	struct kvm_process *helper = add_helper();
+
+	helper->scan.open = more(helper->scan.open, 0, sizeof(*helper->scan.open));
+	helper->scan.open[helper->scan.nr_open++] = open_limit() - 1;
+	assert_refused("pid 11: fd ");
+	assert_true(log_has(": CRIU restores none above "));
+}
+
+static void a_helper_at_its_limit_of_fds(void **state)
+{
+	add_helper()->scan.fd_limit = 3;
+	assert_refused("pid 11: 3 more fds allowed by its RLIMIT_NOFILE of 3, of the 4 that CRIU needs in it");
+}
+
 /* What CRIU says to it is CRIU's. */
 static void vhost_without_a_vm(void **state)
 {
@@ -510,6 +527,7 @@ int main(void)
 		TEST(what_only_strangers_have),
 		TEST(a_helper),			      TEST(a_helper_with_vhost),
 		TEST(a_helper_with_a_userfaultfd),    TEST(memory_of_a_helpers_under_a_userfaultfd),
+		TEST(a_helper_with_a_high_fd),	      TEST(a_helper_at_its_limit_of_fds),
 		TEST(vhost_without_a_vm),	      TEST(the_most_vms),
 	};
 
