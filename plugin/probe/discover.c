@@ -719,7 +719,7 @@ static int check_vm_fds(const struct discovered *all)
 
 /*
  * CRIU's parasite has a socket and CRIU's log, and opens /proc and a file of it. Where it cannot, CRIU takes it
- * out in a way that ends the process (seen with 4.1.1 and 4.3): that must not come to pass.
+ * out in a way that ends the process (seen with 4.1.1): that must not come to pass.
  */
 #define PARASITE_FDS 4
 

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "probe/discover.h"
-#include "probe/park.h"
 #include "probe/eventfd.h"
+#include "probe/park.h"
 #include "probe/tree.h"
 #include "testlog.h"
 
