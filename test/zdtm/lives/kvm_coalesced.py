@@ -9,6 +9,7 @@ import lives
 
 class Lives(lives.Lives):
     needed = ['coalesced MMIO', 'kvm_run bytes']
+    tries = {'kvm_run bytes': 5}        # the ring is empty where the VMM has just read it
 
     def dump(self, images, *options, **more):
         time.sleep(random.uniform(0, 0.3))

@@ -5,12 +5,12 @@ import collections
 import re
 
 import lives
-from common import discard, require
+from common import require
 from zdtmvm import Failure, wait_gone
 
 CAUGHT = {'MMIO, pending read', 'MMIO, pending write'}
 CAUGHT_RUN = 10         # cycles from which on each must have been caught
-TRIES = 12              # for a moment at which the lack of a step is to be seen
+TRIES = 12              # for a moment at which the lack of a step, or a completed write, is to be seen
 # What a dump has to catch for the lack of a step to be seen.
 # That of a write the VMM may have had before.
 AT = {'pending exits': CAUGHT, 'kvm_run bytes': {'MMIO, pending read'}}
@@ -20,6 +20,8 @@ UNMAPPED = 8    # of kinds of exits in kvm_exits.c: writes whose page is not map
 
 class Lives(lives.Lives):
     needed = ['pending exits', 'kvm_run bytes', 'guest debugging', 'capabilities']
+    # A replay brings all of kvm_run back but the VMM's answer.
+    tries = dict.fromkeys(needed, TRIES)
 
     def __init__(self, name, args):
         self.caught = collections.Counter()
@@ -44,19 +46,9 @@ class Lives(lives.Lives):
         return self.dump_until(images, *options, caught=self.has_caught, tries=20, longest=0.4)
 
     def left_out(self, what):
-        """Again where nothing is to be seen at that moment: a replay brings all of kvm_run back but the VMM's answer."""
         self.wanted = AT.get(what, set())
         try:
-            for _ in range(TRIES):
-                try:
-                    return super().left_out(what)
-                except Failure as e:
-                    failure = e
-                    if 'as good as one with it' not in str(e):
-                        raise
-                    discard(self.vm)
-                    self.vm = self.start(self.vm.name)
-            raise failure
+            return super().left_out(what)
         finally:
             self.wanted = set()
 
