@@ -20,18 +20,20 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import common  # noqa: E402
 import dumps  # noqa: E402
 import nokvm  # noqa: E402
+import options  # noqa: E402
 import refusals  # noqa: E402
 import restores  # noqa: E402
 import seen  # noqa: E402
 import tables  # noqa: E402
 
-GROUPS = [refusals, dumps, restores, tables, nokvm]
+GROUPS = [refusals, dumps, options, restores, tables, nokvm]
 # Hosts, and what testbed/run needs for each beside the options of its caller.
 BOOTS = {
     'main': '',
     'gic2': '--gic 2',
     # All that an emulated CPU and Linux 7.2 have: SVE, MTE, nested virtualisation, guest_memfd.
     'max': '--kernel 7.2 --criu 4.3 --cpu max,pauth-impdef=on --machine mte=on --append kvm-arm.mode=nested',
+    'lockdown': '--append lockdown=integrity',
     'nokvm': '--append kvm-arm.mode=none',
 }
 WANTS_IMAGES = 'no-kvm-restore-of-a-vm'
