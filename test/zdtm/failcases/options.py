@@ -26,7 +26,7 @@ SECONDS = 100           # for what criu does in the background
 PLUGIN = '/usr/lib/criu/kvm_vgic_plugin.so'
 LOCKDOWN = '/sys/kernel/security/lockdown'
 USER = '1000'
-NO_PLUGIN_DUMP = 'Unsupported mapping found '
+NO_PLUGIN_DUMP = "'s mapfile link "
 NO_PLUGIN_RESTORE = 'Missing required plugin: kvm_vgic_plugin'
 TICKING = 'n=0; while :; do n=$((n + 1)); echo $n >"$1"; sleep 0.02; done'
 
