@@ -343,32 +343,28 @@ def in_pid_namespace(what):
     common.seen_messages.update(json.loads(result.stdout))
 
 
-def raise_lockdown(mode):
-    """It can only be raised. The modes there are, the one that it is in in brackets."""
+def lockdown():
+    """The modes there are, the one that the kernel is in in brackets."""
     if not os.path.exists(LOCKDOWN):
         subprocess.run(['mount', '-t', 'securityfs', 'none', '/sys/kernel/security'], check=False)
     if not os.path.exists(LOCKDOWN):
         raise Skip('this kernel has no lockdown')
-    if f'[{mode}]' not in read(LOCKDOWN):
-        with open(LOCKDOWN, 'w') as f:
-            f.write(mode)
-    require(f'[{mode}]' in read(LOCKDOWN), f'the lockdown is {read(LOCKDOWN)}')
+    return read(LOCKDOWN)
 
 
 def lockdown_integrity():
-    require(read('/proc/cmdline').find('lockdown=integrity') >= 0, 'this is not the boot for it')
-    raise_lockdown('integrity')
+    require('[integrity]' in lockdown(), f'the lockdown is {lockdown()}')
     inner_plain()
 
 
 def lockdown_confidentiality():
-    """A dump is refused; a restore needs nothing that it forbids."""
+    """A dump is refused; a restore needs nothing that it forbids. A lockdown is raised, and never lowered: this comes last."""
+    require('[integrity]' in lockdown(), f'the lockdown is {lockdown()}')
     with small_vm() as vm, small_vm() as other:
         images = folder_of(vm)
-        if '[confidentiality]' in read(LOCKDOWN):
-            raise Skip('raised before')
         dumped(vm, images)
-        raise_lockdown('confidentiality')
+        with open(LOCKDOWN, 'w') as f:
+            f.write('confidentiality')
         says = 'the kernel is locked down (confidentiality): integrity is the most that it can be'
         dump_fails(other, folder_of(other), says=says, by_plugin=True)
         finish(other)
