@@ -11,6 +11,7 @@ REPORT = re.compile('load: (works|asked|end): ' + ' '.join(rf'{k} (\d+)' for k i
 STARTED = re.compile(r'load: start: (\d+) vCPUs')
 SAYINGS = re.compile(r'load: (start: \d+ vCPUs|power button)')
 SILENCE = 300           # seconds; a guest that says nothing for so long hangs
+BOOT = 900              # it says next to nothing while it boots
 # Last words of a switched off machine.
 LAST_LINES = re.compile(r'\[ *\d+\.\d+\] reboot: Power down')
 
@@ -58,9 +59,10 @@ class GuestLog:
         if any(r.wrong for r in self.reports()):
             raise Failure('the guest counts something wrong')
 
-    def wait(self, done, what):
+    def wait(self, done, what, silence=None):
         """@done: returns what is true once it has happened. As long as the guest says something there is hope, up to a limit."""
-        end = time.monotonic() + 2 * self.silence
+        silence = silence or self.silence
+        end = time.monotonic() + 2 * silence
         said, last = len(self.lines()), time.monotonic()
         while True:
             self.check()
@@ -72,12 +74,12 @@ class GuestLog:
             now = time.monotonic()
             if len(self.lines()) != said:
                 said, last = len(self.lines()), now
-            if now > end or now - last > self.silence:
-                raise Failure(f'{what}: not in {self.silence if now <= end else 2 * self.silence} s')
+            if now > end or now - last > silence:
+                raise Failure(f'{what}: not in {silence if now <= end else 2 * silence} s')
             time.sleep(0.1)
 
     def wait_started(self):
-        self.wait(self.reports, 'the guest has started')
+        self.wait(self.reports, 'the guest has started', BOOT)
 
     def wait_moved(self):
         """Every kind of work goes on: from the next report on, which may tell of work done before."""

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/klog.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -26,6 +27,8 @@
 
 #define REPORT_NS 1000000000ull
 #define MAX_TOLD 20
+#define CONSOLE_LEVEL 8		/* klogctl's action */
+#define ALL_BUT_DEBUGGING 7
 
 static const char *const kind_names[NR_KINDS] = {"disk", "timer", "ipi", "net", "rng"};
 
@@ -267,6 +270,8 @@ int main(void)
 	ipi_start(nr_cpus);
 	net_start();
 	rng_start();
+	if (klogctl(CONSOLE_LEVEL, NULL, ALL_BUT_DEBUGGING))
+		fail("the kernel's log");
 	say("start: %u vCPUs", nr_cpus);
 	work_until_button(button);
 
