@@ -14,6 +14,7 @@
 #define BLOCK 4096u
 #define MAX_BLOCKS 4096u
 #define NR_WORKERS 2u
+#define CHUNK 32u	/* blocks */
 #define PAUSE_MS 30
 
 static int disk;
@@ -29,11 +30,11 @@ static void expected(void *buffer, unsigned int block)
 		memset(buffer, 0, BLOCK);
 }
 
-static void *aligned(void)
+static void *aligned(unsigned int blocks)
 {
 	void *buffer;
 
-	errno = posix_memalign(&buffer, BLOCK, BLOCK);
+	errno = posix_memalign(&buffer, BLOCK, blocks * BLOCK);
 	if (errno)
 		fail("posix_memalign");
 	return buffer;
@@ -49,26 +50,33 @@ static void write_block(void *buffer, unsigned int block)
 		atomic_fetch_add(&right[DISK], 1);
 }
 
-static void check_block(void *buffer, void *good, unsigned int block)
+/* @nr blocks by one request. */
+static void check_blocks(char *buffer, void *good, unsigned int block, unsigned int nr)
 {
-	expected(good, block);
-	if (pread(disk, buffer, BLOCK, (off_t)block * BLOCK) != BLOCK)
+	unsigned int i;
+
+	if (pread(disk, buffer, nr * BLOCK, (off_t)block * BLOCK) != nr * BLOCK) {
 		wrong(DISK, "read of block %u: %s", block, strerror(errno));
-	else if (memcmp(buffer, good, BLOCK))
-		wrong(DISK, "block %u is not as it was written the last time (%u)", block, written[block]);
-	else
-		atomic_fetch_add(&right[DISK], 1);
+		return;
+	}
+	for (i = 0; i < nr; i++) {
+		expected(good, block + i);
+		if (memcmp(buffer + i * BLOCK, good, BLOCK))
+			wrong(DISK, "block %u is not as it was written the last time (%u)", block + i, written[block + i]);
+		else
+			atomic_fetch_add(&right[DISK], 1);
+	}
 }
 
 /* Each worker has blocks of its own. */
 static void *work(void *arg)
 {
 	unsigned int first = (unsigned long)arg, seed = first + 1, n;
-	void *buffer = aligned(), *good = aligned();
+	void *buffer = aligned(1), *good = aligned(1);
 
 	for (n = 0; !atomic_load(&stopping); n++) {
 		write_block(buffer, rand_r(&seed) % (nr_blocks / NR_WORKERS) * NR_WORKERS + first);
-		check_block(buffer, good, rand_r(&seed) % (nr_blocks / NR_WORKERS) * NR_WORKERS + first);
+		check_blocks(buffer, good, rand_r(&seed) % (nr_blocks / NR_WORKERS) * NR_WORKERS + first, 1);
 		if (n % 16 == 0 && fdatasync(disk))
 			wrong(DISK, "flush: %s", strerror(errno));
 		sleep_ms(PAUSE_MS);
@@ -84,7 +92,7 @@ void disk_start(void)
 	disk = open("/dev/vda", O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (disk < 0 || ioctl(disk, BLKGETSIZE64, &size))
 		fail("the disk");
-	nr_blocks = size / BLOCK < MAX_BLOCKS ? size / BLOCK : MAX_BLOCKS;
+	nr_blocks = (size / BLOCK < MAX_BLOCKS ? size / BLOCK : MAX_BLOCKS) / CHUNK * CHUNK;
 	for (i = 0; i < NR_WORKERS; i++)
 		if (pthread_create(&workers[i], NULL, work, (void *)i))
 			fail("pthread_create");
@@ -93,11 +101,11 @@ void disk_start(void)
 /* All of it, once nobody writes. */
 void disk_end(void)
 {
-	void *buffer = aligned(), *good = aligned();
+	void *buffer = aligned(CHUNK), *good = aligned(1);
 	unsigned int i;
 
 	for (i = 0; i < NR_WORKERS; i++)
 		pthread_join(workers[i], NULL);
-	for (i = 0; i < nr_blocks; i++)
-		check_block(buffer, good, i);
+	for (i = 0; i + CHUNK <= nr_blocks; i += CHUNK)
+		check_blocks(buffer, good, i, CHUNK);
 }
