@@ -52,6 +52,9 @@ class GuestLog:
             return []
         return [x for x in self.lines() if not REPORT.fullmatch(x) and not SAYINGS.fullmatch(x) and not LAST_LINES.fullmatch(x)]
 
+    def says(self, line):
+        return line in self.lines()
+
     def check(self):
         complaints = self.complaints()
         if complaints:

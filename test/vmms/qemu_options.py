@@ -143,7 +143,7 @@ def try_row(row):
         vm.check_answers()
         return dump_and_restore(vm, row)
     finally:
-        vm.discard()
+        vm.kill()
 
 
 def run_row(row):
