@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Datagrams to a port of the host, which sends them back. One that is lost on its way, as UDP may, is sent again; what
+ * comes back must be what was sent.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "load.h"
+
+#define SIZE 1024
+#define PAUSE_MS 100
+#define GUEST "10.0.2.15"	/* of QEMU's user network */
+#define HOST "10.0.2.2"
+
+static int sock;
+
+static struct sockaddr_in address_of(const char *text, unsigned int port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+	inet_pton(AF_INET, text, &address.sin_addr);
+	return address;
+}
+
+static void set(struct ifreq *ifr, unsigned long request, const char *text)
+{
+	struct sockaddr_in address = address_of(text, 0);
+
+	memcpy(&ifr->ifr_addr, &address, sizeof(address));
+	if (ioctl(sock, request, ifr))
+		fail("eth0");
+}
+
+static void bring_up(void)
+{
+	struct ifreq ifr = {.ifr_name = "eth0"};
+
+	set(&ifr, SIOCSIFADDR, GUEST);
+	set(&ifr, SIOCSIFNETMASK, "255.255.255.0");
+	if (ioctl(sock, SIOCGIFFLAGS, &ifr))
+		fail("eth0");
+	ifr.ifr_flags |= IFF_UP;
+	if (ioctl(sock, SIOCSIFFLAGS, &ifr))
+		fail("eth0");
+}
+
+/* load.echo=PORT on the kernel's command line */
+static unsigned int echo_port(void)
+{
+	char line[1024], *at;
+	FILE *file = fopen("/proc/cmdline", "r");
+
+	if (!file || !fgets(line, sizeof(line), file))
+		fail("/proc/cmdline");
+	fclose(file);
+	at = strstr(line, "load.echo=");
+	return at ? atoi(at + strlen("load.echo=")) : 0;
+}
+
+/* Whether it came back. An older one, that was taken for lost, may come before it. */
+static bool came_back(const uint64_t *sent)
+{
+	uint64_t got[SIZE / 8];
+	ssize_t len;
+
+	do {
+		len = recv(sock, got, sizeof(got), 0);
+		if (len < 0)
+			return false;
+	} while (len == SIZE && got[0] < sent[0]);
+	if (len == SIZE && !memcmp(sent, got, SIZE))
+		atomic_fetch_add(&right[NET], 1);
+	else
+		wrong(NET, "what came back is not datagram %lu", sent[0]);
+	return true;
+}
+
+static void *work(void *arg)
+{
+	uint64_t data[SIZE / 8], n;
+
+	for (n = 1; !atomic_load(&stopping); n++) {
+		fill(data, SIZE, n);
+		data[0] = n;
+		do {
+			if (send(sock, data, SIZE, 0) < 0 && errno != ECONNREFUSED)
+				wrong(NET, "send: %s", strerror(errno));
+		} while (!came_back(data) && !atomic_load(&stopping));
+		sleep_ms(PAUSE_MS);
+	}
+	return NULL;
+}
+
+void net_start(void)
+{
+	struct timeval limit = {.tv_sec = 2};
+	unsigned int port = echo_port();
+	struct sockaddr_in host = address_of(HOST, port);
+
+	if (!port)
+		return;
+	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		fail("socket");
+	bring_up();
+	if (connect(sock, (struct sockaddr *)&host, sizeof(host)) ||
+	    setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)))
+		fail("connect");
+	start_thread(work, 0);
+}
