@@ -16,6 +16,7 @@ sys.path.append(ZDTM)
 from zdtmvm import Failure  # noqa: E402
 
 TIMEOUT = 300           # seconds; a runtime that takes longer hangs
+CRIU_CONFIG = '/etc/criu/default.conf'
 NOFILE = 400000         # kvm_fds has a fd of 300000
 
 
@@ -32,6 +33,15 @@ def run(*command, check=True):
     if check and status:
         raise Failure(f'{" ".join(command)}: exit status {status}: {said}')
     return said
+
+
+def choose_network_lock():
+    """CRIU keeps peers of a network namespace off by iptables-restore, if it is not told otherwise; what libnftables
+    does needs no further program. The runtimes have no option for that, but CRIU reads this file for each of them."""
+    if not shutil.which('iptables-restore') and not os.path.exists(CRIU_CONFIG):
+        os.makedirs(os.path.dirname(CRIU_CONFIG), exist_ok=True)
+        with open(CRIU_CONFIG, 'w') as f:
+            f.write('network-lock nftables\n')
 
 
 def empty(folder):
@@ -69,6 +79,7 @@ class Container:
         return ['/bin/start', f'/vm/{self.test}', f'--pidfile={path}.pid', f'--outfile={path}.out', *options]
 
     def prepare(self, options):
+        choose_network_lock()
         empty(self.base)
         os.mkdir(self.volume)
         make_rootfs(self.rootfs, self.test)
