@@ -1,0 +1,238 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""A VM in a container, checkpointed and restored by the container's runtime at random moments.
+
+Runs on the (emulated) arm64 host; test/vmms/container starts it there.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+from runtimes import ZDTM, container  # appends ZDTM to sys.path
+
+from common import OddStats, left_of, processes, require
+from zdtmvm import WORK, Criu, Failure, Vm, Stats, is_alive, read_verdict, tree, wait_gone
+
+CHECKING = ('kvm_vgic_v3', 'kvm_vgic_v2', 'kvm_its_lpi')     # tests whose guest checks all it sees
+
+# What docs/register-policy.md says of a VM that goes from Linux 7.2 to 6.12.
+OLDER_KERNEL = [
+    'vm 1: register KVM_REG_ARM_PSCI_VERSION: 0x10003 is refused by this kernel: minor is 3 in the image, 1 on this host',
+    'vm 1: 1 registers of the image refused: the guest was told of another CPU, firmware or kernel: restore it on a host '
+    'that has what it was told of',
+    'vm 1: cannot go on on this host: nothing of it was created']
+
+
+def in_container(pid):
+    """The number that a process has in its own pid namespace."""
+    with open(f'/proc/{pid}/status') as f:
+        return int(re.search(r'^NSpid:.*?(\d+)$', f.read(), re.M)[1])
+
+
+class ContainerVm(Vm):
+    """A test process below process 1 of a container."""
+
+    def __init__(self, what):
+        self.container = what
+        self.name = what.test
+        self.dir = what.base
+        self.outfile = os.path.join(what.volume, self.name + '.out')
+        self.pid = self.init = 0
+
+    def find(self, seconds=60):
+        """The process, which has another pid in each life."""
+        end = time.monotonic() + seconds
+        pidfile = os.path.join(self.container.volume, self.name + '.pid')
+        while not os.path.exists(pidfile) or not os.path.getsize(pidfile):
+            if time.monotonic() > end or self.container.status() != 'running':
+                raise Failure(f'{self.name} does not start in the container: {self.output()}')
+            time.sleep(0.05)
+        with open(pidfile) as f:
+            inside = int(f.read())
+        self.init = self.container.pid()
+        found = [pid for pid in tree(self.init) if in_container(pid) == inside]
+        require(found, f'process {inside} is not in the container of process {self.init}: {self.output()}')
+        self.pid = found[0]
+
+    def look(self):
+        first = self.stats()
+        self.nr_vcpus, self.wfi_pc = first.nr_vcpus, first.wfi_pc
+
+    def stats(self):
+        try:
+            return Stats(self.pid) if self.name in CHECKING else OddStats(self.pid)
+        except OSError as e:
+            raise Failure(f'pid {self.pid} is gone: {e}; {self.output()}') from e
+
+
+class Runtime(Criu):
+    """Checkpoints and restores by the container's runtime."""
+
+    def __init__(self, vm):
+        super().__init__(vm)
+        self.images = vm.container.logs
+
+    def timed(self, times, action):
+        start = time.monotonic()
+        action()
+        times.append(time.monotonic() - start)
+
+    def dump(self):
+        self.count += 1
+        for _ in range(5):
+            try:
+                self.timed(self.dump_times, self.vm.container.checkpoint)
+                break
+            except Failure:
+                if not self.refused_for_now():
+                    raise
+                self.refused += 1
+        else:
+            raise Failure('the checkpoint was refused five times, for now')
+        wait_gone(self.vm.init)
+        if self.vm.name in CHECKING:
+            self.read_dump_log()
+
+    def restore(self):
+        self.timed(self.restore_times, self.vm.container.restore)
+        self.vm.find()
+
+    def plugin_errors(self, action):
+        with open(os.path.join(self.images, action + '.log'), errors='replace') as f:
+            return re.findall(r'Error \([^)]*\): kvm_vgic: (.*)', f.read())
+
+
+def namespaces(pid):
+    """Which of them are not this process's."""
+    return {x for x in ('pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup')
+            if os.readlink(f'/proc/{pid}/ns/{x}') != os.readlink(f'/proc/self/ns/{x}')}
+
+
+def cgroup(pid):
+    with open(f'/proc/{pid}/cgroup') as f:
+        return f.read().strip().removeprefix('0::')
+
+
+def check_contained(vm):
+    missing = {'pid', 'mnt', 'net', 'ipc', 'uts'} - namespaces(vm.pid)
+    require(not missing, f'the VM is in the host\'s {", ".join(sorted(missing))} namespace')
+    require(in_container(vm.init) == 1, f'pid {vm.init} is not process 1 of its namespace')
+    group = cgroup(vm.pid)
+    require(group != '/' and os.path.exists(f'/sys/fs/cgroup{group}/cgroup.freeze'), f'no freezer in cgroup {group}')
+    return group
+
+
+def events(old, new):
+    return sum(n['ticks_taken'] + n['sgi_taken'] - o['ticks_taken'] - o['sgi_taken'] for o, n in zip(old.cpus, new.cpus))
+
+
+def cycle(vm, runtime, rng):
+    time.sleep(rng.uniform(0.02, 0.4))
+    vm.stats().check()
+    group = check_contained(vm)
+    old = vm.init
+    runtime.dump()
+    require(not is_alive(old), f'process 1 ({old}) is alive after the checkpoint')
+    runtime.restore()
+    vm.wait_moved(vm.stats())
+    require(check_contained(vm) == group, f'the cgroup was {group}, is {cgroup(vm.pid)}')
+
+
+def min_median_max(times):
+    return f'{min(times):.2f} / {statistics.median(times):.2f} / {max(times):.2f} s' if times else '-'
+
+
+def print_summary(vm, runtime, last, output):
+    print(f'{vm.name}: {len(runtime.dump_times)} checkpoints, {len(runtime.restore_times)} restores')
+    if vm.name in CHECKING:
+        print(f'  {"":8}{"sent":>10}{"taken":>10}{"lost":>8}{"doubled":>8}')
+        for kind, (sent, taken) in read_verdict(vm, output).items():
+            lost, doubled = last.lost_and_doubled(kind)
+            print(f'  {kind:8}{sent:>10}{taken:>10}{lost:>8}{doubled:>8}')
+        print('  checkpoints that caught: ' + ', '.join(f'{k} {v}' for k, v in runtime.caught.items()))
+    if runtime.refused:
+        print(f'  checkpoints that were refused for the moment, and tried again: {runtime.refused}')
+    print(f'  checkpoint min / median / max: {min_median_max(runtime.dump_times)}')
+    print(f'  restore    min / median / max: {min_median_max(runtime.restore_times)}')
+
+
+def finish(vm, runtime):
+    """SIGTERM to process 1, which hands it on; the verdict is in the volume."""
+    last = vm.wait_moved(vm.stats())
+    vm.container.end()
+    output = vm.verdict()
+    require(output.strip().splitlines()[-1].endswith('PASS'), output)
+    wait_gone(vm.init)
+    print_summary(vm, runtime, last, output)
+
+
+def cycles(vm, runtime, args):
+    rng = random.Random(args.seed)
+    for n in range(args.cycles):
+        cycle(vm, runtime, rng)
+        print(f'  cycle {n + 1} of {args.cycles}: checkpoint {runtime.dump_times[-1]:.2f} s, '
+              f'restore {runtime.restore_times[-1]:.2f} s', flush=True)
+
+
+def stay(vm, runtime, args):
+    """All in this boot."""
+    start(vm, args)
+    cycles(vm, runtime, args)
+    finish(vm, runtime)
+
+
+def start(vm, args):
+    options = [f'--vcpus={args.vcpus}', f'--limit={args.limit}'] if vm.name in CHECKING else []
+    vm.container.prepare(options)
+    vm.container.start()
+    vm.find()
+    vm.look()
+    vm.wait_moved(vm.stats())
+    print(f'{args.runtime}: {vm.name} is process {in_container(vm.pid)} of a container in cgroup {check_contained(vm)}, '
+          f'with namespaces of its own: {", ".join(sorted(namespaces(vm.pid)))}', flush=True)
+
+
+def show_failure(vm, runtime):
+    print(vm.output())
+    runtime.show_logs()
+    if os.path.ismount('/share'):
+        where = '/share/container-failure'
+        shutil.rmtree(where, ignore_errors=True)
+        shutil.copytree(vm.dir, where, symlinks=True, ignore_dangling_symlinks=True)
+        print(f'images and logs are in {where}')
+
+
+def main():
+    parser = argparse.ArgumentParser(prog='container', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('runtime', choices=('crun', 'runc', 'podman'))
+    parser.add_argument('--cycles', type=int, default=10)
+    parser.add_argument('--test', default='kvm_vgic_v3')
+    parser.add_argument('--vcpus', type=int, default=4)
+    parser.add_argument('--limit', type=int, default=20)
+    parser.add_argument('--seed', type=int, default=random.randrange(1 << 32))
+    args = parser.parse_args()
+    print(f'container {args.runtime}: seed {args.seed}', flush=True)
+    base = os.path.join(WORK, 'container')
+    vm = ContainerVm(container(args.runtime, base, args.test))
+    runtime = Runtime(vm)
+    try:
+        stay(vm, runtime, args)
+        print(f'container {args.runtime}: PASS')
+        return 0
+    except Failure as e:
+        show_failure(vm, runtime)
+        print(f'container {args.runtime}: FAIL: {e}')
+        return 1
+    finally:
+        vm.container.remove()
+
+
+sys.exit(main())
