@@ -6,22 +6,27 @@ Runs on the (emulated) arm64 host; test/vmms/container starts it there.
 """
 
 import argparse
-import json
 import os
 import random
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 
-from runtimes import ZDTM, container  # appends ZDTM to sys.path
+from runtimes import choose_network_lock, container, empty, run  # first: it makes the others known
 
 from common import OddStats, left_of, processes, require
-from zdtmvm import WORK, Criu, Failure, Vm, Stats, is_alive, read_verdict, tree, wait_gone
+from zdtmvm import WORK, Criu, Failure, Stats, Vm, is_alive, read_verdict, tree, wait_gone
 
 CHECKING = ('kvm_vgic_v3', 'kvm_vgic_v2', 'kvm_its_lpi')     # tests whose guest checks all it sees
+
+# The first line of what is said to a pre-checkpoint: arm64 has no memory tracking.
+NO_CRUN_TRACKING = r'memory tracking not supported\. Please check CRIU logfile /\S+/dump\.log'
+NO_MEMORY_TRACKING = {'crun': NO_CRUN_TRACKING, 'podman': NO_CRUN_TRACKING,
+                      'runc': 'time="[^"]*" level=error msg="CRIU is missing features"'}
+
+ARCHIVE = 'container.tar'   # all of a container, for another host
 
 # What docs/register-policy.md says of a VM that goes from Linux 7.2 to 6.12.
 OLDER_KERNEL = [
@@ -130,11 +135,8 @@ def check_contained(vm):
     return group
 
 
-def events(old, new):
-    return sum(n['ticks_taken'] + n['sgi_taken'] - o['ticks_taken'] - o['sgi_taken'] for o, n in zip(old.cpus, new.cpus))
-
-
 def cycle(vm, runtime, rng):
+    """What was seen of it, in words."""
     time.sleep(rng.uniform(0.02, 0.4))
     vm.stats().check()
     group = check_contained(vm)
@@ -144,6 +146,8 @@ def cycle(vm, runtime, rng):
     runtime.restore()
     vm.wait_moved(vm.stats())
     require(check_contained(vm) == group, f'the cgroup was {group}, is {cgroup(vm.pid)}')
+    exits = ', '.join(f'{reason}{"" if pending == "none" else " " + pending}' for _, _, reason, pending in runtime.pcs.values())
+    return f'checkpoint {runtime.dump_times[-1]:.2f} s{" at " + exits if exits else ""}, restore {runtime.restore_times[-1]:.2f} s'
 
 
 def min_median_max(times):
@@ -166,9 +170,12 @@ def print_summary(vm, runtime, last, output):
 
 def finish(vm, runtime):
     """SIGTERM to process 1, which hands it on; the verdict is in the volume."""
+    require(vm.container.is_fenced(), 'the container reaches a device that it was not given')
     last = vm.wait_moved(vm.stats())
     vm.container.end()
     output = vm.verdict()
+    status = vm.container.wait()
+    require(status in (0, None), f'process 1 ended with {status}: {output}')
     require(output.strip().splitlines()[-1].endswith('PASS'), output)
     wait_gone(vm.init)
     print_summary(vm, runtime, last, output)
@@ -177,16 +184,7 @@ def finish(vm, runtime):
 def cycles(vm, runtime, args):
     rng = random.Random(args.seed)
     for n in range(args.cycles):
-        cycle(vm, runtime, rng)
-        print(f'  cycle {n + 1} of {args.cycles}: checkpoint {runtime.dump_times[-1]:.2f} s, '
-              f'restore {runtime.restore_times[-1]:.2f} s', flush=True)
-
-
-def stay(vm, runtime, args):
-    """All in this boot."""
-    start(vm, args)
-    cycles(vm, runtime, args)
-    finish(vm, runtime)
+        print(f'  cycle {n + 1} of {args.cycles}: ' + cycle(vm, runtime, rng), flush=True)
 
 
 def start(vm, args):
@@ -196,8 +194,68 @@ def start(vm, args):
     vm.find()
     vm.look()
     vm.wait_moved(vm.stats())
+    require(vm.container.is_fenced(), 'the container reaches a device that it was not given')
     print(f'{args.runtime}: {vm.name} is process {in_container(vm.pid)} of a container in cgroup {check_contained(vm)}, '
           f'with namespaces of its own: {", ".join(sorted(namespaces(vm.pid)))}', flush=True)
+
+
+def pre_checkpoint(vm, args):
+    """Must be refused by its name, and the VM goes on."""
+    old = vm.init
+    said = vm.container.pre_checkpoint().splitlines()
+    require(said and re.fullmatch(NO_MEMORY_TRACKING[args.runtime], said[0]), f'a pre-checkpoint: {said}')
+    print(f'  a pre-checkpoint is refused: {said[0]}', flush=True)
+    require(vm.container.status() == 'running' and is_alive(old), f'after a pre-checkpoint: {vm.container.status()}')
+    vm.find()
+    vm.wait_moved(vm.stats())
+
+
+def stay(vm, runtime, args):
+    """All in this boot."""
+    start(vm, args)
+    pre_checkpoint(vm, args)
+    cycles(vm, runtime, args)
+    finish(vm, runtime)
+
+
+def leave(vm, runtime, args):
+    """Checkpointed, and all that another host needs of it put into the folder."""
+    start(vm, args)
+    runtime.dump()
+    vm.container.leave()
+    run('tar', '-C', vm.container.base, '-cf', os.path.join(args.leave, ARCHIVE), '.')
+    print(f'checkpointed on Linux {os.uname().release}', flush=True)
+
+
+def arrive(vm, runtime, args):
+    empty(vm.container.base)
+    run('tar', '-C', vm.container.base, '-xf', os.path.join(args.arrive, ARCHIVE))
+    vm.container.arrive()
+    if args.refused:
+        refused(vm, runtime)
+        return
+    runtime.restore()
+    vm.look()
+    vm.wait_moved(vm.stats())
+    print(f'restored on Linux {os.uname().release}, and goes on', flush=True)
+    cycles(vm, runtime, args)
+    finish(vm, runtime)
+
+
+def refused(vm, runtime):
+    """By the lines of docs/register-policy.md, and nothing of the container runs."""
+    before = processes()
+    try:
+        runtime.restore()
+    except Failure as e:
+        print(f'the restore on Linux {os.uname().release} is refused: {str(e).splitlines()[0]}', flush=True)
+    else:
+        raise Failure(f'the restore on Linux {os.uname().release} was not refused')
+    errors = runtime.plugin_errors('restore')
+    require(errors == OLDER_KERNEL, f'the errors are {errors}, {OLDER_KERNEL} expected')
+    print('\n'.join('  ' + x for x in errors))
+    left = left_of(before)
+    require(not left, f'processes are left: {left}')
 
 
 def show_failure(vm, runtime):
@@ -218,13 +276,16 @@ def main():
     parser.add_argument('--vcpus', type=int, default=4)
     parser.add_argument('--limit', type=int, default=20)
     parser.add_argument('--seed', type=int, default=random.randrange(1 << 32))
+    parser.add_argument('--leave', metavar='FOLDER', help='checkpoint, and leave the container there')
+    parser.add_argument('--arrive', metavar='FOLDER', help='restore what was left there')
+    parser.add_argument('--refused', action='store_true', help='the restore must be refused: the kernel is too old')
     args = parser.parse_args()
     print(f'container {args.runtime}: seed {args.seed}', flush=True)
-    base = os.path.join(WORK, 'container')
-    vm = ContainerVm(container(args.runtime, base, args.test))
+    vm = ContainerVm(container(args.runtime, os.path.join(WORK, 'container'), args.test))
     runtime = Runtime(vm)
+    choose_network_lock()
     try:
-        stay(vm, runtime, args)
+        (leave if args.leave else arrive if args.arrive else stay)(vm, runtime, args)
         print(f'container {args.runtime}: PASS')
         return 0
     except Failure as e:

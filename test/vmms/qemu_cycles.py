@@ -57,7 +57,7 @@ def work(vm, args):
 
 def run(args):
     vm = new_vm(args.vcpus, args.memory)
-    print(f'{args.vcpus} vCPUs, guest memory {args.memory}, seed {args.seed}', flush=True)
+    print(f'seed {args.seed}', flush=True)
     try:
         start = time.monotonic()
         vm.start().log.wait_started()

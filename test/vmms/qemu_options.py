@@ -14,7 +14,7 @@ import struct
 import subprocess
 import time
 
-from common import criu, fd_table, read
+from common import criu, read
 from qemuvm import MEMORY, Process, Qemu, machine_options
 from zdtmvm import Failure
 
@@ -80,7 +80,7 @@ NET = ['-device', 'virtio-net-pci,netdev=net,romfile=']
 ROWS = [
     Row('none', []),
     Row('aio=threads', disk('locking=off,aio=threads')),
-    Row('aio=native', disk('locking=off,aio=native'), around=reads_disk, holds='/[aio]'),
+    Row('aio=native', disk('locking=off,aio=native'), around=reads_disk, holds='/[aio] (deleted)'),
     Row('aio=io_uring', disk('locking=off,aio=io_uring'), 'X', around=reads_disk, holds=RING, ring=True),
     Row('iothread, with io_uring', ['-object', 'iothread,id=io'], 'X', holds=RING, ring=True),
     Row('locking=auto', disk('aio=threads'), LOCKS),
@@ -117,8 +117,13 @@ def set_ring(allowed):
         f.write('0' if allowed else '2')
 
 
-def mapped(pid):
-    return re.findall(r'^(?:\S+ +){5}(.*)', read(f'/proc/{pid}/maps'), re.M)
+def held(pid):
+    """What its fds and mappings are of. One of a client that has just gone may vanish meanwhile."""
+    links = re.findall(r'^(?:\S+ +){5}(.*)', read(f'/proc/{pid}/maps'), re.M)
+    for fd in os.listdir(f'/proc/{pid}/fd'):
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(f'/proc/{pid}/fd/{fd}'))
+    return links
 
 
 def first_error(result):
@@ -130,7 +135,7 @@ def dump_and_restore(vm, row):
     """What became of it: the first error, or None."""
     os.mkdir(vm.images)
     with (row.around or contextlib.nullcontext)(vm):
-        if row.holds and row.holds not in [link for link, _ in fd_table(vm.process.pid).values()] + mapped(vm.process.pid):
+        if row.holds and row.holds not in held(vm.process.pid):
             raise Failure(f'QEMU has no {row.holds}')
         result = criu('dump', vm.images, '-t', str(vm.process.pid), *row.criu)
     if result.status:

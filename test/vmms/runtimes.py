@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,13 @@ def empty(folder):
     os.makedirs(folder)
 
 
+def first_disk():
+    """The number of a device that nobody hands to a container."""
+    with open('/proc/partitions') as f:
+        major, minor = f.read().splitlines()[2].split()[:2]
+    return os.makedev(int(major), int(minor))
+
+
 def make_rootfs(folder, test):
     """What the container sees: busybox, process 1, the test and its libraries."""
     for name in ('bin', 'dev', 'proc', 'sys', 'etc', 'tmp', 'run', 'lib', 'work', 'vm'):
@@ -56,6 +64,7 @@ def make_rootfs(folder, test):
     for source in ('/bin/busybox', os.path.join(HERE, 'start')):
         shutil.copy(source, os.path.join(folder, 'bin'))
     os.symlink('busybox', os.path.join(folder, 'bin/sh'))
+    os.mknod(os.path.join(folder, 'tmp/disk'), 0o600 | stat.S_IFBLK, first_disk())
     shutil.copy(os.path.join(ZDTM, test), os.path.join(folder, 'vm'))
     for name in ('libc.so.6', 'ld-linux-aarch64.so.1'):
         shutil.copy(glob.glob(f'/lib/aarch64-linux-gnu/{name}')[0], os.path.join(folder, 'lib'))
@@ -78,8 +87,11 @@ class Container:
         path = f'/work/{self.test}'
         return ['/bin/start', f'/vm/{self.test}', f'--pidfile={path}.pid', f'--outfile={path}.out', *options]
 
+    def is_fenced(self):
+        """Whether its cgroup keeps it from a device that it was not given."""
+        return 'not permitted' in self.call('exec', self.name, '/bin/busybox', 'head', '-c', '1', '/tmp/disk', check=False)
+
     def prepare(self, options):
-        choose_network_lock()
         empty(self.base)
         os.mkdir(self.volume)
         make_rootfs(self.rootfs, self.test)
@@ -160,6 +172,9 @@ class Bundle(Container):
     def end(self):
         self.call('kill', self.name, 'TERM')
 
+    def wait(self):
+        """They tell nobody a detached container's exit status."""
+
     def remove(self):
         self.call('delete', '--force', self.name, check=False)
 
@@ -223,6 +238,9 @@ class Podman(Container):
 
     def end(self):
         self.call('kill', '--signal', 'TERM', self.name)
+
+    def wait(self):
+        return int(self.call('wait', self.name))
 
     def remove(self):
         self.call('rm', '--force', '--time', '0', self.name, check=False)

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Datagrams to a port of the host, which sends them back. One that is lost on its way, as UDP may, is sent again; what
- * comes back must be what was sent.
+ * Datagrams that the host sends back: to a UDP port (load.echo=PORT), or pings, which QEMU's user network answers
+ * without a socket of the host. One that is lost on its way, as both may be, is sent again; what comes back must be what
+ * was sent.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
-#include <net/route.h>
+#include <netinet/ip_icmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "load.h"
 
 #define SIZE 1024
+#define HEADER 8		/* of a ping; by UDP it goes along */
 #define PAUSE_MS 100
 #define GUEST "10.0.2.15"	/* of QEMU's user network */
 #define HOST "10.0.2.2"
@@ -54,7 +56,7 @@ static void bring_up(void)
 		fail("eth0");
 }
 
-/* load.echo=PORT on the kernel's command line */
+/* load.echo=PORT on the kernel's command line, or 0 */
 static unsigned int echo_port(void)
 {
 	char line[1024], *at;
@@ -70,35 +72,47 @@ static unsigned int echo_port(void)
 /* Whether it came back. An older one, that was taken for lost, may come before it. */
 static bool came_back(const uint64_t *sent)
 {
-	uint64_t got[SIZE / 8];
+	uint64_t got[(HEADER + SIZE) / 8];
 	ssize_t len;
 
 	do {
 		len = recv(sock, got, sizeof(got), 0);
 		if (len < 0)
 			return false;
-	} while (len == SIZE && got[0] < sent[0]);
-	if (len == SIZE && !memcmp(sent, got, SIZE))
+	} while (len == sizeof(got) && got[1] < sent[1]);
+	if (len == sizeof(got) && !memcmp(sent + 1, got + 1, SIZE))
 		atomic_fetch_add(&right[NET], 1);
 	else
-		wrong(NET, "what came back is not datagram %lu", sent[0]);
+		wrong(NET, "what came back is not datagram %lu", sent[1]);
 	return true;
 }
 
 static void *work(void *arg)
 {
-	uint64_t data[SIZE / 8], n;
+	struct icmphdr ping = {.type = ICMP_ECHO};
+	uint64_t data[(HEADER + SIZE) / 8], n;
 
 	for (n = 1; !atomic_load(&stopping); n++) {
-		fill(data, SIZE, n);
-		data[0] = n;
+		fill(data, sizeof(data), n);
+		ping.un.echo.sequence = htons(n);
+		memcpy(data, &ping, HEADER);
+		data[1] = n;
 		do {
-			if (send(sock, data, SIZE, 0) < 0 && errno != ECONNREFUSED)
+			if (send(sock, data, sizeof(data), 0) < 0 && errno != ECONNREFUSED)
 				wrong(NET, "send: %s", strerror(errno));
 		} while (!came_back(data) && !atomic_load(&stopping));
 		sleep_ms(PAUSE_MS);
 	}
 	return NULL;
+}
+
+/* The kernel gives these to groups that are named. */
+static void allow_pings(void)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ping_group_range", "w");
+
+	if (!file || fputs("0 0", file) < 0 || fclose(file))
+		fail("ping_group_range");
 }
 
 void net_start(void)
@@ -107,9 +121,8 @@ void net_start(void)
 	unsigned int port = echo_port();
 	struct sockaddr_in host = address_of(HOST, port);
 
-	if (!port)
-		return;
-	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	allow_pings();
+	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, port ? IPPROTO_UDP : IPPROTO_ICMP);
 	if (sock < 0)
 		fail("socket");
 	bring_up();
