@@ -75,7 +75,8 @@ class Container:
 
     name = 'vm'
 
-    def __init__(self, base, test):
+    def __init__(self, runtime, base, test):
+        self.runtime = runtime
         self.base = base
         self.test = test
         self.volume = os.path.join(base, 'work')
@@ -107,8 +108,7 @@ class Bundle(Container):
     """crun and runc know the same commands."""
 
     def __init__(self, runtime, base, test):
-        super().__init__(base, test)
-        self.runtime = runtime
+        super().__init__(runtime, base, test)
         self.images = os.path.join(base, 'images')
 
     def call(self, action, *words, check=True):
@@ -186,7 +186,7 @@ class Podman(Container):
     flags = ['--cgroup-manager=cgroupfs', '--events-backend=file', '--runtime=crun']
 
     def __init__(self, runtime, base, test):
-        super().__init__(base, test)
+        super().__init__(runtime, base, test)
         self.export = os.path.join(base, 'checkpoint.tar')
 
     def call(self, *words, check=True):
