@@ -146,8 +146,9 @@ def cycle(vm, runtime, rng):
     runtime.restore()
     vm.wait_moved(vm.stats())
     require(check_contained(vm) == group, f'the cgroup was {group}, is {cgroup(vm.pid)}')
-    exits = ', '.join(f'{reason}{"" if pending == "none" else " " + pending}' for _, _, reason, pending in runtime.pcs.values())
-    return f'checkpoint {runtime.dump_times[-1]:.2f} s{" at " + exits if exits else ""}, restore {runtime.restore_times[-1]:.2f} s'
+    exits = ', '.join(reason + ('' if pending == 'none' else ' ' + pending) for *_, reason, pending in runtime.pcs.values())
+    return (f'checkpoint {runtime.dump_times[-1]:.2f} s' + (' at ' + exits if exits else '') +
+            f', restore {runtime.restore_times[-1]:.2f} s')
 
 
 def min_median_max(times):
@@ -195,8 +196,8 @@ def start(vm, args):
     vm.look()
     vm.wait_moved(vm.stats())
     require(vm.container.is_fenced(), 'the container reaches a device that it was not given')
-    print(f'{vm.container.runtime}: {vm.name} is process {in_container(vm.pid)} of a container in cgroup {check_contained(vm)}, '
-          f'with namespaces of its own: {", ".join(sorted(namespaces(vm.pid)))}', flush=True)
+    print(f'{vm.container.runtime}: {vm.name} is process {in_container(vm.pid)} of a container in cgroup '
+          f'{check_contained(vm)}, with namespaces of its own: {", ".join(sorted(namespaces(vm.pid)))}', flush=True)
 
 
 def pre_checkpoint(vm):
@@ -237,7 +238,8 @@ def arrive(vm, runtime, args):
     runtime.restore()
     vm.look()
     vm.wait_moved(vm.stats())
-    print(f'{vm.container.runtime}: restored on Linux {os.uname().release}, and goes on in cgroup {check_contained(vm)}', flush=True)
+    print(f'{vm.container.runtime}: restored on Linux {os.uname().release}, and goes on in cgroup {check_contained(vm)}',
+          flush=True)
     cycles(vm, runtime, args)
     finish(vm, runtime)
 
@@ -248,7 +250,8 @@ def refused(vm, runtime):
     try:
         runtime.restore()
     except Failure as e:
-        print(f'{vm.container.runtime}: the restore on Linux {os.uname().release} is refused: {str(e).splitlines()[0]}', flush=True)
+        print(f'{vm.container.runtime}: the restore on Linux {os.uname().release} is refused: {str(e).splitlines()[0]}',
+              flush=True)
     else:
         raise Failure(f'the restore on Linux {os.uname().release} was not refused')
     errors = runtime.plugin_errors('restore')
@@ -285,7 +288,8 @@ def run_one(name, args):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog='container', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog='container', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('runtimes', nargs='+', choices=('crun', 'runc', 'podman'), metavar='RUNTIME')
     parser.add_argument('--cycles', type=int, default=10)
     parser.add_argument('--test', default='kvm_vgic_v3')

@@ -90,7 +90,8 @@ class Container:
 
     def is_fenced(self):
         """Whether its cgroup keeps it from a device that it was not given."""
-        return 'not permitted' in self.call('exec', self.name, '/bin/busybox', 'head', '-c', '1', '/tmp/disk', check=False)
+        said = self.call('exec', self.name, '/bin/busybox', 'head', '-c', '1', '/tmp/disk', check=False)
+        return 'not permitted' in said
 
     def prepare(self, options):
         empty(self.base)
@@ -129,7 +130,8 @@ class Bundle(Container):
         process['args'] = self.command(options)
         process['cwd'] = '/work'
         process['rlimits'] = [{'type': 'RLIMIT_NOFILE', 'hard': NOFILE, 'soft': 1024}]
-        config['mounts'].append({'destination': '/work', 'type': 'bind', 'source': self.volume, 'options': ['bind', 'rw']})
+        config['mounts'].append({'destination': '/work', 'type': 'bind', 'source': self.volume,
+                                 'options': ['bind', 'rw']})
         kvm = os.stat('/dev/kvm').st_rdev
         number = {'type': 'c', 'major': os.major(kvm), 'minor': os.minor(kvm)}
         linux['devices'] = [{'path': '/dev/kvm', 'fileMode': 0o666, 'uid': 0, 'gid': 0, **number}]
@@ -202,8 +204,8 @@ class Podman(Container):
 
     def start(self):
         self.call('run', '--detach', '--name', self.name, '--network=none', '--device', '/dev/kvm',
-                  '--ulimit', f'nofile=1024:{NOFILE}', '--volume', f'{self.volume}:/work', '--workdir', '/work', self.image,
-                  *self.command(self.options))
+                  '--ulimit', f'nofile=1024:{NOFILE}', '--volume', f'{self.volume}:/work', '--workdir', '/work',
+                  self.image, *self.command(self.options))
 
     def inspect(self, what):
         return self.call('inspect', '--type', 'container', '--format', '{{' + what + '}}', self.name)
