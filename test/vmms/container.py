@@ -26,7 +26,7 @@ NO_CRUN_TRACKING = r'memory tracking not supported\. Please check CRIU logfile /
 NO_MEMORY_TRACKING = {'crun': NO_CRUN_TRACKING, 'podman': NO_CRUN_TRACKING,
                       'runc': 'time="[^"]*" level=error msg="CRIU is missing features"'}
 
-ARCHIVE = 'container.tar'   # all of a container, for another host
+ARCHIVE = 'container-%s.tar'        # all of a container, for another host
 
 # What docs/register-policy.md says of a VM that goes from Linux 7.2 to 6.12.
 OLDER_KERNEL = [
@@ -146,8 +146,9 @@ def cycle(vm, runtime, rng):
     runtime.restore()
     vm.wait_moved(vm.stats())
     require(check_contained(vm) == group, f'the cgroup was {group}, is {cgroup(vm.pid)}')
-    exits = ', '.join(f'{reason}{"" if pending == "none" else " " + pending}' for _, _, reason, pending in runtime.pcs.values())
-    return f'checkpoint {runtime.dump_times[-1]:.2f} s{" at " + exits if exits else ""}, restore {runtime.restore_times[-1]:.2f} s'
+    exits = ', '.join(reason + ('' if pending == 'none' else ' ' + pending) for *_, reason, pending in runtime.pcs.values())
+    return (f'checkpoint {runtime.dump_times[-1]:.2f} s' + (' at ' + exits if exits else '') +
+            f', restore {runtime.restore_times[-1]:.2f} s')
 
 
 def min_median_max(times):
@@ -195,15 +196,15 @@ def start(vm, args):
     vm.look()
     vm.wait_moved(vm.stats())
     require(vm.container.is_fenced(), 'the container reaches a device that it was not given')
-    print(f'{args.runtime}: {vm.name} is process {in_container(vm.pid)} of a container in cgroup {check_contained(vm)}, '
-          f'with namespaces of its own: {", ".join(sorted(namespaces(vm.pid)))}', flush=True)
+    print(f'{vm.container.runtime}: {vm.name} is process {in_container(vm.pid)} of a container in cgroup '
+          f'{check_contained(vm)}, with namespaces of its own: {", ".join(sorted(namespaces(vm.pid)))}', flush=True)
 
 
-def pre_checkpoint(vm, args):
+def pre_checkpoint(vm):
     """Must be refused by its name, and the VM goes on."""
     old = vm.init
     said = vm.container.pre_checkpoint().splitlines()
-    require(said and re.fullmatch(NO_MEMORY_TRACKING[args.runtime], said[0]), f'a pre-checkpoint: {said}')
+    require(said and re.fullmatch(NO_MEMORY_TRACKING[vm.container.runtime], said[0]), f'a pre-checkpoint: {said}')
     print(f'  a pre-checkpoint is refused: {said[0]}', flush=True)
     require(vm.container.status() == 'running' and is_alive(old), f'after a pre-checkpoint: {vm.container.status()}')
     vm.find()
@@ -213,7 +214,7 @@ def pre_checkpoint(vm, args):
 def stay(vm, runtime, args):
     """All in this boot."""
     start(vm, args)
-    pre_checkpoint(vm, args)
+    pre_checkpoint(vm)
     cycles(vm, runtime, args)
     finish(vm, runtime)
 
@@ -223,13 +224,13 @@ def leave(vm, runtime, args):
     start(vm, args)
     runtime.dump()
     vm.container.leave()
-    run('tar', '-C', vm.container.base, '-cf', os.path.join(args.leave, ARCHIVE), '.')
-    print(f'checkpointed on Linux {os.uname().release}', flush=True)
+    run('tar', '-C', vm.container.base, '-cf', os.path.join(args.leave, ARCHIVE % vm.container.runtime), '.')
+    print(f'{vm.container.runtime}: checkpointed on Linux {os.uname().release}', flush=True)
 
 
 def arrive(vm, runtime, args):
     empty(vm.container.base)
-    run('tar', '-C', vm.container.base, '-xf', os.path.join(args.arrive, ARCHIVE))
+    run('tar', '-C', vm.container.base, '-xf', os.path.join(args.arrive, ARCHIVE % vm.container.runtime))
     vm.container.arrive()
     if args.refused:
         refused(vm, runtime)
@@ -237,7 +238,8 @@ def arrive(vm, runtime, args):
     runtime.restore()
     vm.look()
     vm.wait_moved(vm.stats())
-    print(f'restored on Linux {os.uname().release}, and goes on', flush=True)
+    print(f'{vm.container.runtime}: restored on Linux {os.uname().release}, and goes on in cgroup {check_contained(vm)}',
+          flush=True)
     cycles(vm, runtime, args)
     finish(vm, runtime)
 
@@ -248,7 +250,8 @@ def refused(vm, runtime):
     try:
         runtime.restore()
     except Failure as e:
-        print(f'the restore on Linux {os.uname().release} is refused: {str(e).splitlines()[0]}', flush=True)
+        print(f'{vm.container.runtime}: the restore on Linux {os.uname().release} is refused: {str(e).splitlines()[0]}',
+              flush=True)
     else:
         raise Failure(f'the restore on Linux {os.uname().release} was not refused')
     errors = runtime.plugin_errors('restore')
@@ -262,15 +265,32 @@ def show_failure(vm, runtime):
     print(vm.output())
     runtime.show_logs()
     if os.path.ismount('/share'):
-        where = '/share/container-failure'
+        where = f'/share/{vm.container.runtime}-failure'
         shutil.rmtree(where, ignore_errors=True)
         shutil.copytree(vm.dir, where, symlinks=True, ignore_dangling_symlinks=True)
         print(f'images and logs are in {where}')
 
 
+def run_one(name, args):
+    """Whether all was as it is to be."""
+    vm = ContainerVm(container(name, os.path.join(WORK, 'container'), args.test))
+    runtime = Runtime(vm)
+    try:
+        (leave if args.leave else arrive if args.arrive else stay)(vm, runtime, args)
+        print(f'container {name}: ' + ('left for another boot' if args.leave else 'PASS'), flush=True)
+        return True
+    except (Failure, OSError) as e:
+        show_failure(vm, runtime)
+        print(f'container {name}: FAIL: {e}', flush=True)
+        return False
+    finally:
+        vm.container.remove()
+
+
 def main():
-    parser = argparse.ArgumentParser(prog='container', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('runtime', choices=('crun', 'runc', 'podman'))
+    parser = argparse.ArgumentParser(prog='container', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('runtimes', nargs='+', choices=('crun', 'runc', 'podman'), metavar='RUNTIME')
     parser.add_argument('--cycles', type=int, default=10)
     parser.add_argument('--test', default='kvm_vgic_v3')
     parser.add_argument('--vcpus', type=int, default=4)
@@ -280,20 +300,11 @@ def main():
     parser.add_argument('--arrive', metavar='FOLDER', help='restore what was left there')
     parser.add_argument('--refused', action='store_true', help='the restore must be refused: the kernel is too old')
     args = parser.parse_args()
-    print(f'container {args.runtime}: seed {args.seed}', flush=True)
-    vm = ContainerVm(container(args.runtime, os.path.join(WORK, 'container'), args.test))
-    runtime = Runtime(vm)
+    print(f'container: seed {args.seed}', flush=True)
     choose_network_lock()
-    try:
-        (leave if args.leave else arrive if args.arrive else stay)(vm, runtime, args)
-        print(f'container {args.runtime}: PASS')
-        return 0
-    except Failure as e:
-        show_failure(vm, runtime)
-        print(f'container {args.runtime}: FAIL: {e}')
-        return 1
-    finally:
-        vm.container.remove()
+    failed = [runtime for runtime in args.runtimes if not run_one(runtime, args)]
+    print(f'container: {len(args.runtimes) - len(failed)} passed, {len(failed)} failed, 0 skipped')
+    return 1 if failed else 0
 
 
 sys.exit(main())

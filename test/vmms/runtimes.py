@@ -75,7 +75,8 @@ class Container:
 
     name = 'vm'
 
-    def __init__(self, base, test):
+    def __init__(self, runtime, base, test):
+        self.runtime = runtime
         self.base = base
         self.test = test
         self.volume = os.path.join(base, 'work')
@@ -89,7 +90,8 @@ class Container:
 
     def is_fenced(self):
         """Whether its cgroup keeps it from a device that it was not given."""
-        return 'not permitted' in self.call('exec', self.name, '/bin/busybox', 'head', '-c', '1', '/tmp/disk', check=False)
+        said = self.call('exec', self.name, '/bin/busybox', 'head', '-c', '1', '/tmp/disk', check=False)
+        return 'not permitted' in said
 
     def prepare(self, options):
         empty(self.base)
@@ -107,8 +109,7 @@ class Bundle(Container):
     """crun and runc know the same commands."""
 
     def __init__(self, runtime, base, test):
-        super().__init__(base, test)
-        self.runtime = runtime
+        super().__init__(runtime, base, test)
         self.images = os.path.join(base, 'images')
 
     def call(self, action, *words, check=True):
@@ -129,7 +130,8 @@ class Bundle(Container):
         process['args'] = self.command(options)
         process['cwd'] = '/work'
         process['rlimits'] = [{'type': 'RLIMIT_NOFILE', 'hard': NOFILE, 'soft': 1024}]
-        config['mounts'].append({'destination': '/work', 'type': 'bind', 'source': self.volume, 'options': ['bind', 'rw']})
+        config['mounts'].append({'destination': '/work', 'type': 'bind', 'source': self.volume,
+                                 'options': ['bind', 'rw']})
         kvm = os.stat('/dev/kvm').st_rdev
         number = {'type': 'c', 'major': os.major(kvm), 'minor': os.minor(kvm)}
         linux['devices'] = [{'path': '/dev/kvm', 'fileMode': 0o666, 'uid': 0, 'gid': 0, **number}]
@@ -186,7 +188,7 @@ class Podman(Container):
     flags = ['--cgroup-manager=cgroupfs', '--events-backend=file', '--runtime=crun']
 
     def __init__(self, runtime, base, test):
-        super().__init__(base, test)
+        super().__init__(runtime, base, test)
         self.export = os.path.join(base, 'checkpoint.tar')
 
     def call(self, *words, check=True):
@@ -202,8 +204,8 @@ class Podman(Container):
 
     def start(self):
         self.call('run', '--detach', '--name', self.name, '--network=none', '--device', '/dev/kvm',
-                  '--ulimit', f'nofile=1024:{NOFILE}', '--volume', f'{self.volume}:/work', '--workdir', '/work', self.image,
-                  *self.command(self.options))
+                  '--ulimit', f'nofile=1024:{NOFILE}', '--volume', f'{self.volume}:/work', '--workdir', '/work',
+                  self.image, *self.command(self.options))
 
     def inspect(self, what):
         return self.call('inspect', '--type', 'container', '--format', '{{' + what + '}}', self.name)
