@@ -60,6 +60,12 @@ def find(vm, what, earlier):
     return None
 
 
+def in_short(said):
+    """One line: of a restore that fails its first error."""
+    errors = re.findall(r'Error \(\S+\): (.*)', said)
+    return said.splitlines()[0] + (f': {errors[0]}' if errors else '')
+
+
 def left_out(vm, what):
     with open(os.path.join(vm.images, 'restore.log'), errors='replace') as f:
         return re.search(f'left out: {re.escape(what)}\n', f.read())
@@ -76,7 +82,7 @@ def run_row(vm, what, kept, earlier):
         good = False
     else:
         good = control != bool(said)
-    print(f'{"ok" if good else "NOT OK":6} {what:26} {time.monotonic() - start:4.0f} s  {(said or "works").splitlines()[0]}', flush=True)
+    print(f'{"ok" if good else "NOT OK":6} {what:26} {time.monotonic() - start:4.0f} s  {in_short(said) if said else "works"}', flush=True)
     return good
 
 

@@ -202,7 +202,12 @@ class Qemu:
     def restore(self, *options, env=None):
         self.remove_sockets()
         start = time.monotonic()
-        criu_ok('restore', self.images, '-d', *options, env=env)
+        try:
+            criu_ok('restore', self.images, '-d', *options, env=env)
+        except Failure:
+            with contextlib.suppress(ChildProcessError):    # what criu has killed is left to us
+                os.waitpid(self.process.pid, 0)
+            raise
         taken = time.monotonic() - start
         self.process = Process(self.process.pid)
         return taken
@@ -223,15 +228,18 @@ class Qemu:
             return self.log.says('load: power button')
         self.log.wait(noticed, 'the guest notices its power button')
 
+    def end(self):
+        status = self.process.end(120)
+        self.log.check()
+        if status:
+            raise Failure(f'QEMU ends with status {status}: {self.said()}')
+
     def power_down(self):
         """The guest looks at its whole disk and goes; so does QEMU. Returns the guest's last report."""
         ended = self.log.wait_report('end')
         self.press_power_button()
         last = ended()
-        status = self.process.end(120)
-        self.log.check()
-        if status:
-            raise Failure(f'QEMU ends with status {status}: {self.said()}')
+        self.end()
         return last
 
     def kill(self):
@@ -248,7 +256,7 @@ class Qemu:
 
     def keep_logs(self):
         """What a failure leaves, where it can be looked at."""
-        print(f'QEMU said: {self.said() or "nothing"}; the last lines of the guest:')
+        print(f'QEMU said: {self.said()[:400] or "nothing"}; the last lines of the guest:')
         print('\n'.join('   ' + x for x in self.log.lines()[-12:]), flush=True)
         if os.path.ismount('/share'):
             where = '/share/qemu-failure'
