@@ -267,7 +267,7 @@ def show_failure(vm, runtime):
     if os.path.ismount('/share'):
         where = f'/share/{vm.container.runtime}-failure'
         shutil.rmtree(where, ignore_errors=True)
-        shutil.copytree(vm.dir, where, symlinks=True, ignore_dangling_symlinks=True)
+        shutil.copytree(vm.dir, where, symlinks=True, ignore=shutil.ignore_patterns('rootfs'))     # it has devices
         print(f'images and logs are in {where}')
 
 

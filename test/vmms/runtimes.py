@@ -18,6 +18,8 @@ from zdtmvm import Failure  # noqa: E402
 
 TIMEOUT = 300           # seconds; a runtime that takes longer hangs
 CRIU_CONFIG = '/etc/criu/default.conf'
+# kvm_fds compares files by kcmp(), which podman's default seccomp profile gives only with that.
+CAPABILITIES = {'kvm_fds': ['--cap-add=SYS_PTRACE']}
 NOFILE = 400000         # kvm_fds has a fd of 300000
 
 
@@ -204,8 +206,8 @@ class Podman(Container):
 
     def start(self):
         self.call('run', '--detach', '--name', self.name, '--network=none', '--device', '/dev/kvm',
-                  '--ulimit', f'nofile=1024:{NOFILE}', '--volume', f'{self.volume}:/work', '--workdir', '/work',
-                  self.image, *self.command(self.options))
+                  '--volume', f'{self.volume}:/work', '--workdir', '/work', '--ulimit', f'nofile=1024:{NOFILE}',
+                  *CAPABILITIES.get(self.test, []), self.image, *self.command(self.options))
 
     def inspect(self, what):
         return self.call('inspect', '--type', 'container', '--format', '{{' + what + '}}', self.name)
