@@ -8,13 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define MAX_CPUS 64
+
 enum kind { DISK, TIMER, IPI, NET, RNG, NR_KINDS };
 
-extern atomic_ulong right[NR_KINDS];
 extern atomic_bool stopping;
 
 /* main.c */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void set_workers(enum kind kind, unsigned int nr);
+void right(enum kind kind, unsigned int worker);
 void wrong(enum kind kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 void pin(unsigned int cpu);
@@ -24,7 +27,7 @@ uint64_t now_ns(void);
 void fill(void *buffer, size_t size, uint64_t seed);
 
 /* One file each. */
-void disk_start(void);
+void disk_start(unsigned int nr_cpus);
 void disk_end(void);
 void timer_start(unsigned int nr_cpus);
 void check_counter(enum kind kind);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Datagrams that the host sends back: to a UDP port (load.echo=PORT), or pings, which QEMU's user network answers
- * without a socket of the host. One that is lost on its way, as both may be, is sent again; what comes back must be what
- * was sent.
+ * without a socket of the host. What comes back must be what was sent. Datagrams by UDP may be lost on their way, and are
+ * sent again; QEMU loses no ping, but a lost interrupt would.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,10 +21,12 @@
 #define SIZE 1024
 #define HEADER 8		/* of a ping; by UDP it goes along */
 #define PAUSE_MS 100
+#define LIMIT_S 10
 #define GUEST "10.0.2.15"	/* of QEMU's user network */
 #define HOST "10.0.2.2"
 
 static int sock;
+static bool by_ping;
 
 static struct sockaddr_in address_of(const char *text, unsigned int port)
 {
@@ -69,7 +71,7 @@ static unsigned int echo_port(void)
 	return at ? atoi(at + strlen("load.echo=")) : 0;
 }
 
-/* Whether it came back. An older one, that was taken for lost, may come before it. */
+/* Whether it came back, within a time. An older one, that was taken for lost, may come before it. */
 static bool came_back(const uint64_t *sent)
 {
 	uint64_t got[(HEADER + SIZE) / 8];
@@ -77,11 +79,14 @@ static bool came_back(const uint64_t *sent)
 
 	do {
 		len = recv(sock, got, sizeof(got), 0);
-		if (len < 0)
+		if (len < 0) {
+			if (by_ping)
+				wrong(NET, "no answer to ping %lu", sent[1]);
 			return false;
+		}
 	} while (len == sizeof(got) && got[1] < sent[1]);
 	if (len == sizeof(got) && !memcmp(sent + 1, got + 1, SIZE))
-		atomic_fetch_add(&right[NET], 1);
+		right(NET, 0);
 	else
 		wrong(NET, "what came back is not datagram %lu", sent[1]);
 	return true;
@@ -117,10 +122,11 @@ static void allow_pings(void)
 
 void net_start(void)
 {
-	struct timeval limit = {.tv_sec = 2};
+	struct timeval limit = {.tv_sec = LIMIT_S};
 	unsigned int port = echo_port();
 	struct sockaddr_in host = address_of(HOST, port);
 
+	by_ping = !port;
 	allow_pings();
 	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, port ? IPPROTO_UDP : IPPROTO_ICMP);
 	if (sock < 0)

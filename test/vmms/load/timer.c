@@ -11,7 +11,8 @@ static uint64_t read_counter(void)
 {
 	uint64_t value;
 
-	asm volatile("isb\n\tmrs %0, cntvct_el0" : "=r" (value) : : "memory");
+	/* dmb: what was read before it is older on a real CPU, too. */
+	asm volatile("dmb ishld\n\tisb\n\tmrs %0, cntvct_el0" : "=r" (value) : : "memory");
 	return value;
 }
 
@@ -42,7 +43,7 @@ static void *work(void *arg)
 		if (now_ns() < next)
 			wrong(TIMER, "%lu ns early on vCPU %lu", next - now_ns(), (unsigned long)arg);
 		else
-			atomic_fetch_add(&right[TIMER], 1);
+			right(TIMER, (unsigned long)arg);
 	}
 	return NULL;
 }
@@ -51,6 +52,7 @@ void timer_start(unsigned int nr_cpus)
 {
 	unsigned int cpu;
 
+	set_workers(TIMER, nr_cpus);
 	for (cpu = 0; cpu < nr_cpus; cpu++)
 		start_thread(work, cpu);
 }
