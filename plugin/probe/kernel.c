@@ -120,7 +120,7 @@ static int load(void)
 		       is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
 					   "that it can be" :
 					   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
-					   "structures this plugin knows");
+					   "structures this plugin knows, that is not locked down for confidentiality");
 		return ret ?: -EINVAL;
 	}
 	return 0;

@@ -13,6 +13,7 @@ import shutil
 import statistics
 import sys
 import time
+import traceback
 
 from runtimes import choose_network_lock, container, empty, run  # first: it makes the others known
 
@@ -171,7 +172,7 @@ def finish(vm, runtime):
     output = vm.verdict()
     status = vm.container.wait()
     require(status in (0, None), f'process 1 ended with {status}: {output}')
-    require(output.strip().splitlines()[-1].endswith('PASS'), output)
+    require(output.strip().endswith('PASS'), output)
     wait_gone(vm.init)
     print_summary(vm, runtime, last, output)
 
@@ -273,7 +274,9 @@ def run_one(name, args):
         (leave if args.leave else arrive if args.arrive else stay)(vm, runtime, args)
         print(f'container {name}: ' + ('left for another boot' if args.leave else 'PASS'), flush=True)
         return True
-    except (Failure, OSError) as e:
+    except Exception as e:  # of the test's own, too: the others have their turns
+        if not isinstance(e, Failure):
+            traceback.print_exc()
         show_failure(vm, runtime)
         print(f'container {name}: FAIL: {e}', flush=True)
         return False
@@ -294,7 +297,7 @@ def main():
     parser.add_argument('--arrive', metavar='FOLDER', help='restore what was left there')
     parser.add_argument('--refused', action='store_true', help='the restore must be refused: the kernel is too old')
     args = parser.parse_args()
-    print(f'container: seed {args.seed}', flush=True)
+    print(f'container: seed {args.seed}; ' + '; '.join(run(x, '--version').splitlines()[0] for x in args.runtimes), flush=True)
     choose_network_lock()
     failed = [runtime for runtime in args.runtimes if not run_one(runtime, args)]
     print(f'container: {len(args.runtimes) - len(failed)} passed, {len(failed)} failed, 0 skipped')

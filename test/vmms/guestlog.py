@@ -11,6 +11,7 @@ REPORT = re.compile('load: (works|asked|end): ' + ' '.join(rf'{k} (\d+)' for k i
 STARTED = re.compile(r'load: start: (\d+) vCPUs')
 SAYINGS = re.compile(r'load: (start: \d+ vCPUs|power button)')
 SILENCE = 300           # seconds; a guest that says nothing for so long hangs
+SETTLED = 25            # seconds of the guest's; an RCU stall is told of after 21
 BOOT = 900              # it says next to nothing while it boots
 # What a kernel says at its end; and of a slow CPU, which emulated ones are, dump or no dump: the host's own kernel says it too.
 EXPECTED = re.compile(r'\[ *\d+\.\d+\] (reboot: Power down|hrtimer: interrupt took \d+ ns)\n')
@@ -82,8 +83,16 @@ class GuestLog:
                 raise Failure(f'{what}: not in {silence if now <= end else 2 * silence} s')
             time.sleep(0.1)
 
-    def wait_started(self):
+    def wait_started(self, vcpus):
         self.wait(self.reports, 'the guest has started', BOOT)
+        came = int(STARTED.fullmatch(self.lines()[0])[1])
+        if came != vcpus:
+            raise Failure(f'the guest has {came} vCPUs, {vcpus} expected')
+
+    def wait_settled(self):
+        """As long as its kernel takes to complain of a stall: the guest reports once a second of its own time."""
+        known = len(self.reports())
+        self.wait(lambda: self.reports()[known + SETTLED:], f'{SETTLED} seconds of the guest\'s')
 
     def wait_moved(self):
         """Every kind of work goes on: from the next report on, which may tell of work done before."""

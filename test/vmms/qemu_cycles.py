@@ -36,10 +36,10 @@ def print_head():
 def cycle(vm, n, rng):
     time.sleep(rng.uniform(0, 2))
     vm.log.check()
+    vm.wait_alone()
     dump = vm.dump()
     size = vm.image_size()
     restore = vm.restore()
-    shutil.rmtree(vm.images)
     row_of_report(n, vm.check_works(), (f'{dump:.1f}', f'{restore:.1f}'), f'{size / 1e6:.1f}')
 
 
@@ -53,6 +53,7 @@ def work(vm, args):
     else:
         for n in range(1, args.cycles + 1):
             cycle(vm, n, rng)
+        vm.log.wait_settled()
 
 
 def run(args):
@@ -60,7 +61,7 @@ def run(args):
     print(f'seed {args.seed}', flush=True)
     try:
         start = time.monotonic()
-        vm.start().log.wait_started()
+        vm.start().log.wait_started(args.vcpus)
         print(f'the guest works after {time.monotonic() - start:.0f} s', flush=True)
         print_head()
         work(vm, args)

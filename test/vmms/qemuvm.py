@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 
-from common import criu_ok
+from common import criu_ok, read
 from guestlog import KINDS, GuestLog
 from zdtmvm import Failure, is_alive
 
@@ -24,6 +24,7 @@ DISK_SIZE = 8 << 20
 MEMORY = '192M'
 ECHO_PORT = 5007
 PR_SET_CHILD_SUBREAPER = 36
+PRESSES = 5
 FIRST_PID = 20000       # of QEMU: a restore on another boot finds it free
 
 
@@ -187,6 +188,14 @@ class Qemu:
             sock.sendall(b'?')
             return answered()
 
+    def wait_alone(self):
+        """QEMU has noticed that the last client of its sockets is gone: CRIU dumps no connected ones."""
+        end = time.monotonic() + 60
+        while re.search(r' 0001 03 +\d+ (qmp|serial)\.sock$', read('/proc/net/unix'), re.M):
+            if time.monotonic() > end:
+                raise Failure('QEMU does not notice that a client is gone')
+            time.sleep(0.05)
+
     def dump(self, *options, env=None):
         shutil.rmtree(self.images, ignore_errors=True)
         os.mkdir(self.images)
@@ -205,26 +214,38 @@ class Qemu:
         try:
             criu_ok('restore', self.images, '-d', *options, env=env)
         except Failure:
-            with contextlib.suppress(ChildProcessError):    # what criu has killed is left to us
-                os.waitpid(self.process.pid, 0)
+            self.reap_dead()
             raise
         taken = time.monotonic() - start
         self.process = Process(self.process.pid)
         return taken
 
+    def reap_dead(self):
+        """What criu has killed after a restore that failed is a child of ours. It must not have left one that lives."""
+        end = time.monotonic() + 60
+        with contextlib.suppress(ChildProcessError):
+            while not os.waitpid(self.process.pid, os.WNOHANG)[0]:
+                if time.monotonic() > end:
+                    raise Failure(f'criu restore has failed, and left process {self.process.pid}')
+                time.sleep(0.1)
+
     def image_size(self):
         return sum(map(os.path.getsize, glob.glob(os.path.join(self.images, '*.img'))))
 
     def press_power_button(self):
-        """QEMU lets go of it after 100 ms. A guest that is slower to look than that misses it, and it is pressed again."""
-        next_press = 0
+        """QEMU lets go of it after 100 ms. A guest that is slower to look than that misses it, and it is pressed again; but one
+        that has lost its interrupt must not be helped for long."""
+        next_press = presses = 0
 
         def noticed():
-            nonlocal next_press
+            nonlocal next_press, presses
             if time.monotonic() >= next_press:
+                presses += 1
+                if presses > PRESSES:
+                    raise Failure(f'the guest does not notice its power button, which was pressed {PRESSES} times')
                 with self.monitor() as monitor:
                     monitor.execute('system_powerdown')
-                next_press = time.monotonic() + 5
+                next_press = time.monotonic() + 10
             return self.log.says('load: power button')
         self.log.wait(noticed, 'the guest notices its power button')
 
@@ -269,5 +290,6 @@ def new_vm(vcpus, memory, net=None):
     """The one that is tested, not yet started. With UDP its user network has a socket of the host."""
     shutil.rmtree(WORK, ignore_errors=True)
     net = net or ('udp' if dumps_inet_sockets() else 'ping')
-    print(f'{vcpus} vCPUs, guest memory {memory}, network by {net}', flush=True)
+    version = subprocess.run(['qemu-system-aarch64', '--version'], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    print(f'{version}; {vcpus} vCPUs, guest memory {memory}, network by {net}', flush=True)
     return Qemu(WORK, vcpus, machine_options(memory) + devices() + linux_guest(net))

@@ -23,19 +23,29 @@ CAPABILITIES = {'kvm_fds': ['--cap-add=SYS_PTRACE']}
 NOFILE = 400000         # kvm_fds has a fd of 300000
 
 
+class Result:
+    """Exit status, stdout and stderr of a command. They go to files: what it leaves running could keep a pipe open."""
+
+    def __init__(self, command):
+        with tempfile.TemporaryFile('w+', errors='replace') as out, tempfile.TemporaryFile('w+', errors='replace') as err:
+            try:
+                self.status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=TIMEOUT,
+                                             check=False).returncode
+            except subprocess.TimeoutExpired:
+                self.status = 'none: it hangs'
+            out.seek(0)
+            err.seek(0)
+            self.output, self.errors = out.read().strip(), err.read().strip()
+
+
 def run(*command, check=True):
-    """Its output goes to a file: what it leaves running could keep a pipe open."""
-    with tempfile.TemporaryFile('w+', errors='replace') as output:
-        try:
-            status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=TIMEOUT,
-                                    check=False).returncode
-        except subprocess.TimeoutExpired:
-            status = 'none: it hangs'
-        output.seek(0)
-        said = output.read().strip()
-    if check and status:
-        raise Failure(f'{" ".join(command)}: exit status {status}: {said}')
-    return said
+    """What it says on stdout; unchecked, on stderr."""
+    result = Result(command)
+    if not check:
+        return result.errors
+    if result.status:
+        raise Failure(f'{" ".join(command)}: exit status {result.status}: {result.errors}')
+    return result.output
 
 
 def choose_network_lock():
@@ -91,9 +101,10 @@ class Container:
         return ['/bin/start', f'/vm/{self.test}', f'--pidfile={path}.pid', f'--outfile={path}.out', *options]
 
     def is_fenced(self):
-        """Whether its cgroup keeps it from a device that it was not given."""
+        """Whether its cgroup keeps it from a device that it was not given, and from no other."""
+        self.call('exec', self.name, '/bin/busybox', 'sh', '-c', ': </dev/kvm')
         said = self.call('exec', self.name, '/bin/busybox', 'head', '-c', '1', '/tmp/disk', check=False)
-        return 'not permitted' in said
+        return 'head: /tmp/disk: Operation not permitted' in said
 
     def prepare(self, options):
         empty(self.base)
@@ -145,10 +156,12 @@ class Bundle(Container):
         """Its stdin, stdout and stderr are the container's: files of the host would not be restored."""
         log = os.path.join(self.base, 'run.log')
         command = [self.runtime, '--log', log, 'run', '--detach', '--bundle', self.base, self.name]
-        if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          timeout=TIMEOUT, check=False).returncode:
+        try:
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           timeout=TIMEOUT, check=True)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as e:
             with open(log) as f:
-                raise Failure(f'{" ".join(command)}: {f.read()}')
+                raise Failure(f'{e}: {f.read()}') from e
 
     def state(self):
         return json.loads(self.call('state', self.name))
