@@ -94,24 +94,16 @@ class GuestLog:
         known = len(self.reports())
         self.wait(lambda: self.reports()[known + SETTLED:], f'{SETTLED} seconds of the guest\'s')
 
-    def wait_moved(self):
-        """Every kind of work goes on: from the next report on, which may tell of work done before."""
-        known = len(self.reports())
-        base = self.wait(lambda: self.reports()[known:], 'the guest reports')[0]
-
-        def all_moved():
-            last = self.reports()[-1]
-            return all(last.right[k] > base.right[k] for k in self.kinds)
-
+    def wait_moved(self, base):
+        """Every kind of work goes on since @base, which the guest was asked for: that it was about to say something when it was
+        dumped tells nothing."""
         def still():
             last = self.reports()[-1]
-            return ', '.join(k for k in self.kinds if last.right[k] <= base.right[k])
+            return [k for k in self.kinds if last.right[k] <= base.right[k]]
         try:
-            self.wait(all_moved, 'all kinds of work go on')
+            self.wait(lambda: not still(), 'all kinds of work go on')
         except Failure as e:
-            if 'all kinds' not in str(e):
-                raise
-            raise Failure(f'{e}: {still()}') from e
+            raise Failure(f'{e}: {", ".join(still())}' if still() else str(e)) from e
         return self.reports()[-1]
 
     def wait_report(self, what):

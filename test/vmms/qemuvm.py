@@ -269,10 +269,9 @@ class Qemu:
             self.process.end(120)
 
     def check_works(self):
-        """The guest works, answers on its console, and a new client of the monitor is answered."""
-        report = self.log.wait_moved()
+        """The guest answers on its console and works, and a new client of the monitor is answered."""
+        report = self.log.wait_moved(self.ask())
         self.check_answers('running')
-        self.ask()
         return report
 
     def keep_logs(self):
