@@ -15,8 +15,7 @@ from qemuvm import new_vm
 from zdtmvm import Failure
 
 SILENT = 60             # seconds without a word from the guest, after which it hangs: the controls take a fraction of that
-# Not here: ioeventfds, without which QEMU gets the exits and does the same itself; timer interrupts, of which QEMU takes
-# those that KVM begins with.
+# Not here: what a guest of QEMU's goes on without (docs/vmms.md).
 ROWS = ['nothing (control)', 'memslots', 'vCPU registers', 'GIC distributor', 'GIC redistributors', 'LPIs enabled',
         'GIC CPU interfaces', 'ITS registers', 'ITS tables', 'ITS control', 'GSI routing', 'guest counters', 'irqfds',
         'a write to the disk', 'nothing (control), again']
