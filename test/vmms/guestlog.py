@@ -25,10 +25,10 @@ class Report:
 
 
 class GuestLog:
-    """The file that the VMM writes the console to. @kinds: what the guest has to work on."""
+    """The file that the VMM writes the console to. @kinds: what the guest has to work on. @alive and @how_ended: of the VMM."""
 
-    def __init__(self, path, alive, kinds=KINDS):
-        self.path, self.alive, self.kinds = path, alive, kinds
+    def __init__(self, path, alive, how_ended, kinds=KINDS):
+        self.path, self.alive, self.how_ended, self.kinds = path, alive, how_ended, kinds
         self.silence = SILENCE
 
     def lines(self):
@@ -75,7 +75,7 @@ class GuestLog:
             if result:
                 return result
             if not self.alive():
-                raise Failure(f'the VMM has ended, before {what}')
+                raise Failure(f'the VMM has ended ({self.how_ended()}), before {what}')
             now = time.monotonic()
             if len(self.lines()) != said:
                 said, last = len(self.lines()), now

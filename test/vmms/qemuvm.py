@@ -115,11 +115,14 @@ class Qemu:
         self.dir, self.vcpus, self.options = directory, vcpus, options
         self.process = None
         self.images = os.path.join(directory, 'images')
-        self.log = GuestLog(os.path.join(directory, 'console.log'), self.alive,
+        self.log = GuestLog(os.path.join(directory, 'console.log'), self.alive, self.how_ended,
                             [k for k in KINDS if k != 'ipi' or vcpus > 1])
 
     def alive(self):
         return self.process is not None and is_alive(self.process.pid)
+
+    def how_ended(self):
+        return f'status {self.process.end(60)}' if self.process else 'not started'
 
     def start(self):
         os.makedirs(self.dir)
@@ -251,9 +254,13 @@ class Qemu:
         self.check_answers('running')
         return report
 
+    def waits(self):
+        """Of each thread, the function of the kernel that it sleeps in."""
+        return [read(path) for path in sorted(glob.glob(f'/proc/{self.process.pid}/task/*/wchan'))] if self.alive() else []
+
     def keep_logs(self):
         """What a failure leaves, where it can be looked at."""
-        print(f'QEMU said: {self.said()[:400] or "nothing"}; the last lines of the guest:')
+        print(f'QEMU said: {self.said()[:400] or "nothing"}; what its threads wait in: {", ".join(self.waits())}; the last lines of the guest:')
         print('\n'.join('   ' + x for x in self.log.lines()[-12:]), flush=True)
         if os.path.ismount('/share'):
             where = '/share/qemu-failure'

@@ -24,7 +24,7 @@ def report(what, *right, wrong=0):
 class Console(unittest.TestCase):
     def setUp(self):
         self.file = tempfile.NamedTemporaryFile('w', newline='')
-        self.log = GuestLog(self.file.name, lambda: True)
+        self.log = GuestLog(self.file.name, lambda: True, lambda: 'status 0')
         self.log.silence = 0.2
 
     def tearDown(self):
