@@ -51,7 +51,7 @@ NOT_SEEN = {
 
 STRING = r'"(?:[^"\\]|\\.)*"'
 # Errors, which are none of what a VM has; names of files and of fds; formats of scanf.
-NOT_A_REFUSAL = re.compile(r'errno %d|^cannot |no memory for|^/proc|^anon_inode|^/\[|^[\d.]+$|^re$|^%[\w*]*$|^ %|^-%$')
+NOT_A_REFUSAL = re.compile(r'errno %d|^cannot |no memory for|^/proc|^/sys/|^\[confidentiality\]$|^anon_inode|^/\[|^[\d.]+$|^re$|^%[\w*]*$|^ %|^-%$')
 
 
 def macros_of(text):
