@@ -71,12 +71,17 @@ def environment():
                 ZDTM_MNT_EXT_DEV='/dev/kvm')            # a device more in the namespaces' /dev
 
 
-def zdtm(mode, tests, jobs, plan, keep_images):
+def batches(mode, tests, jobs):
+    """What one zdtm.py is to run. Where it runs one test at a time it lets that and itself write where they like."""
+    return [tests] if jobs > 1 and mode.parallel else [[x] for x in tests]
+
+
+def zdtm(mode, tests, plan, keep_images):
     """zdtm.py's exit status, and its lines with the times when they came."""
     command = ['./zdtm.py', 'run', '--criu-bin', '/usr/sbin/criu', '--crit-bin', '/usr/bin/crit', '--keep-going',
                '-k', 'always' if keep_images else 'failed', *mode.args]
-    if jobs > 1 and mode.parallel:
-        command += ['-p', str(jobs)]
+    if len(tests) > 1:
+        command += ['-p', str(plan['jobs'])]
     if plan['model']:
         command.append('--ignore-taint')        # a module that is not Debian's
     for test in tests:
@@ -138,20 +143,24 @@ def refused_for_now(outcome):
     return outcome.result == 'failed' and any(FOR_NOW.search(x) for x in outcome.lines)
 
 
+def run_batch(run, tests, plan):
+    mode = modes.BY_NAME[run['mode']]
+    crfail = {x for x in tests if 'crfail' in desc_of(x).get('flags', '').split()}
+    status, lines = zdtm(mode, tests, plan, run['keep'])
+    save(run, lines)
+    return output.read(lines, status, tests, mode, crfail)
+
+
 def run_tests(run, tests, plan):
     """{test: Outcome}. What the plugin has refused for the moment is tried again, as its error line says."""
-    mode = modes.BY_NAME[run['mode']]
     outcomes = {}
-    crfail = {x for x in tests if 'crfail' in desc_of(x).get('flags', '').split()}
-    for attempt in range(TRIES):
-        status, lines = zdtm(mode, tests, plan['jobs'], plan, run['keep'])
-        save(run, lines)
-        outcomes.update(output.read(lines, status, tests, mode, crfail))
-        again = [x for x in tests if refused_for_now(outcomes[x])]
-        if not again or attempt + 1 == TRIES:
+    for _ in range(TRIES):
+        for batch in batches(modes.BY_NAME[run['mode']], tests, plan['jobs']):
+            outcomes.update(run_batch(run, batch, plan))
+        tests = [x for x in tests if refused_for_now(outcomes[x])]
+        if not tests:
             break
-        print(f'{run["name"]}: refused for the moment, and tried again: {" ".join(again)}', flush=True)
-        tests = again
+        print(f'{run["name"]}: refused for the moment: {" ".join(tests)}', flush=True)
     return outcomes
 
 

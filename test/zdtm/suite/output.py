@@ -14,7 +14,7 @@ FAIL = re.compile(r'#* Test (\S+) FAIL at (.*?) #*')
 SKIP = re.compile(r'Skipping (\S+) \((.*)\)')
 CRIU = re.compile(r'Run criu (\S+)')
 LACKS = re.compile(r'(\w+): ((?:this host has no|no KVM).*)')
-ALL_PASSED = re.compile(r'=* ALL TEST\(S\) PASSED \(TOTAL (\d+)/SKIPPED (\d+)\) =*')
+ALL_PASSED = re.compile(r'#* ALL TEST\(S\) PASSED \(TOTAL (\d+)/SKIPPED (\d+)\) #*')
 SOME_FAILED = re.compile(r'#* (\d+) TEST\(S\) FAILED \(TOTAL (\d+)/SKIPPED (\d+)\) #*')
 ERROR = re.compile(r"(b['\"].*Error \(.*)")
 PLUGIN_ERROR = re.compile(r'Error \([^)]*\): (kvm_vgic: .*)')
@@ -87,6 +87,8 @@ class Output:
     def take(self, when, line, block):
         """Returns the block that the next line belongs to."""
         begin, ended = BEGIN.fullmatch(line), PASS.fullmatch(line) or FAIL.fullmatch(line)
+        if self.is_launchers(when, line):
+            return None
         if begin:
             block = Block(begin[1], begin[2], when)
             self.blocks[begin[1]].append(block)
@@ -96,8 +98,6 @@ class Output:
                 return block
             block.add(when, line)
             block.verdict = 'passed' if PASS.fullmatch(line) else f'failed at {ended[2]}'
-        elif self.is_launchers(when, line):
-            block = None
         elif block:
             block.add(when, line)
         return block
