@@ -149,7 +149,7 @@ def judge(output, test, flavor, wanted, crfail):
     if block.flavor != flavor:
         return failed(f'run in {block.flavor}, not in {flavor}')
     if not block.verdict:
-        return failed(f'no verdict; the last line is: {block.lines[-1] if block.lines else "none"}')
+        return failed(f'no verdict; the last line is: {next(filter(None, reversed(block.lines)), "none")}')
     if block.verdict != 'passed':
         return failed(': '.join(filter(None, [block.verdict, block.cause()])))
     if 'Start test' not in block.lines:
