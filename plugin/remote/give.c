@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "log.h"
 #include "remote/give.h"
 
@@ -18,8 +19,11 @@
 
 int fd_take(pid_t pid, int fd)
 {
-	int pidfd = syscall(SYS_pidfd_open, pid, 0), got, err;
+	int ret = fault_point(FAULT_REMOTE, __func__, "pidfd_getfd"), pidfd, got, err;
 
+	if (ret)
+		return ret;
+	pidfd = syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0)
 		return -errno;
 	got = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
