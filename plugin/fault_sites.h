@@ -23,8 +23,9 @@
 #define FAULT_FAILS(what) (fault_point(FAULT_REMOTE, __func__, __FILE_NAME__ ": " what) && (errno = EIO))
 
 #define ptrace(request, ...) (FAULT_FAILS(#request) ? -1 : ptrace(request, __VA_ARGS__))
-#define pread(...) (FAULT_FAILS("pread") ? -1 : pread(__VA_ARGS__))
-#define pwrite(...) (FAULT_FAILS("pwrite") ? -1 : pwrite(__VA_ARGS__))
+/* Not EIO, which says that nothing is mapped there. */
+#define pread(...) (FAULT_FAILS("pread") ? (errno = ENOMEM, -1) : pread(__VA_ARGS__))
+#define pwrite(...) (FAULT_FAILS("pwrite") ? (errno = ENOMEM, -1) : pwrite(__VA_ARGS__))
 #define process_vm_readv(...) (FAULT_FAILS("process_vm_readv") ? -1 : process_vm_readv(__VA_ARGS__))
 #define process_vm_writev(...) (FAULT_FAILS("process_vm_writev") ? -1 : process_vm_writev(__VA_ARGS__))
 #define sendmsg(...) (FAULT_FAILS("sendmsg") ? -1 : sendmsg(__VA_ARGS__))

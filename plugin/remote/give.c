@@ -159,7 +159,11 @@ int more_fds_begin(pid_t pid, rlim_t limit, struct rlimit *before)
 	return ret;
 }
 
-void more_fds_end(pid_t pid, const struct rlimit *before)
+int more_fds_end(pid_t pid, const struct rlimit *before)
 {
-	prlimit(pid, RLIMIT_NOFILE, before, NULL);
+	int ret = prlimit(pid, RLIMIT_NOFILE, before, NULL) ? -errno : 0;
+
+	if (ret)
+		pr_err("pid %d: cannot set its RLIMIT_NOFILE to what it was: %s (errno %d)\n", pid, strerror(-ret), -ret);
+	return ret;
 }
