@@ -11,7 +11,7 @@
  * KVM_VGIC_SKIP names what is left out, unnoticed: whether the tests see it. That is a step of the two
  * sequences, a register of the tables in state/vgic_v2.c, state/vgic_v3.c and state/its.c, a class of registers in
  * state/vcpu.c (CNTV_CTL_EL0 and its like), "kvm_run bytes", "drained irqfds", "threads of vCPUs", "host check",
- * "one pending bit", "one replay", or "the end of the tree".
+ * "one pending bit", "one replay", "the end of the tree" (after a restore that fails), or "munmap" (of what the plugin maps).
  * KVM_VGIC_LATE names a step of plan_restore that is run after "ITS control" instead of in its place.
  */
 #ifndef KVM_VGIC_FAULT_H

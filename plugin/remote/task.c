@@ -386,7 +386,7 @@ static int put_back(struct task_remote *task)
 {
 	int ret = 0, err;
 
-	if (task->code && !task->held.away) {
+	if (task->code && !task->held.away && !fault_leaves_out("munmap")) {
 		uint64_t size = task->mapped;
 
 		task->mapped = 0; /* once is enough: somebody else's may be there at once */
