@@ -761,7 +761,7 @@ static int fetch_file(uint32_t id)
 	const struct kvm_file *file = file_by_id(id, &r);
 	struct remote *remote;
 	struct rlimit limit;
-	int ret, err;
+	int ret, err, limited;
 
 	if (!r)
 		return -EINVAL;
@@ -770,7 +770,8 @@ static int fetch_file(uint32_t id)
 		return ret;
 	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
 	err = task_remote_close(remote);
-	err = more_fds_end(r->pid, &limit) ?: err;
+	limited = more_fds_end(r->pid, &limit);
+	err = err ?: limited;
 	if (err && ret >= 0)
 		close(ret);
 	return err ?: ret;
