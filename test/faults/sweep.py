@@ -259,7 +259,10 @@ def sweep(action, args):
     start = time.monotonic()
     swept = SWEPT[action](args.vm)
     points = swept.points()
-    choice = chosen(points, args, random.Random(f'{args.seed} {action}'))
+    rng = random.Random(f'{args.seed} {action}')
+    choice = chosen(points, args, rng)
+    if args.seconds:
+        rng.shuffle(choice)         # it may end before the last of them
     print(f'{action} of {args.vm}: {len(points)} points, of {len({p[1:] for p in points})} places; '
           f'{len(choice)} to be tried', flush=True)
     counts, bad, tried = collections.Counter(), [], 0
