@@ -46,8 +46,15 @@ def name_of(point):
 
 
 def points_in(path):
+    """Of the last dump, where some were tried before: each begins with point 1."""
+    points = []
     with open(path) as f:
-        return [Point(int(nr), *rest) for nr, *rest in (line.rstrip('\n').split('\t') for line in f)]
+        for line in f:
+            nr, *rest = line.rstrip('\n').split('\t')
+            if nr == '1':
+                points = []
+            points.append(Point(int(nr), *rest))
+    return points
 
 
 def distinct(points, rng):
@@ -67,6 +74,15 @@ def fault_env(point, sig):
 
 def was_reached(result, point):
     return f'fault injected: point {point.nr},' in result.log
+
+
+def dump_soon(images, pid, *options, env=None):
+    """A dump that is good. One that was refused for the moment, for an interrupt on its way, is tried again."""
+    for _ in range(10):
+        result = criu('dump', images, '-t', str(pid), *options, env=env)
+        if not any('try again' in x for x in result.errors):
+            break
+    result.require(result.status == 0, f'criu dump failed with {result.status}')
 
 
 def require_clean(result):
@@ -102,7 +118,7 @@ class Dumps:
     def points(self):
         images = self.images()
         path = os.path.join(self.vm.dir, 'points')
-        criu_ok('dump', images, '-t', str(self.vm.pid), *self.options, env={'KVM_VGIC_FAULT_LIST': path})
+        dump_soon(images, self.vm.pid, *self.options, env={'KVM_VGIC_FAULT_LIST': path})
         self.go_on_from(images)
         return points_in(path)
 
@@ -173,7 +189,7 @@ class Restores:
         self.images = os.path.join(self.vm.dir, 'images')
         os.mkdir(self.images)
         self.vm.wait_moved(self.vm.stats())
-        criu_ok('dump', self.images, '-t', str(self.vm.pid))
+        dump_soon(self.images, self.vm.pid)
         wait_gone(self.vm.pid)
 
     def points(self):
@@ -348,7 +364,7 @@ def dump_to(folder, what):
     try:
         os.makedirs(folder)
         vm.wait_moved(vm.stats())
-        criu_ok('dump', folder, '-t', str(vm.pid))
+        dump_soon(folder, vm.pid)
     finally:
         discard(vm)
 
