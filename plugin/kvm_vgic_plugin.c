@@ -118,6 +118,8 @@ static struct {
  */
 static int to_criu(int ret)
 {
+	if (ret == -ENOMEM)
+		pr_err("out of memory\n"); /* not said where a list could not grow */
 	return ret == -ENOTSUP ? -EINVAL : ret;
 }
 
@@ -422,7 +424,7 @@ static int note_file(struct kvm_file **list, size_t *nr, int fd, struct kvm_file
 	return write_index();
 }
 
-static int dump_ext_file(int fd, int id)
+static int note_ext_file(int fd, int id)
 {
 	struct kvm_file file = { .id = id };
 	char path[32], link[64] = "";
@@ -441,6 +443,13 @@ static int dump_ext_file(int fd, int id)
 		return -ENOTSUP;
 	pr_err("file %#x (%s): of no VM that was dumped\n", id, link);
 	return -EINVAL;
+}
+
+static int dump_ext_file(int fd, int id)
+{
+	int ret = note_ext_file(fd, id);
+
+	return ret == -ENOTSUP ? ret : to_criu(ret);
 }
 
 /* What fails for the moment, for memory of the kernel's, is tried again: nothing else brings the VM back. */
@@ -553,7 +562,7 @@ static int begin_restore(void)
 	ret = ret ?: list_vms();
 	for (size_t i = 0; !ret && i < restore.nr; i++)
 		ret = host_check(restore.states[i]);
-	return ret;
+	return to_criu(ret);
 }
 
 /*

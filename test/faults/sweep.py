@@ -37,6 +37,7 @@ ACTIONS = ['dump', 'dump-R', 'restore']
 UNREACHED, SURVIVED, REFUSED, STANDS_STILL = 'not reached', 'survived', 'clean refusal', 'VM stands still'
 HARMED, RAN, UNCLEAN = 'VM harmed', 'vCPU ran after a failed restore', 'not clean'
 BAD = [HARMED, RAN, UNCLEAN]
+NO_FAULT = ['late-hook']    # steps that say what CRIU does, not what fails: test/zdtm/failures has cases of them
 
 Point = collections.namedtuple('Point', 'nr kind place what')
 
@@ -85,9 +86,10 @@ def dump_soon(images, pid, *options, env=None):
     result.require(result.status == 0, f'criu dump failed with {result.status}')
 
 
-def require_clean(result):
+def require_clean(result, point):
+    """A step that is none of the two sequences has no words for what only a test lets fail."""
     result.require(result.status > 0, f'criu ended with {result.status}')
-    result.require(result.errors, 'no error of the plugin says why')
+    result.require(result.errors or (point and point.kind == 'step'), 'no error of the plugin says why')
 
 
 class Dumps:
@@ -138,13 +140,13 @@ class Dumps:
             if sig:
                 verdict = self.after_signal(result, images)
             else:
-                verdict = self.after(result, images, unharmed)
+                verdict = self.after(result, images, unharmed, point)
             return (UNREACHED, '') if point and not was_reached(result, point) else verdict
         except (Failure, OSError) as e:
             self.start()
             return HARMED, str(e)
 
-    def after(self, result, images, unharmed):
+    def after(self, result, images, unharmed, point):
         if result.status == 0:
             if '-R' in self.options:
                 unharmed.check(images)
@@ -153,7 +155,7 @@ class Dumps:
         unharmed.check(images)
         shutil.rmtree(images)
         try:
-            require_clean(result)
+            require_clean(result, point)
         except Failure as e:
             return UNCLEAN, str(e)
         return REFUSED, ''
@@ -215,7 +217,7 @@ class Restores:
                 if failed:
                     time.sleep(0.3)
                 entered = entries.threads() if failed else []
-            verdict = self.after(result, failed, entered, before, bpf, sig)
+            verdict = self.after(result, failed, entered, before, bpf, sig, point)
             return (UNREACHED, '') if point and not was_reached(result, point) else verdict
         except (Failure, OSError) as e:
             return UNCLEAN, str(e)
@@ -224,7 +226,7 @@ class Restores:
                 os.kill(pid, signal.SIGKILL)
             left_of(before)
 
-    def after(self, result, failed, entered, before, bpf, sig):
+    def after(self, result, failed, entered, before, bpf, sig, point):
         if not failed:
             try:
                 self.goes_on()
@@ -240,7 +242,7 @@ class Restores:
         left = left_of(before)
         result.require(not left, f'tasks left: {sorted(left)}')
         check_nothing_left(self.images, bpf)
-        require_clean(result)
+        require_clean(result, point)
         return REFUSED, ''
 
     def last(self):
@@ -274,7 +276,7 @@ def sweep(action, args):
     """The counts of it, and what was bad."""
     start = time.monotonic()
     swept = SWEPT[action](args.vm)
-    points = swept.points()
+    points = [p for p in swept.points() if p.what not in NO_FAULT]
     rng = random.Random(f'{args.seed} {action}')
     choice = chosen(points, args, rng)
     if args.seconds:
