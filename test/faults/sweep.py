@@ -409,7 +409,8 @@ def main():
         rows = [sweep(action, args) for action in args.actions or ACTIONS]
         for row in rows:
             show(row)
-        good = all(row['tried'] and not any(row[x] for x in BAD) for row in rows)
+        # Of the last points some are passed by few runs only; a sweep that reaches nothing has shown nothing.
+        good = all(row['tried'] > 4 * row[UNREACHED] and not any(row[x] for x in BAD) for row in rows)
     if args.json:
         with open(args.json, 'w') as f:
             json.dump({'seed': args.seed, 'rows': rows}, f, indent=1)
