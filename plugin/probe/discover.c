@@ -14,9 +14,11 @@
 #include "probe/in_flight.h"
 #include "probe/kernel.h"
 #include "probe/park.h"
+#include "probe/room.h"
 #include "probe/tree.h"
 #include "probe/vcpu.h"
 #include "probe/vgic_v2.h"
+#include "remote/task.h"
 
 /* A fd of KVM's that the dump knows by name and cannot carry. */
 static const struct {
@@ -826,6 +828,43 @@ static int check_dirty_logs(const struct discovered *all)
 	return 0;
 }
 
+/* Of the VMs of one process: sessions one after the other, copies of kvm_run all together. */
+static struct room room_of(const struct discovered *all, pid_t pid)
+{
+	struct room need = { 0 };
+	uint64_t longest = 0, most = 0, copies = 0;
+
+	for (size_t v = 0; v < all->nr_vms; v++) {
+		const struct vm_state *vm = all->vms[v].vm;
+
+		if (all->vms[v].pid != pid)
+			continue;
+		longest = vm_room(vm) > longest ? vm_room(vm) : longest;
+		most = vm->nr_vcpus > most ? vm->nr_vcpus : most;
+		for (size_t i = 0; i < vm->nr_vcpus; i++)
+			for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++) {
+				copies += vm->vcpus[i].maps[m].size;
+				need.mappings++;
+			}
+	}
+	need.data = TASK_REMOTE_SCRATCH + 2 * copies; /* in the room, then where they belong */
+	need.space = longest + TASK_REMOTE_SCRATCH + need.data;
+	need.mappings += TASK_REMOTE_MAPS + most;
+	return need;
+}
+
+static int check_room(const struct discovered *all)
+{
+	int ret = 0;
+
+	for (size_t v = 0; v < all->nr_vms && !ret; v++) {
+		struct room need = room_of(all, all->vms[v].pid);
+
+		ret = room_check(all->vms[v].pid, &need);
+	}
+	return ret;
+}
+
 /* Each VM of a process has numbers of its own there, behind those of the ones before it. */
 static int place_parked(const struct kvm_tree *tree, struct discovered *all)
 {
@@ -860,6 +899,7 @@ int discover_vms(struct kvm_tree *tree, struct discovered *all)
 	ret = ret ?: add_fds(tree, all);
 	ret = ret ?: check_vm_fds(all);
 	ret = ret ?: check_dirty_logs(all);
+	ret = ret ?: check_room(all);
 	ret = ret ?: probe_in_flight(tree, all);
 	return ret ?: place_parked(tree, all);
 }

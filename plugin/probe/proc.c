@@ -355,6 +355,17 @@ static int scan_tracer(struct proc_scan *scan, const char *line)
 	return sscanf(line, "TracerPid: %d", &scan->tracer) == 1;
 }
 
+pid_t proc_tracer(pid_t pid, pid_t tid)
+{
+	struct proc_scan scan = { 0 };
+	char name[32];
+	int ret;
+
+	snprintf(name, sizeof(name), "task/%d/status", tid);
+	ret = for_each_line(pid, name, &scan, scan_tracer);
+	return ret ?: scan.tracer;
+}
+
 bool proc_is_traced(pid_t pid)
 {
 	struct proc_scan scan = { 0 };

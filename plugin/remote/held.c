@@ -165,12 +165,18 @@ static int plant_way_back(struct held *held)
 	int ret;
 
 	ret = way_back_build(held->tid, &held->regs, held->sigmask, &frame);
-	if (!ret)
-		ret = held_read(held, at, &held->stack, sizeof(held->stack));
 	if (ret)
 		return ret;
-	held->frame = at;
-	return held_write(held, at, &frame, sizeof(frame));
+	ret = held_read(held, at, &held->stack, sizeof(held->stack));
+	if (!ret) {
+		held->frame = at;
+		ret = held_write(held, at, &frame, sizeof(frame));
+	}
+	if (ret)
+		pr_err("thread %d: no room for a signal frame below its stack pointer %#llx (%zu bytes): try again, or give it "
+		       "a larger stack\n",
+		       held->tid, (unsigned long long)held->regs.sp, sizeof(frame));
+	return ret;
 }
 
 static int get_vpids(struct held *held)

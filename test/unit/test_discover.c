@@ -19,6 +19,7 @@
 #include "probe/eventfd.h"
 #include "probe/kernel.h"
 #include "probe/proc.h"
+#include "probe/room.h"
 #include "testlog.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -85,6 +86,12 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	*recs = copy_of(host.recs, sizeof(host.recs));
 	*nr = host.nr_recs;
+	return 0;
+}
+
+/* test_room has it */
+int room_check(pid_t pid, const struct room *need)
+{
 	return 0;
 }
 
