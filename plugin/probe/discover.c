@@ -664,13 +664,26 @@ int discover_uses_kvm(pid_t pid)
 	return ret;
 }
 
+/* An object has one file, of which there may be many fds; but for statistics, of which each fd is made anew. */
+static bool has_fd(const struct discovered_vm *found, const struct kvm_file *object)
+{
+	for (size_t i = 0; i < found->nr_fds; i++)
+		if (found->fds[i].object.kind == object->kind && found->fds[i].object.index == object->index)
+			return true;
+	return false;
+}
+
 static int add_fd(struct discovered_vm *found, pid_t pid, const struct kvm_rec *rec)
 {
-	struct discovered_fd *more = grow(&found->fds, &found->nr_fds, sizeof(*more));
+	struct kvm_file object = object_of(found, rec);
+	struct discovered_fd *more;
 
+	if (rec->type != KVM_REC_STATS && has_fd(found, &object))
+		return 0;
+	more = grow(&found->fds, &found->nr_fds, sizeof(*more));
 	if (!more)
 		return -ENOMEM;
-	*more = (struct discovered_fd){ .pid = pid, .fd = rec->fd, .object = object_of(found, rec) };
+	*more = (struct discovered_fd){ .pid = pid, .fd = rec->fd, .object = object };
 	return 0;
 }
 

@@ -95,7 +95,7 @@ int room_check(pid_t pid, const struct room *need)
 	return 0;
 }
 
-int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
+int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **recs, size_t *nr)
 {
 	return -ENOSYS;
 }
