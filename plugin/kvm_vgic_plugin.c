@@ -31,6 +31,7 @@
 #include "image/image.h"
 #include "log.h"
 #include "plan.h"
+#include "probe/apart.h"
 #include "probe/backing.h"
 #include "probe/discover.h"
 #include "probe/kernel.h"
@@ -69,6 +70,8 @@ void criu_plugin_get_options(void) __attribute__((weak));
 _Static_assert(CR_PLUGIN_HOOK__MAX >= 12, "criu-plugin.h is older than CRIU 4.1");
 
 _Static_assert(DISCOVER_MAX_VMS <= IMAGE_MAX_VMS, "VMs that images have no room for");
+
+#define FILE_TIMEOUT 30 /* seconds without a block of a file under a memslot */
 
 static int stage_now;
 
@@ -287,7 +290,7 @@ static int dump_vm(struct dumped_vm *d)
 	if (!ret)
 		ret = with_remote(d, read_vm);
 	if (!ret)
-		ret = backing_capture(d->pid, d->vm, interrupted);
+		ret = backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT);
 	if (!ret)
 		ret = write_images(d);
 	if (!ret)

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fault.h"
@@ -99,6 +100,10 @@ static bool is_ours(const struct task_remote *task, uint64_t addr, size_t size)
 	return addr >= task->code && addr - task->code <= task->mapped && size <= task->mapped - (addr - task->code);
 }
 
+/* In the scratch area, behind two struct iovec: what is copied. */
+#define COPY_AT (2 * sizeof(struct iovec))
+#define COPY_MAX (SCRATCH_SIZE - COPY_AT)
+
 /*
  * Memory of the task's, which may be a file's: of a server that does not answer, or that stands still with the tree. The
  * task itself copies it to the scratch area or back, within the time that every call in it has; a pread() of
@@ -106,20 +111,18 @@ static bool is_ours(const struct task_remote *task, uint64_t addr, size_t size)
  */
 static int copy_by_task(struct task_remote *task, long nr, uint64_t addr, size_t size)
 {
-	const uint64_t iov[] = { task->scratch + sizeof(iov), size, addr, size };
+	const struct iovec iov[] = { { (void *)(task->scratch + COPY_AT), size }, { (void *)addr, size } };
 	int ret = held_write(&task->held, task->scratch, iov, sizeof(iov));
 	int64_t done;
 
 	if (ret)
 		return ret;
-	done = run_syscall(task, nr, task->held.vpid, task->scratch, 1, task->scratch + 2 * sizeof(iov[0]), 1, 0);
+	done = run_syscall(task, nr, task->held.vpid, task->scratch, 1, task->scratch + sizeof(iov[0]), 1, 0);
 	if (done == (int64_t)size)
 		return 0;
 	/* As pread() answers where nothing is mapped. */
 	return done >= 0 || done == -EFAULT ? -EIO : (int)done;
 }
-
-#define COPY_MAX (SCRATCH_SIZE - 4 * sizeof(uint64_t))
 
 static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
 {
@@ -132,7 +135,7 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 		n = size - at < COPY_MAX ? size - at : COPY_MAX;
 		ret = copy_by_task(task, SYS_process_vm_readv, addr + at, n);
 		if (!ret)
-			ret = held_read(&task->held, task->scratch + SCRATCH_SIZE - COPY_MAX, (char *)buf + at, n);
+			ret = held_read(&task->held, task->scratch + COPY_AT, (char *)buf + at, n);
 	}
 	return ret;
 }
@@ -146,7 +149,7 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 		return held_write(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < COPY_MAX ? size - at : COPY_MAX;
-		ret = held_write(&task->held, task->scratch + SCRATCH_SIZE - COPY_MAX, (const char *)buf + at, n);
+		ret = held_write(&task->held, task->scratch + COPY_AT, (const char *)buf + at, n);
 		ret = ret ?: copy_by_task(task, SYS_process_vm_writev, addr + at, n);
 	}
 	return ret;
