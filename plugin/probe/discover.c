@@ -703,6 +703,16 @@ static int add_fds(const struct kvm_tree *tree, struct discovered *all)
 	return ret;
 }
 
+/* The images of a dump with more would be refused at the restore. */
+static int check_files(const struct discovered *all)
+{
+	for (size_t v = 0; v < all->nr_vms; v++)
+		if (all->vms[v].nr_fds > VM_MAX_FILES)
+			return refuse(all->vms[v].pid, "more than 4096 files of a VM, with those of its statistics",
+				      "have the VMM close some");
+	return 0;
+}
+
 /* A process has mappings of vCPUs of its own VMs only. */
 static int check_maps(const struct kvm_tree *tree)
 {
@@ -910,6 +920,7 @@ int discover_vms(struct kvm_tree *tree, struct discovered *all)
 	eventfd_table_free(&all->eventfds);
 	ret = ret ?: check_maps(tree);
 	ret = ret ?: add_fds(tree, all);
+	ret = ret ?: check_files(all);
 	ret = ret ?: check_vm_fds(all);
 	ret = ret ?: check_dirty_logs(all);
 	ret = ret ?: check_room(all);
