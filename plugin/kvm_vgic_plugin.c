@@ -411,20 +411,10 @@ static bool is_system(int fd)
 	return !fstat(fd, &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(10, 232);
 }
 
-/* Of a VM discover() has looked; of /dev/kvm nobody knows before how many files the fds are. */
-static int check_nr_files(size_t nr)
-{
-	if (nr < VM_MAX_FILES)
-		return 0;
-	pr_err("/dev/kvm was opened more than %u times: " REFUSAL ": have the VMM close it where it is not used\n",
-	       VM_MAX_FILES);
-	return -EINVAL;
-}
-
 /* Adds @file, of which @fd is a copy, to a list of them, and to kvm-vm.img. */
 static int note_file(struct kvm_file **list, size_t *nr, int fd, struct kvm_file *file)
 {
-	int ret = fault_injected("dump-ext-file") ?: interrupted() ?: check_nr_files(*nr);
+	int ret = fault_injected("dump-ext-file") ?: interrupted();
 	struct kvm_file *more = ret ? NULL : reallocarray(*list, *nr + 1, sizeof(*more));
 
 	if (!more)

@@ -703,9 +703,22 @@ static int add_fds(const struct kvm_tree *tree, struct discovered *all)
 	return ret;
 }
 
-/* The images of a dump with more would be refused at the restore. */
-static int check_files(const struct discovered *all)
+static size_t count_system_fds(const struct kvm_tree *tree)
 {
+	size_t nr = 0;
+
+	for (size_t p = 0; p < tree->nr_procs; p++)
+		for (size_t i = 0; i < tree->procs[p].scan.nr_fds; i++)
+			nr += tree->procs[p].scan.fds[i].kind == PROC_FD_SYSTEM;
+	return nr;
+}
+
+/* The images of a dump with more would be refused at the restore. How many files the fds of /dev/kvm are is not known. */
+static int check_files(const struct kvm_tree *tree, const struct discovered *all)
+{
+	if (count_system_fds(tree) > VM_MAX_FILES)
+		return refuse(tree->procs[0].pid, "more than 4096 fds of /dev/kvm in a tree of processes",
+			      "have the VMM close some");
 	for (size_t v = 0; v < all->nr_vms; v++)
 		if (all->vms[v].nr_fds > VM_MAX_FILES)
 			return refuse(all->vms[v].pid, "more than 4096 files of a VM, with those of its statistics",
@@ -920,7 +933,7 @@ int discover_vms(struct kvm_tree *tree, struct discovered *all)
 	eventfd_table_free(&all->eventfds);
 	ret = ret ?: check_maps(tree);
 	ret = ret ?: add_fds(tree, all);
-	ret = ret ?: check_files(all);
+	ret = ret ?: check_files(tree, all);
 	ret = ret ?: check_vm_fds(all);
 	ret = ret ?: check_dirty_logs(all);
 	ret = ret ?: check_room(all);

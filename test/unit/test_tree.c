@@ -358,6 +358,20 @@ static void more_files_than_images_have_room_for(void **state)
 	assert_refused("pid 10: more than 4096 files of a VM, with those of its statistics");
 }
 
+static void more_of_dev_kvm_than_images_have_room_for(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+
+	proc->scan.fd_limit = 8192;
+	add_vm(proc, 1, true);
+	for (int nr = 0; nr < VM_MAX_FILES; nr++)
+		add_fd(proc, PROC_FD_SYSTEM, 0, 0, true);
+	assert_found(1);
+	discovered_free(&all);
+	add_fd(proc, PROC_FD_SYSTEM, 0, 0, true);
+	assert_refused("pid 10: more than 4096 fds of /dev/kvm in a tree of processes");
+}
+
 static void a_vm_without_its_own_fd(void **state)
 {
 	add_vm(add_process(10), 1, false);
@@ -561,7 +575,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(four_vms_of_one_process),	     TEST(vms_of_several_processes),
 		TEST(what_others_have_is_the_owners), TEST(one_file_with_many_fds),
-		TEST(more_files_than_images_have_room_for), TEST(a_vm_without_its_own_fd),
+		TEST(more_files_than_images_have_room_for),
+		TEST(more_of_dev_kvm_than_images_have_room_for),
+		TEST(a_vm_without_its_own_fd),
 		TEST(a_vm_whose_fd_another_has),
 		TEST(a_vm_whose_owner_is_elsewhere),  TEST(a_mapping_of_anothers_vcpu),
 		TEST(a_vcpu_that_only_another_has),   TEST(a_mapping_alone),
