@@ -6,6 +6,7 @@ import os
 import subprocess
 
 from common import OddVm, Skip, Unharmed, criu, criu_ok, discard, finish, read, work_dir
+from killed import remove_cgroup
 from refusals import REFUSAL, check_error, refused
 from zdtmvm import wait_gone
 
@@ -92,7 +93,7 @@ def memory_cgroup():
     try:
         yield
     finally:
-        os.rmdir(CGROUP)
+        remove_cgroup(CGROUP)
 
 
 class InCgroup(OddVm):

@@ -76,18 +76,27 @@ def dumped_after_recovery():
         finish(vm)
 
 
+def remove_cgroup(path):
+    """What was in it has ended, or ends."""
+    for _ in range(500):
+        try:
+            os.rmdir(path)
+            return
+        except OSError:
+            time.sleep(0.02)
+    os.rmdir(path)
+
+
 @contextlib.contextmanager
-def cgroup_of(pid):
+def cgroup_of(vm):
     os.mkdir(CGROUP)
     try:
-        write('cgroup.procs', pid)
+        write('cgroup.procs', vm.pid)
         yield
-        write('cgroup.freeze', 0)
     finally:
-        with open('/sys/fs/cgroup/cgroup.procs', 'w') as f:
-            for line in read(CGROUP + '/cgroup.procs').split():
-                f.write(line)
-        os.rmdir(CGROUP)
+        write('cgroup.freeze', 0)
+        vm.kill()
+        remove_cgroup(CGROUP)
 
 
 def write(name, value):
@@ -105,7 +114,7 @@ def wait_frozen():
 
 def frozen(*options):
     """The cgroup is frozen when recover comes: thawed by it, or left so."""
-    with odd_vm() as (vm, images, unharmed), cgroup_of(vm.pid):
+    with odd_vm() as (vm, images, unharmed), cgroup_of(vm):
         kill(vm.pid, images, 'swapped', '--freeze-cgroup', CGROUP)
         require('frozen 0' in read(CGROUP + '/cgroup.events'), 'CRIU has left the cgroup frozen: say so in docs/limits.md')
         write('cgroup.freeze', 1)
