@@ -24,6 +24,7 @@
 #include "remote/batch_code.h"
 #include "remote/bring.h"
 #include "remote/held.h"
+#include "remote/served.h"
 #include "remote/task.h"
 #include "remote/trace.h"
 
@@ -45,6 +46,7 @@ struct task_remote {
 	bool filtered;		/* its seccomp filter holds again then, and may know no munmap() */
 	bool other_away;	/* another thread did not come back, and has still to return into our text */
 	uint8_t *mirror;	/* local copy of the scratch area */
+	struct served served;	/* of the process as it was */
 };
 
 static struct task_remote *to_task(struct remote *remote)
@@ -94,10 +96,15 @@ static int64_t run_syscall(struct task_remote *task, long nr, uint64_t a0, uint6
 	return ret ?: result;
 }
 
-/* What is mapped by us, and anonymous or of a vCPU: no page of it waits for somebody. */
 static bool is_ours(const struct task_remote *task, uint64_t addr, size_t size)
 {
 	return addr >= task->code && addr - task->code <= task->mapped && size <= task->mapped - (addr - task->code);
+}
+
+/* Whether no page of it waits for somebody: what we have mapped is anonymous or of a vCPU. */
+static bool is_at_hand(const struct task_remote *task, uint64_t addr, size_t size)
+{
+	return !task->scratch || is_ours(task, addr, size) || !served_has(&task->served, addr, size);
 }
 
 /* In the scratch area, behind two struct iovec: what is copied. */
@@ -129,7 +136,7 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	struct task_remote *task = to_task(remote);
 	int ret = 0;
 
-	if (!task->scratch || is_ours(task, addr, size))
+	if (is_at_hand(task, addr, size))
 		return held_read(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < COPY_MAX ? size - at : COPY_MAX;
@@ -145,7 +152,7 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 	struct task_remote *task = to_task(remote);
 	int ret = 0;
 
-	if (!task->scratch || is_ours(task, addr, size))
+	if (is_at_hand(task, addr, size))
 		return held_write(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < COPY_MAX ? size - at : COPY_MAX;
@@ -462,6 +469,7 @@ static void free_task(struct task_remote *task)
 {
 	if (task->mem >= 0)
 		close(task->mem);
+	served_free(&task->served);
 	free(task->mirror);
 	free(task);
 }
@@ -485,6 +493,7 @@ int task_remote_close(struct remote *remote)
 static int take(struct task_remote *task, pid_t pid)
 {
 	char path[32];
+	int ret;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	task->mem = open(path, O_RDWR | O_CLOEXEC);
@@ -494,7 +503,8 @@ static int take(struct task_remote *task, pid_t pid)
 	if (!task->mirror)
 		return -ENOMEM;
 	task->filtered = proc_has_seccomp(pid);
-	return held_take(&task->held, pid, pid, task->mem);
+	ret = served_find(pid, &task->served);
+	return ret ?: held_take(&task->held, pid, pid, task->mem);
 }
 
 /* What to look for: it is the task that is in want, and discover() has looked at what can be seen beforehand. */
