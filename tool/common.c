@@ -160,9 +160,8 @@ int tool_read(const char *dir, struct tool_images *images)
 
 	*images = (struct tool_images){ 0 };
 	if (fd < 0) {
-		ret = -errno;
-		tool_error("%s: %s", dir, strerror(-ret));
-		return ret;
+		tool_error("%s: %s", dir, strerror(errno));
+		return -EIO;
 	}
 	ret = verify_images(fd, &images->vms, &images->n, &images->files);
 	if (ret == -ENOENT)

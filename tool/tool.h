@@ -44,7 +44,8 @@ struct tool_images {
 	size_t n;
 	struct image_files files;
 };
-/* As a restore would read them. 0 or a negative errno, told on stderr. */
+/* As a restore would read them. 0 or a negative errno, told on stderr: -ENOENT where no VM was dumped, -EINVAL where they
+ * are refused. */
 int tool_read(const char *dir, struct tool_images *images);
 void tool_free(struct tool_images *images);
 
