@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""docs/restore-order.md has the steps of plugin/plan.c, in their order and with their documents: test_order.py PRINT_PLAN."""
+"""docs/restore-order.md has the steps of plugin/plan.c, in order and with their documents: test_order.py PRINT_PLAN."""
 import os
 import re
 import subprocess
@@ -13,7 +13,8 @@ print_plan = sys.argv[1]
 
 
 def plan(sequence):
-    lines = [line.split('\t') for line in subprocess.run([print_plan], capture_output=True, text=True, check=True).stdout.splitlines()]
+    printed = subprocess.run([print_plan], capture_output=True, text=True, check=True).stdout
+    lines = [line.split('\t') for line in printed.splitlines()]
     return [(name, rule) for of, name, rule in lines if of == sequence]
 
 
