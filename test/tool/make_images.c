@@ -12,6 +12,16 @@
 
 static const char *folder;
 
+/* As CRIU has it: magic, size, and of inventory_entry img_version 2 and the plugins. */
+static void write_inventory(int dir)
+{
+	static const uint8_t inventory[] = "\x16\x31\x31\x58" "\x15\0\0\0" "\x08\x02" "\x62\x11" "\x62\x0f" "kvm_vgic_plugin";
+	int fd = openat(dir, "inventory.img", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, inventory, sizeof(inventory) - 1) != sizeof(inventory) - 1 || close(fd))
+		err(1, "inventory.img");
+}
+
 static void write_set(const char *name, struct vm_state **vms, size_t n)
 {
 	const struct image_files files = { .list = (struct kvm_file[]){ { .id = 0x777, .flags = O_RDWR } }, .nr = 1 };
@@ -24,6 +34,7 @@ static void write_set(const char *name, struct vm_state **vms, size_t n)
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0 || fixture_write_with(dir, &fixture_dump, vms, n, &files))
 		errx(1, "%s: not written", path);
+	write_inventory(dir);
 	close(dir);
 }
 

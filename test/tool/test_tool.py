@@ -227,7 +227,7 @@ class Verify(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr), (0, ''), name)
 
     def test_a_changed_byte_is_refused_in_each_file(self):
-        for file in glob.glob(folder('v3/*.img')):
+        for file in glob.glob(folder('v3/kvm-*.img')):
             def change(copy):
                 with open(os.path.join(copy, os.path.basename(file)), 'r+b') as f:
                     f.seek(40)
@@ -247,6 +247,20 @@ class Verify(unittest.TestCase):
         done = self.damaged(lambda copy: os.unlink(os.path.join(copy, 'kvm-vm.img')))
         self.assertEqual(done.returncode, 1)
         self.assertIn('no dump of a VM', done.stderr)
+
+    def test_criu_would_not_ask_the_plugin(self):
+        done = self.damaged(lambda copy: os.unlink(os.path.join(copy, 'inventory.img')))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('inventory.img: No such file', done.stderr)
+        for was, becomes, said in ((b'kvm_', b'xvm_', 'does not name'), (b'\x16', b'\x17', 'none of criu')):
+            def change(copy):
+                with open(os.path.join(copy, 'inventory.img'), 'r+b') as f:
+                    data = f.read()
+                    f.seek(0)
+                    f.write(data.replace(was, becomes, 1))
+            done = self.damaged(change)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(said, done.stderr)
 
     def test_what_cannot_be_read_is_no_answer(self):
         self.assertEqual(tool.run('verify', folder('is-not-there')).returncode, 3)
@@ -431,8 +445,8 @@ class Options(unittest.TestCase):
                 self.assertIn('usage: criu-kvm ' + ''.join(args), done.stdout)
 
     def test_wrong_usage_is_told_on_stderr(self):
-        for args in ((), ('fly',), ('show',), ('show', 'a', 'b'), ('show', '--fly', 'a'), ('diff', 'a'), ('verify', '--root'),
-                     ('check', 'x'), ('check', '-1'), ('check', '0'), ('check', '99999999999999999999'), ('plan',)):
+        for args in ((), ('fly',), ('show',), ('show', 'a', 'b'), ('show', '--fly', 'a'), ('diff', 'a'),
+                     ('verify', '--root'), ('check', 'x'), ('check', '-1'), ('check', '0'), ('check', '99999999999999999999'), ('plan',)):
             done = tool.run(*args)
             self.assertEqual((done.returncode, done.stdout), (2, ''), args)
             self.assertTrue(done.stderr)
@@ -489,7 +503,7 @@ def crit(*args):
 class Crit(unittest.TestCase):
     def test_every_image_is_decoded_and_encoded_as_it_was(self):
         for name in ('v3', 'v5'):
-            for file in glob.glob(folder(name) + '/*.img'):
+            for file in glob.glob(folder(name) + '/kvm-*.img'):
                 out, back = (os.path.join(images, 'crit' + end) for end in ('.json', '.img'))
                 self.assertEqual(crit('decode', '--pretty', '-i', file, '-o', out).stderr, '')
                 self.assertEqual(crit('encode', '-i', out, '-o', back).stderr, '')
