@@ -61,6 +61,9 @@ static void change(struct vm_state *vm)
 	*word(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->cpus[2].redist, "GICR_ISENABLER0") ^= 1 << 27;
 	vm->itses[0].tables.dtes[0].ites[0].pintid++;
 	vm->nr_irqfds--;
+	vm->slots[0].log.runs[0]++; /* as many pages, but others */
+	vm->slots[0].log.runs[2]--;
+	vm->vcpus[2].run[vm->page_size]++;
 	vm->slots[2].hva += vm->page_size;
 }
 

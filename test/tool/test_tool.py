@@ -295,8 +295,10 @@ class Diff(unittest.TestCase):
         enabled = irqs['PPI', 27, 2]['enabled']
         lines = done.stdout.splitlines()
         for line in (
+                r'vms\[1\].memslots\[1\].dirty_hash: 0x[0-9a-f]+ -> 0x[0-9a-f]+',
                 r'vms\[1\].memslots\[7\].hva: 0xffff20000000 -> 0xffff20001000',
                 r'vms\[1\].vcpus\[1\].regs.PC: 0x[0-9a-f]+ -> 0x40001000',
+                r'vms\[1\].vcpus\[2\].run.hash: 0x[0-9a-f]+ -> 0x[0-9a-f]+',
                 r'vms\[1\].interrupts\[PPI 27 of vCPU 2\].enabled: %s -> %s' % tuple(
                     json.dumps(b) for b in (enabled, not enabled)),
                 r'vms\[1\].interrupts\[SPI 40\].pending: %s -> %s' % tuple(
@@ -314,8 +316,8 @@ class Diff(unittest.TestCase):
 
     def test_json_has_the_same(self):
         found = json.loads(tool.run('diff', '--json', folder('v3'), folder('v3-later')).stdout)
-        self.assertEqual(len(found), 6)
-        self.assertEqual(found[0], {'path': 'vms[1].memslots[7].hva', 'from': '0xffff20000000', 'to': '0xffff20001000'})
+        self.assertEqual(len(found), 8)
+        self.assertEqual(found[1], {'path': 'vms[1].memslots[7].hva', 'from': '0xffff20000000', 'to': '0xffff20001000'})
         self.assertNotIn('to', found[-1])
 
     def test_what_cannot_be_read_is_no_difference(self):
