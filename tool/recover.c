@@ -3,7 +3,6 @@
  * criu-kvm recover: a criu that was killed in a dump may have left a VMM with copies in the place of kvm_run, and
  * vCPUs that answer EINTR to KVM_RUN (docs/limits.md). What was where is in the pages themselves: state/left.h.
  */
-#include <getopt.h>
 #include <inttypes.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
@@ -26,13 +25,14 @@
 #include "tool.h"
 
 static const char usage[] =
-	"usage: criu-kvm recover [--frozen] PID\n"
+	"usage: criu-kvm recover [--frozen] [--verbose] PID\n"
 	"\n"
 	"Where criu was killed in a dump of PID, a VMM, its VM may stand: KVM_RUN answers EINTR. This puts back\n"
 	"what criu had taken, with what the VMM has written since, and the VM goes on. A cgroup that is frozen is\n"
 	"thawed.\n"
 	"\n"
-	"  --frozen  leave the cgroup frozen: its vCPUs run when it is thawed\n"
+	"  --frozen       leave the cgroup frozen: its vCPUs run when it is thawed\n"
+	"  -v, --verbose  tell what is done\n"
 	"\n"
 	"Exit status: 0 the VM can go on; 1 there is nothing to put back; 2 usage; 3 it was not put back.\n";
 
@@ -319,25 +319,30 @@ static bool parse_pid(const char *text, pid_t *pid)
 	return *text && !*end && value > 0 && value == *pid;
 }
 
+static bool stays_frozen;
+
+static void take_option(int letter, const char *arg)
+{
+	stays_frozen = true;
+}
+
 int cmd_recover(int argc, char **argv)
 {
 	static const struct option options[] = { { "frozen", no_argument, NULL, 'f' },
+						 { "verbose", no_argument, NULL, 'v' },
 						 { "help", no_argument, NULL, 'h' },
 						 { 0 } };
+	static const struct tool_options o = {
+		.usage = usage, .options = options, .take = take_option, .nr_args = 1, .max_args = 1
+	};
 	struct recovery r = { 0 };
-	int letter, status;
+	int status;
 
-	while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (letter == 'h') {
-			fputs(usage, stdout);
-			return TOOL_YES;
-		}
-		if (letter != 'f')
-			return TOOL_USAGE;
-		r.stays_frozen = true;
-	}
-	if (argc - optind != 1 || !parse_pid(argv[optind], &r.pid)) {
-		fputs(usage, stderr);
+	if (tool_parse(argc, argv, &o, &status))
+		return status;
+	r.stays_frozen = stays_frozen;
+	if (!parse_pid(argv[optind], &r.pid)) {
+		tool_error("%s: no pid, see criu-kvm recover --help", argv[optind]);
 		return TOOL_USAGE;
 	}
 	status = recover_pid(&r);
