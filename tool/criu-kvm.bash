@@ -17,7 +17,7 @@ _criu_kvm()
 		mapfile -t COMPREPLY < <(compgen -W "${!options[*]} --help --version" -- "$word")
 	elif [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "${options[${COMP_WORDS[1]}]-}" -- "$word")
-	elif [[ ${COMP_WORDS[1]} == check && $before != --libdir ]]; then
+	elif [[ ${COMP_WORDS[1]} == @(check|recover) && $before != --libdir ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [0-9]*)" -- "$word")
 	else
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")

@@ -436,8 +436,24 @@ class Check(unittest.TestCase):
         self.assertRegex(out, r'(?m)^ +-> install criu')
 
 
+class Recover(unittest.TestCase):
+    """test/zdtm/failures has the rest: it takes a VM."""
+
+    def test_a_process_without_vms_has_nothing_to_put_back(self):
+        done = tool.run('recover', str(os.getpid()))
+        self.assertEqual((done.returncode, done.stdout), (1, ''))
+        self.assertIn('pid %d: nothing to put back' % os.getpid(), done.stderr)
+
+    def test_a_process_that_has_ended_is_none(self):
+        gone = subprocess.Popen(['true'])
+        gone.wait()
+        done = tool.run('recover', str(gone.pid))
+        self.assertEqual((done.returncode, done.stdout), (3, ''))
+        self.assertIn('there is no such process', done.stderr)
+
+
 class Options(unittest.TestCase):
-    COMMANDS = ('check', 'show', 'verify', 'diff', 'plan')
+    COMMANDS = ('check', 'show', 'verify', 'diff', 'recover', 'plan')
 
     def test_help_is_everywhere(self):
         for args in ((),) + tuple((command,) for command in self.COMMANDS):
@@ -448,7 +464,8 @@ class Options(unittest.TestCase):
 
     def test_wrong_usage_is_told_on_stderr(self):
         for args in ((), ('fly',), ('show',), ('show', 'a', 'b'), ('show', '--fly', 'a'), ('diff', 'a'),
-                     ('verify', '--root'), ('check', 'x'), ('check', '-1'), ('check', '0'), ('check', '99999999999999999999'), ('plan',)):
+                     ('verify', '--root'), ('check', 'x'), ('check', '-1'), ('check', '0'), ('check', '99999999999999999999'), ('plan',),
+                     ('recover',), ('recover', 'x'), ('recover', '0'), ('recover', '1', '2'), ('recover', '--fly', '1')):
             done = tool.run(*args)
             self.assertEqual((done.returncode, done.stdout), (2, ''), args)
             self.assertTrue(done.stderr)
