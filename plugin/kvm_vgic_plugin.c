@@ -120,6 +120,8 @@ static struct {
  */
 static int to_criu(int ret)
 {
+	if (ret == -ENOMEM)
+		pr_err("out of memory\n"); /* not said where a list could not grow */
 	return ret == -ENOTSUP ? -EINVAL : ret;
 }
 
@@ -424,7 +426,7 @@ static int note_file(struct kvm_file **list, size_t *nr, int fd, struct kvm_file
 	return write_index();
 }
 
-static int dump_ext_file(int fd, int id)
+static int note_ext_file(int fd, int id)
 {
 	struct kvm_file file = { .id = id };
 	char path[32], link[64] = "";
@@ -445,6 +447,25 @@ static int dump_ext_file(int fd, int id)
 	return -EINVAL;
 }
 
+static int dump_ext_file(int fd, int id)
+{
+	int ret = note_ext_file(fd, id);
+
+	return ret == -ENOTSUP ? ret : to_criu(ret);
+}
+
+/* What fails for the moment, for memory of the kernel's, is tried again: nothing else brings the VM back. */
+static int undo(struct dumped_vm *d, int (*run)(struct dumped_vm *d, struct remote *remote))
+{
+	return with_remote(d, run) ? with_remote(d, run) : 0;
+}
+
+static void put_threads_back(const struct dumped_vm *d)
+{
+	if (threads_apply(d->pid, d->vm))
+		threads_apply(d->pid, d->vm);
+}
+
 /*
  * Undoes exactly what was recorded, whatever @ret says: a failing post-dump script
  * comes with 0 and the tasks run on, and in a process about to be killed it harms nothing.
@@ -454,10 +475,10 @@ static void undo_dump(struct dumped_vm *d)
 	int ret = 0;
 
 	/* First: no vCPU may find what was saved of its interrupts. */
-	if (d->vm->lpi && with_remote(d, put_lpis_back))
+	if (d->vm->lpi && undo(d, put_lpis_back))
 		pr_err("vm %u of pid %d: LPI pending tables in its memory are those of the dump\n", d->vm->id, d->pid);
 	if (d->swapped)
-		ret = with_remote(d, swap_in);
+		ret = undo(d, swap_in);
 	if (ret)
 		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more; end the "
 		       "process\n",
@@ -486,7 +507,7 @@ static void end_dump(int ret)
 	/* When nothing is run in any process any more: that loses what is put back here. */
 	for (size_t i = 0; i < dump.nr; i++)
 		if (dump.vms[i].vm->nr_threads)
-			threads_apply(dump.vms[i].pid, dump.vms[i].vm);
+			put_threads_back(&dump.vms[i]);
 	free(dump.vms);
 	free(dump.files.list);
 	discovered_free(&dump.all);
@@ -539,7 +560,7 @@ static int begin_restore(void)
 		pr_err("kvm-vm.img: missing, and the inventory says that a VM was dumped\n");
 	ret = ret ?: stand_in_new_token(&restore.token);
 	ret = ret ?: list_vms();
-	return ret ?: verify_host(restore.states, restore.nr);
+	return to_criu(ret ?: verify_host(restore.states, restore.nr));
 }
 
 /*
@@ -662,13 +683,13 @@ static int check_files_late(const struct restored_vm *r)
 static int run_plan(struct restored_vm *r, struct plan_part part)
 {
 	struct rlimit limit;
-	int ret = more_fds_begin(r->pid, open_limit(), &limit);
+	int ret = more_fds_begin(r->pid, open_limit(), &limit), err;
 
 	if (ret)
 		return ret;
 	ret = run_plan_there(r, part);
-	more_fds_end(r->pid, &limit);
-	return ret;
+	err = more_fds_end(r->pid, &limit);
+	return ret ?: err;
 }
 
 /* A VM of which CRIU has opened no file in its owner. */
@@ -676,7 +697,7 @@ static int create_late(struct restored_vm *r)
 {
 	struct remote *remote;
 	struct rlimit limit;
-	int ret = check_files_late(r), err;
+	int ret = check_files_late(r), err, limited;
 
 	if (ret)
 		return ret;
@@ -685,8 +706,8 @@ static int create_late(struct restored_vm *r)
 		return ret;
 	ret = fault_injected("create") ?: vm_create(r->vm, remote, false);
 	err = task_remote_close(remote);
-	more_fds_end(r->pid, &limit);
-	return ret ?: err;
+	limited = more_fds_end(r->pid, &limit);
+	return ret ?: err ?: limited;
 }
 
 static int build_vm(struct restored_vm *r)
@@ -729,7 +750,8 @@ static int stop_restore(struct restored_vm *r, pid_t pid, int err)
 	for (size_t i = 0; i < restore.nr; i++)
 		if (restore.vms[i].built && restore.vms[i].vm->lpi)
 			give_lpis_back(&restore.vms[i]);
-	kill(restore.root, SIGKILL);
+	if (!fault_leaves_out("the end of the tree"))
+		kill(restore.root, SIGKILL);
 	return to_criu(err);
 }
 
@@ -746,7 +768,7 @@ static int fetch_file(uint32_t id)
 	const struct kvm_file *file = file_by_id(id, &r);
 	struct remote *remote;
 	struct rlimit limit;
-	int ret, err;
+	int ret, err, limited;
 
 	if (!r)
 		return -EINVAL;
@@ -755,7 +777,8 @@ static int fetch_file(uint32_t id)
 		return ret;
 	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
 	err = task_remote_close(remote);
-	more_fds_end(r->pid, &limit);
+	limited = more_fds_end(r->pid, &limit);
+	err = err ?: limited;
 	if (err && ret >= 0)
 		close(ret);
 	return err ?: ret;
@@ -832,6 +855,7 @@ static int resume_devices_late(int pid)
 static int plugin_init(int stage)
 {
 	stage_now = stage;
+	fault_init();
 	return stage == CR_PLUGIN_STAGE__RESTORE ? begin_restore() : 0;
 }
 

@@ -183,7 +183,7 @@ static int scan_map(struct proc_scan *scan, const char *line)
 static int for_each_line(pid_t pid, const char *name, struct proc_scan *scan,
 			 int (*use)(struct proc_scan *scan, const char *line))
 {
-	char path[32], *line = NULL;
+	char path[64], *line = NULL;
 	size_t room = 0;
 	int ret = 0;
 	FILE *file;

@@ -121,7 +121,8 @@ static int judge_stop(struct held *held, int status, struct user_regs_struct *re
 		held->stop_signal = true;
 		return 0;
 	case SIGURG:
-		ret = trace_get_regs(held->tid, regs);
+		/* What the call has answered is nowhere else: a mapping would stay. */
+		ret = trace_get_regs(held->tid, regs) ? trace_get_regs(held->tid, regs) : 0;
 		if (ret || regs->pc == stop)
 			return ret ?: 1;
 		return note_urgent(held);
@@ -225,11 +226,10 @@ static int put_back(struct held *held)
 		err = held_write(held, held->frame, &held->stack, sizeof(held->stack));
 		ret = ret ?: err;
 	}
-	if (held->urgent_signal && kill(held->pid, SIGURG))
-		ret = ret ?: sys_err();
-	if (held->urgent_to_thread && syscall(SYS_tgkill, held->pid, held->tid, SIGURG))
-		ret = ret ?: sys_err();
-	if (held->stop_signal && kill(held->pid, SIGSTOP))
+	held->urgent_signal = held->urgent_signal && kill(held->pid, SIGURG);
+	held->urgent_to_thread = held->urgent_to_thread && syscall(SYS_tgkill, held->pid, held->tid, SIGURG);
+	held->stop_signal = held->stop_signal && kill(held->pid, SIGSTOP);
+	if (held->urgent_signal || held->urgent_to_thread || held->stop_signal)
 		ret = ret ?: sys_err();
 	return ret;
 }
@@ -238,6 +238,9 @@ int held_put_back(struct held *held)
 {
 	int ret = held->away ? -ETIMEDOUT : put_back(held);
 
+	/* Register sets take memory of the kernel's, which can lack for a moment; nothing else brings the thread back. */
+	if (ret && !held->away)
+		ret = put_back(held);
 	free(held->sve);
 	held->sve = NULL;
 	return ret;

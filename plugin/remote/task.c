@@ -360,7 +360,9 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_
 	left = regs.regs[20];
 	if (left > nr)
 		return -EFAULT;
-	ret = held_read(&task->held, task->scratch, task->mirror, used);
+	/* Twice: what the calls have answered is nowhere else, and new fds would stay. */
+	ret = held_read(&task->held, task->scratch, task->mirror, used) ?
+		      held_read(&task->held, task->scratch, task->mirror, used) : 0;
 	if (ret)
 		return ret;
 	*stopped = left > 0;
@@ -442,24 +444,35 @@ static const struct remote_ops task_ops = {
 	.bring = task_bring,
 };
 
+static int unmap(struct task_remote *task, uint64_t size)
+{
+	return run_syscall(task, SYS_munmap, task->code, size, 0, 0, 0, 0);
+}
+
+static int take_text_back(struct task_remote *task)
+{
+	return trace_poke(task->held.pid, task->entry, task->entry_words, CODE_WORDS);
+}
+
 /*
- * Each part that was taken is put back, whatever became of the others. Our code goes when
+ * Each part that was taken is put back, whatever became of the others, and tried again where that
+ * fails: nobody else will. Our code goes when
  * nothing points at it any more: another thread that is away returns into its text.
  */
 static int put_back(struct task_remote *task)
 {
 	int ret = 0, err;
 
-	if (task->code && !task->held.away) {
+	if (task->code && !task->held.away && !fault_leaves_out("munmap")) {
 		uint64_t size = task->mapped;
 
 		task->mapped = 0; /* once is enough: somebody else's may be there at once */
-		ret = run_syscall(task, SYS_munmap, task->code, size, 0, 0, 0, 0);
+		ret = unmap(task, size) ? unmap(task, size) : 0;
 	}
 	err = held_put_back(&task->held);
 	ret = ret ?: err;
 	if (task->entry && !task->held.away && !task->other_away) {
-		err = trace_poke(task->held.pid, task->entry, task->entry_words, CODE_WORDS);
+		err = take_text_back(task) ? take_text_back(task) : 0;
 		ret = ret ?: err;
 	}
 	return ret;
