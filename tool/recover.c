@@ -33,6 +33,7 @@ static const char usage[] =
 	"\n"
 	"  --frozen       leave the cgroup frozen: its vCPUs run when it is thawed\n"
 	"  -v, --verbose  tell what is done\n"
+	"  -h, --help\n"
 	"\n"
 	"Exit status: 0 the VM can go on; 1 there is nothing to put back; 2 usage; 3 it was not put back.\n";
 
