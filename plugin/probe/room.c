@@ -14,9 +14,9 @@
 #include "probe/discover.h"
 #include "probe/room.h"
 
-#define PARASITE_SPACE (1u << 20) /* bytes; 4.1.1 to 4.3 take some 300 KiB for a small VMM */
+#define PARASITE_SPACE (1u << 20) /* bytes: an estimate, with room to spare */
 #define PARASITE_MAPPINGS 8
-#define KERNEL_SHARE (1u << 20) /* bytes of a memory cgroup: page tables and the like of both */
+#define KERNEL_SHARE (1u << 20) /* bytes of a memory cgroup, likewise: page tables and the like of both */
 
 /* What there is, as the kernel counts it. */
 struct used {
