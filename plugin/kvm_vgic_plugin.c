@@ -57,12 +57,6 @@ void network_unlock(void);
 bool check_and_remove_inventory_plugin(const char *name, size_t n);
 
 /*
- * CRIU 4.3 calls RESTORE_EXT_FILE with a second argument and reads it back. Whether
- * there is one is told by a symbol that only 4.3 and later export.
- */
-void criu_plugin_get_options(void) __attribute__((weak));
-
-/*
  * The loader refuses a descriptor with more hooks, or of a higher version, than its
  * own: 4.1.1 has 12 hooks and version 0.2.0, and every later CRIU takes that too.
  */
@@ -610,6 +604,7 @@ static int restore_ext_file(int id, bool *retry_needed)
 	const struct kvm_file *file;
 	struct restored_vm *r;
 
+	/* The second argument is there from CRIU 4.3 on, which is told by a symbol that no older one exports. */
 	if (criu_plugin_get_options)
 		*retry_needed = false;
 	file = file_by_id(id, &r);
