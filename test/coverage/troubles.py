@@ -16,6 +16,8 @@ FAMILIES = ('kvm-….img: …', '…: not supported by this version: …')
 
 STRING = r'"(?:[^"\\]|\\.)*"'
 CONVERSION = re.compile(r'%[-#0 +]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh|h|ll|l|z|j)?[diouxXcsp]')
+# Expressions that are an image's name, with an object in it behind it or not.
+IMAGE_NAME = re.compile(r'\b(?:in|out)(?:->|\.)file$|^object_name\(')
 # What a line begins with, which a row need not repeat.
 SUBJECT = r'(?:(?:pid|vm|vcpu|thread|file|fd|mapping) …(?: [^:]*)?: )*'
 
@@ -55,6 +57,17 @@ def line_of(text):
     return re.sub(f'{ANY}+', ANY, CONVERSION.sub(ANY, text)).replace('%%', '%')
 
 
+def named(text, args, macros):
+    """A format with the names of images in it, where its arguments are such names."""
+    args = iter(args)
+
+    def name(conversion):
+        arg = next(args, '')
+        return 'kvm-….img' if IMAGE_NAME.search(arg) else macros.get(arg, conversion[0])
+
+    return CONVERSION.sub(name, text)
+
+
 class Source:
     """What the C of a folder can say at the level of errors."""
 
@@ -88,14 +101,14 @@ class Source:
         return found
 
     def calls(self, text, macros, printers):
-        """(line, the arguments that follow the format) of each error in @text."""
+        """The line of each error in @text."""
         for call in re.finditer(rf'\b({"|".join(printers)})\(', text):
             at, around = printers[call[1]]
             args = arguments(text, call.end())
             said = joined(args[at], macros)
             if said is None:
                 raise ValueError(f'a format that is no string: {args[at]}')
-            yield line_of(around.replace('{}', said)), args[at + 1:]
+            yield line_of(named(around.replace('{}', said), args[at + 1:], macros))
 
     def included(self, path, text):
         """What @path has before its own lines: others may have functions by the names of these macros."""
@@ -110,9 +123,7 @@ class Source:
             macros = self.strings_of(text, self.macros)
             printers = self.printers_of(self.included(path, text) + text, {'pr_err': (0, '{}')}, macros)
             text = re.sub(r'^#(?:[^\n]*\\\n)*[^\n]*$', '', text, flags=re.M)
-            for line, args in self.calls(text, macros, printers):
-                if args and re.search(r'\b(in|out|index)(->|\.)file\b', args[0]):
-                    line = line.replace(ANY, 'kvm-….img', 1)
+            for line in self.calls(text, macros, printers):
                 found[line] = os.path.relpath(path, self.folder)
             for table in re.findall(r'struct kvm_error \w+\[\] = \{(.*?)\n\};', text, re.S):
                 for meaning in re.findall(rf'\{{ \w+, ((?:{STRING}\s*)+)\}}', table):
