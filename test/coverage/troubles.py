@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Whether docs/troubleshooting.md has each error line that the plugin can print, and no other."""
 
+import functools
 import glob
 import os
 import re
@@ -145,12 +146,16 @@ def rows_of(text):
     return rows
 
 
+@functools.cache
+def compiled(pattern):
+    return re.compile(SUBJECT + '.+'.join(re.escape(x) for x in pattern.split(ANY)))
+
+
 def covers(pattern, line):
     """A pattern that is a line as it stands is of that one alone."""
     if pattern.startswith(f'vm {ANY}: {ANY}: {ANY}') or pattern.startswith(f'pid {ANY}: {ANY}: {ANY}'):
         return pattern == line
-    inner = '.+'.join(re.escape(x) for x in pattern.split(ANY))
-    return re.fullmatch(SUBJECT + inner, line) is not None
+    return compiled(pattern).fullmatch(line) is not None
 
 
 def check_row(patterns, cells, lines):
