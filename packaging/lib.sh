@@ -50,11 +50,11 @@ in_root()
 	root=$(mktemp -d "${TMPDIR:-/tmp}/kvm-vgic-root.XXXXXX")
 	# shellcheck disable=SC2064 # the name of now
 	trap "as_root rm -rf '$root'" EXIT
-	as_root tar -xf "$tar" -C "$root"
-	as_root chmod 755 "$root"
-	as_root mkdir "$root/source" "$root/out"
-	as_root tar -xf - -C "$root/source" --no-same-owner
-	as_root chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/root \
-		sh -ec "cd /source; $command" >&2 </dev/null
-	as_root tar -cf - -C "$root/out" .
+	as_root tar -xf "$tar" -C "$root" &&
+		as_root mkdir "$root/source" "$root/out" &&
+		as_root chmod 755 "$root" "$root/source" &&
+		as_root tar -xf - -C "$root/source" --no-same-owner &&
+		as_root chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/root \
+			sh -ec "cd /source; $command" >&2 </dev/null &&
+		as_root tar -cf - -C "$root/out" .
 }
