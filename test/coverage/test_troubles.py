@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""docs/troubleshooting.md has each error line of the plugin's source, docs/restore-order.md each step; and what they
-lack, or have too much, is found."""
+"""docs/troubleshooting.md has each error line of the plugin's source, and what it lacks, or has too much, is found."""
 
 import os
 import sys
@@ -120,35 +119,6 @@ class Document(unittest.TestCase):
     def test_two_rows_of_one_line_are_found(self):
         self.change('| `has ended` |', '| `has ended` | what it says | do as it says |\n| `has ended` |')
         self.finds('has ended: twice')
-
-
-class Order(unittest.TestCase):
-    def setUp(self):
-        self.text = troubles.read(troubles.ORDER)
-        self.plan = troubles.read(os.path.join(troubles.PLUGIN, 'plan.c'))
-
-    def finds(self, *what):
-        self.assertEqual(troubles.check_order(self.text, self.plan), list(what))
-
-    def test_it_has_each_step_in_its_place(self):
-        self.assertGreater(len(troubles.steps_of(self.plan, 'plan_restore')), 40)
-        self.finds()
-
-    def test_a_step_that_it_has_not_is_found(self):
-        old = '\t{ "power states", ANY_GIC, vcpu_apply_mp_state'
-        self.assertEqual(self.plan.count(old), 1)
-        self.plan = self.plan.replace(old, '\t{ "a novelty", 0, f, "likewise" },\n' + old)
-        self.finds('docs/restore-order.md: Restore: power states stands where plan.c has a novelty')
-
-    def test_one_at_the_end_is_found(self):
-        old = '\t{ "fds kept aside"'
-        self.plan = self.plan.replace(old, '\t{ "vCPUs run", 0, f, "at last" },\n' + old)
-        self.text = self.text.replace('| `fds kept aside` |', '| `vCPUs run` |')
-        self.finds('docs/restore-order.md: Restore: None stands where plan.c has fds kept aside')
-
-    def test_a_step_that_is_gone_is_found(self):
-        self.plan = self.plan.replace('\t{ "vCPU affinities"', '\t{ "vCPU identities"')
-        self.finds('docs/restore-order.md: Dump: vCPU affinities stands where plan.c has vCPU identities')
 
 
 if __name__ == '__main__':

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether docs/troubleshooting.md has each error line that the plugin can print, and no other; and docs/restore-order.md
-each step by which such a line names what has failed."""
+"""Whether docs/troubleshooting.md has each error line that the plugin can print, and no other."""
 
 import functools
 import glob
-import itertools
 import os
 import re
 
 import tests
 
-ORDER = os.path.join(tests.ROOT, 'docs/restore-order.md')
 DOC = os.path.join(tests.ROOT, 'docs/troubleshooting.md')
 PLUGIN = os.path.join(tests.ROOT, 'plugin')
 COLUMNS = ['the line says', 'it means', 'what to do']
@@ -135,24 +132,6 @@ class Source:
         # What passes a meaning on says nothing of its own.
         found.pop('vm …: …: …', None)
         return found
-
-
-def steps_of(plan, array):
-    body = re.search(rf'^const struct plan_step {array}\[\] = {{\n(.*?)^}};', plan, re.S | re.M)
-    return re.findall(r'^\t\{ "([^"]+)"', body[1], re.M)
-
-
-def check_order(text, plan):
-    """The steps of both sequences, in their order: several rows may be of one step, several steps have one row."""
-    wrong = []
-    for section, array in (('Dump', 'plan_dump'), ('Restore', 'plan_restore')):
-        rows = re.search(rf'^## {section}\n(.*?)(?=^## |\Z)', text, re.S | re.M)[1]
-        named = re.findall('`([^`]+)`', '\n'.join(x.split('|')[2] for x in rows.splitlines() if x.startswith('| ')))
-        for there, wanted in itertools.zip_longest(dict.fromkeys(named), steps_of(plan, array)):
-            if there != wanted:
-                wrong.append(f'docs/restore-order.md: {section}: {there} stands where plan.c has {wanted}')
-                break
-    return wrong
 
 
 def rows_of(text):
