@@ -42,12 +42,11 @@
 #include "remote/give.h"
 #include "remote/task.h"
 #include "remote/threads.h"
-#include "setting.h"
 #include "signals.h"
 #include "stand_in.h"
 #include "state/file.h"
-#include "state/host.h"
 #include "state/kvm_run.h"
+#include "verify.h"
 
 #define PLUGIN_NAME "kvm_vgic_plugin"
 
@@ -522,20 +521,16 @@ static int begin_restore(void)
 
 	if (!inventory_has_us())
 		return 0;
-	if (setting_check())
-		return -EINVAL;
 #ifndef __aarch64__
 	pr_err("the images are of an arm64 VM: restore them on an arm64 host\n");
 	return -ENOTSUP;
 #endif
-	ret = image_read_all(criu_get_image_dir(), &restore.states, &restore.nr, &restore.files);
+	ret = verify_images(criu_get_image_dir(), &restore.states, &restore.nr, &restore.files);
 	if (ret == -ENOENT)
 		pr_err("kvm-vm.img: missing, and the inventory says that a VM was dumped\n");
 	ret = ret ?: stand_in_new_token(&restore.token);
 	ret = ret ?: list_vms();
-	for (size_t i = 0; !ret && i < restore.nr; i++)
-		ret = host_check(restore.states[i]);
-	return ret;
+	return ret ?: verify_host(restore.states, restore.nr);
 }
 
 /*

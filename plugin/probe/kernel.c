@@ -74,7 +74,7 @@ bool kernel_step_is_pending(unsigned int sflags)
 	return series && sflags & series->step_pending;
 }
 
-static int check_series(void)
+int kernel_check_series(void)
 {
 	struct utsname uts = { 0 };
 
@@ -88,7 +88,7 @@ static int check_series(void)
 
 static int load(void)
 {
-	int ret = check_series();
+	int ret = kernel_check_series();
 
 	if (ret)
 		return ret;

@@ -18,6 +18,9 @@
 int kernel_probe_load(void);
 void kernel_probe_unload(void);
 
+/* Whether its structures are known: 0 or -ENOTSUP, logged. */
+int kernel_check_series(void);
+
 /* Whether this is the plugin of such a host. */
 bool kernel_is_arm64(void);
 
