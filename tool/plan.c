@@ -33,7 +33,7 @@ static char *document_of(const char *rule)
 	size_t len = strcspn(rule, ":");
 	char *document;
 
-	if (!rule[len] || !(memmem(rule, len, ".rst", 4) || memmem(rule, len, "Sequence", 8)))
+	if (!rule[len] || !memmem(rule, len, ".rst", 4))
 		return NULL;
 	document = strndup(rule, len);
 	if (!document)

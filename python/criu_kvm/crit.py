@@ -34,7 +34,7 @@ def load_pool(path):
     with open(path, 'rb') as f:
         files.ParseFromString(f.read())
     for file in files.file:
-        pool.Add(file) if hasattr(pool, 'Add') else pool.AddSerializedFile(file.SerializeToString())
+        pool.AddSerializedFile(file.SerializeToString())
     return pool
 
 

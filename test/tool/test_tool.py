@@ -46,7 +46,7 @@ def decode(name):
     with open(os.path.join(modules, 'criu_kvm', 'images.desc'), 'rb') as f:
         files.ParseFromString(f.read())
     for file in files.file:
-        pool.Add(file)
+        pool.AddSerializedFile(file.SerializeToString())
     kind = re.sub(r'(-\d+)?\.img$', '', os.path.basename(name)).replace('kvm-', '').replace('-', '_')
     descriptor = pool.FindMessageTypeByName('kvm_vgic.%s_image' % kind)
     message = (message_factory.GetMessageClass(descriptor) if hasattr(message_factory, 'GetMessageClass')
@@ -338,7 +338,8 @@ class Plan(unittest.TestCase):
     def test_people_are_told_the_same(self):
         out = tool.run('plan', folder('v3')).stdout
         for step in self.steps('v3'):
-            self.assertRegex(out, r'(?m)^ +%d  %s +%s$' % (step['step'], re.escape(step['name']), re.escape(step['rule'])))
+            self.assertRegex(out, r'(?m)^ +%d  %s +%s$' % (step['step'], re.escape(step['name']),
+                                                           re.escape(step['rule'])))
 
 
 class Check(unittest.TestCase):
@@ -356,7 +357,8 @@ class Check(unittest.TestCase):
         self.assertEqual((answers['format'], answers['version']), ('criu-kvm-check', '1.0'))
         return done.returncode, {check['name']: check for check in answers['checks']}
 
-    CRIU = 'case $1 in --version) echo Version: %s;; --help) echo "  -L|--libdir  path to a plugin directory (by default %s/)";; esac'
+    CRIU = ('case $1 in --version) echo Version: %s;;'
+            '--help) echo "  -L|--libdir  path to a plugin directory (by default %s/)";; esac')
 
     def test_criu_is_looked_for(self):
         status, answers = self.ask()
@@ -364,7 +366,8 @@ class Check(unittest.TestCase):
         self.assertIn('install criu', answers['criu']['advice'])
 
     def test_an_old_criu_is_no_criu(self):
-        for version, answer in (('3.19', 'no'), ('4.0', 'no'), ('4.1.1', 'yes'), ('4.3', 'yes'), ('5.0', 'warning'), ('x', 'unknown')):
+        for version, answer in (('3.19', 'no'), ('4.0', 'no'), ('4.1.1', 'yes'), ('4.3', 'yes'), ('5.0', 'warning'),
+                                ('x', 'unknown')):
             self.assertEqual(self.ask(criu=self.CRIU % (version, '/'))[1]['criu']['answer'], answer, version)
 
     def test_the_plugin_is_looked_for_where_criu_looks(self):
@@ -373,7 +376,8 @@ class Check(unittest.TestCase):
         criu = self.CRIU % ('4.1.1', plugins)
         self.assertEqual(self.ask(criu=criu)[1]['plugin']['answer'], 'no')
         shutil.copy(tool.path, name)  # of this architecture
-        for _, answers in (self.ask(criu=criu), self.ask('--libdir', plugins), self.ask(env={'CRIU_LIBS_DIR': plugins})):
+        for _, answers in (self.ask(criu=criu), self.ask('--libdir', plugins),
+                           self.ask(env={'CRIU_LIBS_DIR': plugins})):
             self.assertEqual(answers['plugin']['answer'], 'yes', answers['plugin'])
             self.assertIn(plugins, answers['plugin']['found'])
         self.assertEqual(self.ask(criu=criu, env={'CRIU_LIBS_DIR': images})[1]['plugin']['answer'], 'no')
@@ -434,7 +438,8 @@ class Options(unittest.TestCase):
             self.assertTrue(done.stderr)
 
     def test_options_may_follow(self):
-        self.assertEqual(tool.run('show', folder('v3'), '--json').stdout, tool.run('show', '--json', folder('v3')).stdout)
+        self.assertEqual(tool.run('show', folder('v3'), '--json').stdout,
+                         tool.run('show', '--json', folder('v3')).stdout)
 
     def test_a_full_disk_is_no_success(self):
         with open('/dev/full', 'w') as full:
@@ -467,7 +472,51 @@ class Options(unittest.TestCase):
         self.assertEqual(sorted(c for c in self.complete('criu-kvm', '') if not c.startswith('-')), sorted(self.COMMANDS))
         for command in self.COMMANDS:
             usage = tool.run(command, '--help').stdout
-            self.assertEqual(set(self.complete('criu-kvm', command, '--')), set(re.findall(r'(?m)^  (?:-\w, )?(--[a-z-]+)', usage)))
+            self.assertEqual(set(self.complete('criu-kvm', command, '--')),
+                             set(re.findall(r'(?m)^  (?:-\w, )?(--[a-z-]+)', usage)))
+
+
+# pycriu is where testbed/make-pycriu says, or installed.
+CRIT_PATH = ':'.join(filter(None, (modules, os.environ.get('KVM_VGIC_PYCRIU'))))
+
+
+def crit(*args):
+    return subprocess.run([sys.executable, '-m', 'criu_kvm.crit', *args], capture_output=True, text=True,
+                          env=dict(os.environ, PYTHONPATH=CRIT_PATH))
+
+
+@unittest.skipIf(crit('--version').returncode, 'no python3-pycriu')
+class Crit(unittest.TestCase):
+    def test_every_image_is_decoded_and_encoded_as_it_was(self):
+        for name in ('v3', 'v5'):
+            for file in glob.glob(folder(name) + '/*.img'):
+                out, back = (os.path.join(images, 'crit' + end) for end in ('.json', '.img'))
+                self.assertEqual(crit('decode', '--pretty', '-i', file, '-o', out).stderr, '')
+                self.assertEqual(crit('encode', '-i', out, '-o', back).stderr, '')
+                with open(file, 'rb') as a, open(back, 'rb') as b:
+                    self.assertEqual(a.read(), b.read(), file)
+
+    def test_an_image_that_was_changed_has_its_seal(self):
+        copy = tempfile.mkdtemp(dir=images)
+        shutil.copytree(folder('v3'), copy, dirs_exist_ok=True)
+        file = os.path.join(copy, 'kvm-vm.img')
+        decoded = json.loads(crit('decode', '-i', file).stdout)
+        decoded['entries'][1]['vm']['realtime'] = 77
+        with open(os.path.join(images, 'changed.json'), 'w') as f:
+            json.dump(decoded, f)
+        self.assertEqual(crit('encode', '-i', f.name, '-o', file).returncode, 0)
+        self.assertEqual(tool.run('verify', copy).stderr, '')
+        self.assertEqual(tool.show(copy)['vms'][0]['counters']['realtime'], '0x4d')
+
+    def test_info_and_show(self):
+        file = folder('v3/kvm-vcpu-1.img')
+        self.assertEqual(json.loads(crit('info', file).stdout), {'magic': 'KVM_VCPU', 'count': 7})
+        self.assertEqual(json.loads(crit('show', file).stdout)['entries'][3]['vcpu']['idx'], 2)
+
+    def test_what_is_no_image_is_told(self):
+        done = crit('decode', '-i', tool.path)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn('Unknown magic', done.stderr)
 
 
 @unittest.skipUnless(shutil.which('valgrind'), 'no valgrind')
@@ -478,10 +527,11 @@ class Memory(unittest.TestCase):
         with open(tool.path, 'rb') as f:
             if b'__asan_init' in f.read():
                 self.skipTest('the build has sanitizers')
-        under = Tool(tool.path, ['valgrind', '-q', '--error-exitcode=99', '--leak-check=full', '--errors-for-leak-kinds=all'])
-        for args in (('show', folder('v3')), ('show', '--json', folder('v5')), ('show', '--dot', folder('two')), ('plan', folder('v2')),
-                     ('diff', folder('v3'), folder('v3-later')), ('verify', '--host', folder('hostile')), ('check', os.getpid()),
-                     ('check', '--json')):
+        under = Tool(tool.path, ['valgrind', '-q', '--error-exitcode=99', '--leak-check=full',
+                                 '--errors-for-leak-kinds=all'])
+        for args in (('show', folder('v3')), ('show', '--json', folder('v5')), ('show', '--dot', folder('two')),
+                     ('plan', folder('v2')), ('diff', folder('v3'), folder('v3-later')),
+                     ('verify', '--host', folder('hostile')), ('check', os.getpid()), ('check', '--json')):
             done = under.run(*args)
             self.assertNotEqual(done.returncode, 99, done.stderr)
             self.assertNotIn('==', done.stderr, args)

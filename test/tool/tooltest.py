@@ -57,6 +57,7 @@ def report(result):
         print('[  SKIPPED ] %d test(s).' % skipped)
     if bad:
         print('[  FAILED  ] %d test(s).' % bad)
+    print('tests: %d passed, %d failed, %d skipped' % (result.testsRun - bad - skipped, bad, skipped))
     return 1 if bad or not result.testsRun else 77 if skipped == result.testsRun else 0
 
 
