@@ -42,6 +42,7 @@
 #include "remote/give.h"
 #include "remote/task.h"
 #include "remote/threads.h"
+#include "setting.h"
 #include "signals.h"
 #include "stand_in.h"
 #include "state/file.h"
