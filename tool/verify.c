@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "inventory.h"
 #include "state/backing.h"
 #include "tool.h"
 #include "verify.h"
@@ -62,24 +63,38 @@ static int check_files(struct tool_images *images)
 	return ret;
 }
 
+/* Both, so that all that is wrong is told at once. */
+static int check_here(struct tool_images *images)
+{
+	int files = check_files(images), host = has_kvm() ?: verify_host(images->vms, images->n);
+
+	return files ?: host;
+}
+
+static int check_inventory(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret = inventory_check(fd);
+
+	close(fd);
+	return ret;
+}
+
 int cmd_verify(int argc, char **argv)
 {
 	const struct tool_options o = {
 		.usage = usage, .options = options, .take = take, .nr_args = 1, .max_args = 1
 	};
 	struct tool_images images;
-	int status, ret, files;
+	int status, ret;
 
 	if (tool_parse(argc, argv, &o, &status))
 		return status;
 	ret = tool_read(argv[optind], &images);
 	if (ret)
 		return ret == -EINVAL || ret == -ENOENT ? TOOL_NO : TOOL_TROUBLE;
-	if (with_host) {
-		files = check_files(&images);
-		ret = has_kvm() ?: verify_host(images.vms, images.n);
-		ret = ret ?: files;
-	}
+	ret = check_inventory(argv[optind]);
+	if (with_host)
+		ret = check_here(&images) ?: ret;
 	if (!ret)
 		printf("%zu VMs: %s\n", images.n, with_host ? "whole, and this host can carry them" : "whole");
 	tool_free(&images);

@@ -12,6 +12,16 @@
 
 static const char *folder;
 
+/* As CRIU has it: magic, size, and of inventory_entry img_version 2 and the plugins. */
+static void write_inventory(int dir)
+{
+	static const uint8_t inventory[] = "\x16\x31\x31\x58" "\x15\0\0\0" "\x08\x02" "\x62\x11" "\x62\x0f" "kvm_vgic_plugin";
+	int fd = openat(dir, "inventory.img", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, inventory, sizeof(inventory) - 1) != sizeof(inventory) - 1 || close(fd))
+		err(1, "inventory.img");
+}
+
 static void write_set(const char *name, struct vm_state **vms, size_t n)
 {
 	const struct image_files files = { .list = (struct kvm_file[]){ { .id = 0x777, .flags = O_RDWR } }, .nr = 1 };
@@ -24,6 +34,7 @@ static void write_set(const char *name, struct vm_state **vms, size_t n)
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0 || fixture_write_with(dir, &fixture_dump, vms, n, &files))
 		errx(1, "%s: not written", path);
+	write_inventory(dir);
 	close(dir);
 }
 
@@ -50,6 +61,9 @@ static void change(struct vm_state *vm)
 	*word(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->cpus[2].redist, "GICR_ISENABLER0") ^= 1 << 27;
 	vm->itses[0].tables.dtes[0].ites[0].pintid++;
 	vm->nr_irqfds--;
+	vm->slots[0].log.runs[0]++; /* as many pages, but others */
+	vm->slots[0].log.runs[2]--;
+	vm->vcpus[2].run[vm->page_size]++;
 	vm->slots[2].hva += vm->page_size;
 }
 

@@ -227,7 +227,7 @@ class Verify(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr), (0, ''), name)
 
     def test_a_changed_byte_is_refused_in_each_file(self):
-        for file in glob.glob(folder('v3/*.img')):
+        for file in glob.glob(folder('v3/kvm-*.img')):
             def change(copy):
                 with open(os.path.join(copy, os.path.basename(file)), 'r+b') as f:
                     f.seek(40)
@@ -247,6 +247,20 @@ class Verify(unittest.TestCase):
         done = self.damaged(lambda copy: os.unlink(os.path.join(copy, 'kvm-vm.img')))
         self.assertEqual(done.returncode, 1)
         self.assertIn('no dump of a VM', done.stderr)
+
+    def test_criu_would_not_ask_the_plugin(self):
+        done = self.damaged(lambda copy: os.unlink(os.path.join(copy, 'inventory.img')))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('inventory.img: No such file', done.stderr)
+        for was, becomes, said in ((b'kvm_', b'xvm_', 'does not name'), (b'\x16', b'\x17', 'none of criu')):
+            def change(copy):
+                with open(os.path.join(copy, 'inventory.img'), 'r+b') as f:
+                    data = f.read()
+                    f.seek(0)
+                    f.write(data.replace(was, becomes, 1))
+            done = self.damaged(change)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(said, done.stderr)
 
     def test_what_cannot_be_read_is_no_answer(self):
         self.assertEqual(tool.run('verify', folder('is-not-there')).returncode, 3)
@@ -281,8 +295,10 @@ class Diff(unittest.TestCase):
         enabled = irqs['PPI', 27, 2]['enabled']
         lines = done.stdout.splitlines()
         for line in (
+                r'vms\[1\].memslots\[1\].dirty_hash: 0x[0-9a-f]+ -> 0x[0-9a-f]+',
                 r'vms\[1\].memslots\[7\].hva: 0xffff20000000 -> 0xffff20001000',
                 r'vms\[1\].vcpus\[1\].regs.PC: 0x[0-9a-f]+ -> 0x40001000',
+                r'vms\[1\].vcpus\[2\].run.hash: 0x[0-9a-f]+ -> 0x[0-9a-f]+',
                 r'vms\[1\].interrupts\[PPI 27 of vCPU 2\].enabled: %s -> %s' % tuple(
                     json.dumps(b) for b in (enabled, not enabled)),
                 r'vms\[1\].interrupts\[SPI 40\].pending: %s -> %s' % tuple(
@@ -300,8 +316,8 @@ class Diff(unittest.TestCase):
 
     def test_json_has_the_same(self):
         found = json.loads(tool.run('diff', '--json', folder('v3'), folder('v3-later')).stdout)
-        self.assertEqual(len(found), 6)
-        self.assertEqual(found[0], {'path': 'vms[1].memslots[7].hva', 'from': '0xffff20000000', 'to': '0xffff20001000'})
+        self.assertEqual(len(found), 8)
+        self.assertEqual(found[1], {'path': 'vms[1].memslots[7].hva', 'from': '0xffff20000000', 'to': '0xffff20001000'})
         self.assertNotIn('to', found[-1])
 
     def test_what_cannot_be_read_is_no_difference(self):
@@ -396,6 +412,10 @@ class Check(unittest.TestCase):
             pass
         self.assertEqual((ask()['answer'], ask()['found']), ('warning', r'foo\x1b_plugin.so'))
 
+    def test_answers_are_one_line(self):
+        for check in self.ask(os.getpid())[1].values():
+            self.assertNotIn('\\x', check['found'])
+
     def test_each_no_says_what_to_do(self):
         for check in self.ask()[1].values():
             self.assertTrue(check['answer'] != 'no' or check['advice'], check)
@@ -431,8 +451,8 @@ class Options(unittest.TestCase):
                 self.assertIn('usage: criu-kvm ' + ''.join(args), done.stdout)
 
     def test_wrong_usage_is_told_on_stderr(self):
-        for args in ((), ('fly',), ('show',), ('show', 'a', 'b'), ('show', '--fly', 'a'), ('diff', 'a'), ('verify', '--root'),
-                     ('check', 'x'), ('check', '-1'), ('check', '0'), ('check', '99999999999999999999'), ('plan',)):
+        for args in ((), ('fly',), ('show',), ('show', 'a', 'b'), ('show', '--fly', 'a'), ('diff', 'a'),
+                     ('verify', '--root'), ('check', 'x'), ('check', '-1'), ('check', '0'), ('check', '99999999999999999999'), ('plan',)):
             done = tool.run(*args)
             self.assertEqual((done.returncode, done.stdout), (2, ''), args)
             self.assertTrue(done.stderr)
@@ -489,7 +509,7 @@ def crit(*args):
 class Crit(unittest.TestCase):
     def test_every_image_is_decoded_and_encoded_as_it_was(self):
         for name in ('v3', 'v5'):
-            for file in glob.glob(folder(name) + '/*.img'):
+            for file in glob.glob(folder(name) + '/kvm-*.img'):
                 out, back = (os.path.join(images, 'crit' + end) for end in ('.json', '.img'))
                 self.assertEqual(crit('decode', '--pretty', '-i', file, '-o', out).stderr, '')
                 self.assertEqual(crit('encode', '-i', out, '-o', back).stderr, '')
