@@ -46,6 +46,7 @@
 #include "stand_in.h"
 #include "state/file.h"
 #include "state/kvm_run.h"
+#include "streamed.h"
 #include "verify.h"
 
 #define PLUGIN_NAME "kvm_vgic_plugin"
@@ -151,6 +152,10 @@ static int pause_devices(int pid)
 #endif
 	if (ret > 0 && stage_now == CR_PLUGIN_STAGE__PRE_DUMP) {
 		pr_err("pid %d: pre-dump of a VMM is not possible: dump it\n", pid);
+		return -EINVAL;
+	}
+	if (ret > 0 && images_are_streamed()) {
+		pr_err("pid %d: a VM with --stream: not supported by this version: dump it to files\n", pid);
 		return -EINVAL;
 	}
 	return to_criu(ret < 0 ? ret : load_probe());
@@ -531,6 +536,10 @@ static int begin_restore(void)
 	pr_err("the images are of an arm64 VM: restore them on an arm64 host\n");
 	return -ENOTSUP;
 #endif
+	if (images_are_streamed()) {
+		pr_err("images of a VM with --stream: not supported by this version: restore from files\n");
+		return -EINVAL;
+	}
 	ret = verify_images(criu_get_image_dir(), &restore.states, &restore.nr, &restore.files);
 	if (ret == -ENOENT)
 		pr_err("kvm-vm.img: missing, and the inventory says that a VM was dumped\n");

@@ -86,6 +86,20 @@ int kernel_check_series(void)
 	return -ENOTSUP;
 }
 
+/* Where securityfs is mounted. BPF programs can read nothing of the kernel then. */
+static bool is_confidential(void)
+{
+	char modes[64] = "";
+	FILE *file = fopen("/sys/kernel/security/lockdown", "re");
+
+	if (file) {
+		if (!fgets(modes, sizeof(modes), file))
+			modes[0] = '\0';
+		fclose(file);
+	}
+	return strstr(modes, "[confidentiality]");
+}
+
 static int load(void)
 {
 	int ret = kernel_check_series();
@@ -102,10 +116,11 @@ static int load(void)
 	skel = kvm_iter__open_and_load();
 	if (!skel) {
 		ret = -errno;
-		pr_err("cannot load the BPF iterator: %s (errno %d): CAP_BPF and CAP_PERFMON are needed, and "
-		       "a kernel "
-		       "with the structures this plugin knows (details with -v4)\n",
-		       strerror(-ret), -ret);
+		pr_err("cannot load the BPF iterator: %s (errno %d): %s (details with -v4)\n", strerror(-ret), -ret,
+		       is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
+					   "that it can be" :
+					   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
+					   "structures this plugin knows, that is not locked down for confidentiality");
 		return ret ?: -EINVAL;
 	}
 	return 0;

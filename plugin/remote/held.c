@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -24,17 +25,27 @@
 
 #define PSTATE_BTYPE 0xc00
 
+/*
+ * /proc/PID/mem writes where the task itself may not. But it does not wait for what a userfaultfd has to bring
+ * (criu restore --lazy-pages), which these do.
+ */
 int held_read(const struct held *held, uint64_t addr, void *buf, size_t size)
 {
+	struct iovec here = { buf, size }, there = { (void *)(uintptr_t)addr, size };
 	ssize_t ret = pread(held->mem, buf, size, addr);
 
+	if (ret != (ssize_t)size)
+		ret = process_vm_readv(held->pid, &here, 1, &there, 1, 0);
 	return ret == (ssize_t)size ? 0 : ret < 0 ? sys_err() : -EFAULT;
 }
 
 int held_write(const struct held *held, uint64_t addr, const void *buf, size_t size)
 {
+	struct iovec here = { (void *)buf, size }, there = { (void *)(uintptr_t)addr, size };
 	ssize_t ret = pwrite(held->mem, buf, size, addr);
 
+	if (ret != (ssize_t)size)
+		ret = process_vm_writev(held->pid, &here, 1, &there, 1, 0);
 	return ret == (ssize_t)size ? 0 : ret < 0 ? sys_err() : -EFAULT;
 }
 

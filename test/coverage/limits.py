@@ -50,7 +50,7 @@ def check_limits(text):
             wrong += check_row(what, shown)
     named = tests.named_in(text)
     return wrong + [f'{x}: docs/limits.md does not have it' for x in tests.cases_with_vms()
-                    if x.startswith('refused-') and x not in named]
+                    if x.startswith(('refused-', 'option-')) and x not in named]
 
 
 def check_readme(text):

@@ -20,18 +20,20 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import common  # noqa: E402
 import dumps  # noqa: E402
 import nokvm  # noqa: E402
+import options  # noqa: E402
 import refusals  # noqa: E402
 import restores  # noqa: E402
 import seen  # noqa: E402
 import tables  # noqa: E402
 
-GROUPS = [refusals, dumps, restores, tables, nokvm]
+GROUPS = [refusals, dumps, options, restores, tables, nokvm]
 # Hosts, and what testbed/run needs for each beside the options of its caller.
 BOOTS = {
     'main': '',
     'gic2': '--gic 2',
     # All that an emulated CPU and Linux 7.2 have: SVE, MTE, nested virtualisation, guest_memfd.
     'max': '--kernel 7.2 --criu 4.3 --cpu max,pauth-impdef=on --machine mte=on --append kvm-arm.mode=nested',
+    'lockdown': '--append lockdown=integrity',
     'nokvm': '--append kvm-arm.mode=none',
 }
 WANTS_IMAGES = 'no-kvm-restore-of-a-vm'
@@ -44,11 +46,11 @@ def all_cases():
 
 
 def selected(patterns, seed=None):
-    """By name; with a seed, of restores that fail and of changed images and tables a sample."""
+    """By name; with a seed, of restores that fail, of changed images and tables, and of lazy pages a sample."""
     cases = [c for c in all_cases() if not patterns or any(fnmatch.fnmatch(c[0], p) for p in patterns)]
     if seed is None:
         return cases
-    many = [c for c in cases if re.match('(restore|image|its)-', c[0]) and c[0] != WANTS_IMAGES]
+    many = [c for c in cases if re.match('(restore|image|its|option-lazy)-', c[0]) and c[0] != WANTS_IMAGES]
     left_out = random.Random(seed).sample([c[0] for c in many], len(many) * 7 // 8)
     return [c for c in cases if c[0] not in left_out]
 

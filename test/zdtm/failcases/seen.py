@@ -43,8 +43,6 @@ NOT_SEEN = {
         'test_binding:an_ioeventfd_in_a_coalesced_zone_is_refused_where_the_order_matters',
     'more interrupts than can be looked at': 'test_discover:an_its_with_too_many_interrupts_is_refused',
     'more than %u irqfds, %u ioeventfds or %u coalesced MMIO zones': 'test_eventfd:too_many_are_refused',
-    'irqfds or ioeventfds, and criu in a pid namespace where it cannot see who has their eventfds':
-        'test_eventfd:a_pid_namespace_hides_who_has_eventfds',
     'memslots over more than %u mappings of files': 'test_capture:the_most_mappings_of_files',
     'guest memory in a file that has lost this name and has another': 'kvm_shared_file',
     'pid %d: the BPF iterator did not see its VM again': 'test_probe:lines_of_another_vm_are_none',
