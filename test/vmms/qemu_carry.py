@@ -25,7 +25,7 @@ def series():
 
 
 def leave(args):
-    vm = new_vm(args.vcpus, args.memory, 'ping')    # it is to be dumped on the other host as well
+    vm = new_vm(args.vcpus, args.memory)
     vm.start().log.wait_started(args.vcpus)
     vm.check_works()
     vm.dump()

@@ -17,7 +17,7 @@ import qemu_carry  # noqa: E402
 import qemu_options  # noqa: E402
 import qemu_self_check  # noqa: E402
 from guestlog import KINDS  # noqa: E402
-from qemuvm import echo_datagrams, new_vm, prepare_host  # noqa: E402
+from qemuvm import new_vm, prepare_host  # noqa: E402
 from zdtmvm import Failure  # noqa: E402
 
 
@@ -96,7 +96,6 @@ def parse():
 def main():
     args = parse()
     prepare_host()
-    echo_datagrams()
     try:
         good = MODES[args.mode](args)
     except Failure as e:

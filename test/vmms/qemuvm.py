@@ -22,7 +22,6 @@ GUEST = '/share/guest'
 WORK = '/tmp/vmms/qemu'
 DISK_SIZE = 8 << 20
 MEMORY = '192M'
-ECHO_PORT = 5007
 PR_SET_CHILD_SUBREAPER = 36
 PRESSES = 5
 FIRST_PID = 20000       # of QEMU: a restore on another boot finds it free
@@ -48,18 +47,9 @@ def devices():
             '-object', 'rng-random,id=rng,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng']
 
 
-def linux_guest(net):
+def linux_guest():
     # A character on the console takes the best part of a millisecond: load/ has the kernel talk more once it has booted.
-    echo = f' load.echo={ECHO_PORT}' if net == 'udp' else ''
-    return ['-kernel', f'{GUEST}/Image', '-initrd', f'{GUEST}/initramfs', '-append', 'console=ttyAMA0 loglevel=4' + echo]
-
-
-def dumps_inet_sockets():
-    """CRIU before 4.2 asks them for what Linux 6.16 and later do not tell (SO_PASSCRED)."""
-    def version(text):
-        return tuple(map(int, re.search(r'(\d+)\.(\d+)', text).groups()))
-    criu = subprocess.run(['criu', '--version'], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return version(os.uname().release) < (6, 16) or version(criu) >= (4, 2)
+    return ['-kernel', f'{GUEST}/Image', '-initrd', f'{GUEST}/initramfs', '-append', 'console=ttyAMA0 loglevel=4']
 
 
 def prepare_host():
@@ -68,19 +58,6 @@ def prepare_host():
         f.write('2')
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     os.environ['TMPDIR'] = '/tmp'
-
-
-def echo_datagrams():
-    """What the guest sends comes back to it."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind(('127.0.0.1', ECHO_PORT))
-
-    def echo():
-        while True:
-            data, address = sock.recvfrom(4096)
-            with contextlib.suppress(OSError):      # nobody there: it is being dumped
-                sock.sendto(data, address)
-    threading.Thread(target=echo, daemon=True).start()
 
 
 class Monitor:
@@ -285,10 +262,9 @@ class Qemu:
             print(f'logs and images without memory are in the folder of --share: {os.path.basename(where)}', flush=True)
 
 
-def new_vm(vcpus, memory, net=None):
-    """The one that is tested, not yet started. With UDP its user network has a socket of the host."""
+def new_vm(vcpus, memory):
+    """The one that is tested, not yet started."""
     shutil.rmtree(WORK, ignore_errors=True)
-    net = net or ('udp' if dumps_inet_sockets() else 'ping')
     version = subprocess.run(['qemu-system-aarch64', '--version'], capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    print(f'{version}; {vcpus} vCPUs, guest memory {memory}, network by {net}', flush=True)
-    return Qemu(WORK, vcpus, machine_options(memory) + devices() + linux_guest(net))
+    print(f'{version}; {vcpus} vCPUs, guest memory {memory}', flush=True)
+    return Qemu(WORK, vcpus, machine_options(memory) + devices() + linux_guest())

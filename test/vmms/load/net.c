@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Datagrams that the host sends back: to a UDP port (load.echo=PORT), or pings, which QEMU's user network answers
- * without a socket of the host. What comes back must be what was sent. Datagrams by UDP may be lost on their way, and are
- * sent again; QEMU loses no ping, but a lost interrupt would.
+ * Pings, which QEMU's user network answers itself, without a socket of the host. What comes back must be what was sent; one
+ * without an answer is wrong: nobody loses it but who loses an interrupt.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,18 +18,17 @@
 #include "load.h"
 
 #define SIZE 1024
-#define HEADER 8		/* of a ping; by UDP it goes along */
+#define HEADER 8		/* of a ping */
 #define PAUSE_MS 100
-#define LIMIT_S 10
+#define LIMIT_S 30
 #define GUEST "10.0.2.15"	/* of QEMU's user network */
 #define HOST "10.0.2.2"
 
 static int sock;
-static bool by_ping;
 
-static struct sockaddr_in address_of(const char *text, unsigned int port)
+static struct sockaddr_in address_of(const char *text)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in address = {.sin_family = AF_INET};
 
 	inet_pton(AF_INET, text, &address.sin_addr);
 	return address;
@@ -38,7 +36,7 @@ static struct sockaddr_in address_of(const char *text, unsigned int port)
 
 static void set(struct ifreq *ifr, unsigned long request, const char *text)
 {
-	struct sockaddr_in address = address_of(text, 0);
+	struct sockaddr_in address = address_of(text);
 
 	memcpy(&ifr->ifr_addr, &address, sizeof(address));
 	if (ioctl(sock, request, ifr))
@@ -58,21 +56,8 @@ static void bring_up(void)
 		fail("eth0");
 }
 
-/* load.echo=PORT on the kernel's command line, or 0 */
-static unsigned int echo_port(void)
-{
-	char line[1024], *at;
-	FILE *file = fopen("/proc/cmdline", "r");
-
-	if (!file || !fgets(line, sizeof(line), file))
-		fail("/proc/cmdline");
-	fclose(file);
-	at = strstr(line, "load.echo=");
-	return at ? atoi(at + strlen("load.echo=")) : 0;
-}
-
-/* Whether it came back, within a time. An older one, that was taken for lost, may come before it. */
-static bool came_back(const uint64_t *sent)
+/* An older one, that was taken for lost, may come before it. */
+static void check_answer(const uint64_t *sent)
 {
 	uint64_t got[(HEADER + SIZE) / 8];
 	ssize_t len;
@@ -80,16 +65,14 @@ static bool came_back(const uint64_t *sent)
 	do {
 		len = recv(sock, got, sizeof(got), 0);
 		if (len < 0) {
-			if (by_ping)
-				wrong(NET, "no answer to ping %lu", sent[1]);
-			return false;
+			wrong(NET, "no answer to ping %lu", sent[1]);
+			return;
 		}
 	} while (len == sizeof(got) && got[1] < sent[1]);
 	if (len == sizeof(got) && !memcmp(sent + 1, got + 1, SIZE))
 		right(NET, 0);
 	else
-		wrong(NET, "what came back is not datagram %lu", sent[1]);
-	return true;
+		wrong(NET, "what came back is not ping %lu", sent[1]);
 }
 
 static void *work(void *arg)
@@ -102,10 +85,10 @@ static void *work(void *arg)
 		ping.un.echo.sequence = htons(n);
 		memcpy(data, &ping, HEADER);
 		data[1] = n;
-		do {
-			if (send(sock, data, sizeof(data), 0) < 0 && errno != ECONNREFUSED)
-				wrong(NET, "send: %s", strerror(errno));
-		} while (!came_back(data) && !atomic_load(&stopping));
+		if (send(sock, data, sizeof(data), 0) < 0)
+			wrong(NET, "send: %s", strerror(errno));
+		else
+			check_answer(data);
 		sleep_ms(PAUSE_MS);
 	}
 	return NULL;
@@ -123,12 +106,10 @@ static void allow_pings(void)
 void net_start(void)
 {
 	struct timeval limit = {.tv_sec = LIMIT_S};
-	unsigned int port = echo_port();
-	struct sockaddr_in host = address_of(HOST, port);
+	struct sockaddr_in host = address_of(HOST);
 
-	by_ping = !port;
 	allow_pings();
-	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, port ? IPPROTO_UDP : IPPROTO_ICMP);
+	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
 	if (sock < 0)
 		fail("socket");
 	bring_up();
