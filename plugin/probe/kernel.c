@@ -74,7 +74,7 @@ bool kernel_step_is_pending(unsigned int sflags)
 	return series && sflags & series->step_pending;
 }
 
-static int check_series(void)
+int kernel_check_series(void)
 {
 	struct utsname uts = { 0 };
 
@@ -102,7 +102,7 @@ static bool is_confidential(void)
 
 static int load(void)
 {
-	int ret = check_series();
+	int ret = kernel_check_series();
 
 	if (ret)
 		return ret;
@@ -252,7 +252,7 @@ int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
 	return ret ?: probe_once(skel->progs.eventfds, 0, recs, nr);
 }
 
-int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
+int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
 	int ret = kernel_probe_load();
@@ -262,8 +262,8 @@ int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
 	if (ret)
 		return ret;
 	ret = run_pass(skel->progs.fd_holders, 0, &pile);
-	if (!ret)
-		ret = run_pass(skel->progs.map_holders, 0, &pile);
+	for (size_t i = 0; i < nr_pids && !ret; i++)
+		ret = run_pass(skel->progs.map_holders, pids[i], &pile);
 	return take_records(&pile, ret, 0, recs, nr);
 }
 

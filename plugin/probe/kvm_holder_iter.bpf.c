@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Who of all processes has eventfds, and the open files of VMs: by fds, and by mappings of vCPUs. */
+/* Who of all processes has eventfds, and the open files of VMs: by fds, and, where it is asked of one, by mappings of vCPUs. */
 #include "kernel_types.h"
 
 #include "kvm_file.bpf.h"

@@ -87,6 +87,9 @@ pid_t proc_tid(pid_t pid, pid_t vtid);
  */
 pid_t proc_find_traced(pid_t vpid);
 
+/* Who traces thread @tid of @pid: 0, nobody; or a negative errno, as above. */
+pid_t proc_tracer(pid_t pid, pid_t tid);
+
 /* Whether this process traces @pid: in a dump, and where a restore is done, whether it is of the tree. */
 bool proc_is_traced(pid_t pid);
 

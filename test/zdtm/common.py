@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from zdtmvm import WORK, Failure, Vm, is_alive, tree, wait_gone
+from zdtmvm import TESTING, WORK, Failure, Vm, is_alive, tree, wait_gone
 
 TIMEOUT = 120           # seconds; a criu that takes longer hangs
 ODD_STATS_ADDR = 0x5a0000000000
@@ -73,7 +73,7 @@ def criu(action, images, *options, env=None, wrap=(), log=None):
     command = [*wrap, 'criu', action, '-D', images, '-o', log, '-v4', *options]
     try:
         result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                timeout=TIMEOUT, env=dict(os.environ, **(env or {})), check=False)
+                                timeout=TIMEOUT, env={**os.environ, **TESTING, **(env or {})}, check=False)
     except subprocess.TimeoutExpired as e:
         raise Failure(f'criu {action} hangs') from e
     text = ''

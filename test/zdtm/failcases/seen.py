@@ -33,6 +33,7 @@ NOT_SEEN = {
     'a mapping of a vCPU whose fd was closed': 'test_tree:a_mapping_alone',
     'more than 64 VMs in a tree of processes': 'test_tree:the_most_vms',
     'dump parts of it': 'test_tree:the_most_vms',
+    'more than 4096 fds of /dev/kvm in a tree of processes': 'test_tree:more_of_dev_kvm_than_images_have_room_for',
     'no room between its file descriptors for those of a restore': 'test_discover:no_room_for_fds_is_refused',
     'use fewer of them, or lower numbers': 'test_discover:no_room_for_fds_is_refused',
     'more than 268435456 pages with dirty logs in a tree of processes': 'test_discover:too_many_pages_with_dirty_logs_is_refused',

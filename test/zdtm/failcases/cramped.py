@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A process that has come to one of its limits: it is dumped, or the limit is named and nothing has happened to it."""
+
+import contextlib
+import os
+import subprocess
+
+from common import OddVm, Skip, Unharmed, criu, criu_ok, discard, finish, read, work_dir
+from killed import remove_cgroup
+from refusals import REFUSAL, check_error, refused
+from zdtmvm import wait_gone
+
+# The oddity, as kvm_vgic_refused knows it, and what the one error line must say.
+REFUSED = [
+    ('address-space', 'left by its RLIMIT_AS, of the '),
+    ('data', 'left by its RLIMIT_DATA, of the '),
+    ('memlock', 'no more of its memory may be locked: raise RLIMIT_MEMLOCK'),
+    ('no-text', 'it has no private executable mapping in which code could stand for a while'),
+    ('stack', 'no room for a signal frame below its stack pointer '),
+]
+WORKS = ['seccomp', 'vdso-alone']
+CGROUP = '/sys/fs/cgroup/kvm-vgic-cramped'
+ROOM = 512 << 10        # bytes that a memory cgroup has left
+
+
+def works(what):
+    vm = OddVm(what)
+    try:
+        dump_and_restore(vm)
+    finally:
+        discard(vm)
+
+
+def dump_and_restore(vm):
+    images = os.path.join(vm.dir, 'images')
+    os.mkdir(images)
+    criu_ok('dump', images, '-t', str(vm.pid))
+    wait_gone(vm.pid)
+    criu_ok('restore', images, '-d')
+    vm.wait_moved(vm.stats())
+    finish(vm)
+
+
+@contextlib.contextmanager
+def sysctl(name, value):
+    path = os.path.join('/proc/sys', name)
+    before = read(path)
+    with open(path, 'w') as f:
+        f.write(str(value))
+    try:
+        yield
+    finally:
+        with open(path, 'w') as f:
+            f.write(before)
+
+
+def too_many_mappings():
+    """As many as there may be: of all processes, so the limit comes down to those of the VMM."""
+    vm = OddVm('none')
+    try:
+        images = os.path.join(vm.dir, 'images')
+        os.mkdir(images)
+        unharmed = Unharmed(vm)
+        with sysctl('vm/max_map_count', len(read(f'/proc/{vm.pid}/maps').splitlines())):
+            check_error(criu('dump', images, '-t', str(vm.pid)), 'are more than vm.max_map_count: ' + REFUSAL)
+        unharmed.check(images)
+        finish(vm)
+    finally:
+        discard(vm)
+
+
+def full_shm():
+    """Nothing of a dump is put there."""
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=4k', 'none', '/dev/shm'], check=True)
+    try:
+        with open('/dev/shm/full', 'w') as f:
+            f.write('x' * 4096)
+        works('none')
+    finally:
+        subprocess.run(['umount', '/dev/shm'], check=True)
+
+
+def put(name, value):
+    with open(os.path.join(CGROUP, name), 'w') as f:
+        f.write(str(value))
+
+
+@contextlib.contextmanager
+def memory_cgroup():
+    with open('/sys/fs/cgroup/cgroup.subtree_control', 'w') as f:
+        f.write('+memory')
+    os.mkdir(CGROUP)
+    try:
+        yield
+    finally:
+        remove_cgroup(CGROUP)
+
+
+class InCgroup(OddVm):
+    """Whose memory is on the cgroup's account."""
+
+    wrap = ['sh', '-c', f'echo $$ >{CGROUP}/cgroup.procs && exec "$0" "$@"']
+
+
+def full_cgroup():
+    """The kernel would kill it."""
+    if not os.path.exists('/sys/fs/cgroup/cgroup.controllers') or 'memory' not in read('/sys/fs/cgroup/cgroup.controllers'):
+        raise Skip('this host has no memory cgroups')
+    with memory_cgroup():
+        vm = InCgroup('none')
+        try:
+            images = work_dir('images')
+            unharmed = Unharmed(vm)
+            put('memory.max', int(read(CGROUP + '/memory.current')) + ROOM)
+            check_error(criu('dump', images, '-t', str(vm.pid)), f'left of memory.max of its cgroup {CGROUP[14:]}, of the ')
+            unharmed.check(images)
+            put('memory.max', 'max')
+            dump_and_restore(vm)
+        finally:
+            discard(vm)
+
+
+def cases():
+    for what, says in REFUSED:
+        yield 'cramped-' + what, 'main', refused, ('cramped-' + what, says)
+    for what in WORKS:
+        yield 'cramped-' + what, 'main', works, ('cramped-' + what,)
+    yield 'cramped-mappings', 'main', too_many_mappings, ()
+    yield 'cramped-shm', 'main', full_shm, ()
+    yield 'cramped-cgroup', 'main', full_cgroup, ()

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""criu killed in a dump: by what it can answer to, the VM goes on; by SIGKILL, it goes on or is recovered."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from common import OddVm, Unharmed, criu, criu_ok, discard, finish, left_of, processes, read, require
+from lives.kvm_signals import AtLine, interrupted, recover, recovered, stands
+from zdtmvm import is_alive, wait_gone
+
+GENTLE = ['INT', 'TERM', 'HUP', 'ABRT']
+MOMENTS = {'read': 'VM is read', 'swapped': 'kvm_run is swapped', 'pages': 'pages are dumped'}
+# Points of the plugin, at which criu kills itself; whether the VM stands then.
+KILLED = [('reading', 'kvm_run pages', False), ('swapped', 'swapped', True), ('fds', 'dump-ext-file', True)]
+CGROUP = '/sys/fs/cgroup/kvm-vgic-test'
+
+
+@contextlib.contextmanager
+def odd_vm():
+    """A VM, a folder for images, and what it was."""
+    vm = OddVm('none')
+    try:
+        images = os.path.join(vm.dir, 'images')
+        os.mkdir(images)
+        yield vm, images, Unharmed(vm)
+    finally:
+        discard(vm)
+
+
+def gentle(name, moment):
+    sig = getattr(signal, 'SIG' + name)
+    with odd_vm() as (vm, images, unharmed):
+        result = interrupted(vm.pid, images, sig, AtLine(MOMENTS[moment]))
+        result.require(result.status in (1, -sig), f'criu ended with {result.status}')
+        unharmed.check(images)
+        finish(vm)
+
+
+def kill(pid, images, point, *options):
+    """A dump in which criu ends by SIGKILL."""
+    result = criu('dump', images, '-t', str(pid), *options, env={'KVM_VGIC_KILL': point})
+    result.require(result.status == -signal.SIGKILL, f'criu ended with {result.status}')
+    return result
+
+
+def killed(point, left_standing):
+    with odd_vm() as (vm, images, unharmed):
+        result = kill(vm.pid, images, point)
+        result.require(stands(vm) == left_standing, 'the VM ' + ('goes on' if left_standing else 'stands'))
+        if left_standing:
+            recovered(vm, unharmed)
+        else:
+            status, said = recover(vm.pid)
+            require(status == 1 and 'nothing to put back' in said, f'recover ended with {status}: {said}')
+            unharmed.check(vm.dir)
+            finish(vm)
+
+
+def dumped_after_recovery():
+    """What was recovered is a VM as any other."""
+    with odd_vm() as (vm, images, unharmed):
+        kill(vm.pid, images, 'swapped')
+        status, said = recover(vm.pid)
+        require(status == 0, f'criu-kvm recover ended with {status}: {said}')
+        unharmed.check(vm.dir)
+        shutil.rmtree(images)
+        os.mkdir(images)
+        criu_ok('dump', images, '-t', str(vm.pid))
+        wait_gone(vm.pid)
+        criu_ok('restore', images, '-d')
+        vm.wait_moved(vm.stats())
+        finish(vm)
+
+
+def remove_cgroup(path):
+    """What was in it has ended, or ends."""
+    for _ in range(500):
+        try:
+            os.rmdir(path)
+            return
+        except OSError:
+            time.sleep(0.02)
+    os.rmdir(path)
+
+
+@contextlib.contextmanager
+def cgroup_of(vm):
+    os.mkdir(CGROUP)
+    try:
+        write('cgroup.procs', vm.pid)
+        yield
+    finally:
+        write('cgroup.freeze', 0)
+        vm.kill()
+        remove_cgroup(CGROUP)
+
+
+def write(name, value):
+    with open(os.path.join(CGROUP, name), 'w') as f:
+        f.write(str(value))
+
+
+def wait_frozen():
+    for _ in range(500):
+        if 'frozen 1' in read(CGROUP + '/cgroup.events'):
+            return
+        time.sleep(0.01)
+    require(False, 'the cgroup does not freeze')
+
+
+def frozen(*options):
+    """The cgroup is frozen when recover comes: thawed by it, or left so."""
+    with odd_vm() as (vm, images, unharmed), cgroup_of(vm):
+        kill(vm.pid, images, 'swapped', '--freeze-cgroup', CGROUP)
+        require('frozen 0' in read(CGROUP + '/cgroup.events'), 'CRIU has left the cgroup frozen: say so in docs/limits.md')
+        write('cgroup.freeze', 1)
+        wait_frozen()
+        if not options:
+            recovered(vm, unharmed)
+            return
+        status, said = recover(vm.pid, *options)
+        require(status == 0 and 'when its cgroup is thawed' in said, f'recover ended with {status}: {said}')
+        wait_frozen()
+        require(stands(vm), 'the VM goes on, and was to stay frozen')
+        write('cgroup.freeze', 0)
+        unharmed.check(vm.dir)
+        finish(vm)
+
+
+def refused(pid, expected, says, tell=''):
+    status, said = recover(pid)
+    require(status == expected and says in said, f'{tell}recover ended with {status}: {said}')
+
+
+def nothing_to_recover():
+    """A VM that goes on is left alone; a process without VM, and none."""
+    with odd_vm() as (vm, images, unharmed):
+        refused(vm.pid, 1, 'nothing to put back')
+        unharmed.check(images)
+        refused(os.getpid(), 1, 'nothing to put back')
+        finish(vm)
+    with subprocess.Popen(['true']) as process:
+        process.wait()
+    refused(process.pid, 3, 'there is no such process')
+
+
+def traced():
+    """A criu that still runs has it."""
+    with odd_vm() as (vm, images, unharmed):
+        kill(vm.pid, images, 'swapped')
+        with subprocess.Popen(['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=none', '-p', str(vm.pid)]) as tracer:
+            try:
+                while f'TracerPid:\t{tracer.pid}' not in read(f'/proc/{vm.pid}/status'):
+                    time.sleep(0.01)
+                refused(vm.pid, 3, f'pid {tracer.pid} traces it')
+            finally:
+                tracer.terminate()
+        recovered(vm, unharmed)
+
+
+def by_a_restore():
+    """What a restore has left is not whole, and cannot be made so."""
+    with odd_vm() as (vm, images, _):
+        criu_ok('dump', images, '-t', str(vm.pid))
+        before = processes()
+        result = criu('restore', images, '-d', env={'KVM_VGIC_KILL': 'vCPU registers'})
+        result.require(result.status == -signal.SIGKILL, f'criu ended with {result.status}')
+        try:
+            require(is_alive(vm.pid), 'no task was left')
+            refused(vm.pid, 3, 'left by a restore that did not come to its end')
+        finally:
+            for pid in processes() - before:
+                os.kill(pid, signal.SIGKILL)
+        require(not left_of(before), f'tasks left: {sorted(left_of(before))}')
+
+
+def cases():
+    for name in GENTLE:
+        for moment in MOMENTS:
+            yield f'dump-killed-{name.lower()}-{moment}', 'main', gentle, (name, moment)
+    for name, point, left_standing in KILLED:
+        yield f'dump-killed-kill-{name}', 'main', killed, (point, left_standing)
+    yield 'dump-killed-dumped-again', 'main', dumped_after_recovery, ()
+    yield 'dump-killed-frozen-recover', 'main', frozen, ()
+    yield 'dump-killed-frozen-stays', 'main', frozen, ('--frozen',)
+    yield 'dump-killed-traced', 'main', traced, ()
+    yield 'dump-nothing-to-recover', 'main', nothing_to_recover, ()
+    yield 'restore-killed-nothing-to-recover', 'main', by_a_restore, ()
