@@ -22,8 +22,8 @@ static int check_log(const struct vm_state *vm, const struct memslot *slot)
 	return 0;
 }
 
-/* KVM_USER_MEM_SLOTS; an id with bits above 15 is of an address space that arm64 does not have. */
-#define SLOT_MAX 32766
+/* An id with bits above 15 is of an address space that arm64 does not have. */
+#define SLOT_MAX (VM_MAX_SLOTS - 1)
 
 static int check_slot(const struct vm_state *vm, const struct memslot *slot)
 {

@@ -77,6 +77,10 @@ static struct remote_call *add_two_level(struct batch *b, int fd, unsigned long 
 	}
 	*kept = arg;
 	call = batch_ioctl(b, fd, req, kept, size, what);
+	if (b->no_memory) {
+		free(kept); /* the call is none of the list's */
+		return call;
+	}
 	call->owned = true;
 	call->inner = value;
 	call->inner_size = value_size;

@@ -228,12 +228,12 @@ RULE(log_overflow, BOTH, "kvm-vm.img: VM 1: memslot 1: dirty log, run 2: 1844674
 RULE(slot_id_twice, BOTH, "kvm-vm.img: VM 1: memslot 1: twice", vm->slots[2].slot = 1)
 RULE(slot_gpa_overlap, BOTH, "kvm-vm.img: VM 1: memslot 7: gpa 0x47fff000 is memslot 1's too",
      vm->slots[2].gpa = 0x47fff000)
-RULE(slots_many, READ_ONLY, "kvm-vm.img: VM 1: 32769 memslots, at most 32768 expected",
-     free(vm->slots[0].log.runs), vm->slots = grow(vm->slots, 32769, sizeof(*vm->slots)), vm->nr_slots = 32769,
-     memset(vm->slots, 0, 32769 * sizeof(*vm->slots)))
-RULE(slots_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 32769 memslots, at most 32768 expected",
-     free(vm->slots[0].log.runs), vm->slots = grow(vm->slots, 32769, sizeof(*vm->slots)), vm->nr_slots = 32769,
-     memset(vm->slots, 0, 32769 * sizeof(*vm->slots)))
+RULE(slots_many, READ_ONLY, "kvm-vm.img: VM 1: 32768 memslots, at most 32767 expected",
+     free(vm->slots[0].log.runs), vm->slots = grow(vm->slots, 32768, sizeof(*vm->slots)), vm->nr_slots = 32768,
+     memset(vm->slots, 0, 32768 * sizeof(*vm->slots)))
+RULE(slots_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 32768 memslots, at most 32767 expected",
+     free(vm->slots[0].log.runs), vm->slots = grow(vm->slots, 32768, sizeof(*vm->slots)), vm->nr_slots = 32768,
+     memset(vm->slots, 0, 32768 * sizeof(*vm->slots)))
 
 /* Files under memslots */
 #define BACKING (&vm->backings[1])
