@@ -114,30 +114,15 @@ static bool has_answer(json_t *list, enum answer wanted)
 	return false;
 }
 
-/* Several lines were found of some: each under the other. */
-static void print_lines(const char *first, const char *lines)
-{
-	const char *end;
-
-	for (; *lines; lines = *end ? end + 1 : end) {
-		end = strchrnul(lines, '\n');
-		printf("%s%.*s\n", first, (int)(end - lines), lines);
-		first = "                            ";
-	}
-}
-
 static void print_checks(json_t *list)
 {
 	json_t *check;
 	size_t i;
 
 	json_array_foreach(list, i, check) {
-		char first[64];
-
-		snprintf(first, sizeof(first), "%-14s  %-8s    ", get_text(check, "name"), get_text(check, "answer"));
-		print_lines(first, get_text(check, "found"));
+		printf("%-14s  %-8s    %s\n", get_text(check, "name"), get_text(check, "answer"), get_text(check, "found"));
 		if (json_object_get(check, "advice"))
-			print_lines("                         -> ", get_text(check, "advice"));
+			printf("%28s%s\n", "-> ", get_text(check, "advice"));
 	}
 }
 

@@ -72,7 +72,8 @@ static bool find_libdir(char dir[PATH_MAX])
 	if (!at)
 		return false;
 	at += strlen(words);
-	snprintf(dir, PATH_MAX, "%.*s", (int)strcspn(at, ")\n"), at);
+	at[strcspn(at, ")\n")] = 0;
+	snprintf(dir, PATH_MAX, "%.*s", (int)(strlen(at) - (*at && at[strlen(at) - 1] == '/')), at);
 	return true;
 }
 

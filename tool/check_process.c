@@ -64,7 +64,6 @@ void check_process(struct finding *f)
 		return;
 	}
 	ret = look(&all, &errors);
-	errors[strcspn(errors, "\n")] = 0;
 	found = describe(&all);
 	if (ret == -ESRCH)
 		answer(f, ANSWER_NO, "name one that runs", "pid %d: there is none", check_options.pid);

@@ -38,7 +38,7 @@ char *tool_escape(const char *text)
 	return escaped;
 }
 
-/* Kept errors, each with a newline. */
+/* Kept errors. */
 static struct {
 	bool on;
 	char *text;
@@ -102,9 +102,13 @@ void print_on_level(unsigned int level, const char *format, ...)
 	va_end(args);
 	text = prefix ? strstr(line, LOG_PREFIX) + strlen(LOG_PREFIX) : line;
 	text[strcspn(text, "\n")] = 0;
-	escaped = tool_escape(text);
-	fprintf(kept.on ? kept.stream : stderr, "%s%s\n", kept.on ? "" : before[level], escaped);
-	free(escaped);
+	if (kept.on) {
+		fprintf(kept.stream, "%s%s", ftell(kept.stream) ? "; " : "", text);
+	} else {
+		escaped = tool_escape(text);
+		fprintf(stderr, "%s%s\n", before[level], escaped);
+		free(escaped);
+	}
 	free(line);
 }
 

@@ -171,9 +171,11 @@ static void show_bindings(json_t *vm)
 	json_t *entry;
 	size_t i;
 
+	if (json_array_size(list_of(vm, "irqfds")) || json_array_size(list_of(vm, "ioeventfds")))
+		putchar('\n');
 	json_array_foreach(list_of(vm, "irqfds"), i, entry)
-		printf("  %s GSI %" PRId64 " <- fd %" PRId64 " of pid %" PRId64 "%s\n", i ? "       " : "\n  irqfd",
-		       get_number(entry, "gsi"), get_number(json_object_get(entry, "eventfd"), "fd"),
+		printf("  irqfd of GSI %" PRId64 " <- fd %" PRId64 " of pid %" PRId64 "%s\n", get_number(entry, "gsi"),
+		       get_number(json_object_get(entry, "eventfd"), "fd"),
 		       get_number(json_object_get(entry, "eventfd"), "pid"),
 		       json_object_get(entry, "resamplefd") ? ", resampled" : "");
 	json_array_foreach(list_of(vm, "ioeventfds"), i, entry)

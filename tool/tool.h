@@ -67,7 +67,7 @@ char *tool_escape(const char *text);
 extern bool tool_verbose;
 /* Until tool_log_take() errors are kept instead. */
 void tool_log_keep(void);
-/* Those that were kept, one on a line, to be freed; "" for none. */
+/* Those that were kept, as the images have them and not escaped, to be freed: "one; another"; "" for none. */
 char *tool_log_take(void);
 
 #endif

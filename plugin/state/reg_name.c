@@ -25,6 +25,7 @@ static const struct {
 	{ SYS(2, 0, 0, 2, 2), "MDSCR_EL1" },
 	{ SYS(2, 0, 0, 2, 0), "MDCCINT_EL1" },
 	{ SYS(2, 0, 1, 1, 4), "OSLSR_EL1" },
+	{ SYS(2, 4, 0, 7, 0), "DBGVCR32_EL2" },
 	{ SYS(3, 0, 1, 0, 0), "SCTLR_EL1" },
 	{ SYS(3, 0, 1, 0, 1), "ACTLR_EL1" },
 	{ SYS(3, 0, 1, 0, 2), "CPACR_EL1" },

@@ -412,6 +412,10 @@ class Check(unittest.TestCase):
             pass
         self.assertEqual((ask()['answer'], ask()['found']), ('warning', r'foo\x1b_plugin.so'))
 
+    def test_answers_are_one_line(self):
+        for check in self.ask(os.getpid())[1].values():
+            self.assertNotIn('\\x', check['found'])
+
     def test_each_no_says_what_to_do(self):
         for check in self.ask()[1].values():
             self.assertTrue(check['answer'] != 'no' or check['advice'], check)
