@@ -43,6 +43,7 @@
 #include "remote/give.h"
 #include "remote/task.h"
 #include "remote/threads.h"
+#include "setting.h"
 #include "signals.h"
 #include "stand_in.h"
 #include "state/file.h"
@@ -56,12 +57,6 @@
 int add_inventory_plugin(const char *name);
 void network_unlock(void);
 bool check_and_remove_inventory_plugin(const char *name, size_t n);
-
-/*
- * CRIU 4.3 calls RESTORE_EXT_FILE with a second argument and reads it back. Whether
- * there is one is told by a symbol that only 4.3 and later export.
- */
-void criu_plugin_get_options(void) __attribute__((weak));
 
 /*
  * The loader refuses a descriptor with more hooks, or of a higher version, than its
@@ -638,6 +633,7 @@ static int restore_ext_file(int id, bool *retry_needed)
 	const struct kvm_file *file;
 	struct restored_vm *r;
 
+	/* The second argument is there from CRIU 4.3 on, which is told by a symbol that no older one exports. */
 	if (criu_plugin_get_options)
 		*retry_needed = false;
 	file = file_by_id(id, &r);
