@@ -22,10 +22,11 @@ from zdtmvm import WORK, Criu, Failure, Stats, Vm, is_alive, read_verdict, tree,
 
 CHECKING = ('kvm_vgic_v3', 'kvm_vgic_v2', 'kvm_its_lpi')     # tests whose guest checks all it sees
 
-# The first line of what is said to a pre-checkpoint: arm64 has no memory tracking.
-NO_CRUN_TRACKING = r'memory tracking not supported\. Please check CRIU logfile /\S+/dump\.log'
+# The first line of what is said to a pre-checkpoint: arm64 has no memory tracking. By crun 1.21 or 1.28, runc 1.1 or 1.3.
+NO_CRUN_TRACKING = (r'memory tracking not supported\. Please check CRIU logfile /\S+/dump\.log'
+                    r'|CRIU memory tracking not supported')
 NO_MEMORY_TRACKING = {'crun': NO_CRUN_TRACKING, 'podman': NO_CRUN_TRACKING,
-                      'runc': 'time="[^"]*" level=error msg="CRIU is missing features"'}
+                      'runc': r'time="[^"]*" level=error msg="(CRIU is missing features|criu is missing features: \[MemTrack\])"'}
 
 ARCHIVE = 'container-%s.tar'        # all of a container, for another host
 
