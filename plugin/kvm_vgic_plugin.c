@@ -480,9 +480,9 @@ static void undo_dump(struct dumped_vm *d)
 	if (d->swapped)
 		ret = undo(d, swap_in);
 	if (ret)
-		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more; end the "
-		       "process\n",
-		       d->vm->id, d->pid);
+		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more: try criu-kvm recover %d, "
+		       "else end the process\n",
+		       d->vm->id, d->pid, d->pid);
 }
 
 /*

@@ -216,8 +216,8 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 	if (ret)
 		return kvm_run_access_failed(vm, vcpu, "read", ret);
 	if (kvm_run_is_marked(vcpu)) {
-		pr_err("vm %u: vcpu %u: kvm_run is marked: a criu that was killed has left it so: end the "
-		       "process\n",
+		pr_err("vm %u: vcpu %u: kvm_run is marked: a criu that was killed has left it so: let it "
+		       "go on by criu-kvm recover, or end the process\n",
 		       vm->id, vcpu->idx);
 		return -EBUSY;
 	}
