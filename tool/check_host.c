@@ -141,14 +141,11 @@ static bool read_line(const char *path, char *line, size_t size)
 
 void check_lockdown(struct finding *f)
 {
-	char line[128];
-
-	if (!read_line("/sys/kernel/security/lockdown", line, sizeof(line)))
-		answer(f, ANSWER_YES, NULL, "off, or securityfs is not mounted");
-	else if (strstr(line, "[confidentiality]"))
-		answer(f, ANSWER_NO, "boot without lockdown=confidentiality: BPF may not read the kernel there", "%s", line);
+	if (kernel_is_confidential())
+		answer(f, ANSWER_NO, "boot without lockdown=confidentiality: BPF may not read the kernel there",
+		       "for confidentiality");
 	else
-		answer(f, ANSWER_YES, NULL, "%s", line);
+		answer(f, ANSWER_YES, NULL, "none for confidentiality, or securityfs is not mounted");
 }
 
 void check_bpf(struct finding *f)

@@ -86,8 +86,7 @@ int kernel_check_series(void)
 	return -ENOTSUP;
 }
 
-/* Where securityfs is mounted. BPF programs can read nothing of the kernel then. */
-static bool is_confidential(void)
+bool kernel_is_confidential(void)
 {
 	char modes[64] = "";
 	FILE *file = fopen("/sys/kernel/security/lockdown", "re");
@@ -117,7 +116,7 @@ static int load(void)
 	if (!skel) {
 		ret = -errno;
 		pr_err("cannot load the BPF iterator: %s (errno %d): %s (details with -v4)\n", strerror(-ret), -ret,
-		       is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
+		       kernel_is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
 					   "that it can be" :
 					   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
 					   "structures this plugin knows, that is not locked down for confidentiality");

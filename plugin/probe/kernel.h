@@ -21,6 +21,9 @@ void kernel_probe_unload(void);
 /* Whether its structures are known: 0 or -ENOTSUP, logged. */
 int kernel_check_series(void);
 
+/* Locked down so that BPF programs can read nothing of it. false: it is not, or securityfs is not mounted. */
+bool kernel_is_confidential(void);
+
 /* Whether this is the plugin of such a host. */
 bool kernel_is_arm64(void);
 
