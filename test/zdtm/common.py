@@ -36,6 +36,13 @@ def require(condition, message):
         raise Failure(message)
 
 
+def wait_for(done, message, seconds=TIMEOUT):
+    end = time.monotonic() + seconds
+    while not done():
+        require(time.monotonic() < end, message)
+        time.sleep(0.02)
+
+
 class Result:
     """What a run of criu said."""
 
@@ -352,6 +359,18 @@ class OddVm(SmallVm):
 
     def __init__(self, what):
         super().__init__('kvm_vgic_refused', ['--what=' + what])
+
+
+@contextlib.contextmanager
+def odd_vm(what):
+    """A VM with that oddity, a folder for images, and what it was."""
+    vm = OddVm(what)
+    try:
+        images = os.path.join(vm.dir, 'images')
+        os.mkdir(images)
+        yield vm, images, Unharmed(vm)
+    finally:
+        discard(vm)
 
 
 def finish(vm):

@@ -5,8 +5,8 @@ import contextlib
 import os
 import subprocess
 
-from common import OddVm, Skip, Unharmed, criu, criu_ok, discard, finish, read, work_dir
-from killed import remove_cgroup
+from cgroup import Cgroup, has_controller
+from common import OddVm, Skip, Unharmed, criu, criu_ok, discard, finish, odd_vm, read, work_dir
 from refusals import REFUSAL, check_error, refused
 from zdtmvm import wait_gone
 
@@ -19,7 +19,7 @@ REFUSED = [
     ('stack', 'no room for a signal frame below its stack pointer '),
 ]
 WORKS = ['seccomp', 'vdso-alone']
-CGROUP = '/sys/fs/cgroup/kvm-vgic-cramped'
+CGROUP = Cgroup('cramped', 'memory')
 ROOM = 512 << 10        # bytes that a memory cgroup has left
 
 
@@ -56,17 +56,11 @@ def sysctl(name, value):
 
 def too_many_mappings():
     """As many as there may be: of all processes, so the limit comes down to those of the VMM."""
-    vm = OddVm('none')
-    try:
-        images = os.path.join(vm.dir, 'images')
-        os.mkdir(images)
-        unharmed = Unharmed(vm)
+    with odd_vm('none') as (vm, images, unharmed):
         with sysctl('vm/max_map_count', len(read(f'/proc/{vm.pid}/maps').splitlines())):
             check_error(criu('dump', images, '-t', str(vm.pid)), 'are more than vm.max_map_count: ' + REFUSAL)
         unharmed.check(images)
         finish(vm)
-    finally:
-        discard(vm)
 
 
 def full_shm():
@@ -80,41 +74,25 @@ def full_shm():
         subprocess.run(['umount', '/dev/shm'], check=True)
 
 
-def put(name, value):
-    with open(os.path.join(CGROUP, name), 'w') as f:
-        f.write(str(value))
-
-
-@contextlib.contextmanager
-def memory_cgroup():
-    with open('/sys/fs/cgroup/cgroup.subtree_control', 'w') as f:
-        f.write('+memory')
-    os.mkdir(CGROUP)
-    try:
-        yield
-    finally:
-        remove_cgroup(CGROUP)
-
-
 class InCgroup(OddVm):
     """Whose memory is on the cgroup's account."""
 
-    wrap = ['sh', '-c', f'echo $$ >{CGROUP}/cgroup.procs && exec "$0" "$@"']
+    wrap = ['sh', '-c', f'echo $$ >{CGROUP.path}/cgroup.procs && exec "$0" "$@"']
 
 
 def full_cgroup():
     """The kernel would kill it."""
-    if not os.path.exists('/sys/fs/cgroup/cgroup.controllers') or 'memory' not in read('/sys/fs/cgroup/cgroup.controllers'):
+    if not has_controller('memory'):
         raise Skip('this host has no memory cgroups')
-    with memory_cgroup():
+    with CGROUP:
         vm = InCgroup('none')
         try:
             images = work_dir('images')
             unharmed = Unharmed(vm)
-            put('memory.max', int(read(CGROUP + '/memory.current')) + ROOM)
-            check_error(criu('dump', images, '-t', str(vm.pid)), f'left of memory.max of its cgroup {CGROUP[14:]}, of the ')
+            CGROUP.write('memory.max', int(CGROUP.read('memory.current')) + ROOM)
+            check_error(criu('dump', images, '-t', str(vm.pid)), f'left of memory.max of its cgroup /{CGROUP.name}, of the ')
             unharmed.check(images)
-            put('memory.max', 'max')
+            CGROUP.write('memory.max', 'max')
             dump_and_restore(vm)
         finally:
             discard(vm)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 
-from common import OddVm, Skip, Unharmed, criu, discard, finish, require
+from common import Skip, criu, finish, odd_vm, require
 from cramped import works
 from lives.kvm_signals import recover
 from refusals import REFUSAL, refused
@@ -31,11 +31,7 @@ def vhost_elsewhere():
 
 def marked():
     """It says of itself that a criu has left it: nobody believes more of it than that."""
-    vm = OddVm('hostile-mark')
-    try:
-        images = os.path.join(vm.dir, 'images')
-        os.mkdir(images)
-        unharmed = Unharmed(vm)
+    with odd_vm('hostile-mark') as (vm, images, unharmed):
         result = criu('dump', images, '-t', str(vm.pid))
         result.require('kvm_run is marked' in ''.join(result.errors), 'no error says that it is marked')
         unharmed.check(images)
@@ -43,30 +39,24 @@ def marked():
         require(status == 3 and 'left by a restore' in said, f'recover ended with {status}: {said}')
         unharmed.check(images)
         finish(vm)
-    finally:
-        discard(vm)
 
 
 def served(what, says):
     """The server is of the tree, and stands still: the dump fails in its time, and the VM goes on."""
     if subprocess.run(['modprobe', 'fuse'], check=False).returncode:
         raise Skip('this kernel has no FUSE')
-    vm = OddVm('hostile-' + what)
-    try:
-        images = os.path.join(vm.dir, 'images')
-        os.mkdir(images)
-        unharmed = Unharmed(vm)
-        start = time.monotonic()
-        result = criu('dump', images, '-t', str(vm.pid))
-        took = time.monotonic() - start
-        result.require(result.status != 0, 'the dump succeeded')
-        result.require(says in ''.join(result.errors), f'no error says "{says}"')
-        result.require(LIMIT <= took < 3 * LIMIT, f'it took {took:.0f} s')
-        unharmed.check(images)
-        finish(vm)
-    finally:
-        subprocess.run(['umount', '-l', os.path.join(vm.dir, 'fuse')], check=False)
-        discard(vm)
+    with odd_vm('hostile-' + what) as (vm, images, unharmed):
+        try:
+            start = time.monotonic()
+            result = criu('dump', images, '-t', str(vm.pid))
+            took = time.monotonic() - start
+            result.require(result.status != 0, 'the dump succeeded')
+            result.require(says in ''.join(result.errors), f'no error says "{says}"')
+            result.require(LIMIT <= took < 3 * LIMIT, f'it took {took:.0f} s')
+            unharmed.check(images)
+            finish(vm)
+        finally:
+            subprocess.run(['umount', '-l', os.path.join(vm.dir, 'fuse')], check=False)
 
 
 def cases():

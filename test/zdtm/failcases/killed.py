@@ -8,7 +8,8 @@ import signal
 import subprocess
 import time
 
-from common import OddVm, Unharmed, criu, criu_ok, discard, finish, left_of, processes, read, require
+from cgroup import Cgroup
+from common import criu, criu_ok, finish, left_of, odd_vm, processes, read, require, wait_for
 from lives.kvm_signals import AtLine, interrupted, recover, recovered, stands
 from zdtmvm import is_alive, wait_gone
 
@@ -16,24 +17,11 @@ GENTLE = ['INT', 'TERM', 'HUP', 'ABRT']
 MOMENTS = {'read': 'VM is read', 'swapped': 'kvm_run is swapped', 'pages': 'pages are dumped'}
 # Points of the plugin, at which criu kills itself; whether the VM stands then.
 KILLED = [('reading', 'kvm_run pages', False), ('swapped', 'swapped', True), ('fds', 'dump-ext-file', True)]
-CGROUP = '/sys/fs/cgroup/kvm-vgic-test'
-
-
-@contextlib.contextmanager
-def odd_vm():
-    """A VM, a folder for images, and what it was."""
-    vm = OddVm('none')
-    try:
-        images = os.path.join(vm.dir, 'images')
-        os.mkdir(images)
-        yield vm, images, Unharmed(vm)
-    finally:
-        discard(vm)
 
 
 def gentle(name, moment):
     sig = getattr(signal, 'SIG' + name)
-    with odd_vm() as (vm, images, unharmed):
+    with odd_vm('none') as (vm, images, unharmed):
         result = interrupted(vm.pid, images, sig, AtLine(MOMENTS[moment]))
         result.require(result.status in (1, -sig), f'criu ended with {result.status}')
         unharmed.check(images)
@@ -48,7 +36,7 @@ def kill(pid, images, point, *options):
 
 
 def killed(point, left_standing):
-    with odd_vm() as (vm, images, unharmed):
+    with odd_vm('none') as (vm, images, unharmed):
         result = kill(vm.pid, images, point)
         result.require(stands(vm) == left_standing, 'the VM ' + ('goes on' if left_standing else 'stands'))
         if left_standing:
@@ -62,7 +50,7 @@ def killed(point, left_standing):
 
 def dumped_after_recovery():
     """What was recovered is a VM as any other."""
-    with odd_vm() as (vm, images, unharmed):
+    with odd_vm('none') as (vm, images, unharmed):
         kill(vm.pid, images, 'swapped')
         status, said = recover(vm.pid)
         require(status == 0, f'criu-kvm recover ended with {status}: {said}')
@@ -76,57 +64,36 @@ def dumped_after_recovery():
         finish(vm)
 
 
-def remove_cgroup(path):
-    """What was in it has ended, or ends."""
-    for _ in range(500):
-        try:
-            os.rmdir(path)
-            return
-        except OSError:
-            time.sleep(0.02)
-    os.rmdir(path)
-
-
 @contextlib.contextmanager
 def cgroup_of(vm):
-    os.mkdir(CGROUP)
-    try:
-        write('cgroup.procs', vm.pid)
-        yield
-    finally:
-        write('cgroup.freeze', 0)
-        vm.kill()
-        remove_cgroup(CGROUP)
+    with Cgroup('killed') as group:
+        group.add(vm.pid)
+        try:
+            yield group
+        finally:
+            group.write('cgroup.freeze', 0)
+            vm.kill()
 
 
-def write(name, value):
-    with open(os.path.join(CGROUP, name), 'w') as f:
-        f.write(str(value))
-
-
-def wait_frozen():
-    for _ in range(500):
-        if 'frozen 1' in read(CGROUP + '/cgroup.events'):
-            return
-        time.sleep(0.01)
-    require(False, 'the cgroup does not freeze')
+def wait_frozen(group):
+    wait_for(lambda: 'frozen 1' in group.read('cgroup.events'), 'the cgroup does not freeze')
 
 
 def frozen(*options):
     """The cgroup is frozen when recover comes: thawed by it, or left so."""
-    with odd_vm() as (vm, images, unharmed), cgroup_of(vm):
-        kill(vm.pid, images, 'swapped', '--freeze-cgroup', CGROUP)
-        require('frozen 0' in read(CGROUP + '/cgroup.events'), 'CRIU has left the cgroup frozen: say so in docs/limits.md')
-        write('cgroup.freeze', 1)
-        wait_frozen()
+    with odd_vm('none') as (vm, images, unharmed), cgroup_of(vm) as group:
+        kill(vm.pid, images, 'swapped', '--freeze-cgroup', group.path)
+        require('frozen 0' in group.read('cgroup.events'), 'CRIU has left the cgroup frozen: say so in docs/limits.md')
+        group.write('cgroup.freeze', 1)
+        wait_frozen(group)
         if not options:
             recovered(vm, unharmed)
             return
         status, said = recover(vm.pid, *options)
         require(status == 0 and 'when its cgroup is thawed' in said, f'recover ended with {status}: {said}')
-        wait_frozen()
+        wait_frozen(group)
         require(stands(vm), 'the VM goes on, and was to stay frozen')
-        write('cgroup.freeze', 0)
+        group.write('cgroup.freeze', 0)
         unharmed.check(vm.dir)
         finish(vm)
 
@@ -138,7 +105,7 @@ def refused(pid, expected, says, tell=''):
 
 def nothing_to_recover():
     """A VM that goes on is left alone; a process without VM, and none."""
-    with odd_vm() as (vm, images, unharmed):
+    with odd_vm('none') as (vm, images, unharmed):
         refused(vm.pid, 1, 'nothing to put back')
         unharmed.check(images)
         refused(os.getpid(), 1, 'nothing to put back')
@@ -150,7 +117,7 @@ def nothing_to_recover():
 
 def traced():
     """A criu that still runs has it."""
-    with odd_vm() as (vm, images, unharmed):
+    with odd_vm('none') as (vm, images, unharmed):
         kill(vm.pid, images, 'swapped')
         with subprocess.Popen(['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=none', '-p', str(vm.pid)]) as tracer:
             try:
@@ -164,7 +131,7 @@ def traced():
 
 def by_a_restore():
     """What a restore has left is not whole, and cannot be made so."""
-    with odd_vm() as (vm, images, _):
+    with odd_vm('none') as (vm, images, _):
         criu_ok('dump', images, '-t', str(vm.pid))
         before = processes()
         result = criu('restore', images, '-d', env={'KVM_VGIC_KILL': 'vCPU registers'})

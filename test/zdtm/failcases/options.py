@@ -9,15 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 if __name__ == '__main__':
     sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
 import common  # noqa: E402
+from cgroup import ROOT, Cgroup  # noqa: E402
 from common import (Result, SmallVm, Skip, Unharmed, bpf_ids, check_nothing_left, criu, criu_ok, discard,  # noqa: E402
-                    finish, left_of, processes, read, require, work_dir)
+                    finish, left_of, processes, read, require, wait_for, work_dir)
 from refusals import REFUSAL, check_error  # noqa: E402
 from streamer import Streamer  # noqa: E402
 from zdtmvm import Failure, Vm, tree, wait_gone  # noqa: E402
@@ -137,13 +137,6 @@ def stream_without_vm():
 
 # ---- --lazy-pages ----
 
-def wait_for(done, message, seconds=SECONDS):
-    end = time.monotonic() + seconds
-    while not done():
-        require(time.monotonic() < end, message)
-        time.sleep(0.02)
-
-
 def kill_group(pgid):
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pgid, signal.SIGKILL)
@@ -184,35 +177,23 @@ class Background:
         self.process.wait()
 
 
-class Slow:
-    """A cgroup of which a process has only little of a CPU: what it is asked for is then really missing."""
-
-    root = '/sys/fs/cgroup'
-    path = root + '/kvm_vgic_slow'
+class Slow(Cgroup):
+    """A process in it has only little of a CPU: what it is asked for is then really missing."""
 
     def __init__(self, process):
+        super().__init__('slow', 'cpu')
         self.process = process
 
-    def limit(self, value):
-        with open(self.path + '/cpu.max', 'w') as f:
-            f.write(value)
-
     def __enter__(self):
-        with open(self.root + '/cgroup.subtree_control', 'w') as f:
-            f.write('+cpu')
-        os.mkdir(self.path)
-        self.limit('3000 100000')
-        with open(self.path + '/cgroup.procs', 'w') as f:
-            f.write(str(self.process.pid))
+        super().__enter__()
+        self.write('cpu.max', '3000 100000')
+        self.add(self.process.pid)
         return self
 
     def __exit__(self, *args):
-        self.limit('max')
-        with open(self.root + '/cgroup.procs', 'w') as f, contextlib.suppress(ProcessLookupError):
+        with open(os.path.join(ROOT, 'cgroup.procs'), 'w') as f, contextlib.suppress(ProcessLookupError):
             f.write(str(self.process.pid))
-        os.rmdir(self.path)
-        with open(self.root + '/cgroup.subtree_control', 'w') as f:
-            f.write('-cpu')
+        super().__exit__(*args)
 
 
 SCRIPT = """#!/bin/sh

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What cannot be dumped is refused by name, before anything in the process has been changed."""
 
-import os
 import platform
 import re
 import subprocess
 
-from common import OddVm, Skip, Unharmed, cpu_kinds, criu, discard, finish, hidden, tree
+from common import Skip, cpu_kinds, criu, finish, hidden, odd_vm, tree
 
 REFUSAL = 'not supported by this version: '
 CLOSED = 'was closed: ' + REFUSAL
@@ -94,17 +93,11 @@ def check_error(result, fragment):
 
 
 def refused(what, fragment, action='dump', wrap=(), of_child=False):
-    vm = OddVm(what)
-    try:
-        images = os.path.join(vm.dir, 'images')
-        os.mkdir(images)
-        unharmed = Unharmed(vm)
+    with odd_vm(what) as (vm, images, unharmed):
         pid = tree(vm.pid)[1] if of_child else vm.pid
         check_error(criu(action, images, '-t', str(pid), wrap=wrap), fragment)
         unharmed.check(images)
         finish(vm)
-    finally:
-        discard(vm)
 
 
 def refused_exception(what, fragment):
