@@ -103,6 +103,12 @@ class Sources(unittest.TestCase):
         line = 'pid 7: fd 3: a thing of 0xa0: not supported by this version: try again'
         self.assertEqual(self.missing(line, 'an old thing: not supported by this version'), [])
 
+    def test_a_message_with_a_macro_for_a_number_is_one(self):
+        self.write('probe/discover.c', '')
+        self.write('vcpu.c', 'pr_err("a %" PRIu64 " KiB: " REFUSAL ": raise it to %" PRIx64 "\\n", a, b);')
+        self.assertEqual(self.missing(), ['a %llu KiB: not supported by this version: raise it to %llx'])
+        self.assertEqual(self.missing('a 7 KiB: not supported by this version: raise it to ff'), [])
+
     def test_what_was_not_seen_is_missing(self):
         message = 'pid %d: fd %u: a thing of %#llx: not supported by this version: %s'
         self.assertEqual(self.missing('an old thing'), [message])

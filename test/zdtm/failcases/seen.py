@@ -64,6 +64,7 @@ def literals_of(text, macros):
     text = re.sub(r'/\*.*?\*/|^#.*?(?<!\\)$', '', text, flags=re.S | re.M)
     for name, value in macros.items():
         text = re.sub(rf'\b{name}\b', lambda _, v=value: v, text)
+    text = re.sub(r'"\s*PRI([dux])64\b', r'll\1"', text)
     text = re.sub(r'"\s*"', '', text)
     text = re.sub(rf'\bpr_(?:info|warn)\((?:[^"]|{STRING})*?\);', '', text)
     return [x[1:-1].replace('\\"', '"').replace('\\n', '') for x in re.findall(STRING, text)]
