@@ -739,8 +739,8 @@ static void a_page_that_was_left_by_a_replay_is_known(void **state)
 	assert_int_equal(vcpu_capture_regs(found, &r.copy->remote), 0);
 	log_reset();
 	assert_int_equal(kvm_run_capture(found, &r.copy->remote), -EBUSY);
-	assert_true(log_has("vm 1: vcpu 0: kvm_run is marked: a criu that was killed has left it so: end the "
-			    "process"));
+	assert_true(log_has("vm 1: vcpu 0: kvm_run is marked: a criu that was killed has left it so: let it go on "
+			    "by criu-kvm recover, or end the process"));
 	vm_state_free(found);
 	finish(&r);
 }
