@@ -116,7 +116,7 @@ def check_entries(result, entered):
 
 def ran(d):
     """What a task of a tree has counted, in a file that is in no image; of a VM alone, the guest's entries tell."""
-    path = os.path.join(d.vm.dir, 'ran')
+    path = os.path.join(d.vm.dir, d.vm.name + '.test.ran')
     if not os.path.exists(path):
         return None
     with open(path, 'rb') as f:

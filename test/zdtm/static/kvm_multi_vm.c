@@ -31,7 +31,7 @@ TEST_OPTION(vms, string, "processes, the root first: the number of VMs, or k: /d
  * In a file, which is in no image: what is counted there has run. A restore that fails must not have let a
  * vCPU of any VM run, nor a process.
  */
-#define RAN_FILE "ran"
+#define RAN_FILE "kvm_multi_vm.test.ran"
 static volatile uint64_t *ran;
 
 static int map_ran(void)

@@ -30,7 +30,7 @@ TEST_OPTION(vm_child, int, "which of them has the VM, from 1 on; 0 is the root (
  * In a file, which is in no image: what is counted there has run. A restore that
  * fails must not have let even the first task of the tree go on for a moment.
  */
-#define RAN_FILE "ran"
+#define RAN_FILE "kvm_tree.test.ran"
 static volatile uint64_t *ran;
 
 static int map_ran(void)

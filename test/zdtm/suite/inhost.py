@@ -1,0 +1,201 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""In the emulated host: lays out CRIU's test tree with our tests in it, and runs zdtm.py as test/zdtm/run --zdtm wants it.
+
+/share/zdtm/plan.json says what to run; a line for each test goes to /share/zdtm/results as soon as it is known, what
+zdtm.py has said to /share/zdtm/logs, and of tests that fail the images to /share/zdtm/images.
+"""
+
+import ast
+import glob
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import modes
+import output
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+TESTS = os.path.dirname(HERE)
+SHARE = '/share/zdtm'
+TREE = '/criu'          # whoever a test runs as reaches it
+WORK = TREE + '/test'
+STATIC = WORK + '/zdtm/static'
+PLUGIN = 'kvm_vgic_plugin.so'
+MODEL = '/usr/lib/kvm-vgic/vgic_v5_kmod.ko'
+SECONDS = 240           # for one test in one mode
+FOR_NOW = re.compile(r'kvm_vgic: .*: try again')
+TRIES = 4               # of a test whose dump the plugin refuses for the moment
+NOFILE = (1024, 1 << 19)    # as systemd gives it to every process
+
+
+def lay_out():
+    """The tree as it would be in CRIU's, built."""
+    subprocess.run(['tar', '-xf', SHARE + '/tree.tar', '-C', '/'], check=True)
+    for desc in glob.glob(TESTS + '/*.desc'):
+        name = desc[:-5]
+        for path in (name, desc, name + '.checkskip'):
+            shutil.copy(path, STATIC, follow_symlinks=False)
+    shutil.copy(TESTS + '/kvm.checkskip', STATIC)
+    shutil.copy(HERE + '/GNUmakefile', STATIC)
+
+
+def set_up_host(plan):
+    # What the packages' maintainer scripts would have done: CRIU locks a namespace's network by these.
+    for name in ('iptables', 'iptables-save', 'iptables-restore', 'ip6tables', 'ip6tables-save', 'ip6tables-restore'):
+        if os.path.exists('/usr/sbin/xtables-nft-multi') and not os.path.lexists('/usr/sbin/' + name):
+            os.symlink('xtables-nft-multi', '/usr/sbin/' + name)
+    os.makedirs('/sys/fs/cgroup/user.slice', exist_ok=True)     # by this zdtm.py knows cgroup v2
+    resource.setrlimit(resource.RLIMIT_NOFILE, NOFILE)
+    if plan['model']:
+        subprocess.run(['insmod', MODEL, 'abi=merged', 'nr_spis=32'], check=True)
+
+
+def have_plugin(wanted):
+    path = f'{WORK}/plugins/{PLUGIN}'
+    if wanted and not os.path.lexists(path):
+        os.symlink('/usr/lib/criu/' + PLUGIN, path)
+    elif not wanted and os.path.lexists(path):
+        os.unlink(path)
+
+
+def environment():
+    return dict(os.environ, PYTHONUNBUFFERED='1', TMPDIR='/tmp',
+                CRIU_LIBS_DIR=WORK + '/plugins',        # zdtm.py does so itself, but with --rpc and --criu-config
+                ZDTM_MNT_EXT_DEV='/dev/kvm')            # a device more in the namespaces' /dev
+
+
+def batches(mode, tests, jobs):
+    """What one zdtm.py is to run. Where it runs one test at a time it lets that and itself write where they like."""
+    return [tests] if jobs > 1 and mode.parallel else [[x] for x in tests]
+
+
+def zdtm(mode, tests, plan, keep_images):
+    """zdtm.py's exit status, and its lines with the times when they came."""
+    command = ['./zdtm.py', 'run', '--criu-bin', '/usr/sbin/criu', '--crit-bin', '/usr/bin/crit', '--keep-going',
+               '-k', 'always' if keep_images else 'failed', *mode.args]
+    if len(tests) > 1:
+        command += ['-p', str(plan['jobs'])]
+    if plan['model']:
+        command.append('--ignore-taint')        # a module that is not Debian's
+    for test in tests:
+        command += ['-t', test]
+    lines = []
+    with subprocess.Popen(command, cwd=WORK, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors='replace', start_new_session=True) as process:
+        timer = threading.Timer(SECONDS * (1 + len(tests)), os.killpg, (process.pid, 9))
+        timer.start()
+        for line in process.stdout:
+            lines.append((time.monotonic(), line))
+        status = process.wait()
+        timer.cancel()
+    return status, lines
+
+
+def desc_of(test):
+    """As zdtm.py reads it; with our own key 'skip': {mode: why zdtm.py cannot, or is not to, run it so}."""
+    path = f'{WORK}/{test}.desc'
+    if not os.path.exists(path) or not os.path.getsize(path):
+        return {}
+    with open(path) as f:
+        return ast.literal_eval(f.read().strip())
+
+
+def save(run, lines):
+    """zdtm.py's words, and what CRIU has left of tests that failed."""
+    os.makedirs(SHARE + '/logs', exist_ok=True)
+    with open(f'{SHARE}/logs/{run["name"]}.log', 'a') as f:
+        f.writelines(line for _, line in lines)
+
+
+def save_images(run, test):
+    for path in glob.glob(f'{WORK}/dump/{test}/*'):
+        where = f'{SHARE}/images/{run["name"]}/{os.path.basename(test)}/{os.path.basename(path)}'
+        # Not the memory: the logs, and what is small.
+        shutil.copytree(path, where, dirs_exist_ok=True, ignore=shutil.ignore_patterns('pages-*.img', '*.socket'))
+
+
+def loaded_plugin(test):
+    """Whether each CRIU that dumped or restored @test says that it has loaded the plugin; None: they disagree."""
+    logs = [x for action in ('dump', 'restore') for x in glob.glob(f'{WORK}/dump/{test}/*/*/{action}.log')]
+    found = set()
+    for log in logs:
+        with open(log, errors='replace') as f:
+            found.add('Plugin "kvm_vgic_plugin"' in f.read())
+    return found.pop() if len(found) == 1 else None
+
+
+def tell(run, test, outcome):
+    with open(SHARE + '/results', 'a') as f:
+        f.write(json.dumps({'run': run['name'], 'test': os.path.basename(test), 'result': outcome.result,
+                            'reason': outcome.reason, 'seconds': round(outcome.seconds, 1)}) + '\n')
+    print(f'{run["name"]}: {os.path.basename(test)}: {outcome.result}'
+          + (f': {outcome.reason}' if outcome.reason else '') + f' ({outcome.seconds:.0f} s)', flush=True)
+
+
+def refused_for_now(outcome):
+    return outcome.result == 'failed' and any(FOR_NOW.search(x) for x in outcome.lines)
+
+
+def run_batch(run, tests, plan):
+    mode = modes.BY_NAME[run['mode']]
+    crfail = {x for x in tests if 'crfail' in desc_of(x).get('flags', '').split()}
+    status, lines = zdtm(mode, tests, plan, run['keep'])
+    save(run, lines)
+    return output.read(lines, status, tests, mode, crfail)
+
+
+def run_tests(run, tests, plan):
+    """{test: Outcome}. What the plugin has refused for the moment is tried again, as its error line says."""
+    outcomes = {}
+    for _ in range(TRIES):
+        for batch in batches(modes.BY_NAME[run['mode']], tests, plan['jobs']):
+            outcomes.update(run_batch(run, batch, plan))
+        tests = [x for x in tests if refused_for_now(outcomes[x])]
+        if not tests:
+            break
+        print(f'{run["name"]}: refused for the moment: {" ".join(tests)}', flush=True)
+    return outcomes
+
+
+def check_plugin(run, test, outcome):
+    """A run with the plugin, or without, was one."""
+    if outcome.result == 'passed' and run['keep'] and loaded_plugin(test) != run['plugin']:
+        outcome.result = 'failed'
+        outcome.reason = f'CRIU\'s logs do not say that the plugin was {"" if run["plugin"] else "not "}loaded'
+
+
+def do(run, plan):
+    tests = ['zdtm/static/' + x for x in run['tests']]
+    skips = {x: desc_of(x).get('skip', {}).get(run['mode']) for x in tests}
+    have_plugin(run['plugin'])
+    wanted = [x for x in tests if not skips[x]]
+    outcomes = {x: output.Outcome('skipped', skips[x]) for x in tests if skips[x]}
+    if wanted:
+        outcomes.update(run_tests(run, wanted, plan))
+    for test, outcome in outcomes.items():
+        check_plugin(run, test, outcome)
+        if outcome.result == 'failed':
+            save_images(run, test)
+        tell(run, test, outcome)
+    shutil.rmtree(WORK + '/dump', ignore_errors=True)
+    return all(x.result != 'failed' for x in outcomes.values())
+
+
+def main():
+    with open(SHARE + '/plan.json') as f:
+        plan = json.load(f)
+    lay_out()
+    set_up_host(plan)
+    good = [do(run, plan) for run in plan['runs']]
+    return 0 if all(good) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
