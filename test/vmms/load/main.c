@@ -309,7 +309,8 @@ int main(void)
 	atomic_store(&stopping, true);
 	disk_end();
 	report("end");
-	sleep_ms(200);
+	/* Else the kernel's last words come within this line. */
+	tcdrain(1);
 	reboot(RB_POWER_OFF);
 	fail("power off");
 }
