@@ -10,14 +10,13 @@ import os
 import random
 import re
 import shutil
-import statistics
 import sys
 import time
 import traceback
 
 from runtimes import choose_network_lock, container, empty, run  # first: it makes the others known
 
-from common import OddStats, left_of, processes, require
+from common import OddStats, left_of, min_median_max, processes, require
 from kernelwords import PSCI
 from zdtmvm import WORK, Criu, Failure, Stats, Vm, is_alive, read_verdict, tree, wait_gone
 
@@ -144,10 +143,6 @@ def cycle(vm, runtime, rng):
     exits = ', '.join(reason + ('' if pending == 'none' else ' ' + pending) for *_, reason, pending in runtime.pcs.values())
     return (f'checkpoint {runtime.dump_times[-1]:.2f} s' + (' at ' + exits if exits else '') +
             f', restore {runtime.restore_times[-1]:.2f} s')
-
-
-def min_median_max(times):
-    return f'{min(times):.2f} / {statistics.median(times):.2f} / {max(times):.2f} s' if times else '-'
 
 
 def print_summary(vm, runtime, last, output):

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import statistics
 import struct
 import subprocess
 import tempfile
@@ -99,6 +100,10 @@ def criu_ok(action, images, *options, **more):
 
 
 # What a process is made of, as a look from outside tells.
+
+def min_median_max(times):
+    return f'{min(times):.2f} / {statistics.median(times):.2f} / {max(times):.2f} s' if times else '-'
+
 
 def read(path):
     with open(path, errors='replace') as f:

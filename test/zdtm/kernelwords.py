@@ -2,12 +2,8 @@
 """What a restore says of the registers between Linux 6.12 and 7.2: docs/register-policy.md, word for word."""
 
 LAST = 'vm 1: cannot go on on this host: nothing of it was created'
-
-
-def refused_registers(n):
-    return (f'vm 1: {n} registers of the image refused: the guest was told of another CPU, firmware or kernel: restore '
-            'it on a host that has what it was told of')
-
+REFUSED = ('vm 1: 1 registers of the image refused: the guest was told of another CPU, firmware or kernel: restore it on a '
+           'host that has what it was told of')
 
 # The firmware registers are compared before the others.
 UP = ['vm 1: registers that the image has not: KVM_REG_ARM_VENDOR_HYP_BMAP_2: written as 0, as the guest found them',
@@ -15,4 +11,4 @@ UP = ['vm 1: registers that the image has not: KVM_REG_ARM_VENDOR_HYP_BMAP_2: wr
 DOWN = ['vm 1: registers that this kernel has not, and that the guest does not miss: KVM_REG_ARM_VENDOR_HYP_BMAP_2: dropped',
         'vm 1: registers that the image has not: TCR2_EL1, PIRE0_EL1, PIR_EL1: left as this kernel makes them']
 PSCI = ['vm 1: register KVM_REG_ARM_PSCI_VERSION: 0x10003 is refused by this kernel: minor is 3 in the image, 1 on this '
-        'host', refused_registers(1), LAST]
+        'host', REFUSED, LAST]

@@ -8,7 +8,6 @@
 #include <net/if.h>
 #include <netinet/ip_icmp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
