@@ -84,7 +84,8 @@ def goes_on(vm, result, info):
     vm.restore()
     vm.check_works()
     last = end(vm, info)
-    print('goes on, was dumped and restored there, and the guest ended: ' + ', '.join(f'{k} {n}' for k, n in last.right.items()))
+    print(('QEMU does not end by itself there, and is killed; the guest ' if info else '') +
+          'goes on, was dumped and restored there, and ended: ' + ', '.join(f'{k} {n}' for k, n in last.right.items()))
 
 
 def arrive(args):
