@@ -251,6 +251,13 @@ int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
 	return ret ?: probe_once(skel->progs.eventfds, 0, recs, nr);
 }
 
+int kernel_probe_tasks(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	int ret = kernel_probe_load();
+
+	return ret ?: probe_once(skel->progs.file_tables, pid, recs, nr);
+}
+
 int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
@@ -270,5 +277,5 @@ int kernel_probe_works(struct kvm_rec **recs, size_t *nr)
 {
 	int ret = kernel_probe_load();
 
-	return ret ?: probe_once(skel->progs.works, 0, recs, nr);
+	return ret ?: probe_once(skel->progs.works, getpid(), recs, nr);
 }

@@ -49,9 +49,10 @@ class Documents(unittest.TestCase):
                               'refused-smccc-filter-long: docs/limits.md does not have it'])
 
     def test_a_row_of_too_few_columns_is_found(self):
-        text = self.changed(self.limits, '| run criu in the host\'s pid namespace | `test_', '| `test_')
+        text = self.changed(self.limits, '| end that process, or run criu in its pid namespace | `option-', '| `option-')
         self.assertEqual(limits.check_limits(text),
-                         ['irqfds or ioeventfds, where criu is in a pid namespace of its own: no test provokes it'])
+                         ['an irqfd or ioeventfd whose eventfd is in a table of fds that a process shares (CLONE_FILES) which '
+                          'criu, in a pid namespace, does not see: no test provokes it'])
 
     def test_a_test_that_there_is_not_is_found(self):
         for old, new in (('`refused-dirty-ring`', '`refused-dirty-rings`'), ('`refused-step-pending`', '`test_step`'),

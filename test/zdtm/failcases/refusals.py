@@ -31,7 +31,7 @@ ROWS = [
      'AIO): ' + REFUSAL),
     ('resamplefd-closed', 'resamplefd of an irqfd, GSI 0xa: no process has its eventfd: ' + REFUSAL),
     ('irqfd-in-socket', 'irqfd, GSI 0xa: its eventfd is on its way through a socket, or in use by the kernel (vhost, '
-     'io_uring): ' + REFUSAL),
+     'io_uring), or by a process that criu cannot see: ' + REFUSAL),
     ('irqfd-semaphore', 'irqfd, GSI 0xa: its eventfd is a semaphore, which CRIU does not restore as one: ' + REFUSAL),
     ('second-vm', 'a VM without in-kernel interrupt controller: ' + REFUSAL),
     ('gic-closed', 'a GICv3 whose device fd ' + CLOSED),

@@ -30,7 +30,8 @@ def parse_args():
     parser.add_argument('--zdtm', action='store_true', help=argparse.SUPPRESS)
     parser.add_argument('tests', nargs='*', metavar='NAME')
     parser.add_argument('--modes', nargs='+', metavar='MODE', choices=list(modes.BY_NAME), help='these alone')
-    parser.add_argument('--matrix', action='store_true', help='all tests in all modes')
+    parser.add_argument('--matrix', action='store_true', help='all tests, some of them in all modes')
+    parser.add_argument('--full', action='store_true', help='all tests in all modes: many hours')
     parser.add_argument('--own', nargs='?', type=int, const=len(own.OWN), metavar='N',
                         help="CRIU's own tests, N of them (all that were chosen), without the plugin and with it")
     parser.add_argument('--short', action='store_true', help='a few tests in a few modes, and a few of CRIU\'s own')
@@ -48,7 +49,7 @@ def parse_args():
     unknown = [x for x in args.tests if x not in hosts.all_tests()]
     if unknown:
         parser.error(f'no test {", ".join(unknown)}; see --list')
-    if not (args.tests or args.matrix or args.own is not None or args.short or args.list):
+    if not (args.tests or args.matrix or args.full or args.own is not None or args.short or args.list):
         parser.error('which test? See --help')
     return args
 
@@ -66,7 +67,7 @@ def print_list():
 
 def wanted(args):
     """Our tests, their modes, CRIU's own tests."""
-    tests = args.tests or (hosts.all_tests() if args.matrix else SHORT_TESTS if args.short else [])
+    tests = args.tests or (hosts.all_tests() if args.matrix or args.full else SHORT_TESTS if args.short else [])
     names = args.modes or (SHORT_MODES if args.short else [x.name for x in modes.MODES])
     theirs = own.FEW if args.short else own.OWN[:args.own] if args.own is not None else []
     return tests, names, theirs
@@ -86,8 +87,16 @@ def shares_of(args, tests, theirs):
     return shares
 
 
-def runs_of(tests, names, theirs):
-    runs = [{'name': x, 'mode': x, 'tests': tests, 'plugin': True, 'keep': False} for x in names if tests]
+def tests_in(mode, tests, args):
+    """Those of @tests that are run in @mode."""
+    if args.matrix and not args.full and not args.modes and not modes.BY_NAME[mode].for_all:
+        return [x for x in tests if x in modes.SAMPLE]
+    return tests
+
+
+def runs_of(tests, names, theirs, args):
+    runs = [{'name': x, 'mode': x, 'tests': tests_in(x, tests, args), 'plugin': True, 'keep': False} for x in names]
+    runs = [x for x in runs if x['tests']]
     for name, plugin in (('without', False), ('with', True)) if theirs else ():
         runs.append({'name': 'own-' + name, 'mode': 'plain', 'tests': theirs, 'plugin': plugin, 'keep': True})
     return runs
@@ -114,7 +123,7 @@ def run_in(host, tests, names, theirs, args, share):
     folder = os.path.join(share, 'zdtm')
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    runs = runs_of(tests, names, theirs)
+    runs = runs_of(tests, names, theirs, args)
     hosts.put_tree(share, host.criu, theirs)
     with open(os.path.join(folder, 'plan.json'), 'w') as f:
         json.dump({'runs': runs, 'jobs': args.jobs, 'model': host.model}, f, indent=1)
@@ -135,7 +144,7 @@ def show(results, tests, names, theirs):
     ours = [x for x in results if not x['own']]
     passed = failed = skipped = 0
     if tests:
-        print('\nour tests by mode: + passed, - skipped, F failed')
+        print('\nour tests by mode: + passed, - skipped, F failed; where nothing stands it was not run')
         print(table.matrix(ours, tests, names))
     if ours:
         for reason in table.reasons(ours, 'skipped'):

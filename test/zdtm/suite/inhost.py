@@ -76,10 +76,16 @@ def batches(mode, tests, jobs):
     return [tests] if jobs > 1 and mode.parallel else [[x] for x in tests]
 
 
-def zdtm(mode, tests, plan, keep_images):
+def show_progress(run, line):
+    start = output.START.fullmatch(line.rstrip())
+    if start and start[2] != '1':
+        print(f'{run["name"]}: {start[1]} of {start[2]}: {os.path.basename(start[3])}', flush=True)
+
+
+def zdtm(run, mode, tests, plan):
     """zdtm.py's exit status, and its lines with the times when they came."""
     command = ['./zdtm.py', 'run', '--criu-bin', '/usr/sbin/criu', '--crit-bin', '/usr/bin/crit', '--keep-going',
-               '-k', 'always' if keep_images else 'failed', *mode.args]
+               '-k', 'always' if run['keep'] else 'failed', *mode.args]
     if len(tests) > 1:
         command += ['-p', str(plan['jobs'])]
     if plan['model']:
@@ -93,6 +99,7 @@ def zdtm(mode, tests, plan, keep_images):
         timer.start()
         for line in process.stdout:
             lines.append((time.monotonic(), line))
+            show_progress(run, line)
         status = process.wait()
         timer.cancel()
     return status, lines
@@ -146,7 +153,7 @@ def refused_for_now(outcome):
 def run_batch(run, tests, plan):
     mode = modes.BY_NAME[run['mode']]
     crfail = {x for x in tests if 'crfail' in desc_of(x).get('flags', '').split()}
-    status, lines = zdtm(mode, tests, plan, run['keep'])
+    status, lines = zdtm(run, mode, tests, plan)
     save(run, lines)
     return output.read(lines, status, tests, mode, crfail)
 

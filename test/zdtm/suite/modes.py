@@ -5,12 +5,15 @@ import collections
 
 
 class Mode:
-    def __init__(self, name, args='', flavor='h', runs=('dump', 'restore'), what=''):
+    """@for_all: the matrix has all tests in it. What else there is differs in what CRIU does, not in what a VM has."""
+
+    def __init__(self, name, args='', flavor='h', runs=('dump', 'restore'), what='', for_all=False):
         self.name = name
         self.flavor = flavor
         self.args = ['-f', flavor, *args.split()]
         self.runs = collections.Counter(runs)   # of CRIU, in a test that passes
         self.what = what
+        self.for_all = for_all
 
     @property
     def parallel(self):
@@ -39,12 +42,12 @@ TWO_DUMPS = ('dump', 'dump', 'restore')
 TWO_RESTORES = ('dump', 'restore', 'restore')
 
 MODES = [
-    Mode('plain', what='dump and restore'),
-    Mode('ns', flavor='ns', what='in pid, mount, net, ipc, uts and time namespaces; its fds and mappings are compared'),
-    Mode('uns', flavor='uns', what='the same, and in a user namespace'),
-    Mode('norst', '--norst', runs=('dump',), what='dump with --leave-running: the original goes on'),
-    Mode('iters', '--iters 3', runs=('dump', 'restore') * 3, what='three dumps and restores'),
-    Mode('rpc', '--rpc', what='by criu swrk instead of the command line'),
+    Mode('plain', what='dump and restore', for_all=True),
+    Mode('ns', flavor='ns', what='in pid, mount, net, ipc, uts and time namespaces; its fds and mappings are compared', for_all=True),
+    Mode('uns', flavor='uns', what='the same, and in a user namespace', for_all=True),
+    Mode('norst', '--norst', runs=('dump',), what='dump with --leave-running: the original goes on', for_all=True),
+    Mode('iters', '--iters 3', runs=('dump', 'restore') * 3, what='three dumps and restores', for_all=True),
+    Mode('rpc', '--rpc', what='by criu swrk instead of the command line', for_all=True),
     Mode('config', '--criu-config', what="CRIU's options in a file"),
     Mode('freeze-t', '--freezecg zdtm:t', what='CRIU stops the tasks by their cgroup'),
     Mode('freeze-f', '--freezecg zdtm:f', what='of a cgroup that is frozen when the dump begins'),
@@ -67,5 +70,8 @@ MODES = [
     fault(135, 'no PAGEMAP_SCAN'),
     fault(137, 'PTRACE_INTERRUPT alone, of a cgroup', more='--freezecg zdtm:t'),
 ]
+
+# One of each kind of VM, for the modes that are not for all tests.
+SAMPLE = ['kvm_plain', 'kvm_vgic_v3', 'kvm_its_lpi', 'kvm_irqfd', 'kvm_exits', 'kvm_memslots', 'kvm_multi_vm', 'kvm_vgic_refused']
 
 BY_NAME = {x.name: x for x in MODES}
