@@ -17,8 +17,8 @@ import modes
 import own
 import table
 
-SHORT_TESTS = ['kvm_plain', 'kvm_irqfd', 'kvm_its_tables', 'kvm_vgic_refused']
-SHORT_MODES = ['plain', 'ns', 'norst', 'rpc', 'fault-6']
+SHORT_TESTS = ['kvm_plain', 'kvm_irqfd', 'kvm_vgic_refused']
+SHORT_MODES = ['plain', 'ns', 'uns', 'fault-6']
 PASSED_ON = ['kernel', 'cpu', 'gic', 'machine', 'append']
 BOOT_SECONDS = 240
 CELL_SECONDS = 60       # for a test in a mode; of a host that hangs there is no more to see
