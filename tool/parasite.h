@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a criu that was killed has left of its own in a process: the memory of its parasite, and the memfd that it is.
- * compel calls that memfd CRIUMFD (compel/include/infect-priv.h, the same in CRIU 4.1.1, 4.2.1 and 4.3), and nobody else does.
+ * compel calls that memfd CRIUMFD (compel/include/infect-priv.h, as read in CRIU 4.1.1, 4.2 and 4.2.1), and nobody else does.
  * The anonymous memory that it takes on a kernel without memfd_create() could be anybody's.
  */
 #ifndef KVM_VGIC_TOOL_PARASITE_H

@@ -327,6 +327,7 @@ static int recover(struct recovery *r)
 	return ret;
 }
 
+/* The exit status. */
 static int tell_end(const struct recovery *r, int ret)
 {
 	if (ret) {
