@@ -165,22 +165,23 @@ static bool is_in(const struct parasite *p, pid_t pid)
 	return false;
 }
 
+/* Of its last byte, without its start, to which other registers may point. */
 static void a_thread_that_is_in_it_is_named(void **state)
 {
 	struct remote remote = DIRECT_REMOTE;
-	struct parasite p, beside;
+	struct parasite p;
 	int fd, status;
-	char *at = map_named("CRIUMFD", MAP_SHARED, &fd);
-	pid_t pid = child_with(at + PAGES * page - 1);
+	char *at = map_named("CRIUMFD", MAP_SHARED, &fd), *end = at + PAGES * page;
+	struct parasite_map map = { (uintptr_t)at + page, (uintptr_t)end };
+	const struct parasite all = { .maps = &map, .nr_maps = 1 };
+	pid_t pid = child_with(end - 1);
 
-	assert_int_equal(parasite_find(getpid(), &p), 0);
-	assert_true(is_in(&p, pid));
-	beside = p; /* all of it but the address, and but its start, which other registers may have */
-	beside.maps = (struct parasite_map[]){ { p.maps[0].start + page, p.maps[0].end - 1 } };
-	beside.nr_maps = 1;
-	assert_int_equal(parasite_thread(&beside, &pid, 1), 0);
+	assert_true(is_in(&all, pid));
+	map.end--;
+	assert_int_equal(parasite_thread(&all, &pid, 1), 0);
 	kill(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, &status, __WALL), pid);
+	assert_int_equal(parasite_find(getpid(), &p), 0);
 	assert_int_equal(parasite_take_out(&p, &remote), 0);
 	parasite_free(&p);
 }
