@@ -406,9 +406,10 @@ def main():
         rows = self_check(args)
         good = all(row['good'] for row in rows)
     else:
-        rows = [sweep(action, args) for action in args.actions or ACTIONS]
-        for row in rows:
-            show(row)
+        rows = []
+        for action in args.actions or ACTIONS:
+            rows.append(sweep(action, args))
+            show(rows[-1])
         # Of the last points some are passed by few runs only; a sweep that reaches nothing has shown nothing.
         good = all(row['tried'] > 4 * row[UNREACHED] and not any(row[x] for x in BAD) for row in rows)
     if args.json:
