@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * criu-kvm recover: a criu that was killed in a dump may have left a VMM with copies in the place of kvm_run, and
- * vCPUs that answer EINTR to KVM_RUN (docs/limits.md). What was where is in the pages themselves: state/left.h.
+ * vCPUs that answer EINTR to KVM_RUN (docs/limits.md). What was where is in the pages themselves: state/left.h. It may
+ * have left memory of its own besides: parasite.h.
  */
 #include <inttypes.h>
 #include <linux/kcmp.h>
@@ -14,6 +15,7 @@
 
 #include "freezer.h"
 #include "log.h"
+#include "parasite.h"
 #include "probe/cgroup.h"
 #include "probe/proc.h"
 #include "remote/give.h"
@@ -24,12 +26,16 @@
 #include "stop.h"
 #include "tool.h"
 
+/* A second. */
+#define PARASITE_TRIES 20
+#define PARASITE_WAIT_US 50000
+
 static const char usage[] =
 	"usage: criu-kvm recover [--frozen] [--verbose] PID\n"
 	"\n"
 	"Where criu was killed in a dump of PID, a VMM, its VM may stand: KVM_RUN answers EINTR. This puts back\n"
-	"what criu had taken, with what the VMM has written since, and the VM goes on. A cgroup that is frozen is\n"
-	"thawed.\n"
+	"what criu had taken, with what the VMM has written since, and the VM goes on. What criu had mapped of its own\n"
+	"is unmapped, in any process. A cgroup that is frozen is thawed.\n"
 	"\n"
 	"  --frozen       leave the cgroup frozen: its vCPUs run when it is thawed\n"
 	"  -v, --verbose  tell what is done\n"
@@ -41,6 +47,8 @@ struct recovery {
 	pid_t pid;
 	bool stays_frozen;
 	struct vm_state vm; /* the vCPUs of all VMs of the process */
+	struct parasite parasite;
+	pid_t in_parasite; /* a thread of it that is still there */
 	struct stopped stopped;
 	struct freezer freezer;
 	struct area *areas;
@@ -243,6 +251,14 @@ static int put_back(struct recovery *r, struct remote *remote)
 	return ret;
 }
 
+/* All that there is to do by system calls in it. */
+static int run_calls(struct recovery *r, struct remote *remote)
+{
+	int ret = r->vm.nr_vcpus ? put_back(r, remote) : 0;
+
+	return ret || r->in_parasite ? ret : parasite_take_out(&r->parasite, remote);
+}
+
 /* As in a dump: what a system call in one of its threads would lose is read before the first. */
 static int run_in_process(struct recovery *r)
 {
@@ -253,7 +269,7 @@ static int run_in_process(struct recovery *r)
 		return ret;
 	ret = task_remote_open(r->pid, kvm_run_room(&r->vm), &remote);
 	if (!ret) {
-		ret = put_back(r, remote);
+		ret = run_calls(r, remote);
 		err = task_remote_close(remote);
 		ret = ret ?: err;
 	}
@@ -261,10 +277,42 @@ static int run_in_process(struct recovery *r)
 	return ret ?: err;
 }
 
+/* The parasite as it is when all threads are held: who runs may unmap what it likes. */
+static int stop_once(struct recovery *r)
+{
+	int ret;
+
+	parasite_free(&r->parasite);
+	ret = stop_process(r->pid, &r->stopped) ?: parasite_find(r->pid, &r->parasite);
+	if (ret)
+		return ret;
+	r->in_parasite = parasite_thread(&r->parasite, r->stopped.tids, r->stopped.nr);
+	return r->in_parasite < 0 ? r->in_parasite : 0;
+}
+
+/* The parasite gives its thread back by itself when criu is gone, in a moment; not where it is frozen. */
+static int stop(struct recovery *r)
+{
+	int ret = stop_once(r);
+
+	for (int i = 0; !ret && r->in_parasite && i < PARASITE_TRIES; i++) {
+		stop_end(&r->stopped);
+		usleep(PARASITE_WAIT_US);
+		ret = stop_once(r);
+	}
+	if (!ret && r->in_parasite) {
+		tool_error("pid %d: thread %d is in what criu has mapped, which is left there: try again", r->pid, r->in_parasite);
+		ret = r->vm.nr_vcpus ? 0 : -EBUSY; /* its VM can go on with it */
+	}
+	if (ret)
+		stop_end(&r->stopped);
+	return ret;
+}
+
 /* Thawed when all its threads are held: what is run in a frozen one does not run. */
 static int recover(struct recovery *r)
 {
-	int ret = freezer_find(CGROUP_ROOT, r->pid, &r->freezer) ?: stop_process(r->pid, &r->stopped), err;
+	int ret = freezer_find(CGROUP_ROOT, r->pid, &r->freezer) ?: stop(r), err;
 
 	if (ret)
 		return ret;
@@ -279,26 +327,32 @@ static int recover(struct recovery *r)
 	return ret;
 }
 
-static void tell_end(const struct recovery *r, int ret)
+/* The exit status. */
+static int tell_end(const struct recovery *r, int ret)
 {
-	if (ret)
+	if (ret) {
 		tool_error("pid %d: not recovered", r->pid);
-	else
+		return TOOL_TROUBLE;
+	}
+	for (size_t i = 0; i < r->parasite.nr_maps && !r->in_parasite; i++)
+		printf("pid %d: what criu had mapped at %#" PRIx64 " is unmapped\n", r->pid, r->parasite.maps[i].start);
+	for (size_t i = 0; i < r->parasite.nr_fds && !r->in_parasite; i++)
+		printf("pid %d: fd %d, which was criu's, is closed\n", r->pid, r->parasite.fds[i]);
+	if (r->vm.nr_vcpus)
 		printf("pid %d: %zu vCPUs can run again%s\n", r->pid, r->vm.nr_vcpus,
 		       r->freezer.nr && r->stays_frozen ? ", when its cgroup is thawed" : "");
+	return TOOL_YES;
 }
 
 static int recover_pid(struct recovery *r)
 {
-	int ret = find_vcpus(r);
+	int ret = find_vcpus(r) ?: parasite_find(r->pid, &r->parasite);
 
-	if (!ret && !r->vm.nr_vcpus) {
+	if (!ret && !r->vm.nr_vcpus && !parasite_is_there(&r->parasite)) {
 		tool_error("pid %d: nothing to put back: no vCPU of it was left standing", r->pid);
 		return TOOL_NO;
 	}
-	ret = ret ?: recover(r);
-	tell_end(r, ret);
-	return ret ? TOOL_TROUBLE : TOOL_YES;
+	return tell_end(r, ret ?: recover(r));
 }
 
 static void free_all(struct recovery *r)
@@ -308,6 +362,7 @@ static void free_all(struct recovery *r)
 	free(r->vm.vcpus);
 	thread_free(r->vm.threads, r->vm.nr_threads);
 	free(r->areas);
+	parasite_free(&r->parasite);
 	freezer_free(&r->freezer);
 }
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 from cgroup import Cgroup
@@ -129,6 +130,59 @@ def traced():
         recovered(vm, unharmed)
 
 
+# A process with memory as compel maps it, which reads: into it, as if a thread were there, or elsewhere.
+NR_READ = '63'
+WITH_MEMORY = '''
+import io, mmap, os, sys
+fd = os.memfd_create('CRIUMFD')
+os.ftruncate(fd, 4 * mmap.PAGESIZE)
+memory = mmap.mmap(fd, 4 * mmap.PAGESIZE)
+os.write(1, b'.')
+io.FileIO(0, closefd=False).readinto(memory if sys.argv[1] == 'in it' else bytearray(1))
+os.write(1, b'.')
+os.read(0, 1)
+'''
+
+
+@contextlib.contextmanager
+def with_memory(where):
+    with subprocess.Popen([sys.executable, '-c', WITH_MEMORY, where], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          bufsize=0) as process:
+        try:
+            process.stdout.read(1)
+            wait_for(lambda: read(f'/proc/{process.pid}/syscall').split()[0] == NR_READ, 'it does not read')
+            yield process
+        finally:
+            process.kill()
+
+
+def has_memory(pid):
+    fds = [os.readlink(f'/proc/{pid}/fd/{x}') for x in os.listdir(f'/proc/{pid}/fd')]
+    return 'CRIUMFD' in read(f'/proc/{pid}/maps') or any('CRIUMFD' in x for x in fds)
+
+
+def memory_alone():
+    """No VM of it was left standing, or it has none: what criu has mapped goes all the same."""
+    with with_memory('not in it') as process:
+        refused(process.pid, 0, 'is unmapped')
+        require(not has_memory(process.pid), 'it has the memory still')
+        process.stdin.write(b'.')
+        require(process.stdout.read(1) == b'.', 'the process does not go on')
+        refused(process.pid, 1, 'nothing to put back')
+
+
+def memory_in_use():
+    """A thread is in it: it is left, until the thread has come out."""
+    with with_memory('in it') as process:
+        refused(process.pid, 3, f'thread {process.pid} is in what criu has mapped')
+        require(has_memory(process.pid), 'the memory is gone from under a thread')
+        with subprocess.Popen(['criu-kvm', 'recover', str(process.pid)], stdout=subprocess.DEVNULL) as recovery:
+            time.sleep(0.2)
+            process.stdin.write(b'.')
+            require(recovery.wait(60) == 0, f'recover ended with {recovery.returncode}')
+        require(process.stdout.read(1) == b'.' and not has_memory(process.pid), 'it has the memory still')
+
+
 def by_a_restore():
     """What a restore has left is not whole, and cannot be made so."""
     with odd_vm('none') as (vm, images, _):
@@ -155,5 +209,7 @@ def cases():
     yield 'dump-killed-frozen-recover', 'main', frozen, ()
     yield 'dump-killed-frozen-stays', 'main', frozen, ('--frozen',)
     yield 'dump-killed-traced', 'main', traced, ()
+    yield 'dump-killed-memory-alone', 'main', memory_alone, ()
+    yield 'dump-killed-memory-in-use', 'main', memory_in_use, ()
     yield 'dump-nothing-to-recover', 'main', nothing_to_recover, ()
     yield 'restore-killed-nothing-to-recover', 'main', by_a_restore, ()
