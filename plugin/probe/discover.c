@@ -777,6 +777,17 @@ static int check_free_fds(const struct kvm_process *proc)
 	return -ENOTSUP;
 }
 
+/* Met later, it ends criu and not the dump, and the VMM is left with vCPUs that do not run. */
+static int check_text(const struct kvm_process *proc)
+{
+	if (!proc->scan.barred_text)
+		return 0;
+	pr_err("pid %d: mapping %#llx: its first executable mapping is shared and not writable, and CRIU cannot put code there: " REFUSAL
+	       ": load the program from a file, or map that code privately\n",
+	       proc->pid, (unsigned long long)proc->scan.barred_text);
+	return -ENOTSUP;
+}
+
 /* The dump would be one that cannot be restored. */
 static int check_highest_fd(const struct kvm_process *proc)
 {
@@ -832,6 +843,7 @@ static int check_processes(struct kvm_tree *tree)
 		return 0;
 	for (size_t p = 0; p < tree->nr_procs && !ret; p++) {
 		ret = check_free_fds(&tree->procs[p]);
+		ret = ret ?: check_text(&tree->procs[p]);
 		ret = ret ?: check_highest_fd(&tree->procs[p]);
 		ret = ret ?: check_others(&tree->procs[p]);
 	}

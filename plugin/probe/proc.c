@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -89,10 +90,17 @@ static int fd_kind(dev_t device, const char *link)
 	return device == makedev(KVM_MISC_MAJOR, KVM_MISC_MINOR) ? PROC_FD_SYSTEM : -1;
 }
 
+/* One that does not fit ends in dots. */
+static void set_name(char *name, size_t room, const char *link)
+{
+	if (snprintf(name, room, "%s", link) >= (int)room)
+		strcpy(name + room - 4, "...");
+}
+
 static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 {
 	int fd = atoi(name), kind;
-	char link[256] = "";
+	char link[PATH_MAX] = "";
 	struct proc_fd *found;
 	int *open = grow(&scan->open, &scan->nr_open, sizeof(*open));
 	dev_t device;
@@ -106,7 +114,7 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 		scan->userfaultfd = fd;
 	device = link[0] == '/' ? device_of(dirfd, name) : 0;
 	if (device && reaches_memory(device, link))
-		snprintf(scan->device, sizeof(scan->device), "%.47s", link);
+		set_name(scan->device, sizeof(scan->device), link);
 	kind = fd_kind(device, link);
 	if (kind < 0)
 		return 0;
@@ -115,7 +123,7 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 		return -ENOMEM;
 	found->fd = fd;
 	found->kind = kind;
-	snprintf(found->name, sizeof(found->name), "%.47s", link);
+	set_name(found->name, sizeof(found->name), link);
 	return 0;
 }
 
@@ -153,6 +161,19 @@ static int scan_fds(pid_t pid, struct proc_scan *scan)
 	return 0;
 }
 
+/*
+ * CRIU puts code into the first executable mapping, by ptrace, which writes to what the process itself may not write to only
+ * where it is private. Elsewhere CRIU ends by SIGSEGV (seen with 4.1.1; 4.2.1 reads the same).
+ */
+static void scan_text(struct proc_scan *scan, uint64_t start, const char *perms)
+{
+	if (perms[2] != 'x' || scan->has_text)
+		return;
+	scan->has_text = true;
+	if (perms[3] == 's' && perms[1] != 'w')
+		scan->barred_text = start;
+}
+
 static int scan_map(struct proc_scan *scan, const char *line)
 {
 	uint64_t start, end, offset;
@@ -161,8 +182,10 @@ static int scan_map(struct proc_scan *scan, const char *line)
 	int name = 0;
 
 	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %*u %n", &start, &end, perms, &offset,
-		   &name) != 4 ||
-	    strncmp(line + name, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
+		   &name) != 4)
+		return 0;
+	scan_text(scan, start, perms);
+	if (strncmp(line + name, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
 		return 0;
 	map = grow(&scan->maps, &scan->nr_maps, sizeof(*map));
 	if (!map)

@@ -48,9 +48,11 @@ struct proc_scan {
 	bool has_seccomp;
 	int tracer;
 	int userfaultfd; /* one of them, or -1 */
-	char device[48]; /* the name of a device of VHOST or VFIO that it has open; "" */
+	char device[256]; /* the name of a device of VHOST or VFIO that it has open; "" */
 	uint64_t area_now;  /* that smaps is at */
 	uint64_t uffd_area; /* one that a userfaultfd is registered for, or 0 */
+	bool has_text;	    /* an executable mapping: into the first CRIU puts code of its own */
+	uint64_t barred_text; /* that one, where ptrace cannot write to it, or 0 */
 };
 
 /*

@@ -179,6 +179,15 @@ int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
 	return ret < 0 ? ret : 0;
 }
 
+/* As held_read(), but where the thread itself can read, too: that goes through a guard page. */
+static int read_as_it_can(const struct held *held, uint64_t addr, void *buf, size_t size)
+{
+	struct iovec here = { buf, size }, there = { (void *)(uintptr_t)addr, size };
+	int ret = held_read(held, addr, buf, size); /* its stack grows by that */
+
+	return ret ?: outcome(process_vm_readv(held->pid, &here, 1, &there, 1, 0), size);
+}
+
 /* Below its stack, as for a signal. What stands there is dead for it, and is put back all the same. */
 static int plant_way_back(struct held *held)
 {
@@ -189,16 +198,17 @@ static int plant_way_back(struct held *held)
 	ret = way_back_build(held->tid, &held->regs, held->sigmask, &frame);
 	if (ret)
 		return ret;
-	ret = held_read(held, at, &held->stack, sizeof(held->stack));
+	ret = read_as_it_can(held, at, &held->stack, sizeof(held->stack));
 	if (!ret) {
 		held->frame = at;
 		ret = held_write(held, at, &frame, sizeof(frame));
 	}
-	if (ret)
-		pr_err("thread %d: no room for a signal frame below its stack pointer %#llx (%zu bytes): try again, or give it "
-		       "a larger stack\n",
-		       held->tid, (unsigned long long)held->regs.sp, sizeof(frame));
-	return ret;
+	if (!ret)
+		return 0;
+	pr_err("thread %d: no room for a signal frame below its stack pointer %#llx (%zu bytes): try again, or give it "
+	       "a larger stack\n",
+	       held->tid, (unsigned long long)held->regs.sp, sizeof(frame));
+	return -ENOTSUP;
 }
 
 static int get_vpids(struct held *held)

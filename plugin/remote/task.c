@@ -545,7 +545,8 @@ int task_remote_open(pid_t pid, size_t room, struct remote **remote)
 	task->remote.ops = &task_ops;
 	ret = take(task, pid);
 	if (ret) {
-		pr_err("pid %d: cannot take its registers: %s (errno %d)\n", pid, strerror(-ret), -ret);
+		if (ret != -ENOTSUP) /* said by name */
+			pr_err("pid %d: cannot take its registers: %s (errno %d)\n", pid, strerror(-ret), -ret);
 		free_task(task);
 		return ret;
 	}

@@ -451,6 +451,8 @@ REFUSED(vhost, "/dev/vhost-net: a device that reaches guest memory by itself",
 	strcpy(host.more.device, "/dev/vhost-net"))
 REFUSED(vfio, "/dev/vfio/vfio: a device that reaches guest memory by itself",
 	strcpy(host.more.device, "/dev/vfio/vfio"))
+REFUSED(a_first_text_that_is_shared, "mapping 0x400000: its first executable mapping is shared and not writable",
+	host.more.barred_text = 0x400000)
 REFUSED(a_gic_without_fd, "a GICv3 whose device fd was closed", host.fds[1] = host.fds[--host.nr_fds])
 REFUSED(a_gicv5_without_fd, "a GICv5 whose device fd was closed", VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V5)
 REFUSED(a_gicv2_without_fd, "a GICv2 whose device fd was closed", VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V2)
@@ -503,6 +505,7 @@ int main(void)
 		TEST(a_userfaultfd_elsewhere_is_refused),
 		TEST(vhost_is_refused),
 		TEST(vfio_is_refused),
+		TEST(a_first_text_that_is_shared_is_refused),
 		TEST(a_gic_without_fd_is_refused),
 		TEST(a_gicv5_without_fd_is_refused),
 		TEST(a_gicv2_without_fd_is_refused),

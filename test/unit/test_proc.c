@@ -112,6 +112,58 @@ static void another_device_is_another(void **state)
 	close(fd);
 }
 
+/* /dev/kvm as "kvm", @nr_folders down: how its name ends. */
+static void assert_name_of_kvm(unsigned int nr_folders, const char *end)
+{
+	char path[4096] = "";
+	struct proc_scan scan;
+
+	for (unsigned int i = 0; i < nr_folders; i++) {
+		strcat(path, "a-folder-with-a-long-name/");
+		assert_true(!mkdir(path, 0700) || errno == EEXIST);
+	}
+	strcat(path, "kvm");
+	scan = scan_node(path, 232);
+	assert_int_equal(scan.nr_fds, 1);
+	assert_string_equal(scan.fds[0].name + strlen(scan.fds[0].name) - strlen(end), end);
+	proc_scan_free(&scan);
+}
+
+static void a_name_that_is_cut_says_so(void **state)
+{
+	assert_name_of_kvm(0, "/kvm");
+	assert_name_of_kvm(1, "...");
+	assert_name_of_kvm(20, "...");
+}
+
+/* Of this process as it is, and with code in front of all other. */
+static void the_first_text(void **state)
+{
+	static const struct {
+		int flags, prot;
+		bool barred;
+	} rows[] = {
+		{ MAP_PRIVATE, PROT_READ | PROT_EXEC, false },
+		{ MAP_SHARED, PROT_READ | PROT_WRITE | PROT_EXEC, false },
+		{ MAP_SHARED, PROT_READ, false },
+		{ MAP_SHARED, PROT_READ | PROT_EXEC, true },
+		{ MAP_SHARED, PROT_EXEC, true },
+	};
+	void *front = (void *)0x200000;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct proc_scan scan;
+
+		if (mmap(front, 4096, rows[i].prot, rows[i].flags | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != front)
+			skip(); /* a sanitizer has it */
+		assert_int_equal(proc_scan(getpid(), &scan), 0);
+		munmap(front, 4096);
+		assert_true(scan.has_text);
+		assert_int_equal(scan.barred_text, rows[i].barred ? (uintptr_t)front : 0);
+		proc_scan_free(&scan);
+	}
+}
+
 static void nobody_traces_this(void **state)
 {
 	assert_int_equal(proc_tracer(getpid(), getpid()), 0);
@@ -124,6 +176,8 @@ int main(void)
 		cmocka_unit_test(names_alone_are_nothing),
 		cmocka_unit_test(kvm_is_known_by_its_number),
 		cmocka_unit_test(another_device_is_another),
+		cmocka_unit_test(a_name_that_is_cut_says_so),
+		cmocka_unit_test(the_first_text),
 		cmocka_unit_test(nobody_traces_this),
 	};
 

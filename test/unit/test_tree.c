@@ -550,6 +550,12 @@ static void a_helper_at_its_limit_of_fds(void **state)
 	assert_refused("pid 11: 3 more fds allowed by its RLIMIT_NOFILE of 3, of the 4 that CRIU needs in it");
 }
 
+static void a_helper_with_shared_text(void **state)
+{
+	add_helper()->scan.barred_text = 0x400000;
+	assert_refused("pid 11: mapping 0x400000: its first executable mapping is shared and not writable");
+}
+
 /* What CRIU says to it is CRIU's. */
 static void vhost_without_a_vm(void **state)
 {
@@ -589,6 +595,7 @@ int main(void)
 		TEST(a_helper),			      TEST(a_helper_with_vhost),
 		TEST(a_helper_with_a_userfaultfd),    TEST(memory_of_a_helpers_under_a_userfaultfd),
 		TEST(a_helper_with_a_high_fd),	      TEST(a_helper_at_its_limit_of_fds),
+		TEST(a_helper_with_shared_text),
 		TEST(vhost_without_a_vm),	      TEST(the_most_vms),
 	};
 

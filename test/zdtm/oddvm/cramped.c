@@ -71,6 +71,22 @@ static int memlock(struct odd_vm *vm)
 	return drop_ipc_lock();
 }
 
+#define MAPPINGS	4000	/* more than criu itself needs, which has the same limit */
+
+/* Each page of another kind than its neighbours. */
+static int mappings(struct odd_vm *vm)
+{
+	char *pages = mmap(NULL, MAPPINGS * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned int i;
+
+	if (pages == MAP_FAILED)
+		return -1;
+	for (i = 0; i < MAPPINGS; i += 2)
+		if (mprotect(pages + i * 4096, 4096, PROT_READ))
+			return -1;
+	return 0;
+}
+
 #define REFUSE(name)	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), \
 			BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EXDEV)
 
@@ -92,20 +108,22 @@ static int seccomp(struct odd_vm *vm)
 
 /* Its text */
 
-/* A shared copy in the place of a mapping: what is executed stays the same. */
-static int share(uint64_t start, size_t size)
+/* A shared copy in the place of a mapping, with @prot: what is executed stays the same. */
+static int share(uint64_t start, size_t size, int prot)
 {
 	int fd = memfd_create("text", MFD_CLOEXEC);
 
 	if (fd < 0 || write(fd, (void *)start, size) != (ssize_t)size)
 		return -1;
-	if (mmap((void *)start, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+	if (mmap((void *)start, size, prot, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 		return -1;
 	return close(fd);
 }
 
+#define WRITABLE	(PROT_READ | PROT_WRITE | PROT_EXEC)
+
 /* Without the vDSO where @all. */
-static int share_text(bool all)
+static int share_text(bool all, int prot)
 {
 	struct { uint64_t start; size_t size; } maps[64];
 	FILE *file = fopen("/proc/self/maps", "r");
@@ -126,19 +144,25 @@ static int share_text(bool all)
 	if (!file || fclose(file))
 		return -1;
 	for (i = 0; i < nr; i++)
-		if (share(maps[i].start, maps[i].size))
+		if (share(maps[i].start, maps[i].size, prot))
 			return -1;
 	return nr ? 0 : -1;
 }
 
 static int no_text(struct odd_vm *vm)
 {
-	return share_text(true);
+	return share_text(true, WRITABLE);
 }
 
 static int vdso_alone(struct odd_vm *vm)
 {
-	return share_text(false);
+	return share_text(false, WRITABLE);
+}
+
+/* CRIU cannot write to it. */
+static int shared_text(struct odd_vm *vm)
+{
+	return share_text(false, PROT_READ | PROT_EXEC);
 }
 
 /* A stack that is full: signals have another one. */
@@ -193,6 +217,8 @@ const struct oddity cramped_oddities[] = {
 	{ "cramped-seccomp", .running = seccomp },
 	{ "cramped-no-text", .running = no_text },
 	{ "cramped-vdso-alone", .running = vdso_alone },
+	{ "cramped-shared-text", .running = shared_text },
 	{ "cramped-stack", .running = full_stack },
+	{ "cramped-mappings", .running = mappings },
 };
 const size_t cramped_nr_oddities = ARRAY_SIZE(cramped_oddities);
