@@ -240,6 +240,17 @@ int batch_try(struct batch *b)
 	return run(b, false);
 }
 
+int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd)
+{
+	struct batch b = BATCH(remote, vm, step);
+	int ret;
+
+	batch_syscall(&b, "close", SYS_close, fd, 0, 0, 0, 0, 0)->detail = fd;
+	ret = batch_try(&b) ? batch_run(&b) : 0;
+	batch_fini(&b);
+	return ret;
+}
+
 void batch_reset(struct batch *b)
 {
 	for (size_t i = 0; i < b->nr; i++)

@@ -38,6 +38,7 @@ UNREACHED, SURVIVED, REFUSED, STANDS_STILL = 'not reached', 'survived', 'clean r
 HARMED, RAN, UNCLEAN = 'VM harmed', 'vCPU ran after a failed restore', 'not clean'
 BAD = [HARMED, RAN, UNCLEAN]
 NO_FAULT = ['late-hook']    # steps that say what CRIU does, not what fails: test/zdtm/failures has cases of them
+WHOLE = 'vCPUs may run: done'     # from there on a VM that is restored runs
 
 Point = collections.namedtuple('Point', 'nr kind place what')
 
@@ -233,6 +234,8 @@ class Restores:
             except Failure as e:
                 return HARMED, str(e)
             return SURVIVED, ''
+        if sig and WHOLE in result.log:
+            return self.was_whole()
         try:
             check_entries(result, entered)
         except Failure as e:
@@ -244,6 +247,15 @@ class Restores:
         check_nothing_left(self.images, bpf)
         require_clean(result, point)
         return REFUSED, ''
+
+    def was_whole(self):
+        """A criu that was killed when the vCPUs were let go: those that run find nothing."""
+        try:
+            if is_alive(self.vm.pid):
+                self.vm.stats().check()
+        except Failure as e:
+            return HARMED, str(e)
+        return SURVIVED, ''
 
     def last(self):
         criu_ok('restore', self.images, '-d')
@@ -344,7 +356,7 @@ def self_check(args):
         'a vCPU runs after a failed restore': lambda: attempt_with(
             'restore', {'KVM_VGIC_FAULT': 'threads', 'KVM_VGIC_SKIP': 'the end of the tree'}, RAN, 'entered by thread'),
         'a mapping is left in the VMM': lambda: attempt_with(
-            'dump', {'KVM_VGIC_FAULT': 'vCPU events', 'KVM_VGIC_SKIP': 'munmap'}, HARMED, 'maps: new'),
+            'dump', {'KVM_VGIC_FAULT': 'vCPU events', 'KVM_VGIC_SKIP': 'munmap'}, HARMED, r'new: \S+ r-xp '),
         'a dump that fails is no harm': lambda: attempt_with(
             'dump', {'KVM_VGIC_FAULT': 'vCPU events'}, REFUSED, '^$'),
     }
@@ -406,9 +418,10 @@ def main():
         rows = self_check(args)
         good = all(row['good'] for row in rows)
     else:
-        rows = [sweep(action, args) for action in args.actions or ACTIONS]
-        for row in rows:
-            show(row)
+        rows = []
+        for action in args.actions or ACTIONS:
+            rows.append(sweep(action, args))
+            show(rows[-1])
         # Of the last points some are passed by few runs only; a sweep that reaches nothing has shown nothing.
         good = all(row['tried'] > 4 * row[UNREACHED] and not any(row[x] for x in BAD) for row in rows)
     if args.json:

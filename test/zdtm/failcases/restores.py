@@ -108,9 +108,13 @@ def replays(result):
 
 
 def check_entries(result, entered):
-    """No vCPU has run, but for a replay: one instruction, and what KVM has to map for it."""
-    for thread, n in collections.Counter(entered).items():
+    """No vCPU has run, but for a replay: one instruction, and what KVM has to map for it. The one that fails has no line."""
+    unsaid = len(re.findall('pending exits: failed', result.log))
+    for thread, n in sorted(collections.Counter(entered).items()):
         most = REPLAY_ENTRIES * replays(result).count(thread)
+        if n > most and unsaid:
+            unsaid -= 1
+            most += REPLAY_ENTRIES
         result.require(n <= most, f'the guest was entered by thread {thread} {n} times, {most} at most expected')
 
 
