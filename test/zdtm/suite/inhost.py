@@ -40,7 +40,7 @@ def lay_out():
     subprocess.run(['tar', '-xf', SHARE + '/tree.tar', '-C', '/'], check=True)
     for desc in glob.glob(TESTS + '/*.desc'):
         name = desc[:-5]
-        for path in (name, desc, name + '.checkskip'):
+        for path in (name, desc, name + '.checkskip', *glob.glob(name + '.hook')):
             shutil.copy(path, STATIC, follow_symlinks=False)
     shutil.copy(TESTS + '/kvm.checkskip', STATIC)
     shutil.copy(HERE + '/GNUmakefile', STATIC)
