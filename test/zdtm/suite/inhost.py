@@ -59,6 +59,7 @@ def set_up_host(plan):
         if os.path.exists('/usr/sbin/xtables-nft-multi') and not os.path.lexists('/usr/sbin/' + name):
             os.symlink('xtables-nft-multi', '/usr/sbin/' + name)
     os.makedirs('/sys/fs/cgroup/user.slice', exist_ok=True)     # by this zdtm.py knows cgroup v2
+    os.chmod('/dev/kvm', 0o666)     # as with libvirt a VMM needs not be root
     resource.setrlimit(resource.RLIMIT_NOFILE, NOFILE)
     if plan['model']:
         subprocess.run(['insmod', MODEL, 'abi=merged', 'nr_spis=32'], check=True)
