@@ -60,6 +60,8 @@ def set_up_host(plan):
             os.symlink('xtables-nft-multi', '/usr/sbin/' + name)
     os.makedirs('/sys/fs/cgroup/user.slice', exist_ok=True)     # by this zdtm.py knows cgroup v2
     os.chmod('/dev/kvm', 0o666)     # as with libvirt a VMM needs not be root
+    with open('/proc/sys/vm/nr_hugepages', 'w', encoding='ascii') as f:
+        f.write('16')               # kvm_memslots has slots over such pages
     resource.setrlimit(resource.RLIMIT_NOFILE, NOFILE)
     if plan['model']:
         subprocess.run(['insmod', MODEL, 'abi=merged', 'nr_spis=32'], check=True)
