@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A VM that is built stage by stage: some before the first dump, the others at a SIGUSR2 each, or in the end. Those of
- * the default are all that come before its first KVM_RUN: nearly all earlier ones are refused. What a dump must not have done
- * meanwhile (KVM_ARM_VCPU_INIT, the INIT of the GIC, a KVM_RUN) is asked of KVM at the next stage:
- * each of them makes KVM refuse, or allow, something from then on.
+ * A VM that is built stage by stage: some before the first dump, the others at a SIGUSR2 each, or in the end. By
+ * default all that come before its first KVM_RUN are before the dump: nearly every earlier one is refused. What a
+ * dump must not have done meanwhile (KVM_ARM_VCPU_INIT, the INIT of the GIC, a KVM_RUN) is asked of KVM at the next
+ * stage: each of them makes KVM refuse, or allow, something from then on.
  */
 #include <errno.h>
 #include <fcntl.h>
