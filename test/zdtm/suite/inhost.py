@@ -180,7 +180,7 @@ def is_tried_again(run, outcome, attempt):
 
 def run_batch(run, tests, plan):
     mode = modes.BY_NAME[run['mode']]
-    refused = {x: desc_of(x)['refused'] for x in tests if 'crfail' in desc_of(x).get('flags', '').split()}
+    refused = {x: desc_of(x)['refused'] for x in tests if 'refused' in desc_of(x)}
     status, lines = zdtm(run, mode, tests, plan)
     save(run, lines)
     return output.read(lines, status, tests, mode, refused)
