@@ -31,6 +31,7 @@
 #include "image/image.h"
 #include "log.h"
 #include "plan.h"
+#include "probe/apart.h"
 #include "probe/backing.h"
 #include "probe/discover.h"
 #include "probe/kernel.h"
@@ -46,9 +47,9 @@
 #include "signals.h"
 #include "stand_in.h"
 #include "state/file.h"
-#include "state/host.h"
 #include "state/kvm_run.h"
 #include "streamed.h"
+#include "verify.h"
 
 #define PLUGIN_NAME "kvm_vgic_plugin"
 
@@ -58,18 +59,14 @@ void network_unlock(void);
 bool check_and_remove_inventory_plugin(const char *name, size_t n);
 
 /*
- * CRIU 4.3 calls RESTORE_EXT_FILE with a second argument and reads it back. Whether
- * there is one is told by a symbol that only 4.3 and later export.
- */
-void criu_plugin_get_options(void) __attribute__((weak));
-
-/*
  * The loader refuses a descriptor with more hooks, or of a higher version, than its
  * own: 4.1.1 has 12 hooks and version 0.2.0, and every later CRIU takes that too.
  */
 _Static_assert(CR_PLUGIN_HOOK__MAX >= 12, "criu-plugin.h is older than CRIU 4.1");
 
 _Static_assert(DISCOVER_MAX_VMS <= IMAGE_MAX_VMS, "VMs that images have no room for");
+
+#define FILE_TIMEOUT 30 /* seconds without a block of a file under a memslot */
 
 static int stage_now;
 
@@ -119,6 +116,8 @@ static struct {
  */
 static int to_criu(int ret)
 {
+	if (ret == -ENOMEM)
+		pr_err("out of memory\n"); /* not said where a list could not grow */
 	return ret == -ENOTSUP ? -EINVAL : ret;
 }
 
@@ -292,7 +291,7 @@ static int dump_vm(struct dumped_vm *d)
 	if (!ret)
 		ret = with_remote(d, read_vm);
 	if (!ret)
-		ret = backing_capture(d->pid, d->vm, interrupted);
+		ret = backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT);
 	if (!ret)
 		ret = write_images(d);
 	if (!ret)
@@ -427,7 +426,7 @@ static int note_file(struct kvm_file **list, size_t *nr, int fd, struct kvm_file
 	return write_index();
 }
 
-static int dump_ext_file(int fd, int id)
+static int note_ext_file(int fd, int id)
 {
 	struct kvm_file file = { .id = id };
 	char path[32], link[64] = "";
@@ -448,6 +447,25 @@ static int dump_ext_file(int fd, int id)
 	return -EINVAL;
 }
 
+static int dump_ext_file(int fd, int id)
+{
+	int ret = note_ext_file(fd, id);
+
+	return ret == -ENOTSUP ? ret : to_criu(ret);
+}
+
+/* What fails for the moment, for memory of the kernel's, is tried again: nothing else brings the VM back. */
+static int undo(struct dumped_vm *d, int (*run)(struct dumped_vm *d, struct remote *remote))
+{
+	return with_remote(d, run) ? with_remote(d, run) : 0;
+}
+
+static void put_threads_back(const struct dumped_vm *d)
+{
+	if (threads_apply(d->pid, d->vm))
+		threads_apply(d->pid, d->vm);
+}
+
 /*
  * Undoes exactly what was recorded, whatever @ret says: a failing post-dump script
  * comes with 0 and the tasks run on, and in a process about to be killed it harms nothing.
@@ -457,14 +475,14 @@ static void undo_dump(struct dumped_vm *d)
 	int ret = 0;
 
 	/* First: no vCPU may find what was saved of its interrupts. */
-	if (d->vm->lpi && with_remote(d, put_lpis_back))
+	if (d->vm->lpi && undo(d, put_lpis_back))
 		pr_err("vm %u of pid %d: LPI pending tables in its memory are those of the dump\n", d->vm->id, d->pid);
 	if (d->swapped)
-		ret = with_remote(d, swap_in);
+		ret = undo(d, swap_in);
 	if (ret)
-		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more; end the "
-		       "process\n",
-		       d->vm->id, d->pid);
+		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more: try criu-kvm recover %d, "
+		       "else end the process\n",
+		       d->vm->id, d->pid, d->pid);
 }
 
 /*
@@ -489,7 +507,7 @@ static void end_dump(int ret)
 	/* When nothing is run in any process any more: that loses what is put back here. */
 	for (size_t i = 0; i < dump.nr; i++)
 		if (dump.vms[i].vm->nr_threads)
-			threads_apply(dump.vms[i].pid, dump.vms[i].vm);
+			put_threads_back(&dump.vms[i]);
 	free(dump.vms);
 	free(dump.files.list);
 	discovered_free(&dump.all);
@@ -533,8 +551,6 @@ static int begin_restore(void)
 
 	if (!inventory_has_us())
 		return 0;
-	if (setting_check())
-		return -EINVAL;
 #ifndef __aarch64__
 	pr_err("the images are of an arm64 VM: restore them on an arm64 host\n");
 	return -ENOTSUP;
@@ -543,14 +559,12 @@ static int begin_restore(void)
 		pr_err("images of a VM with --stream: not supported by this version: restore from files\n");
 		return -EINVAL;
 	}
-	ret = image_read_all(criu_get_image_dir(), &restore.states, &restore.nr, &restore.files);
+	ret = verify_images(criu_get_image_dir(), &restore.states, &restore.nr, &restore.files);
 	if (ret == -ENOENT)
 		pr_err("kvm-vm.img: missing, and the inventory says that a VM was dumped\n");
 	ret = ret ?: stand_in_new_token(&restore.token);
 	ret = ret ?: list_vms();
-	for (size_t i = 0; !ret && i < restore.nr; i++)
-		ret = host_check(restore.states[i]);
-	return ret;
+	return to_criu(ret ?: verify_host(restore.states, restore.nr));
 }
 
 /*
@@ -619,6 +633,7 @@ static int restore_ext_file(int id, bool *retry_needed)
 	const struct kvm_file *file;
 	struct restored_vm *r;
 
+	/* The second argument is there from CRIU 4.3 on, which is told by a symbol that no older one exports. */
 	if (criu_plugin_get_options)
 		*retry_needed = false;
 	file = file_by_id(id, &r);
@@ -673,13 +688,13 @@ static int check_files_late(const struct restored_vm *r)
 static int run_plan(struct restored_vm *r, struct plan_part part)
 {
 	struct rlimit limit;
-	int ret = more_fds_begin(r->pid, open_limit(), &limit);
+	int ret = more_fds_begin(r->pid, open_limit(), &limit), err;
 
 	if (ret)
 		return ret;
 	ret = run_plan_there(r, part);
-	more_fds_end(r->pid, &limit);
-	return ret;
+	err = more_fds_end(r->pid, &limit);
+	return ret ?: err;
 }
 
 /* A VM of which CRIU has opened no file in its owner. */
@@ -687,7 +702,7 @@ static int create_late(struct restored_vm *r)
 {
 	struct remote *remote;
 	struct rlimit limit;
-	int ret = check_files_late(r), err;
+	int ret = check_files_late(r), err, limited;
 
 	if (ret)
 		return ret;
@@ -696,8 +711,8 @@ static int create_late(struct restored_vm *r)
 		return ret;
 	ret = fault_injected("create") ?: vm_create(r->vm, remote, false);
 	err = task_remote_close(remote);
-	more_fds_end(r->pid, &limit);
-	return ret ?: err;
+	limited = more_fds_end(r->pid, &limit);
+	return ret ?: err ?: limited;
 }
 
 static int build_vm(struct restored_vm *r)
@@ -740,7 +755,8 @@ static int stop_restore(struct restored_vm *r, pid_t pid, int err)
 	for (size_t i = 0; i < restore.nr; i++)
 		if (restore.vms[i].built && restore.vms[i].vm->lpi)
 			give_lpis_back(&restore.vms[i]);
-	kill(restore.root, SIGKILL);
+	if (!fault_leaves_out("the end of the tree"))
+		kill(restore.root, SIGKILL);
 	return to_criu(err);
 }
 
@@ -757,7 +773,7 @@ static int fetch_file(uint32_t id)
 	const struct kvm_file *file = file_by_id(id, &r);
 	struct remote *remote;
 	struct rlimit limit;
-	int ret, err;
+	int ret, err, limited;
 
 	if (!r)
 		return -EINVAL;
@@ -766,7 +782,8 @@ static int fetch_file(uint32_t id)
 		return ret;
 	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
 	err = task_remote_close(remote);
-	more_fds_end(r->pid, &limit);
+	limited = more_fds_end(r->pid, &limit);
+	err = err ?: limited;
 	if (err && ret >= 0)
 		close(ret);
 	return err ?: ret;
@@ -843,6 +860,7 @@ static int resume_devices_late(int pid)
 static int plugin_init(int stage)
 {
 	stage_now = stage;
+	fault_init();
 	return stage == CR_PLUGIN_STAGE__RESTORE ? begin_restore() : 0;
 }
 

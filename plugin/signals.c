@@ -6,7 +6,8 @@
 
 #include "signals.h"
 
-static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+/* SIGABRT: what a watchdog of systemd sends first. An abort() of criu's own ends it all the same. */
+static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT };
 #define NR_SIGNALS (sizeof(signals) / sizeof(signals[0]))
 
 static struct sigaction before[NR_SIGNALS];

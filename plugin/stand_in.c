@@ -140,18 +140,18 @@ static int give(const struct stand_in *s, int file)
 {
 	struct remote *remote;
 	struct rlimit limit;
-	int ret, err;
+	int ret, err, limited;
 
 	ret = more_fds_begin(s->pid, open_limit(), &limit) ?: task_remote_open(s->pid, 0, &remote);
 	if (ret)
 		return ret;
 	ret = fd_give(remote, s->pid, file, s->fd, s->cloexec);
 	err = task_remote_close(remote);
-	more_fds_end(s->pid, &limit);
+	limited = more_fds_end(s->pid, &limit);
 	if (ret)
 		pr_err("pid %d: fd %d: cannot give it its file %#x: %s (errno %d)\n", s->pid, s->fd, s->id,
 		       strerror(-ret), -ret);
-	return ret ?: err;
+	return ret ?: err ?: limited;
 }
 
 /* Those of one file, which are the first @nr of @list. */

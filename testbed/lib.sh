@@ -42,6 +42,15 @@ unexpected()
 set -E
 trap 'unexpected "$LINENO" "$BASH_COMMAND"' ERR
 
+as_root()
+{
+	if ((EUID == 0)); then
+		"$@"
+	else
+		sudo -- "$@"
+	fi
+}
+
 # An identifier that changes with the definition of the given functions and the given words,
 # so that a cached result is made anew once its recipe has changed, and only then.
 recipe_id()

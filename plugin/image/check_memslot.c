@@ -22,8 +22,13 @@ static int check_log(const struct vm_state *vm, const struct memslot *slot)
 	return 0;
 }
 
+/* An id with bits above 15 is of an address space that arm64 does not have. */
+#define SLOT_MAX (VM_MAX_SLOTS - 1)
+
 static int check_slot(const struct vm_state *vm, const struct memslot *slot)
 {
+	if (slot->slot > SLOT_MAX)
+		return refuse_vm(vm, "memslot %u: an id up to %u expected", slot->slot, SLOT_MAX);
 	if (!aligned(slot->gpa | slot->size | slot->hva, vm->page_size))
 		return refuse_vm(vm, "memslot %u: not aligned to pages of %u bytes", slot->slot,
 				 vm->page_size);
@@ -47,10 +52,7 @@ static int check_slot_clashes(const struct vm_state *vm, struct claims *ids, str
 		const struct memslot *s = &vm->slots[i];
 
 		claims_add(ids, &(struct claim){ .first = s->slot, .last = s->slot, .n = i });
-		claims_add(gpas, &(struct claim){ .space = s->slot >> 16,
-						  .first = s->gpa,
-						  .last = s->gpa + s->size - 1,
-						  .n = i });
+		claims_add(gpas, &(struct claim){ .first = s->gpa, .last = s->gpa + s->size - 1, .n = i });
 	}
 	c = claims_clash(ids);
 	if (c)

@@ -282,6 +282,8 @@ static int check_vcpu(const struct vm_state *vm, size_t i)
 
 	if (vcpu->idx != i)
 		return refuse_vcpu(vm, i, "idx %u, its place is %zu", vcpu->idx, i);
+	if (vcpu->id >= VM_MAX_VCPUS)
+		return refuse_vcpu(vm, i, "id %u, below %u expected", vcpu->id, VM_MAX_VCPUS);
 	if (!is_mp_state(vcpu->mp_state))
 		return refuse_vcpu(vm, i, "mp_state %u is not known", vcpu->mp_state);
 	if (!vcpu->run_size || vcpu->run_size > VCPU_RUN_MAX || !aligned(vcpu->run_size, vm->page_size))

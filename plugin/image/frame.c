@@ -18,6 +18,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "fault.h"
 #include "image/frame.h"
 #include "image.pb-c.h"
 #include "its.pb-c.h"
@@ -188,9 +189,13 @@ void frame_add(struct frame_out *out, const ProtobufCMessage *payload)
 	free(packed.data);
 }
 
-static int write_all(int fd, const uint8_t *buf, size_t len)
+static int write_all(int fd, const struct frame_out *out)
 {
-	while (len) {
+	int ret = fault_point(FAULT_IMAGE, "write", out->file);
+	const uint8_t *buf = out->buf;
+	size_t len = out->len;
+
+	while (!ret && len) {
 		ssize_t n = write(fd, buf, len);
 
 		if (n < 0 && errno == EINTR)
@@ -200,7 +205,7 @@ static int write_all(int fd, const uint8_t *buf, size_t len)
 		buf += n;
 		len -= n;
 	}
-	return 0;
+	return ret;
 }
 
 /* All of the new file or all of the old one is there, whenever this is cut short. */
@@ -210,15 +215,17 @@ static int store(const struct frame_out *out, int dirfd)
 	int fd, ret;
 
 	snprintf(tmp, sizeof(tmp), "%s.tmp", out->file);
-	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	ret = fault_point(FAULT_IMAGE, "create", out->file);
+	fd = ret ?: openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0) {
-		ret = -errno;
+		ret = ret ?: -errno;
 		pr_err("%s: cannot create %s: %s\n", out->file, tmp, strerror(-ret));
 		return ret;
 	}
-	ret = write_all(fd, out->buf, out->len);
+	ret = write_all(fd, out);
 	if (close(fd) && !ret)
 		ret = -errno;
+	ret = ret ?: fault_point(FAULT_IMAGE, "rename", out->file);
 	if (!ret && renameat(dirfd, tmp, dirfd, out->file))
 		ret = -errno;
 	if (ret) {
@@ -255,12 +262,13 @@ void frame_drop(struct frame_out *out)
 
 static int read_whole(struct frame_in *in, int fd, size_t size)
 {
+	int ret = fault_point(FAULT_IMAGE, "read", in->file);
 	size_t got = 0;
 
 	in->buf = malloc(size);
 	if (!in->buf)
 		return -ENOMEM;
-	while (got < size) {
+	while (!ret && got < size) {
 		ssize_t n = read(fd, in->buf + got, size - got);
 
 		if (n < 0 && errno == EINTR)
@@ -269,7 +277,7 @@ static int read_whole(struct frame_in *in, int fd, size_t size)
 			return n ? -errno : -EIO;
 		got += n;
 	}
-	return 0;
+	return ret;
 }
 
 /* O_NONBLOCK: a FIFO of that name is refused, not waited for. */
@@ -278,9 +286,10 @@ static int load(struct frame_in *in, int dirfd)
 	struct stat st;
 	int fd, ret;
 
-	fd = openat(dirfd, in->file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	ret = fault_point(FAULT_IMAGE, "open", in->file);
+	fd = ret ?: openat(dirfd, in->file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0) {
-		ret = -errno;
+		ret = ret ?: -errno;
 		pr_err("%s: cannot open: %s\n", in->file, strerror(-ret));
 		return ret;
 	}

@@ -4,7 +4,8 @@
  *
  * Whoever else can signal an eventfd could do so while the VM is saved, and the interrupt would be lost. That
  * is a process that has the file; or a part of the kernel, which has the file or the eventfd itself (vhost,
- * VFIO, AIO, io_uring): so the references to both are counted.
+ * VFIO, AIO, io_uring): so the references to both are counted, and to the tables of fds. Processes outside of
+ * criu's pid namespace are not to be seen, and are counted with them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,6 +140,24 @@ static bool eventfd_is_held(const struct bindings *b, struct probe_recs fds)
 	return fds.nr && fds.recs[0].eventfd.users > 1 + binding_count_uses(b, fds.recs[0].eventfd.eventfd);
 }
 
+static size_t count_tasks(const struct bindings *b, unsigned long long files)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < b->tasks.nr; i++)
+		nr += b->tasks.recs[i].task.files == files;
+	return nr;
+}
+
+/* The fd in a table that is also of a task which is not seen (CLONE_FILES), or NULL. */
+static const struct kvm_rec *find_shared(const struct bindings *b, struct probe_recs fds)
+{
+	for (size_t i = 0; i < fds.nr; i++)
+		if (fds.recs[i].eventfd.tasks > count_tasks(b, fds.recs[i].eventfd.files))
+			return &fds.recs[i];
+	return NULL;
+}
+
 bool binding_at_rest(const struct bindings *b)
 {
 	for (size_t i = 0; i < b->bound.nr; i++)
@@ -147,7 +166,7 @@ bool binding_at_rest(const struct bindings *b)
 	for (size_t i = 0; i < b->nr_uses; i++) {
 		struct probe_recs fds = fds_of(b, b->uses[i]);
 
-		if (file_is_held(fds) || eventfd_is_held(b, fds))
+		if (file_is_held(fds) || eventfd_is_held(b, fds) || find_shared(b, fds))
 			return false;
 	}
 	return true;
@@ -178,6 +197,16 @@ static int refuse_stranger(const struct bindings *b, const struct use *use, cons
 	return refuse(b, use, why, "dump that process with the VMM, or close it there");
 }
 
+/* A task that is not seen has it: by the table of fds that @fd is in. */
+static int refuse_sharer(const struct bindings *b, const struct use *use, const struct kvm_rec *fd)
+{
+	char why[100];
+
+	snprintf(why, sizeof(why), "a process that criu cannot see shares the fds of pid %u (CLONE_FILES)",
+		 fd->eventfd.pid);
+	return refuse(b, use, why, "end that process, or run criu in its pid namespace");
+}
+
 static int check_eventfd(const struct bindings *b, const struct use *use, struct probe_recs fds)
 {
 	if (!fds.nr)
@@ -191,8 +220,10 @@ static int check_eventfd(const struct bindings *b, const struct use *use, struct
 	if (file_is_held(fds))
 		return refuse(b, use,
 			      "its eventfd is on its way through a socket, or in use by the kernel (vhost, "
-			      "io_uring)",
+			      "io_uring), or by a process that criu cannot see",
 			      "end that use of it");
+	if (find_shared(b, fds))
+		return refuse_sharer(b, use, find_shared(b, fds));
 	if (eventfd_is_held(b, fds))
 		return refuse(b, use, "its eventfd is bound by others too (another VM, vhost, VFIO, AIO)",
 			      "end that use of it");

@@ -23,6 +23,7 @@ struct bindings {
 	pid_t pid;		 /* of the VM's owner */
 	struct probe_recs bound; /* of the VM: KVM_REC_IRQFD, _IOEVENTFD, _ZONE, _ROUTE */
 	struct probe_recs fds;	 /* KVM_REC_EVENTFD of these, by binding_compare_fds() */
+	struct probe_recs tasks; /* KVM_REC_TASK of all holders */
 	struct probe_recs works; /* KVM_REC_WORK */
 	const struct holder *holders;
 	size_t nr_holders;

@@ -14,9 +14,11 @@
 #include "probe/in_flight.h"
 #include "probe/kernel.h"
 #include "probe/park.h"
+#include "probe/room.h"
 #include "probe/tree.h"
 #include "probe/vcpu.h"
 #include "probe/vgic_v2.h"
+#include "remote/task.h"
 
 /* A fd of KVM's that the dump knows by name and cannot carry. */
 static const struct {
@@ -662,13 +664,26 @@ int discover_uses_kvm(pid_t pid)
 	return ret;
 }
 
+/* An object has one file, of which there may be many fds; but for statistics, of which each fd is made anew. */
+static bool has_fd(const struct discovered_vm *found, const struct kvm_file *object)
+{
+	for (size_t i = 0; i < found->nr_fds; i++)
+		if (found->fds[i].object.kind == object->kind && found->fds[i].object.index == object->index)
+			return true;
+	return false;
+}
+
 static int add_fd(struct discovered_vm *found, pid_t pid, const struct kvm_rec *rec)
 {
-	struct discovered_fd *more = grow(&found->fds, &found->nr_fds, sizeof(*more));
+	struct kvm_file object = object_of(found, rec);
+	struct discovered_fd *more;
 
+	if (rec->type != KVM_REC_STATS && has_fd(found, &object))
+		return 0;
+	more = grow(&found->fds, &found->nr_fds, sizeof(*more));
 	if (!more)
 		return -ENOMEM;
-	*more = (struct discovered_fd){ .pid = pid, .fd = rec->fd, .object = object_of(found, rec) };
+	*more = (struct discovered_fd){ .pid = pid, .fd = rec->fd, .object = object };
 	return 0;
 }
 
@@ -686,6 +701,29 @@ static int add_fds(const struct kvm_tree *tree, struct discovered *all)
 					ret = add_fd(&all->vms[v], tree->procs[p].pid, rec);
 			}
 	return ret;
+}
+
+static size_t count_system_fds(const struct kvm_tree *tree)
+{
+	size_t nr = 0;
+
+	for (size_t p = 0; p < tree->nr_procs; p++)
+		for (size_t i = 0; i < tree->procs[p].scan.nr_fds; i++)
+			nr += tree->procs[p].scan.fds[i].kind == PROC_FD_SYSTEM;
+	return nr;
+}
+
+/* The images of a dump with more would be refused at the restore. How many files the fds of /dev/kvm are is not known. */
+static int check_files(const struct kvm_tree *tree, const struct discovered *all)
+{
+	if (count_system_fds(tree) > VM_MAX_FILES)
+		return refuse(tree->procs[0].pid, "more than 4096 fds of /dev/kvm in a tree of processes",
+			      "have the VMM close some");
+	for (size_t v = 0; v < all->nr_vms; v++)
+		if (all->vms[v].nr_fds > VM_MAX_FILES)
+			return refuse(all->vms[v].pid, "more than 4096 files of a VM, with those of its statistics",
+				      "have the VMM close some");
+	return 0;
 }
 
 /* A process has mappings of vCPUs of its own VMs only. */
@@ -736,6 +774,17 @@ static int check_free_fds(const struct kvm_process *proc)
 	       proc->pid, (unsigned long long)(proc->scan.fd_limit - used),
 	       (unsigned long long)proc->scan.fd_limit, PARASITE_FDS, proc->pid,
 	       (unsigned long long)proc->scan.fd_limit + PARASITE_FDS);
+	return -ENOTSUP;
+}
+
+/* Met later, it ends criu and not the dump, and the VMM is left with vCPUs that do not run. */
+static int check_text(const struct kvm_process *proc)
+{
+	if (!proc->scan.barred_text)
+		return 0;
+	pr_err("pid %d: mapping %#llx: its first executable mapping is shared and not writable, and CRIU cannot put code there: " REFUSAL
+	       ": load the program from a file, or map that code privately\n",
+	       proc->pid, (unsigned long long)proc->scan.barred_text);
 	return -ENOTSUP;
 }
 
@@ -794,6 +843,7 @@ static int check_processes(struct kvm_tree *tree)
 		return 0;
 	for (size_t p = 0; p < tree->nr_procs && !ret; p++) {
 		ret = check_free_fds(&tree->procs[p]);
+		ret = ret ?: check_text(&tree->procs[p]);
 		ret = ret ?: check_highest_fd(&tree->procs[p]);
 		ret = ret ?: check_others(&tree->procs[p]);
 	}
@@ -824,6 +874,43 @@ static int check_dirty_logs(const struct discovered *all)
 					      "have the VMM end logs (KVM_MEM_LOG_DIRTY_PAGES)");
 		}
 	return 0;
+}
+
+/* Of the VMs of one process: sessions one after the other, copies of kvm_run all together. */
+static struct room room_of(const struct discovered *all, pid_t pid)
+{
+	struct room need = { 0 };
+	uint64_t longest = 0, most = 0, copies = 0;
+
+	for (size_t v = 0; v < all->nr_vms; v++) {
+		const struct vm_state *vm = all->vms[v].vm;
+
+		if (all->vms[v].pid != pid)
+			continue;
+		longest = vm_room(vm) > longest ? vm_room(vm) : longest;
+		most = vm->nr_vcpus > most ? vm->nr_vcpus : most;
+		for (size_t i = 0; i < vm->nr_vcpus; i++)
+			for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++) {
+				copies += vm->vcpus[i].maps[m].size;
+				need.mappings++;
+			}
+	}
+	need.data = TASK_REMOTE_SCRATCH + 2 * copies; /* in the room, then where they belong */
+	need.space = longest + TASK_REMOTE_SCRATCH + need.data;
+	need.mappings += TASK_REMOTE_MAPS + most;
+	return need;
+}
+
+static int check_room(const struct discovered *all)
+{
+	int ret = 0;
+
+	for (size_t v = 0; v < all->nr_vms && !ret; v++) {
+		struct room need = room_of(all, all->vms[v].pid);
+
+		ret = room_check(all->vms[v].pid, &need);
+	}
+	return ret;
 }
 
 /* Each VM of a process has numbers of its own there, behind those of the ones before it. */
@@ -858,8 +945,10 @@ int discover_vms(struct kvm_tree *tree, struct discovered *all)
 	eventfd_table_free(&all->eventfds);
 	ret = ret ?: check_maps(tree);
 	ret = ret ?: add_fds(tree, all);
+	ret = ret ?: check_files(tree, all);
 	ret = ret ?: check_vm_fds(all);
 	ret = ret ?: check_dirty_logs(all);
+	ret = ret ?: check_room(all);
 	ret = ret ?: probe_in_flight(tree, all);
 	return ret ?: place_parked(tree, all);
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See eventfd.h. */
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -11,14 +10,13 @@
 #include "probe/kernel.h"
 #include "probe/proc.h"
 
-#define INIT_PID_NS 0xeffffffc /* PROC_PID_INIT_INO: the inode of the first pid namespace */
 /* How often is looked whether nothing moves any more, and how long is waited between: a second in all. */
 #define TRIES 50
 #define PAUSE_US 20000
 
 /* What a look at the VM's bindings has brought. */
 struct look {
-	struct kvm_rec *bound, *fds, *works;
+	struct kvm_rec *bound, *fds, *tasks, *works;
 	struct holder *holders;
 	struct bindings b;
 };
@@ -27,21 +25,22 @@ static void free_look(struct look *look)
 {
 	free(look->bound);
 	free(look->fds);
+	free(look->tasks);
 	free(look->works);
 	free(look->holders);
 	free(look->b.uses);
 }
 
-/* The records at the end of @look's. */
-static int append(struct look *look, const struct kvm_rec *recs, size_t nr)
+/* The records at the end of @to, which are those at @at. */
+static int append(struct kvm_rec **at, struct probe_recs *to, const struct kvm_rec *recs, size_t nr)
 {
-	struct kvm_rec *more = reallocarray(look->bound, look->b.bound.nr + nr + 1, sizeof(*more));
+	struct kvm_rec *more = reallocarray(*at, to->nr + nr + 1, sizeof(*more));
 
 	if (!more)
 		return -ENOMEM;
-	look->b.bound.recs = look->bound = more;
+	to->recs = *at = more;
 	for (size_t i = 0; i < nr; i++)
-		more[look->b.bound.nr++] = recs[i];
+		more[to->nr++] = recs[i];
 	return 0;
 }
 
@@ -58,13 +57,13 @@ static int look_at_bindings(struct look *look, unsigned int vm_fd)
 		before = look->b.bound.nr;
 		ret = kernel_probe_bindings(look->b.pid, vm_fd, before, &recs, &nr);
 		if (!ret)
-			ret = append(look, recs, nr);
+			ret = append(&look->bound, &look->b.bound, recs, nr);
 		free(recs);
 	} while (!ret && look->b.bound.nr > before);
 	return ret;
 }
 
-/* All that the host has: a walk through the fds of each of its processes. */
+/* All that criu's pid namespace has: a walk through the fds of each of its processes. */
 static int know_eventfds(struct eventfd_table *all)
 {
 	int ret = all->known ? 0 : kernel_probe_eventfds(&all->recs, &all->nr);
@@ -107,12 +106,26 @@ static bool is_known(const struct look *look, pid_t pid)
 	return false;
 }
 
+static int look_at_tasks(struct look *look, pid_t pid)
+{
+	struct kvm_rec *recs = NULL;
+	size_t nr;
+	int ret = kernel_probe_tasks(pid, &recs, &nr);
+
+	if (!ret)
+		ret = append(&look->tasks, &look->b.tasks, recs, nr);
+	free(recs);
+	return ret;
+}
+
 static int look_at_holders(struct look *look)
 {
+	int ret = 0;
+
 	look->b.holders = look->holders = calloc(look->b.fds.nr + 1, sizeof(*look->holders));
 	if (!look->holders)
 		return -ENOMEM;
-	for (size_t i = 0; i < look->b.fds.nr; i++) {
+	for (size_t i = 0; !ret && i < look->b.fds.nr; i++) {
 		struct holder holder = { .pid = look->fds[i].eventfd.pid };
 
 		if (is_known(look, holder.pid))
@@ -121,11 +134,28 @@ static int look_at_holders(struct look *look)
 		holder.vpid = holder.dumped ? proc_vpid(holder.pid, holder.pid) : 0;
 		holder.found = holder.vpid > 0 && proc_find_traced(holder.vpid) == holder.pid;
 		look->holders[look->b.nr_holders++] = holder;
+		ret = look_at_tasks(look, holder.pid);
 	}
-	return 0;
+	return ret;
 }
 
-/* Works after what queues them: one that is not queued any more is being executed, or done. */
+static bool has_irqfds(const struct look *look)
+{
+	for (size_t i = 0; i < look->b.bound.nr; i++)
+		if (look->b.bound.recs[i].type == KVM_REC_IRQFD)
+			return true;
+	return false;
+}
+
+/* After what queues them: one that is not queued any more is being executed, or done. */
+static int look_at_works(struct look *look)
+{
+	int ret = has_irqfds(look) ? kernel_probe_works(&look->works, &look->b.works.nr) : 0;
+
+	look->b.works.recs = look->works;
+	return ret;
+}
+
 static int look_once(struct look *look, pid_t pid, unsigned int vm_fd, struct eventfd_table *eventfds)
 {
 	int ret;
@@ -133,8 +163,7 @@ static int look_once(struct look *look, pid_t pid, unsigned int vm_fd, struct ev
 	*look = (struct look){ .b.pid = pid };
 	ret = look_at_bindings(look, vm_fd);
 	if (!ret)
-		ret = kernel_probe_works(&look->works, &look->b.works.nr);
-	look->b.works.recs = look->works;
+		ret = look_at_works(look);
 	if (!ret)
 		ret = binding_list_uses(&look->b);
 	if (!ret)
@@ -155,14 +184,6 @@ static int look_until_at_rest(struct look *look, pid_t pid, unsigned int vm_fd, 
 	return ret;
 }
 
-/* Elsewhere neither kernel workers nor all processes are to be seen. */
-static bool in_first_pid_namespace(void)
-{
-	struct stat st;
-
-	return !stat("/proc/self/ns/pid", &st) && st.st_ino == INIT_PID_NS;
-}
-
 static int check_limits(const struct vm_state *vm, pid_t pid)
 {
 	if (vm->nr_irqfds <= VM_MAX_IRQFDS && vm->nr_ioeventfds <= VM_MAX_IOEVENTFDS &&
@@ -174,8 +195,8 @@ static int check_limits(const struct vm_state *vm, pid_t pid)
 	return -ENOTSUP;
 }
 
-#define HAS_EVENTFDS (1u << KVM_HAS_IRQFD | 1u << KVM_HAS_IOEVENTFD)
-#define HAS_BINDINGS (HAS_EVENTFDS | 1u << KVM_HAS_COALESCED_MMIO | 1u << KVM_HAS_ROUTING)
+#define HAS_BINDINGS \
+	(1u << KVM_HAS_IRQFD | 1u << KVM_HAS_IOEVENTFD | 1u << KVM_HAS_COALESCED_MMIO | 1u << KVM_HAS_ROUTING)
 
 int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct eventfd_table *eventfds, struct vm_state *vm)
 {
@@ -184,12 +205,6 @@ int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct eventfd_table
 
 	if (!(vm_rec->vm.has & HAS_BINDINGS))
 		return 0;
-	if (vm_rec->vm.has & HAS_EVENTFDS && !in_first_pid_namespace()) {
-		pr_err("pid %d: irqfds or ioeventfds, and criu in a pid namespace where it cannot see who "
-		       "has their eventfds: " REFUSAL ": run criu in the host's\n",
-		       pid);
-		return -ENOTSUP;
-	}
 	vm->routing.own = vm_rec->vm.has >> KVM_HAS_ROUTING & 1;
 	ret = look_until_at_rest(&look, pid, vm_rec->fd, eventfds);
 	if (!ret)

@@ -10,7 +10,7 @@
 #include "probe/kvm_iter.h"
 #include "state/vm.h"
 
-/* The fds of eventfds that the host's processes have, for all VMs of a dump: {} at first, then to be freed. */
+/* The fds of eventfds that the processes of criu's pid namespace have, for all VMs of a dump: {} at first, then to be freed. */
 struct eventfd_table {
 	struct kvm_rec *recs;
 	size_t nr;

@@ -93,7 +93,7 @@ static int look(const struct kvm_tree *tree, const struct discovered *all, struc
 	struct kvm_rec *recs = NULL;
 	const struct kvm_rec *rec;
 	size_t nr = 0;
-	int ret = kernel_probe_holders(&recs, &nr);
+	int ret = kernel_probe_holders(tree->pids, tree->nr_pids, &recs, &nr);
 
 	rec = ret ? NULL : find(tree, all, recs, nr);
 	if (rec)
@@ -118,7 +118,7 @@ int probe_in_flight(const struct kvm_tree *tree, const struct discovered *all)
 	if (ret <= 0)
 		return ret;
 	pr_err("pid %u: fd %u (%s): on its way through a socket too, or in use by the kernel (io_uring), or by a "
-	       "process that criu cannot see: " REFUSAL ": have it received, or end that use of it\n",
+	       "process that criu cannot see, or mapped by one outside of the tree: " REFUSAL ": have it received, or end that use of it\n",
 	       found.holder.pid, found.fd, fd_of(tree, &found)->name);
 	return -ENOTSUP;
 }

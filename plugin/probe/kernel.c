@@ -74,7 +74,7 @@ bool kernel_step_is_pending(unsigned int sflags)
 	return series && sflags & series->step_pending;
 }
 
-static int check_series(void)
+int kernel_check_series(void)
 {
 	struct utsname uts = { 0 };
 
@@ -86,8 +86,7 @@ static int check_series(void)
 	return -ENOTSUP;
 }
 
-/* Where securityfs is mounted. BPF programs can read nothing of the kernel then. */
-static bool is_confidential(void)
+bool kernel_is_confidential(void)
 {
 	char modes[64] = "";
 	FILE *file = fopen("/sys/kernel/security/lockdown", "re");
@@ -102,7 +101,7 @@ static bool is_confidential(void)
 
 static int load(void)
 {
-	int ret = check_series();
+	int ret = kernel_check_series();
 
 	if (ret)
 		return ret;
@@ -117,7 +116,7 @@ static int load(void)
 	if (!skel) {
 		ret = -errno;
 		pr_err("cannot load the BPF iterator: %s (errno %d): %s (details with -v4)\n", strerror(-ret), -ret,
-		       is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
+		       kernel_is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
 					   "that it can be" :
 					   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
 					   "structures this plugin knows, that is not locked down for confidentiality");
@@ -252,7 +251,14 @@ int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
 	return ret ?: probe_once(skel->progs.eventfds, 0, recs, nr);
 }
 
-int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
+int kernel_probe_tasks(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	int ret = kernel_probe_load();
+
+	return ret ?: probe_once(skel->progs.file_tables, pid, recs, nr);
+}
+
+int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
 	int ret = kernel_probe_load();
@@ -262,8 +268,8 @@ int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
 	if (ret)
 		return ret;
 	ret = run_pass(skel->progs.fd_holders, 0, &pile);
-	if (!ret)
-		ret = run_pass(skel->progs.map_holders, 0, &pile);
+	for (size_t i = 0; i < nr_pids && !ret; i++)
+		ret = run_pass(skel->progs.map_holders, pids[i], &pile);
 	return take_records(&pile, ret, 0, recs, nr);
 }
 
@@ -271,5 +277,5 @@ int kernel_probe_works(struct kvm_rec **recs, size_t *nr)
 {
 	int ret = kernel_probe_load();
 
-	return ret ?: probe_once(skel->progs.works, 0, recs, nr);
+	return ret ?: probe_once(skel->progs.works, getpid(), recs, nr);
 }

@@ -18,6 +18,12 @@
 int kernel_probe_load(void);
 void kernel_probe_unload(void);
 
+/* Whether its structures are known: 0 or -ENOTSUP, logged. */
+int kernel_check_series(void);
+
+/* Locked down so that BPF programs can read nothing of it. false: it is not, or securityfs is not mounted. */
+bool kernel_is_confidential(void);
+
 /* Whether this is the plugin of such a host. */
 bool kernel_is_arm64(void);
 
@@ -34,9 +40,14 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr);
 int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr);
 /* Likewise: the eventfds of all processes that this one's pid namespace has. */
 int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr);
-/* Likewise: who of these processes has an open file of a VM. */
-int kernel_probe_holders(struct kvm_rec **recs, size_t *nr);
-/* Likewise: the works that kernel workers are executing. */
+/* Likewise: the threads of @pid, and their tables of fds. */
+int kernel_probe_tasks(pid_t pid, struct kvm_rec **recs, size_t *nr);
+/*
+ * Likewise: who of these processes has an open file of a VM, by a fd; and by a mapping who of @pids has. The memory of
+ * others is not looked at: there may be thousands, and one that is busy with its own would be waited for.
+ */
+int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **recs, size_t *nr);
+/* Likewise: the injections of irqfds that kernel workers are executing, those that passes of bindings have told of. */
 int kernel_probe_works(struct kvm_rec **recs, size_t *nr);
 
 #endif

@@ -42,13 +42,18 @@ struct bpf_iter_meta {
 	struct seq_file *seq;
 };
 struct mm_struct;
-struct files_struct;
+struct files_struct {
+	atomic_t count;
+};
+struct pid;
 struct task_struct {
 	struct mm_struct *mm;
 	struct files_struct *files;
 	int tgid;
 	unsigned int flags;
 	void *worker_private;
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
 	struct hlist_node pid_links[1];
 };
 struct upid {
@@ -120,9 +125,11 @@ struct work_struct {
 	struct {
 		__s64 counter;
 	} data;
+	void *func;
 };
 struct worker {
 	struct work_struct *current_work;
+	void *current_func;
 };
 
 struct vm_area_struct {
@@ -352,5 +359,11 @@ struct kvm_device {
 };
 
 #pragma clang attribute pop
+
+/* A walk through tasks, on the stack of the program. */
+struct bpf_iter_task {
+	__u64 opaque[3];
+};
+#define BPF_TASK_ITER_ALL_PROCS 0
 
 #endif

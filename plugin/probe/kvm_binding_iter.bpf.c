@@ -17,10 +17,18 @@
 #define KVM_IRQ_ROUTING_IRQCHIP 1
 #define KVM_IRQ_ROUTING_MSI 2
 
+/* These walk through all tasks there are, where an iterator shows those of one pid namespace, which has no workers. */
+extern int bpf_iter_task_new(struct bpf_iter_task *it, struct task_struct *task, unsigned int flags) __ksym;
+extern struct task_struct *bpf_iter_task_next(struct bpf_iter_task *it) __ksym;
+extern void bpf_iter_task_destroy(struct bpf_iter_task *it) __ksym;
+
 char _license[] SEC("license") = "GPL";
 
 /* Set by user space: the fd that is of the VM, whatever else it is, and the first that this pass is to tell. */
 unsigned int binding_fd, first_binding;
+
+/* What injects an irqfd's interrupt, once a pass has seen one: all that works are looked at for. */
+static unsigned long long inject;
 
 struct binding_walk {
 	struct seq_file *seq;
@@ -65,6 +73,7 @@ static int tell_irqfd(__u32 i, struct binding_walk *w)
 	rec.irqfd.resamplefd = (unsigned long long)BPF_CORE_READ(irqfd, resamplefd);
 	rec.irqfd.work = (unsigned long long)irqfd + bpf_core_field_offset(struct kvm_kernel_irqfd, inject);
 	rec.irqfd.pending = BPF_CORE_READ(irqfd, inject.data.counter) & WORK_PENDING;
+	inject = (unsigned long long)BPF_CORE_READ(irqfd, inject.func);
 	emit_binding(w, &rec);
 	return 0;
 }
@@ -187,20 +196,34 @@ int kvm_bindings(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-SEC("iter/task")
-int works(struct bpf_iter__task *ctx)
+static void tell_work(struct seq_file *seq, struct task_struct *task)
 {
 	struct kvm_rec rec = { .type = KVM_REC_WORK };
-	struct task_struct *task = ctx->task;
 	struct kthread *kthread;
 	struct worker *worker;
 
-	if (!task || !(BPF_CORE_READ(task, flags) & PF_WQ_WORKER))
-		return 0;
+	if (!(BPF_CORE_READ(task, flags) & PF_WQ_WORKER))
+		return;
 	kthread = BPF_CORE_READ(task, worker_private);
 	worker = BPF_CORE_READ(kthread, data);
 	rec.work.work = (unsigned long long)BPF_CORE_READ(worker, current_work);
-	if (rec.work.work)
-		bpf_seq_write(ctx->meta->seq, &rec, sizeof(rec));
+	if (rec.work.work && (unsigned long long)BPF_CORE_READ(worker, current_func) == inject)
+		bpf_seq_write(seq, &rec, sizeof(rec));
+}
+
+/* Called for one task, whichever that is. */
+SEC("iter/task")
+int works(struct bpf_iter__task *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct task_struct *task;
+	struct bpf_iter_task it;
+
+	if (!ctx->task)
+		return 0;
+	bpf_iter_task_new(&it, NULL, BPF_TASK_ITER_ALL_PROCS);
+	while ((task = bpf_iter_task_next(&it)))
+		tell_work(seq, task);
+	bpf_iter_task_destroy(&it);
 	return 0;
 }

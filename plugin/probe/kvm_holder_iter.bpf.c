@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Who of all processes has eventfds, and the open files of VMs: by fds, and by mappings of vCPUs. */
+/* Who of all processes has eventfds, and the open files of VMs: by fds, and, where it is asked of one, by mappings of vCPUs. */
 #include "kernel_types.h"
 
 #include "kvm_file.bpf.h"
 #include "kvm_iter.h"
+#include "kvm_task.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -35,7 +36,21 @@ int eventfds(struct bpf_iter__task_file *ctx)
 	rec.eventfd.refs = file_refs(file) - 1; /* the iterator holds it too */
 	rec.eventfd.users = BPF_CORE_READ(eventfd, kref.refcount.refs.counter);
 	rec.eventfd.flags = BPF_CORE_READ(eventfd, flags);
-	rec.eventfd.pid = BPF_CORE_READ(task, tgid);
+	rec.eventfd.tasks = BPF_CORE_READ(task, files, count.counter);
+	rec.eventfd.pid = pid_of(task);
+	bpf_seq_write(ctx->meta->seq, &rec, sizeof(rec));
+	return 0;
+}
+
+SEC("iter/task")
+int file_tables(struct bpf_iter__task *ctx)
+{
+	struct kvm_rec rec = { .type = KVM_REC_TASK };
+	struct task_struct *task = ctx->task;
+
+	if (!task)
+		return 0;
+	rec.task.files = (unsigned long long)BPF_CORE_READ(task, files);
 	bpf_seq_write(ctx->meta->seq, &rec, sizeof(rec));
 	return 0;
 }
@@ -53,7 +68,7 @@ static bool begin_holder(struct task_struct *task, struct file *file, struct kvm
 	rec->kvm = (unsigned long long)kvm;
 	rec->holder.file = (unsigned long long)file;
 	rec->holder.refs = file_refs(file);
-	rec->holder.pid = BPF_CORE_READ(task, tgid);
+	rec->holder.pid = pid_of(task);
 	return kvm;
 }
 

@@ -9,6 +9,7 @@
 #include "../state/pmu_events.h"
 #include "kvm_file.bpf.h"
 #include "kvm_iter.h"
+#include "kvm_task.bpf.h"
 
 #define MAX_CHAIN 4096 /* memslots in one hash bucket; the kernel allows 32764 in all */
 #define MAX_DEVICES 64
@@ -478,16 +479,13 @@ static unsigned int runner_of(struct kvm_vcpu *vcpu, int tgid)
 	struct pid *pid = BPF_CORE_READ(vcpu, pid);
 	struct hlist_node *link = pid ? BPF_CORE_READ(pid, tasks[0].first) : NULL; /* PIDTYPE_PID */
 	struct task_struct *task;
-	struct upid *innermost;
 
 	if (!link)
 		return 0;
 	task = (void *)link - bpf_core_field_offset(struct task_struct, pid_links);
 	if (BPF_CORE_READ(task, tgid) != tgid)
 		return 0;
-	innermost = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-		    BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
-	return BPF_CORE_READ(innermost, nr);
+	return number_at(pid, BPF_CORE_READ(pid, level));
 }
 
 static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)

@@ -25,6 +25,7 @@ enum kvm_rec_type {
 	KVM_REC_ZONE,	 /* of coalesced MMIO */
 	KVM_REC_ROUTE,	 /* of a GSI */
 	KVM_REC_EVENTFD, /* of a fd that is an eventfd, in any process */
+	KVM_REC_TASK,	 /* of no fd: a thread of a process */
 	KVM_REC_WORK,	 /* of no fd: what a kernel worker is doing */
 	KVM_REC_HOLDER,	 /* of a fd or a mapping, in any process, of an open file of a VM */
 };
@@ -140,7 +141,11 @@ struct kvm_rec {
 			unsigned int users;	  /* references to the eventfd: one by the file, one by each binding */
 			unsigned int flags;	  /* EFD_* */
 			unsigned int pid;
+			unsigned int tasks; /* that have this table of fds */
 		} eventfd;
+		struct {
+			unsigned long long files; /* as of an eventfd; 0: it has ended */
+		} task;
 		struct {
 			unsigned long long work; /* address */
 		} work;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* /proc/PID/fd, maps, smaps and status, as far as KVM is in them. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -40,16 +42,32 @@ static void *grow(void *array, size_t *nr, size_t size)
 	return memset((char *)more + (*nr)++ * size, 0, size);
 }
 
-static int is_kvm_device(int dirfd, const char *name)
+/*
+ * The number of the character device @name is open on, 0 for none: a device may be called anything, and anything
+ * may be called as a device is. The server of a file is not asked, which may not answer.
+ */
+static dev_t device_of(int dirfd, const char *name)
 {
-	struct stat st;
+	struct statx st;
 
-	return !fstatat(dirfd, name, &st, 0) && S_ISCHR(st.st_mode) && major(st.st_rdev) == KVM_MISC_MAJOR &&
-	       minor(st.st_rdev) == KVM_MISC_MINOR;
+	if (statx(dirfd, name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) || !S_ISCHR(st.stx_mode))
+		return 0;
+	return makedev(st.stx_rdev_major, st.stx_rdev_minor);
 }
 
-/* The kind of fd that @link names, or -1: not KVM's. By number for /dev/kvm, which may be called anything. */
-static int fd_kind(int dirfd, const char *name, const char *link)
+/* A device of VHOST or VFIO: by what sysfs has under its number, and where there is no sysfs by its name. */
+static bool reaches_memory(dev_t device, const char *link)
+{
+	char path[64], at[256] = "";
+
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", major(device), minor(device));
+	if (readlink(path, at, sizeof(at) - 1) < 0)
+		return !strncmp(link, "/dev/vhost-", 11) || !strncmp(link, "/dev/vfio/", 10);
+	return strstr(at, "/vhost-") || strstr(at, "/vfio");
+}
+
+/* The kind of fd that @link names, or -1: not KVM's. No file with a path has a name without a slash in front. */
+static int fd_kind(dev_t device, const char *link)
 {
 	if (!strncmp(link, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
 		return PROC_FD_VCPU;
@@ -69,15 +87,23 @@ static int fd_kind(int dirfd, const char *name, const char *link)
 	if (!strncmp(link, ANON "kvm-", strlen(ANON "kvm-")) ||
 	    !strncmp(link, ANON "[kvm-", strlen(ANON "[kvm-")) || !strncmp(link, "/[kvm-gmem]", 11))
 		return PROC_FD_OTHER;
-	return link[0] == '/' && is_kvm_device(dirfd, name) ? PROC_FD_SYSTEM : -1;
+	return device == makedev(KVM_MISC_MAJOR, KVM_MISC_MINOR) ? PROC_FD_SYSTEM : -1;
+}
+
+/* One that does not fit ends in dots. */
+static void set_name(char *name, size_t room, const char *link)
+{
+	if (snprintf(name, room, "%s", link) >= (int)room)
+		strcpy(name + room - 4, "...");
 }
 
 static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 {
 	int fd = atoi(name), kind;
-	char link[256] = "";
+	char link[PATH_MAX] = "";
 	struct proc_fd *found;
 	int *open = grow(&scan->open, &scan->nr_open, sizeof(*open));
+	dev_t device;
 
 	if (!open)
 		return -ENOMEM;
@@ -86,9 +112,10 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 		return errno == ENOENT ? 0 : -errno; /* closed meanwhile, by a task that still runs */
 	if (!strcmp(link, ANON "[userfaultfd]"))
 		scan->userfaultfd = fd;
-	if (!strncmp(link, "/dev/vhost-", 11) || !strncmp(link, "/dev/vfio/", 10))
-		snprintf(scan->device, sizeof(scan->device), "%.47s", link);
-	kind = fd_kind(dirfd, name, link);
+	device = link[0] == '/' ? device_of(dirfd, name) : 0;
+	if (device && reaches_memory(device, link))
+		set_name(scan->device, sizeof(scan->device), link);
+	kind = fd_kind(device, link);
 	if (kind < 0)
 		return 0;
 	found = grow(&scan->fds, &scan->nr_fds, sizeof(*found));
@@ -96,7 +123,7 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 		return -ENOMEM;
 	found->fd = fd;
 	found->kind = kind;
-	snprintf(found->name, sizeof(found->name), "%.47s", link);
+	set_name(found->name, sizeof(found->name), link);
 	return 0;
 }
 
@@ -134,6 +161,19 @@ static int scan_fds(pid_t pid, struct proc_scan *scan)
 	return 0;
 }
 
+/*
+ * CRIU puts code into the first executable mapping, by ptrace, which writes to what the process itself may not write to only
+ * where it is private. Elsewhere CRIU ends by SIGSEGV (seen with 4.1.1; 4.2.1 reads the same).
+ */
+static void scan_text(struct proc_scan *scan, uint64_t start, const char *perms)
+{
+	if (perms[2] != 'x' || scan->has_text)
+		return;
+	scan->has_text = true;
+	if (perms[3] == 's' && perms[1] != 'w')
+		scan->barred_text = start;
+}
+
 static int scan_map(struct proc_scan *scan, const char *line)
 {
 	uint64_t start, end, offset;
@@ -142,8 +182,10 @@ static int scan_map(struct proc_scan *scan, const char *line)
 	int name = 0;
 
 	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %*u %n", &start, &end, perms, &offset,
-		   &name) != 4 ||
-	    strncmp(line + name, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
+		   &name) != 4)
+		return 0;
+	scan_text(scan, start, perms);
+	if (strncmp(line + name, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
 		return 0;
 	map = grow(&scan->maps, &scan->nr_maps, sizeof(*map));
 	if (!map)
@@ -164,7 +206,7 @@ static int scan_map(struct proc_scan *scan, const char *line)
 static int for_each_line(pid_t pid, const char *name, struct proc_scan *scan,
 			 int (*use)(struct proc_scan *scan, const char *line))
 {
-	char path[32], *line = NULL;
+	char path[64], *line = NULL;
 	size_t room = 0;
 	int ret = 0;
 	FILE *file;
@@ -353,6 +395,17 @@ pid_t proc_tid(pid_t pid, pid_t vtid)
 static int scan_tracer(struct proc_scan *scan, const char *line)
 {
 	return sscanf(line, "TracerPid: %d", &scan->tracer) == 1;
+}
+
+pid_t proc_tracer(pid_t pid, pid_t tid)
+{
+	struct proc_scan scan = { 0 };
+	char name[32];
+	int ret;
+
+	snprintf(name, sizeof(name), "task/%d/status", tid);
+	ret = for_each_line(pid, name, &scan, scan_tracer);
+	return ret ?: scan.tracer;
 }
 
 bool proc_is_traced(pid_t pid)

@@ -48,9 +48,11 @@ struct proc_scan {
 	bool has_seccomp;
 	int tracer;
 	int userfaultfd; /* one of them, or -1 */
-	char device[48]; /* the name of a device of VHOST or VFIO that it has open; "" */
+	char device[256]; /* the name of a device of VHOST or VFIO that it has open; "" */
 	uint64_t area_now;  /* that smaps is at */
 	uint64_t uffd_area; /* one that a userfaultfd is registered for, or 0 */
+	bool has_text;	    /* an executable mapping: into the first CRIU puts code of its own */
+	uint64_t barred_text; /* that one, where ptrace cannot write to it, or 0 */
 };
 
 /*
@@ -86,6 +88,9 @@ pid_t proc_tid(pid_t pid, pid_t vtid);
  * -ENOTUNIQ: there are several.
  */
 pid_t proc_find_traced(pid_t vpid);
+
+/* Who traces thread @tid of @pid: 0, nobody; or a negative errno, as above. */
+pid_t proc_tracer(pid_t pid, pid_t tid);
 
 /* Whether this process traces @pid: in a dump, and where a restore is done, whether it is of the tree. */
 bool proc_is_traced(pid_t pid);

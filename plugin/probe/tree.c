@@ -13,16 +13,6 @@ static const enum kvm_rec_type rec_types[] = {
 	[PROC_FD_STATS] = KVM_REC_STATS,
 };
 
-const struct kvm_rec *kvm_rec_of(const struct kvm_process *proc, const struct proc_fd *fd)
-{
-	if (fd->kind == PROC_FD_SYSTEM || fd->kind == PROC_FD_OTHER)
-		return NULL;
-	for (size_t i = 0; i < proc->nr_recs; i++)
-		if (proc->recs[i].type == rec_types[fd->kind] && (int)proc->recs[i].fd == fd->fd)
-			return &proc->recs[i];
-	return NULL;
-}
-
 bool kvm_rec_is_handle(const struct kvm_rec *rec)
 {
 	if (rec->type == KVM_REC_MAP)
@@ -31,6 +21,39 @@ bool kvm_rec_is_handle(const struct kvm_rec *rec)
 		if (rec_types[i] && rec->type == rec_types[i])
 			return true;
 	return false;
+}
+
+static int compare_handles(const void *a, const void *b)
+{
+	const struct kvm_rec *x = *(const struct kvm_rec *const *)a, *y = *(const struct kvm_rec *const *)b;
+
+	return x->fd != y->fd ? (x->fd > y->fd) - (x->fd < y->fd) : (x->type > y->type) - (x->type < y->type);
+}
+
+int kvm_process_list_handles(struct kvm_process *proc)
+{
+	free(proc->handles);
+	proc->nr_handles = 0;
+	proc->handles = calloc(proc->nr_recs + 1, sizeof(*proc->handles));
+	if (!proc->handles)
+		return -ENOMEM;
+	for (size_t i = 0; i < proc->nr_recs; i++)
+		if (proc->recs[i].type != KVM_REC_MAP && kvm_rec_is_handle(&proc->recs[i]))
+			proc->handles[proc->nr_handles++] = &proc->recs[i];
+	if (proc->nr_handles)
+		qsort(proc->handles, proc->nr_handles, sizeof(*proc->handles), compare_handles);
+	return 0;
+}
+
+const struct kvm_rec *kvm_rec_of(const struct kvm_process *proc, const struct proc_fd *fd)
+{
+	const struct kvm_rec key = { .type = rec_types[fd->kind], .fd = fd->fd }, *at = &key, **found = NULL;
+
+	if (fd->kind == PROC_FD_SYSTEM || fd->kind == PROC_FD_OTHER)
+		return NULL;
+	if (proc->nr_handles)
+		found = bsearch(&at, proc->handles, proc->nr_handles, sizeof(at), compare_handles);
+	return found ? *found : NULL;
 }
 
 static const struct kvm_rec *rec_of_map(const struct kvm_process *proc, const struct proc_map *map)
@@ -66,6 +89,7 @@ void kvm_process_free(struct kvm_process *proc)
 {
 	proc_scan_free(&proc->scan);
 	free(proc->recs);
+	free(proc->handles);
 }
 
 static int scan_process(pid_t pid, int (*check)(pid_t pid, const struct proc_scan *scan),
@@ -80,6 +104,7 @@ static int scan_process(pid_t pid, int (*check)(pid_t pid, const struct proc_sca
 	ret = check(pid, &proc->scan);
 	if (!ret)
 		ret = kernel_probe(pid, &proc->recs, &proc->nr_recs);
+	ret = ret ?: kvm_process_list_handles(proc);
 	return ret ?: check_complete(proc);
 }
 

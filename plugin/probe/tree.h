@@ -11,6 +11,8 @@ struct kvm_process {
 	struct proc_scan scan;
 	struct kvm_rec *recs;
 	size_t nr_recs;
+	const struct kvm_rec **handles; /* of its fds, by their numbers: there may be a million */
+	size_t nr_handles;
 };
 
 struct kvm_tree {
@@ -30,6 +32,9 @@ void kvm_tree_free(struct kvm_tree *tree);
 
 /* Whether @proc has VMs, or parts of some, or /dev/kvm alone. */
 bool kvm_process_has_kvm(const struct kvm_process *proc);
+
+/* Fills proc->handles from its records: 0 or -ENOMEM. kvm_tree_scan() has done so. */
+int kvm_process_list_handles(struct kvm_process *proc);
 
 /* The record of what @fd of @proc is; NULL of /dev/kvm, which is of no VM. */
 const struct kvm_rec *kvm_rec_of(const struct kvm_process *proc, const struct proc_fd *fd);

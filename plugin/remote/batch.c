@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 
+#include "fault.h"
 #include "log.h"
 #include "remote/remote.h"
 #include "uapi/kvm_arm64.h"
@@ -76,6 +77,10 @@ static struct remote_call *add_two_level(struct batch *b, int fd, unsigned long 
 	}
 	*kept = arg;
 	call = batch_ioctl(b, fd, req, kept, size, what);
+	if (b->no_memory) {
+		free(kept); /* the call is none of the list's */
+		return call;
+	}
 	call->owned = true;
 	call->inner = value;
 	call->inner_size = value_size;
@@ -129,10 +134,10 @@ struct remote_call *batch_set_attr(struct batch *b, int fd, uint32_t group, uint
 	return add_attr(b, fd, KVM_SET_DEVICE_ATTR, group, attr, (void *)value, size, what);
 }
 
-/* The first call that failed without leave to, or NULL. */
-static const struct remote_call *first_failure(const struct batch *b)
+/* Of the first @nr calls the first that failed without leave to, or NULL. */
+static const struct remote_call *first_failure(const struct batch *b, size_t nr)
 {
-	for (size_t i = 0; i < b->nr; i++)
+	for (size_t i = 0; i < nr; i++)
 		if (!b->calls[i].done ||
 		    (b->calls[i].result < 0 && b->calls[i].result != -b->calls[i].may_fail))
 			return &b->calls[i];
@@ -170,6 +175,38 @@ static void log_remote_failure(const struct batch *b, int err)
 		       strerror(-err), -err);
 }
 
+static int exec(struct batch *b, struct remote_call *calls, size_t nr)
+{
+	if (b->vtid)
+		return b->remote->ops->exec_in(b->remote, b->vtid, calls, nr);
+	return b->remote->ops->exec(b->remote, calls, nr);
+}
+
+/* How many calls come before one that a test lets fail. */
+static size_t calls_before_fault(const struct batch *b)
+{
+	size_t i = 0;
+
+	while (i < b->nr && !fault_passed(FAULT_CALL, b->step, b->calls[i].what))
+		i++;
+	return i;
+}
+
+static int exec_all(struct batch *b)
+{
+	size_t n = calls_before_fault(b);
+	int ret = n || !b->nr ? exec(b, b->calls, n) : 0;
+
+	if (ret || n == b->nr || first_failure(b, n))
+		return ret;
+	ret = fault_strikes();
+	if (!ret)
+		return exec(b, b->calls + n, b->nr - n);
+	b->calls[n].result = ret;
+	b->calls[n].done = true;
+	return 0;
+}
+
 static int run(struct batch *b, bool log)
 {
 	const struct remote_call *failed;
@@ -179,13 +216,12 @@ static int run(struct batch *b, bool log)
 		pr_err("vm %u: %s: out of memory\n", b->vm, b->step);
 		return -ENOMEM;
 	}
-	ret = b->vtid ? b->remote->ops->exec_in(b->remote, b->vtid, b->calls, b->nr)
-		      : b->remote->ops->exec(b->remote, b->calls, b->nr);
+	ret = exec_all(b);
 	if (ret) {
 		log_remote_failure(b, ret);
 		return ret;
 	}
-	failed = first_failure(b);
+	failed = first_failure(b, b->nr);
 	if (!failed)
 		return 0;
 	ret = failed->done ? (int)failed->result : -EIO;
@@ -202,6 +238,17 @@ int batch_run(struct batch *b)
 int batch_try(struct batch *b)
 {
 	return run(b, false);
+}
+
+int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd)
+{
+	struct batch b = BATCH(remote, vm, step);
+	int ret;
+
+	batch_syscall(&b, "close", SYS_close, fd, 0, 0, 0, 0, 0)->detail = fd;
+	ret = batch_try(&b) ? batch_run(&b) : 0;
+	batch_fini(&b);
+	return ret;
 }
 
 void batch_reset(struct batch *b)

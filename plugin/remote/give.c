@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "log.h"
 #include "remote/give.h"
 
@@ -18,8 +19,11 @@
 
 int fd_take(pid_t pid, int fd)
 {
-	int pidfd = syscall(SYS_pidfd_open, pid, 0), got, err;
+	int ret = fault_point(FAULT_REMOTE, __func__, "pidfd_getfd"), pidfd, got, err;
 
+	if (ret)
+		return ret;
+	pidfd = syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0)
 		return -errno;
 	got = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
@@ -155,7 +159,11 @@ int more_fds_begin(pid_t pid, rlim_t limit, struct rlimit *before)
 	return ret;
 }
 
-void more_fds_end(pid_t pid, const struct rlimit *before)
+int more_fds_end(pid_t pid, const struct rlimit *before)
 {
-	prlimit(pid, RLIMIT_NOFILE, before, NULL);
+	int ret = prlimit(pid, RLIMIT_NOFILE, before, NULL) ? -errno : 0;
+
+	if (ret)
+		pr_err("pid %d: cannot set its RLIMIT_NOFILE to what it was: %s (errno %d)\n", pid, strerror(-ret), -ret);
+	return ret;
 }

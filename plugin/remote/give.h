@@ -22,6 +22,6 @@ int fd_give(struct remote *remote, pid_t pid, int fd, int to, bool cloexec);
  * the kernel takes no higher one, whoever asks (do_prlimit()). 0 or a negative errno, logged.
  */
 int more_fds_begin(pid_t pid, rlim_t limit, struct rlimit *before);
-void more_fds_end(pid_t pid, const struct rlimit *before);
+int more_fds_end(pid_t pid, const struct rlimit *before);
 
 #endif

@@ -27,26 +27,36 @@
 
 /*
  * /proc/PID/mem writes where the task itself may not. But it does not wait for what a userfaultfd has to bring
- * (criu restore --lazy-pages), which these do.
+ * (criu restore --lazy-pages; a dump refuses those): it ends there, with EIO where that is at once. The other two wait.
  */
+static bool may_be_missing(ssize_t done)
+{
+	return done >= 0 || errno == EIO;
+}
+
+static int outcome(ssize_t done, size_t size)
+{
+	return done == (ssize_t)size ? 0 : done < 0 ? sys_err() : -EFAULT;
+}
+
 int held_read(const struct held *held, uint64_t addr, void *buf, size_t size)
 {
 	struct iovec here = { buf, size }, there = { (void *)(uintptr_t)addr, size };
-	ssize_t ret = pread(held->mem, buf, size, addr);
+	ssize_t done = pread(held->mem, buf, size, addr);
 
-	if (ret != (ssize_t)size)
-		ret = process_vm_readv(held->pid, &here, 1, &there, 1, 0);
-	return ret == (ssize_t)size ? 0 : ret < 0 ? sys_err() : -EFAULT;
+	if (done != (ssize_t)size && may_be_missing(done))
+		done = process_vm_readv(held->pid, &here, 1, &there, 1, 0);
+	return outcome(done, size);
 }
 
 int held_write(const struct held *held, uint64_t addr, const void *buf, size_t size)
 {
 	struct iovec here = { (void *)buf, size }, there = { (void *)(uintptr_t)addr, size };
-	ssize_t ret = pwrite(held->mem, buf, size, addr);
+	ssize_t done = pwrite(held->mem, buf, size, addr);
 
-	if (ret != (ssize_t)size)
-		ret = process_vm_writev(held->pid, &here, 1, &there, 1, 0);
-	return ret == (ssize_t)size ? 0 : ret < 0 ? sys_err() : -EFAULT;
+	if (done != (ssize_t)size && may_be_missing(done))
+		done = process_vm_writev(held->pid, &here, 1, &there, 1, 0);
+	return outcome(done, size);
 }
 
 /*
@@ -132,7 +142,8 @@ static int judge_stop(struct held *held, int status, struct user_regs_struct *re
 		held->stop_signal = true;
 		return 0;
 	case SIGURG:
-		ret = trace_get_regs(held->tid, regs);
+		/* What the call has answered is nowhere else: a mapping would stay. */
+		ret = trace_get_regs(held->tid, regs) ? trace_get_regs(held->tid, regs) : 0;
 		if (ret || regs->pc == stop)
 			return ret ?: 1;
 		return note_urgent(held);
@@ -168,6 +179,15 @@ int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
 	return ret < 0 ? ret : 0;
 }
 
+/* As held_read(), but where the thread itself can read, too: that goes through a guard page. */
+static int read_as_it_can(const struct held *held, uint64_t addr, void *buf, size_t size)
+{
+	struct iovec here = { buf, size }, there = { (void *)(uintptr_t)addr, size };
+	int ret = held_read(held, addr, buf, size); /* its stack grows by that */
+
+	return ret ?: outcome(process_vm_readv(held->pid, &here, 1, &there, 1, 0), size);
+}
+
 /* Below its stack, as for a signal. What stands there is dead for it, and is put back all the same. */
 static int plant_way_back(struct held *held)
 {
@@ -176,12 +196,19 @@ static int plant_way_back(struct held *held)
 	int ret;
 
 	ret = way_back_build(held->tid, &held->regs, held->sigmask, &frame);
-	if (!ret)
-		ret = held_read(held, at, &held->stack, sizeof(held->stack));
 	if (ret)
 		return ret;
-	held->frame = at;
-	return held_write(held, at, &frame, sizeof(frame));
+	ret = read_as_it_can(held, at, &held->stack, sizeof(held->stack));
+	if (!ret) {
+		held->frame = at;
+		ret = held_write(held, at, &frame, sizeof(frame));
+	}
+	if (!ret)
+		return 0;
+	pr_err("thread %d: no room for a signal frame below its stack pointer %#llx (%zu bytes): try again, or give it "
+	       "a larger stack\n",
+	       held->tid, (unsigned long long)held->regs.sp, sizeof(frame));
+	return -ENOTSUP;
 }
 
 static int get_vpids(struct held *held)
@@ -230,11 +257,10 @@ static int put_back(struct held *held)
 		err = held_write(held, held->frame, &held->stack, sizeof(held->stack));
 		ret = ret ?: err;
 	}
-	if (held->urgent_signal && kill(held->pid, SIGURG))
-		ret = ret ?: sys_err();
-	if (held->urgent_to_thread && syscall(SYS_tgkill, held->pid, held->tid, SIGURG))
-		ret = ret ?: sys_err();
-	if (held->stop_signal && kill(held->pid, SIGSTOP))
+	held->urgent_signal = held->urgent_signal && kill(held->pid, SIGURG);
+	held->urgent_to_thread = held->urgent_to_thread && syscall(SYS_tgkill, held->pid, held->tid, SIGURG);
+	held->stop_signal = held->stop_signal && kill(held->pid, SIGSTOP);
+	if (held->urgent_signal || held->urgent_to_thread || held->stop_signal)
 		ret = ret ?: sys_err();
 	return ret;
 }
@@ -243,6 +269,9 @@ int held_put_back(struct held *held)
 {
 	int ret = held->away ? -ETIMEDOUT : put_back(held);
 
+	/* Register sets take memory of the kernel's, which can lack for a moment; nothing else brings the thread back. */
+	if (ret && !held->away)
+		ret = put_back(held);
 	free(held->sve);
 	held->sve = NULL;
 	return ret;

@@ -109,6 +109,9 @@ int batch_run(struct batch *b);
 /* batch_run() without the log line, for calls whose failure is an answer. */
 int batch_try(struct batch *b);
 
+/* Closes @fd there, and tries again where that fails: nobody else will. 0 or a negative errno, logged. */
+int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd);
+
 /* Forgets the calls, keeps the context. batch_fini() frees. */
 void batch_reset(struct batch *b);
 void batch_fini(struct batch *b);

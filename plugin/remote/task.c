@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fault.h"
@@ -23,10 +24,11 @@
 #include "remote/batch_code.h"
 #include "remote/bring.h"
 #include "remote/held.h"
+#include "remote/served.h"
 #include "remote/task.h"
 #include "remote/trace.h"
 
-#define SCRATCH_SIZE (256u << 10)
+#define SCRATCH_SIZE TASK_REMOTE_SCRATCH
 
 /* The words of one_call, and of batch_code, as POKEDATA writes them. */
 #define CODE_WORDS 16
@@ -44,21 +46,12 @@ struct task_remote {
 	bool filtered;		/* its seccomp filter holds again then, and may know no munmap() */
 	bool other_away;	/* another thread did not come back, and has still to return into our text */
 	uint8_t *mirror;	/* local copy of the scratch area */
+	struct served served;	/* of the process as it was */
 };
 
 static struct task_remote *to_task(struct remote *remote)
 {
 	return (struct task_remote *)remote;
-}
-
-static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
-{
-	return held_read(&to_task(remote)->held, addr, buf, size);
-}
-
-static int task_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
-{
-	return held_write(&to_task(remote)->held, addr, buf, size);
 }
 
 /* Bytes from the start of a piece of code to @label. */
@@ -103,6 +96,72 @@ static int64_t run_syscall(struct task_remote *task, long nr, uint64_t a0, uint6
 	return ret ?: result;
 }
 
+static bool is_ours(const struct task_remote *task, uint64_t addr, size_t size)
+{
+	return addr >= task->code && addr - task->code <= task->mapped && size <= task->mapped - (addr - task->code);
+}
+
+/* Whether no page of it waits for somebody: what we have mapped is anonymous or of a vCPU. */
+static bool is_at_hand(const struct task_remote *task, uint64_t addr, size_t size)
+{
+	return !task->scratch || is_ours(task, addr, size) || !served_has(&task->served, addr, size);
+}
+
+/* In the scratch area, behind two struct iovec: what is copied. */
+#define COPY_AT (2 * sizeof(struct iovec))
+#define COPY_MAX (SCRATCH_SIZE - COPY_AT)
+
+/*
+ * Memory of the task's, which may be a file's: of a server that does not answer, or that stands still with the tree. The
+ * task itself copies it to the scratch area or back, within the time that every call in it has; a pread() of
+ * /proc/PID/mem has none. By @nr, process_vm_readv() or process_vm_writev().
+ */
+static int copy_by_task(struct task_remote *task, long nr, uint64_t addr, size_t size)
+{
+	const struct iovec iov[] = { { (void *)(task->scratch + COPY_AT), size }, { (void *)addr, size } };
+	int ret = held_write(&task->held, task->scratch, iov, sizeof(iov));
+	int64_t done;
+
+	if (ret)
+		return ret;
+	done = run_syscall(task, nr, task->held.vpid, task->scratch, 1, task->scratch + sizeof(iov[0]), 1, 0);
+	if (done == (int64_t)size)
+		return 0;
+	/* As pread() answers where nothing is mapped. */
+	return done >= 0 || done == -EFAULT ? -EIO : (int)done;
+}
+
+static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
+{
+	struct task_remote *task = to_task(remote);
+	int ret = 0;
+
+	if (is_at_hand(task, addr, size))
+		return held_read(&task->held, addr, buf, size);
+	for (size_t at = 0, n; at < size && !ret; at += n) {
+		n = size - at < COPY_MAX ? size - at : COPY_MAX;
+		ret = copy_by_task(task, SYS_process_vm_readv, addr + at, n);
+		if (!ret)
+			ret = held_read(&task->held, task->scratch + COPY_AT, (char *)buf + at, n);
+	}
+	return ret;
+}
+
+static int task_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
+{
+	struct task_remote *task = to_task(remote);
+	int ret = 0;
+
+	if (is_at_hand(task, addr, size))
+		return held_write(&task->held, addr, buf, size);
+	for (size_t at = 0, n; at < size && !ret; at += n) {
+		n = size - at < COPY_MAX ? size - at : COPY_MAX;
+		ret = held_write(&task->held, task->scratch + COPY_AT, (const char *)buf + at, n);
+		ret = ret ?: copy_by_task(task, SYS_process_vm_writev, addr + at, n);
+	}
+	return ret;
+}
+
 /* @code as words for trace_poke(), the last one filled up with zeroes: how many. */
 static size_t code_words(const uint32_t *code, const uint32_t *end, uint64_t words[CODE_WORDS])
 {
@@ -116,12 +175,11 @@ static size_t code_words(const uint32_t *code, const uint32_t *end, uint64_t wor
 }
 
 /* Whether the last words before @end, in the page's padding, are nobody's. */
-static bool is_padding(struct task_remote *task, uint64_t end, uint64_t *addr)
+static bool is_padding(struct task_remote *task, uint64_t end)
 {
 	uint64_t words[CODE_WORDS];
 
-	*addr = end - sizeof(words);
-	if (task_read(&task->remote, *addr, words, sizeof(words)))
+	if (held_read(&task->held, end - sizeof(words), words, sizeof(words)))
 		return false;
 	for (size_t i = 0; i < CODE_WORDS; i++)
 		if (words[i])
@@ -129,35 +187,54 @@ static bool is_padding(struct task_remote *task, uint64_t end, uint64_t *addr)
 	return true;
 }
 
+/* How good a place a mapping is, the lowest first; of a file, of which every process with a program has one. */
+enum place { FILE_PADDING, OTHER_PADDING, FILE_START, OTHER_START, NO_PLACE };
+
+/* In one that is shared the code would be everybody's. */
+static enum place judge_place(struct task_remote *task, const char *line, uint64_t *addr)
+{
+	uint64_t start, end;
+	unsigned long inode;
+	char perms[5];
+
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*s %lu", &start, &end, perms, &inode) != 4 ||
+	    perms[2] != 'x' || perms[3] != 'p')
+		return NO_PLACE;
+	if (is_padding(task, end)) {
+		*addr = end - CODE_WORDS * sizeof(uint64_t);
+		return inode ? FILE_PADDING : OTHER_PADDING;
+	}
+	*addr = start;
+	return inode ? FILE_START : OTHER_START;
+}
+
 /*
- * Where code can stand for a while in a private, file-backed, executable mapping, of which
- * every process with a program has one: behind the code of the file, where, should
- * criu be killed, what stays is in nobody's way; else at its start.
+ * Where code can stand for a while in a private, executable mapping: behind the code of a file, where, should
+ * criu be killed, what stays is in nobody's way; else in the vDSO's or a compiler's of the task's own, or at the start of one.
  */
 static int find_text(struct task_remote *task)
 {
-	char path[32], line[512];
-	bool found = false;
+	char path[32], *line = NULL;
+	enum place best = NO_PLACE;
+	size_t room = 0;
 	FILE *maps;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", task->held.pid);
 	maps = fopen(path, "re");
 	if (!maps)
 		return sys_err();
-	while (!found && fgets(line, sizeof(line), maps)) {
-		uint64_t start, end, padding;
-		unsigned long inode;
+	while (best != FILE_PADDING && getline(&line, &room, maps) > 0) {
+		uint64_t addr;
+		enum place place = judge_place(task, line, &addr);
 
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " r-xp %*x %*s %lu", &start, &end, &inode) != 3 || !inode)
-			continue;
-		found = is_padding(task, end, &padding);
-		if (found)
-			task->entry = padding;
-		else if (!task->entry)
-			task->entry = start;
+		if (place < best) {
+			best = place;
+			task->entry = addr;
+		}
 	}
+	free(line);
 	fclose(maps);
-	return task->entry ? 0 : -ENOENT;
+	return best == NO_PLACE ? -ENOENT : 0;
 }
 
 static int plant_entry(struct task_remote *task)
@@ -167,7 +244,7 @@ static int plant_entry(struct task_remote *task)
 	int ret = find_text(task);
 
 	if (!ret)
-		ret = task_read(&task->remote, task->entry, task->entry_words, sizeof(task->entry_words));
+		ret = held_read(&task->held, task->entry, task->entry_words, sizeof(task->entry_words));
 	if (ret)
 		task->entry = 0;
 	return ret ?: trace_poke(task->held.pid, task->entry, words, nr);
@@ -271,7 +348,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_
 	size_t left;
 	int ret;
 
-	ret = task_write(&task->remote, task->scratch, task->mirror, used);
+	ret = held_write(&task->held, task->scratch, task->mirror, used);
 	if (ret)
 		return ret;
 	regs.pc = task->code;
@@ -283,7 +360,9 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_
 	left = regs.regs[20];
 	if (left > nr)
 		return -EFAULT;
-	ret = task_read(&task->remote, task->scratch, task->mirror, used);
+	/* Twice: what the calls have answered is nowhere else, and new fds would stay. */
+	ret = held_read(&task->held, task->scratch, task->mirror, used) ?
+		      held_read(&task->held, task->scratch, task->mirror, used) : 0;
 	if (ret)
 		return ret;
 	*stopped = left > 0;
@@ -365,24 +444,35 @@ static const struct remote_ops task_ops = {
 	.bring = task_bring,
 };
 
+static int unmap(struct task_remote *task, uint64_t size)
+{
+	return run_syscall(task, SYS_munmap, task->code, size, 0, 0, 0, 0);
+}
+
+static int take_text_back(struct task_remote *task)
+{
+	return trace_poke(task->held.pid, task->entry, task->entry_words, CODE_WORDS);
+}
+
 /*
- * Each part that was taken is put back, whatever became of the others. Our code goes when
+ * Each part that was taken is put back, whatever became of the others, and tried again where that
+ * fails: nobody else will. Our code goes when
  * nothing points at it any more: another thread that is away returns into its text.
  */
 static int put_back(struct task_remote *task)
 {
 	int ret = 0, err;
 
-	if (task->code && !task->held.away) {
+	if (task->code && !task->held.away && !fault_leaves_out("munmap")) {
 		uint64_t size = task->mapped;
 
 		task->mapped = 0; /* once is enough: somebody else's may be there at once */
-		ret = run_syscall(task, SYS_munmap, task->code, size, 0, 0, 0, 0);
+		ret = unmap(task, size) ? unmap(task, size) : 0;
 	}
 	err = held_put_back(&task->held);
 	ret = ret ?: err;
 	if (task->entry && !task->held.away && !task->other_away) {
-		err = trace_poke(task->held.pid, task->entry, task->entry_words, CODE_WORDS);
+		err = take_text_back(task) ? take_text_back(task) : 0;
 		ret = ret ?: err;
 	}
 	return ret;
@@ -392,6 +482,7 @@ static void free_task(struct task_remote *task)
 {
 	if (task->mem >= 0)
 		close(task->mem);
+	served_free(&task->served);
 	free(task->mirror);
 	free(task);
 }
@@ -415,6 +506,7 @@ int task_remote_close(struct remote *remote)
 static int take(struct task_remote *task, pid_t pid)
 {
 	char path[32];
+	int ret;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	task->mem = open(path, O_RDWR | O_CLOEXEC);
@@ -424,7 +516,23 @@ static int take(struct task_remote *task, pid_t pid)
 	if (!task->mirror)
 		return -ENOMEM;
 	task->filtered = proc_has_seccomp(pid);
-	return held_take(&task->held, pid, pid, task->mem);
+	ret = served_find(pid, &task->served);
+	return ret ?: held_take(&task->held, pid, pid, task->mem);
+}
+
+/* What to look for: it is the task that is in want, and discover() has looked at what can be seen beforehand. */
+static const char *hint(int err)
+{
+	switch (err) {
+	case -ENOENT:
+		return ": it has no private executable mapping in which code could stand for a while";
+	case -ENOMEM:
+		return ": no memory or address space is left to it: look at RLIMIT_AS, RLIMIT_DATA, vm.max_map_count, its "
+		       "cgroup";
+	case -EAGAIN:
+		return ": no more of its memory may be locked: raise RLIMIT_MEMLOCK, for it has called mlockall()";
+	}
+	return "";
 }
 
 int task_remote_open(pid_t pid, size_t room, struct remote **remote)
@@ -437,7 +545,8 @@ int task_remote_open(pid_t pid, size_t room, struct remote **remote)
 	task->remote.ops = &task_ops;
 	ret = take(task, pid);
 	if (ret) {
-		pr_err("pid %d: cannot take its registers: %s (errno %d)\n", pid, strerror(-ret), -ret);
+		if (ret != -ENOTSUP) /* said by name */
+			pr_err("pid %d: cannot take its registers: %s (errno %d)\n", pid, strerror(-ret), -ret);
 		free_task(task);
 		return ret;
 	}
@@ -445,7 +554,7 @@ int task_remote_open(pid_t pid, size_t room, struct remote **remote)
 	if (!ret)
 		ret = map_scratch(task, room);
 	if (ret) {
-		pr_err("pid %d: cannot run system calls in it: %s (errno %d)\n", pid, strerror(-ret), -ret);
+		pr_err("pid %d: cannot run system calls in it: %s (errno %d)%s\n", pid, strerror(-ret), -ret, hint(ret));
 		task_remote_close(&task->remote);
 		return ret;
 	}

@@ -7,6 +7,9 @@
 
 #include "remote/remote.h"
 
+#define TASK_REMOTE_SCRATCH (256u << 10) /* bytes of memory that a session takes in the task, beside a page and the room */
+#define TASK_REMOTE_MAPS 3		 /* mappings that it adds */
+
 /*
  * Opens a session on thread group leader @pid, which this process has stopped by
  * ptrace. Everything that is changed in the task meanwhile (registers, SVE state,

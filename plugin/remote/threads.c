@@ -117,7 +117,7 @@ static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, ui
 static int capture_thread(pid_t pid, pid_t tid, void *arg)
 {
 	struct vm_state *vm = arg;
-	struct thread_state *more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more)), *thread;
+	struct thread_state *more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more)), *thread = NULL;
 	uint8_t *room = malloc(THREAD_SET_MAX);
 	int ret = -ENOMEM;
 

@@ -137,6 +137,15 @@ int caps_apply_smccc_filter(struct vm_state *vm, struct remote *remote)
 	return ret;
 }
 
+int caps_at(const struct vm_state *vm, size_t i, const char **name, uint64_t *value)
+{
+	*name = i < NR_CAPS ? name_of(i) : NULL;
+	if (!*name || !(vm->caps & caps[i].flag))
+		return 0;
+	*value = caps[i].argument(vm);
+	return 1;
+}
+
 const char *caps_describe(const struct vm_state *vm, char *text, size_t size)
 {
 	size_t n = 0;

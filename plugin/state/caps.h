@@ -47,6 +47,9 @@ int caps_apply_early(const struct vm_state *vm, struct remote *remote);
 int caps_apply(struct vm_state *vm, struct remote *remote);
 int caps_apply_smccc_filter(struct vm_state *vm, struct remote *remote);
 
+/* The @i-th capability that there is: whether @vm has it, and its *@name and *@value. NULL for a name: there are no more. */
+int caps_at(const struct vm_state *vm, size_t i, const char **name, uint64_t *value);
+
 /* The names of all that @vm has, with their values, for the log; "none". @size bytes at @text. */
 const char *caps_describe(const struct vm_state *vm, char *text, size_t size);
 

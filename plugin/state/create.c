@@ -30,20 +30,16 @@ static int64_t make(const struct maker *m, struct batch *b, const char *what)
 	return ret;
 }
 
-static void close_fd(const struct maker *m, int fd)
+static int close_fd(const struct maker *m, int fd)
 {
-	struct batch b = BATCH(m->remote, m->vm->id, "creation");
-
-	batch_syscall(&b, "close", SYS_close, fd, 0, 0, 0, 0, 0);
-	batch_try(&b);
-	batch_fini(&b);
+	return batch_close(m->remote, m->vm->id, "creation", fd);
 }
 
 /* Moves @fd to the number that the late sequence will know it by: that, or a negative errno, logged. */
 static int park(const struct maker *m, int fd, enum kvm_file_kind kind, uint32_t index)
 {
 	struct batch b = BATCH(m->remote, m->vm->id, "creation");
-	int to = vm_parked_fd(m->vm, kind, index), got;
+	int to = vm_parked_fd(m->vm, kind, index), got, ret;
 
 	if (!m->parked)
 		return fd;
@@ -52,7 +48,9 @@ static int park(const struct maker *m, int fd, enum kvm_file_kind kind, uint32_t
 	if (!got)
 		got = b.calls[0].result;
 	batch_fini(&b);
-	close_fd(m, fd);
+	ret = close_fd(m, fd);
+	if (ret)
+		return ret;
 	if (got == to)
 		return got;
 	if (got >= 0)
@@ -83,16 +81,16 @@ static int open_system(const struct maker *m)
 static int create_vm(const struct maker *m)
 {
 	struct batch b = BATCH(m->remote, m->vm->id, "creation");
-	int kvm = open_system(m), fd;
+	int kvm = open_system(m), fd, ret;
 
 	if (kvm < 0)
 		return kvm;
 	batch_ioctl_value(&b, kvm, KVM_CREATE_VM, m->vm->ipa_bits & KVM_VM_TYPE_ARM_IPA_SIZE_MASK,
 			  "KVM_CREATE_VM");
 	fd = make(m, &b, "KVM_CREATE_VM");
-	close_fd(m, kvm);
-	if (fd < 0)
-		return fd;
+	ret = close_fd(m, kvm);
+	if (fd < 0 || ret)
+		return fd < 0 ? fd : ret;
 	fd = park(m, fd, KVM_FILE_VM, 0);
 	m->vm->fd = fd;
 	return fd < 0 ? fd : 0;

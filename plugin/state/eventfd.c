@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See eventfd.h. */
 #include <string.h>
-#include <sys/syscall.h>
 
 #include "log.h"
 #include "remote/remote.h"
@@ -28,13 +27,5 @@ int eventfd_borrow(struct vm_state *vm, struct remote *remote, const struct even
 
 int eventfd_return(struct vm_state *vm, struct remote *remote, const struct eventfd_ref *ref, int fd)
 {
-	struct batch b = BATCH(remote, vm->id, "return of an eventfd");
-	int ret;
-
-	if (is_owners(vm, ref))
-		return 0;
-	batch_syscall(&b, "close", SYS_close, fd, 0, 0, 0, 0, 0)->detail = fd;
-	ret = batch_run(&b);
-	batch_fini(&b);
-	return ret;
+	return is_owners(vm, ref) ? 0 : batch_close(remote, vm->id, "return of an eventfd", fd);
 }

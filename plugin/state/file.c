@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -108,11 +107,7 @@ static int make_stats(const struct vm_state *vm, const struct kvm_file *file, st
 
 static void close_remote(const struct vm_state *vm, struct remote *remote, int fd)
 {
-	struct batch b = BATCH(remote, vm->id, "statistics");
-
-	batch_syscall(&b, "close", SYS_close, fd, 0, 0, 0, 0, 0);
-	batch_run(&b);
-	batch_fini(&b);
+	batch_close(remote, vm->id, "statistics", fd);
 }
 
 int kvm_file_fetch(const struct vm_state *vm, const struct kvm_file *file, pid_t pid, struct remote *remote)

@@ -31,6 +31,7 @@ bool guest_has(struct guest_memory *mem, uint64_t gpa)
 static int load_page(struct guest_memory *mem, uint64_t page)
 {
 	const struct memslot *slot;
+	int ret;
 
 	if (mem->has_page && mem->page == page)
 		return 0;
@@ -41,8 +42,9 @@ static int load_page(struct guest_memory *mem, uint64_t page)
 	if (mem->nr_pages == GUEST_MAX_PAGES)
 		return -E2BIG;
 	mem->nr_pages++;
-	if (mem->remote->ops->read(mem->remote, slot->hva + (page - slot->gpa), mem->buf, GUEST_PAGE))
-		return -EFAULT;
+	ret = mem->remote->ops->read(mem->remote, slot->hva + (page - slot->gpa), mem->buf, GUEST_PAGE);
+	if (ret)
+		return ret == -EIO ? -EFAULT : ret; /* what is not mapped there is EIO to /proc/PID/mem */
 	mem->page = page;
 	mem->has_page = true;
 	return 0;

@@ -49,10 +49,8 @@ int irqfd_flush(struct vm_state *vm, struct remote *remote)
 	none.fd = fd;
 	batch_ioctl(&b, vm->fd, KVM_IRQFD, &none, sizeof(none), "KVM_IRQFD, KVM_IRQFD_FLAG_DEASSIGN");
 	ret = batch_run(&b);
-	batch_reset(&b);
-	batch_syscall(&b, "close", SYS_close, fd, 0, 0, 0, 0, 0)->detail = fd;
-	err = ret ? batch_try(&b) : batch_run(&b);
 	batch_fini(&b);
+	err = batch_close(remote, vm->id, "irqfds that have ended", fd);
 	return ret ?: err;
 }
 

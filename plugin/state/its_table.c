@@ -36,11 +36,12 @@ struct walk {
 	struct its_tables *t;
 	uint64_t baser_device, baser_collection;
 	struct its_dte *dte; /* whose table is being read */
+	int err;	     /* of FAILED */
 	uint8_t has_icid[ITS_MAX_IDS / 8];
 };
 
 /* What a visitor of entries says: how many to the next one, or one of these. */
-enum { LAST = 0, BROKEN = -1, NO_MEMORY = -2 };
+enum { LAST = 0, BROKEN = -1, FAILED = -2 };
 
 static int __attribute__((format(printf, 2, 3))) broken(struct walk *w, const char *format, ...)
 {
@@ -89,6 +90,10 @@ static int unread(struct walk *w, const char *table, uint32_t id, uint64_t at, i
 {
 	if (err == -E2BIG)
 		return endless(w, "pages of tables", GUEST_MAX_PAGES);
+	if (err != -EFAULT) {
+		w->err = err;
+		return FAILED;
+	}
 	return broken(w, "%s: entry %u at 0x%" PRIx64 ": not in guest memory", table, id, at);
 }
 
@@ -138,7 +143,7 @@ static int visit_cte(struct walk *w, uint32_t i, uint64_t entry)
 		return LAST;
 	cte = append(&w->t->ctes, &w->t->nr_ctes, &w->t->room_ctes, sizeof(*cte));
 	if (!cte)
-		return NO_MEMORY;
+		return FAILED;
 	cte->rdbase = FIELD(entry, 51, 16);
 	cte->icid = FIELD(entry, 15, 0);
 	if (!has_vcpu(w, cte->rdbase))
@@ -165,7 +170,7 @@ static int visit_dte(struct walk *w, uint32_t id, uint64_t entry)
 		return endless(w, "devices", ITS_MAX_DTES);
 	dte = its_tables_add_dte(w->t);
 	if (!dte)
-		return NO_MEMORY;
+		return FAILED;
 	dte->device_id = id;
 	dte->next = FIELD(entry, 62, 49);
 	dte->itt_addr = FIELD(entry, 48, 5) << 8;
@@ -188,7 +193,7 @@ static int visit_l1e(struct walk *w, uint32_t index, uint64_t entry)
 		return endless(w, "level 2 tables", ITS_MAX_L1ES);
 	l1e = append(&w->t->l1es, &w->t->nr_l1es, &w->t->room_l1es, sizeof(*l1e));
 	if (!l1e)
-		return NO_MEMORY;
+		return FAILED;
 	l1e->index = index;
 	l1e->addr = FIELD(entry, 51, 16) << 16;
 	/* A table of 256 pages has more than a DeviceID of 32 bits can count. */
@@ -210,7 +215,7 @@ static int visit_ite(struct walk *w, uint32_t event, uint64_t entry)
 		return endless(w, "interrupts", ITS_MAX_ITES);
 	ite = append(&w->dte->ites, &w->dte->nr_ites, &w->dte->room, sizeof(*ite));
 	if (!ite)
-		return NO_MEMORY;
+		return FAILED;
 	ite->event_id = event;
 	ite->next = FIELD(entry, 63, 48);
 	ite->pintid = pintid;
@@ -263,10 +268,11 @@ int its_tables_read(struct guest_memory *mem, uint64_t baser_device, uint64_t ba
 			      : scan(w, "device table", BASER_ADDR(baser_device), BASER_BYTES(baser_device), 0,
 				     visit_dte);
 	/* Of a broken device table too: KVM reads those of the devices before. */
-	if (ret != NO_MEMORY && (ret >= 0 || w->t->nr_dtes))
+	if (ret != FAILED && (ret >= 0 || w->t->nr_dtes))
 		ret = scan_itts(w);
+	ret = ret == FAILED ? w->err ?: -ENOMEM : 0;
 	free(w);
-	return ret == NO_MEMORY ? -ENOMEM : 0;
+	return ret;
 }
 
 void its_tables_free(struct its_tables *t)

@@ -67,6 +67,8 @@ static uint32_t config_size(const struct vm_state *vm)
 /* What there is of @size bytes at @gpa, whole. */
 static int read_table(struct guest_memory *mem, uint64_t gpa, uint32_t size, struct lpi_table *table)
 {
+	int ret;
+
 	table->bytes = malloc(size ?: 1);
 	if (!table->bytes)
 		return -ENOMEM;
@@ -75,8 +77,9 @@ static int read_table(struct guest_memory *mem, uint64_t gpa, uint32_t size, str
 
 		if (part > size - table->size)
 			part = size - table->size;
-		if (guest_read(mem, gpa + table->size, &table->bytes[table->size], part))
-			break;
+		ret = guest_read(mem, gpa + table->size, &table->bytes[table->size], part);
+		if (ret)
+			return ret == -EFAULT || ret == -E2BIG ? 0 : ret;
 		table->size += part;
 	}
 	return 0;

@@ -25,6 +25,25 @@ const uint32_t thread_notes[] = {
 };
 const size_t thread_nr_notes = sizeof(thread_notes) / sizeof(thread_notes[0]);
 
+const char *thread_note_name(uint32_t note)
+{
+	static const struct {
+		uint32_t note;
+		const char *name;
+	} names[] = {
+		{ NOTE_TLS, "TLS" },   { NOTE_TAGGED_ADDR_CTRL, "TAGGED_ADDR_CTRL" },
+		{ NOTE_SVE, "SVE" },   { NOTE_PAC_ENABLED_KEYS, "PAC_ENABLED_KEYS" },
+		{ NOTE_SSVE, "SSVE" }, { NOTE_ZA, "ZA" },
+		{ NOTE_ZT, "ZT" },     { NOTE_FPMR, "FPMR" },
+		{ NOTE_POE, "POE" },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names[i].note == note)
+			return names[i].name;
+	return "unknown";
+}
+
 void thread_free(struct thread_state *threads, size_t nr)
 {
 	for (size_t i = 0; i < nr; i++) {

@@ -27,6 +27,8 @@ struct thread_state {
 /* The register sets that are carried, in the order in which they are put back. */
 extern const uint32_t thread_notes[];
 extern const size_t thread_nr_notes;
+/* "SVE" of NT_ARM_SVE. */
+const char *thread_note_name(uint32_t note);
 
 void thread_free(struct thread_state *threads, size_t nr);
 

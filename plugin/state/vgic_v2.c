@@ -102,7 +102,7 @@ uint32_t vgic_v2_level_triggered(const struct vgic_v2_state *gic, uint32_t first
 	uint32_t level = 0;
 
 	for (uint32_t i = 0; i < 32; i++)
-		level |= !(icfgr[i / 16] >> (2 * (i % 16) + 1) & 1) << i;
+		level |= (uint32_t)!(icfgr[i / 16] >> (2 * (i % 16) + 1) & 1) << i;
 	return level;
 }
 

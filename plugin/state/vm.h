@@ -22,7 +22,7 @@
 #include "state/vgic_v5.h"
 
 #define VM_MAX_VCPUS 512
-#define VM_MAX_SLOTS 32768
+#define VM_MAX_SLOTS 32767 /* KVM_USER_MEM_SLOTS */
 #define VM_MAX_FILES 4096
 
 enum kvm_file_kind {

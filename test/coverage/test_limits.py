@@ -49,9 +49,10 @@ class Documents(unittest.TestCase):
                               'refused-smccc-filter-long: docs/limits.md does not have it'])
 
     def test_a_row_of_too_few_columns_is_found(self):
-        text = self.changed(self.limits, '| run criu in the host\'s pid namespace | `test_', '| `test_')
+        text = self.changed(self.limits, '| end that process, or run criu in its pid namespace | `option-', '| `option-')
         self.assertEqual(limits.check_limits(text),
-                         ['irqfds or ioeventfds, where criu is in a pid namespace of its own: no test provokes it'])
+                         ['an irqfd or ioeventfd whose eventfd is in a table of fds that a process shares (CLONE_FILES) which '
+                          'criu, in a pid namespace, does not see: no test provokes it'])
 
     def test_a_test_that_there_is_not_is_found(self):
         for old, new in (('`refused-dirty-ring`', '`refused-dirty-rings`'), ('`refused-step-pending`', '`test_step`'),
@@ -102,6 +103,12 @@ class Sources(unittest.TestCase):
     def test_a_message_with_numbers_is_seen(self):
         line = 'pid 7: fd 3: a thing of 0xa0: not supported by this version: try again'
         self.assertEqual(self.missing(line, 'an old thing: not supported by this version'), [])
+
+    def test_a_message_with_a_macro_for_a_number_is_one(self):
+        self.write('probe/discover.c', '')
+        self.write('vcpu.c', 'pr_err("a %" PRIu64 " KiB: " REFUSAL ": raise it to %" PRIx64 "\\n", a, b);')
+        self.assertEqual(self.missing(), ['a %llu KiB: not supported by this version: raise it to %llx'])
+        self.assertEqual(self.missing('a 7 KiB: not supported by this version: raise it to ff'), [])
 
     def test_what_was_not_seen_is_missing(self):
         message = 'pid %d: fd %u: a thing of %#llx: not supported by this version: %s'

@@ -15,9 +15,10 @@ FAILCASES = os.path.join(ROOT, 'test/zdtm/failcases')
 def cases_with_vms():
     """Tests with a VM of test/zdtm/static, and the cases of test/zdtm/failures."""
     sys.path[:0] = [FAILCASES, os.path.dirname(FAILCASES)]
-    import dumps, nokvm, options, refusals, restores, tables  # noqa: E401
+    import cramped, dumps, hostile, killed, nokvm, options, refusals, restores, tables  # noqa: E401
     names = {os.path.basename(x)[:-5] for x in glob.glob(os.path.join(ROOT, 'test/zdtm/static/*.desc'))}
-    return names | {case[0] for group in (dumps, nokvm, options, refusals, restores, tables) for case in group.cases()}
+    groups = (cramped, dumps, hostile, killed, nokvm, options, refusals, restores, tables)
+    return names | {case[0] for group in groups for case in group.cases()}
 
 
 @functools.cache

@@ -2,9 +2,10 @@
 /*
  * Any bytes in place of the entries of one file, rightly sealed, beside a valid
  * rest: the first byte of the input chooses the file, and after the last the GIC's of a VM with a GICv5, and of one
- * with a GICv2. What is accepted must be written and read again as it is.
+ * with a GICv2. With FUZZ_CHOICE that is the choice, and all of the input the file's. What is accepted must be written
+ * and read again as it is.
  *
- * Built as test/unit/meson.build says it is a libFuzzer target: fuzz_image CORPUS. Else main() below:
+ * test/fuzz/run builds a libFuzzer target of it for each choice: fuzz_image_vm CORPUS. Else main() below:
  *   fuzz_image              some thousand variations of valid files, the same in each run
  *   fuzz_image FILE...      these inputs, as a fuzzer found them
  *   fuzz_image --seeds DIR  writes valid inputs to begin with
@@ -15,14 +16,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "accepted.h"
 #include "fixture.h"
 #include "forge.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct forge v3, v5, v2;
 
 enum { CHOOSE_V5 = FORGE_NR_FILES, CHOOSE_V2, NR_CHOICES };
+
+#ifdef FUZZ_CHOICE
+#define HEAD 0
+#define CHOICE(data) FUZZ_CHOICE
+#else
+#define HEAD 1 /* bytes before the file's */
+#define CHOICE(data) ((data)[0])
+#endif
 
 static void finish(void)
 {
@@ -48,45 +56,22 @@ static struct forge *chosen(unsigned int choice, enum forge_file *file)
 	return choice == CHOOSE_V5 ? &v5 : choice == CHOOSE_V2 ? &v2 : &v3;
 }
 
-static void check_accepted(struct vm_state **vms, size_t n, const struct image_files *given)
-{
-	int dir = fixture_dir();
-	struct image_files files;
-	struct vm_state **back;
-	size_t nr_back;
-
-	if (fixture_write_with(dir, &fixture_dump, vms, n, given) || image_read_all(dir, &back, &nr_back, &files) || n != nr_back)
-		abort();
-	for (size_t i = 0; i < n; i++)
-		if (fixture_diff(vms[i], back[i]))
-			abort();
-	if (files.nr != given->nr || (files.nr && memcmp(files.list, given->list, files.nr * sizeof(*files.list))))
-		abort();
-	image_free_all(back, nr_back, &files);
-	fixture_close(dir);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct vm_state **vms;
 	enum forge_file file;
-	struct image_files files;
 	struct frame_out out;
 	struct forge *forge;
-	size_t n;
 
-	if (!size || size > 1 << 20)
+	if (size < HEAD || size > 1 << 20)
 		return 0;
 	start();
-	forge = chosen(data[0], &file);
+	forge = chosen(CHOICE(data), &file);
 	forge_begin(&out, file);
-	forge_bytes(&out, data + 1, size - 1);
+	forge_bytes(&out, data + HEAD, size - HEAD);
 	forge_finish(forge, file, &out);
-	if (!image_read_all(forge->dir, &vms, &n, &files)) {
-		check_accepted(vms, n, &files);
-		image_free_all(vms, n, &files);
-	}
-	forge_reset(forge);
+	read_and_check(forge->dir);
+	if (HEAD) /* else the next input takes the place of the same file */
+		forge_reset(forge);
 	return 0;
 }
 
@@ -159,39 +144,26 @@ static int run_variations(void)
 	return 0;
 }
 
-static int run_file(const char *path)
-{
-	static uint8_t input[1 << 20];
-	FILE *file = fopen(path, "r");
-	size_t size;
-
-	if (!file) {
-		perror(path);
-		return 1;
-	}
-	size = fread(input, 1, sizeof(input), file);
-	fclose(file);
-	return LLVMFuzzerTestOneInput(input, size);
-}
+/* A folder for each choice, as test/fuzz/run names them: what a target of that choice takes. */
+static const char *const choices[] = {
+	[FORGE_VM] = "vm", [FORGE_VCPU] = "vcpu", [FORGE_VCPU_EVENTS] = "vcpu-events", [FORGE_VGIC] = "vgic",
+	[FORGE_ITS] = "its", [FORGE_THREAD] = "thread", [CHOOSE_V5] = "vgic-v5", [CHOOSE_V2] = "vgic-v2",
+};
 
 static int write_seeds(const char *dir)
 {
-	for (int i = 0; i < NR_CHOICES; i++) {
+	int ret = 0;
+
+	for (int i = 0; i < NR_CHOICES && !ret; i++) {
 		size_t size;
 		uint8_t *input = seed(i, &size);
-		char path[4096];
-		FILE *file;
+		char path[32];
 
-		snprintf(path, sizeof(path), "%s/%s%s", dir, i == CHOOSE_V5 ? "v5-" : i == CHOOSE_V2 ? "v2-" : "",
-			 forge_name(i < FORGE_NR_FILES ? i : FORGE_VGIC));
-		file = fopen(path, "w");
-		if (!file || fwrite(input, 1, size, file) != size || fclose(file)) {
-			perror(path);
-			return 1;
-		}
+		snprintf(path, sizeof(path), "%s/valid", choices[i]);
+		ret = write_file(dir, path, input + HEAD, size - HEAD);
 		free(input);
 	}
-	return 0;
+	return ret;
 }
 
 int main(int argc, char **argv)

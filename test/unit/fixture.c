@@ -98,7 +98,7 @@ static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
 	uint64_t start = 0xffff80000000 + i * 8 * PAGE;
 
 	vcpu->idx = i;
-	vcpu->id = 2 * (nr_vcpus - i);
+	vcpu->id = nr_vcpus < VM_MAX_VCPUS / 2 ? 2 * (nr_vcpus - i) : nr_vcpus - 1 - i;
 	vcpu->fd = 10 + i;
 	vcpu->mpidr = 0x80000000 | (i + 1) % 16 | (i + 1) / 16 << 8;
 	vcpu->vtimer_irq = 27;

@@ -81,7 +81,7 @@ void forge_bytes(struct frame_out *out, const void *bytes, size_t size)
 	out->len += size;
 }
 
-void forge_finish(struct forge *forge, enum forge_file file, struct frame_out *out)
+void forge_put(struct forge *forge, enum forge_file file, struct frame_out *out)
 {
 	struct image_seals *seals = &forge->seals;
 	uint64_t *const seal[] = {
@@ -93,6 +93,11 @@ void forge_finish(struct forge *forge, enum forge_file file, struct frame_out *o
 	};
 
 	must(frame_finish(out, forge->dir, file == FORGE_VM ? NULL : seal[file]));
+}
+
+void forge_finish(struct forge *forge, enum forge_file file, struct frame_out *out)
+{
+	forge_put(forge, file, out);
 	if (file != FORGE_VM)
 		write_index(forge);
 }

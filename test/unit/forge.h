@@ -34,7 +34,9 @@ const struct frame_kind *forge_kind(enum forge_file file);
 /* frame_begin() to forge_finish(): a file with any bytes for entries. */
 void forge_begin(struct frame_out *out, enum forge_file file);
 void forge_bytes(struct frame_out *out, const void *bytes, size_t size);
-/* Puts the file into the set, and its seal into kvm-vm.img. */
+/* Puts the file into the set, and its seal into @forge. */
+void forge_put(struct forge *forge, enum forge_file file, struct frame_out *out);
+/* And into kvm-vm.img. */
 void forge_finish(struct forge *forge, enum forge_file file, struct frame_out *out);
 
 #endif

@@ -26,7 +26,7 @@
 
 #define MAX_RECS 16
 
-static struct kvm_rec bound[MAX_RECS], fds[MAX_RECS], works[MAX_RECS];
+static struct kvm_rec bound[MAX_RECS], fds[MAX_RECS], tasks[MAX_RECS], works[MAX_RECS];
 static struct holder holders[] = {
 	{ .pid = VMM, .vpid = 10, .dumped = true, .found = true },
 	{ .pid = HELPER, .vpid = 11, .dumped = true, .found = true },
@@ -45,8 +45,13 @@ static void add_fd(unsigned int pid, uint64_t files, unsigned int fd, uint64_t e
 	fds[b.fds.nr++] = (struct kvm_rec){
 		.type = KVM_REC_EVENTFD,
 		.fd = fd,
-		.eventfd = { .eventfd = eventfd, .files = files, .refs = 1, .users = 2, .pid = pid }
+		.eventfd = { .eventfd = eventfd, .files = files, .refs = 1, .users = 2, .pid = pid, .tasks = 1 }
 	};
+}
+
+static void add_task(uint64_t files)
+{
+	tasks[b.tasks.nr++] = (struct kvm_rec){ .type = KVM_REC_TASK, .task.files = files };
 }
 
 static struct kvm_rec *fd_of(unsigned int pid, uint64_t eventfd)
@@ -72,6 +77,14 @@ static void set_users(uint64_t eventfd, unsigned int users)
 			fds[i].eventfd.users = users;
 }
 
+/* @nr tasks have the table @files. */
+static void set_tasks(uint64_t files, unsigned int nr)
+{
+	for (size_t i = 0; i < b.fds.nr; i++)
+		if (fds[i].eventfd.files == files)
+			fds[i].eventfd.tasks = nr;
+}
+
 /* An irqfd with resampling and an ioeventfd, all of the VMM's own eventfds, in no order. */
 static int set_up(void **state)
 {
@@ -79,6 +92,7 @@ static int set_up(void **state)
 	b = (struct bindings){ .pid = VMM,
 			       .bound.recs = bound,
 			       .fds.recs = fds,
+			       .tasks.recs = tasks,
 			       .works.recs = works,
 			       .holders = holders,
 			       .nr_holders = COUNT(holders) };
@@ -91,6 +105,8 @@ static int set_up(void **state)
 	add_fd(VMM, VMM_FILES, 32, NOTIFY);
 	add_fd(VMM, VMM_FILES, 31, RESAMPLE);
 	add_fd(VMM, VMM_FILES, 30, IRQ);
+	add_task(VMM_FILES);
+	add_task(HELPER_FILES);
 	return 0;
 }
 
@@ -156,7 +172,7 @@ static void an_eventfd_that_is_shared_is_the_vmms(void **state)
 {
 	struct vm_state *vm;
 
-	add_fd(HELPER, 0x1000, 3, IRQ);
+	add_fd(HELPER, HELPER_FILES, 3, IRQ);
 	set_refs(IRQ, 2);
 	vm = fill(0);
 	assert_true(at_rest());
@@ -178,6 +194,8 @@ static void an_eventfd_of_another_process_is_found_there(void **state)
 static void two_tasks_with_one_table_hold_an_eventfd_once(void **state)
 {
 	add_fd(SHARER, VMM_FILES, 30, IRQ);
+	add_task(VMM_FILES);
+	set_tasks(VMM_FILES, 2);
 	assert_true(at_rest());
 	set_refs(IRQ, 2);
 	assert_false(at_rest());
@@ -252,6 +270,20 @@ static void an_eventfd_in_a_socket_or_in_the_kernel_is_refused(void **state)
 	set_refs(IRQ, 2);
 	assert_false(at_rest());
 	assert_refused("irqfd, GSI 0x7: its eventfd is on its way through a socket, or in use by the kernel");
+}
+
+static void a_table_of_fds_that_an_unseen_task_has_is_refused(void **state)
+{
+	add_fd(HELPER, HELPER_FILES, 3, IRQ);
+	set_refs(IRQ, 2);
+	set_tasks(HELPER_FILES, 2);
+	assert_false(at_rest());
+	assert_refused("irqfd, GSI 0x7: a process that criu cannot see shares the fds of pid 101 (CLONE_FILES)");
+	add_task(VMM_FILES);
+	assert_false(at_rest());
+	add_task(HELPER_FILES);
+	assert_true(at_rest());
+	vm_state_free(fill(0));
 }
 
 static void an_eventfd_that_is_bound_elsewhere_is_refused(void **state)
@@ -340,6 +372,7 @@ int main(void)
 		TEST(an_eventfd_that_nobody_has_is_refused),
 		TEST(an_eventfd_that_a_stranger_has_too_is_refused),
 		TEST(an_eventfd_in_a_socket_or_in_the_kernel_is_refused),
+		TEST(a_table_of_fds_that_an_unseen_task_has_is_refused),
 		TEST(an_eventfd_that_is_bound_elsewhere_is_refused),
 		TEST(a_semaphore_is_refused),
 		TEST(an_interrupt_that_is_queued_is_waited_for),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a guest's clock says after a restore, and the setting that decides it. */
+/* What a guest's clock says after a restore. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include "setting.h"
 #include "state/counter.h"
 #include "testlog.h"
 #include "trip.h"
@@ -202,46 +201,6 @@ static void the_time_of_the_dump_is_kept(void **state)
 	trip_finish(&trip);
 }
 
-/* The setting */
-
-static void what_can_be_set_is_understood(void **state)
-{
-	static const struct {
-		const char *value;
-		enum setting_clock clock;
-	} values[] = { { NULL, CLOCK_CONTINUE }, { "continue", CLOCK_CONTINUE }, { "advance", CLOCK_ADVANCE } };
-
-	for (size_t i = 0; i < COUNT(values); i++) {
-		if (values[i].value)
-			setenv("KVM_VGIC_CLOCK", values[i].value, 1);
-		log_reset();
-		assert_int_equal(setting_check(), 0);
-		assert_int_equal(log_errors(), 0);
-		assert_int_equal(setting_clock(), values[i].clock);
-		unsetenv("KVM_VGIC_CLOCK");
-	}
-}
-
-/* Before a task is forked; and were it asked all the same, nothing is made up of it. */
-static void what_cannot_be_set_is_refused(void **state)
-{
-	static const char *const values[] = { "", "Advance", "advance ", "adv", "1" };
-
-	for (size_t i = 0; i < COUNT(values); i++) {
-		char said[96];
-
-		setenv("KVM_VGIC_CLOCK", values[i], 1);
-		snprintf(said, sizeof(said), "KVM_VGIC_CLOCK=%s is not known: \"continue\" or \"advance\" expected",
-			 values[i]);
-		log_reset();
-		assert_int_equal(setting_check(), -EINVAL);
-		assert_int_equal(log_errors(), 1);
-		assert_string_equal(log_error(), said);
-		assert_int_equal(setting_clock(), CLOCK_CONTINUE);
-		unsetenv("KVM_VGIC_CLOCK");
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,8 +214,6 @@ int main(void)
 		cmocka_unit_test(a_counter_offset_of_a_young_host_is_negative),
 		cmocka_unit_test(a_host_that_refuses_an_offset_is_named),
 		cmocka_unit_test(the_time_of_the_dump_is_kept),
-		cmocka_unit_test(what_can_be_set_is_understood),
-		cmocka_unit_test(what_cannot_be_set_is_refused),
 	};
 
 	unsetenv("KVM_VGIC_CLOCK");

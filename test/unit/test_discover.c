@@ -19,6 +19,7 @@
 #include "probe/eventfd.h"
 #include "probe/kernel.h"
 #include "probe/proc.h"
+#include "probe/room.h"
 #include "testlog.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -88,7 +89,13 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	return 0;
 }
 
-int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
+/* test_room has it */
+int room_check(pid_t pid, const struct room *need)
+{
+	return 0;
+}
+
+int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **recs, size_t *nr)
 {
 	return -ENOSYS;
 }
@@ -444,6 +451,8 @@ REFUSED(vhost, "/dev/vhost-net: a device that reaches guest memory by itself",
 	strcpy(host.more.device, "/dev/vhost-net"))
 REFUSED(vfio, "/dev/vfio/vfio: a device that reaches guest memory by itself",
 	strcpy(host.more.device, "/dev/vfio/vfio"))
+REFUSED(a_first_text_that_is_shared, "mapping 0x400000: its first executable mapping is shared and not writable",
+	host.more.barred_text = 0x400000)
 REFUSED(a_gic_without_fd, "a GICv3 whose device fd was closed", host.fds[1] = host.fds[--host.nr_fds])
 REFUSED(a_gicv5_without_fd, "a GICv5 whose device fd was closed", VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V5)
 REFUSED(a_gicv2_without_fd, "a GICv2 whose device fd was closed", VM.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V2)
@@ -496,6 +505,7 @@ int main(void)
 		TEST(a_userfaultfd_elsewhere_is_refused),
 		TEST(vhost_is_refused),
 		TEST(vfio_is_refused),
+		TEST(a_first_text_that_is_shared_is_refused),
 		TEST(a_gic_without_fd_is_refused),
 		TEST(a_gicv5_without_fd_is_refused),
 		TEST(a_gicv2_without_fd_is_refused),

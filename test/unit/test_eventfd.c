@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* How the plugin looks at what a VM has bound: by windows, until nothing moves, and where all of it is to be seen. */
+/* How the plugin looks at what a VM has bound: by windows, until nothing moves, and who has it out of sight. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -18,15 +17,17 @@
 #define VMM 100
 #define VM_FD 5
 #define IRQ 0xe1000 /* an eventfd */
-#define INIT_PID_NS 0xeffffffc
+#define FILES 0xf1000 /* the VMM's table of fds */
+#define THREADS 3
 
 static struct {
 	size_t nr_irqfds, nr_zones;
 	unsigned int moves; /* looks at which an interrupt is on its way still */
 	unsigned int looks;
 	unsigned int walks; /* through all fds of the host */
+	unsigned int workers; /* walks through what executes works */
 	unsigned int held;  /* those in which somebody has the eventfd for a moment */
-	unsigned long long pid_ns;
+	unsigned int shared; /* those in which somebody has the VMM's table */
 } host;
 
 static struct kvm_rec rec_of(size_t i)
@@ -65,6 +66,8 @@ int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
 		.type = KVM_REC_EVENTFD,
 		.fd = 30,
 		.eventfd = { .eventfd = IRQ,
+			     .files = FILES,
+			     .tasks = THREADS + (host.walks <= host.shared),
 			     .refs = 1 + (host.walks <= host.held),
 			     .users = 1 + host.nr_irqfds,
 			     .pid = VMM }
@@ -73,8 +76,18 @@ int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
 	return 0;
 }
 
+int kernel_probe_tasks(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	assert_int_equal(pid, VMM);
+	*recs = calloc(THREADS, sizeof(**recs));
+	for (*nr = 0; *nr < THREADS; ++*nr)
+		(*recs)[*nr] = (struct kvm_rec){ .type = KVM_REC_TASK, .task.files = FILES };
+	return 0;
+}
+
 int kernel_probe_works(struct kvm_rec **recs, size_t *nr)
 {
+	host.workers++;
 	*recs = NULL;
 	*nr = 0;
 	return 0;
@@ -95,20 +108,11 @@ pid_t proc_find_traced(pid_t vpid)
 	return VMM;
 }
 
-int __wrap_stat64(const char *path, struct stat *st);
-int __wrap_stat64(const char *path, struct stat *st)
-{
-	assert_string_equal(path, "/proc/self/ns/pid");
-	st->st_ino = host.pid_ns;
-	return 0;
-}
-
 static struct eventfd_table eventfds;
 
 static int set_up(void **state)
 {
 	memset(&host, 0, sizeof(host));
-	host.pid_ns = INIT_PID_NS;
 	log_reset();
 	return 0;
 }
@@ -163,6 +167,16 @@ static void an_interrupt_on_its_way_is_waited_for(void **state)
 	host.moves = 3;
 	vm_state_free(look(0));
 	assert_int_equal(host.looks, 4);
+	assert_int_equal(host.workers, 4);
+}
+
+/* Only irqfds have works. */
+static void workers_are_looked_at_for_irqfds_alone(void **state)
+{
+	host.nr_zones = 1;
+	vm_state_free(look(0));
+	assert_int_equal(host.looks, 1);
+	assert_int_equal(host.workers, 0);
 }
 
 /* Tasks stand: all VMs of a dump are told by one walk, but for what moves. */
@@ -194,14 +208,28 @@ static void too_many_are_refused(void **state)
 	assert_refused("pid 100: more than 16384 irqfds, 16384 ioeventfds or 2048 coalesced MMIO zones");
 }
 
-/* Zones are the VM's alone. */
-static void a_pid_namespace_hides_who_has_eventfds(void **state)
+/* A pid namespace hides the process, and no reference. */
+static void who_has_an_eventfd_out_of_sight_is_counted(void **state)
 {
-	host.pid_ns++;
-	host.nr_zones = 1;
-	vm_state_free(look(0));
 	host.nr_irqfds = 1;
-	assert_refused("pid 100: irqfds or ioeventfds, and criu in a pid namespace");
+	host.held = ~0u;
+	assert_refused("pid 100: irqfd, GSI 0: its eventfd is on its way through a socket, or in use by the kernel "
+		       "(vhost, io_uring), or by a process that criu cannot see");
+}
+
+static void who_shares_the_fds_out_of_sight_is_counted(void **state)
+{
+	host.nr_irqfds = 1;
+	host.shared = ~0u;
+	assert_refused("pid 100: irqfd, GSI 0: a process that criu cannot see shares the fds of pid 100");
+}
+
+static void a_table_that_is_shared_for_a_moment_is_waited_for(void **state)
+{
+	host.nr_irqfds = 1;
+	host.shared = 3;
+	vm_state_free(look(0));
+	assert_int_equal(host.looks, 4);
 }
 
 static int tear_down(void **state)
@@ -218,10 +246,13 @@ int main(void)
 		TEST(nothing_is_looked_for_where_nothing_is),
 		TEST(more_than_a_pass_can_tell),
 		TEST(an_interrupt_on_its_way_is_waited_for),
+		TEST(workers_are_looked_at_for_irqfds_alone),
 		TEST(all_fds_of_the_host_are_looked_at_once),
 		TEST(one_that_never_comes_is_refused),
 		TEST(too_many_are_refused),
-		TEST(a_pid_namespace_hides_who_has_eventfds),
+		TEST(who_has_an_eventfd_out_of_sight_is_counted),
+		TEST(who_shares_the_fds_out_of_sight_is_counted),
+		TEST(a_table_that_is_shared_for_a_moment_is_waited_for),
 	};
 
 	return cmocka_run_group_tests_name("a look at what is bound", tests, NULL, NULL);

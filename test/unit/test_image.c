@@ -292,7 +292,7 @@ static void to_the_limits(struct vm_state *vm)
 	vm->nr_slots = VM_MAX_SLOTS;
 	for (size_t i = 0; i < VM_MAX_SLOTS; i++)
 		vm->slots[i] = (struct memslot){ i, 0, i << 12, 4096, i << 13, .log = { 0 } };
-	vm->slots[0] = (struct memslot){ UINT16_MAX, 0, (1ULL << 52) - 4096, 4096, -4096ULL, .log = { 0 } };
+	vm->slots[0] = (struct memslot){ 0, 0, (1ULL << 52) - 4096, 4096, -4096ULL, .log = { 0 } };
 
 	backings_to_the_limits(vm);
 	bindings_to_the_limits(vm);
@@ -510,7 +510,7 @@ static void the_largest_values_come_back(void **state)
 	vm->fd = vm->park_base - 1;
 	vm->itses[0].base = (1ULL << 52) - 65536 - ITS_FRAME_SIZE;
 	vm->itses[1].base = (1ULL << 52) - 65536 - 2 * ITS_FRAME_SIZE;
-	vm->vcpus[0].id = UINT32_MAX;
+	vm->vcpus[0].id = VM_MAX_VCPUS - 1;
 	vm->vcpus[0].vtimer_irq = vm->vcpus[1].vtimer_irq = 31;
 	vm->vgic->dist_base = (1ULL << 52) - 65536;
 	vm->vgic->dist[0].v[0] = UINT32_MAX;

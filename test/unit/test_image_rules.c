@@ -212,6 +212,8 @@ RULE(slot_gpa_overflow, BOTH,
      vm->slots[2].gpa = -4096ULL, vm->slots[2].size = 8192)
 RULE(slot_hva_overflow, BOTH, "kvm-vm.img: VM 1: memslot 7: hva 0xfffffffffffff000, size 0x2000: overflow",
      vm->slots[2].hva = -4096ULL, vm->slots[2].size = 8192)
+RULE(slot_id, BOTH, "kvm-vm.img: VM 1: memslot 32767: an id up to 32766 expected", vm->slots[2].slot = 32767)
+RULE(slot_address_space, BOTH, "kvm-vm.img: VM 1: memslot 65543: an id up to 32766 expected", vm->slots[2].slot |= 1 << 16)
 RULE(slot_flags, BOTH, "kvm-vm.img: VM 1: memslot 7: flags 0x4 are not known", vm->slots[2].flags = 4)
 /* The log of memslot 1, of 32768 pages: 0, 3, 1000, 31765 */
 RULE(log_without_logging, BOTH, "kvm-vm.img: VM 1: memslot 1: a dirty log, and flags 0x2",
@@ -226,12 +228,12 @@ RULE(log_overflow, BOTH, "kvm-vm.img: VM 1: memslot 1: dirty log, run 2: 1844674
 RULE(slot_id_twice, BOTH, "kvm-vm.img: VM 1: memslot 1: twice", vm->slots[2].slot = 1)
 RULE(slot_gpa_overlap, BOTH, "kvm-vm.img: VM 1: memslot 7: gpa 0x47fff000 is memslot 1's too",
      vm->slots[2].gpa = 0x47fff000)
-RULE(slots_many, READ_ONLY, "kvm-vm.img: VM 1: 32769 memslots, at most 32768 expected",
-     free(vm->slots[0].log.runs), vm->slots = grow(vm->slots, 32769, sizeof(*vm->slots)), vm->nr_slots = 32769,
-     memset(vm->slots, 0, 32769 * sizeof(*vm->slots)))
-RULE(slots_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 32769 memslots, at most 32768 expected",
-     free(vm->slots[0].log.runs), vm->slots = grow(vm->slots, 32769, sizeof(*vm->slots)), vm->nr_slots = 32769,
-     memset(vm->slots, 0, 32769 * sizeof(*vm->slots)))
+RULE(slots_many, READ_ONLY, "kvm-vm.img: VM 1: 32768 memslots, at most 32767 expected",
+     free(vm->slots[0].log.runs), vm->slots = grow(vm->slots, 32768, sizeof(*vm->slots)), vm->nr_slots = 32768,
+     memset(vm->slots, 0, 32768 * sizeof(*vm->slots)))
+RULE(slots_many_at_dump, CHECK_ONLY, "kvm-vm.img: VM 1: 32768 memslots, at most 32767 expected",
+     free(vm->slots[0].log.runs), vm->slots = grow(vm->slots, 32768, sizeof(*vm->slots)), vm->nr_slots = 32768,
+     memset(vm->slots, 0, 32768 * sizeof(*vm->slots)))
 
 /* Files under memslots */
 #define BACKING (&vm->backings[1])
@@ -279,6 +281,7 @@ RULE(vcpus_none, BOTH, "kvm-vcpu-1.img: 0 vCPUs, 1 to 512 expected", vm->nr_vcpu
 RULE(vcpus_many_at_dump, CHECK_ONLY, "kvm-vcpu-1.img: 513 vCPUs, 1 to 512 expected", vm->nr_vcpus = 513)
 RULE(vcpu_idx, CHECK_ONLY, "kvm-vcpu-1.img: vCPU 1: idx 5, its place is 1", VCPU1->idx = 5)
 RULE(vcpu_idx_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: idx 0, its place is 1", VCPU1->idx = 0)
+RULE(vcpu_id_beyond, BOTH, "kvm-vcpu-1.img: vCPU 1: id 512, below 512 expected", VCPU1->id = 512)
 RULE(vcpu_id_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: id 4 is vCPU 0's too", VCPU1->id = VCPU0->id)
 /* Bit 31 is always set in the register, and no part of the affinity. */
 RULE(vcpu_mpidr_twice, BOTH, "kvm-vcpu-1.img: vCPU 1: mpidr 0x1 is vCPU 0's too", VCPU1->mpidr = 1,

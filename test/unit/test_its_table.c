@@ -35,6 +35,7 @@ struct array {
 	uint64_t (*entry)(uint64_t hva);
 	size_t reads;
 	uint64_t hole; /* a page that cannot be read */
+	int hole_err;  /* for another reason than that it is not there */
 	struct vm_state vm;
 	struct memslot slots[2];
 	struct vcpu_state vcpus[2];
@@ -49,7 +50,7 @@ static int read_array(struct remote *remote, uint64_t addr, void *buf, size_t si
 	assert_int_equal(size, GUEST_PAGE);
 	assert_int_equal(addr % GUEST_PAGE, 0);
 	if (addr == array->hole)
-		return -EIO;
+		return array->hole_err ?: -EIO;
 	for (size_t i = 0; !array->bytes && i < size / 8; i++)
 		((uint64_t *)buf)[i] = array->entry(addr + 8 * i);
 	if (!array->bytes)
@@ -776,11 +777,30 @@ static void an_interrupt_more_or_less_is_named(void **state)
 	}
 }
 
+/* Not what the guest has made of its tables: memory that lacks for a moment. */
+static void a_page_that_cannot_be_read_now_is_no_defect(void **state)
+{
+	const uint64_t tables[] = { COLLECTIONS, DEVICES, ITT };
+	struct array *array = *state;
+	struct guest_memory mem;
+
+	put(array, COLLECTIONS, cte(3, 1));
+	put(array, DEVICES, dte(0, ITT, 4));
+	array->hole_err = -ENOMEM;
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		array->hole = HVA + (tables[i] - BASE);
+		mem = (struct guest_memory)GUEST_MEMORY(&array->vm, &array->remote);
+		its_tables_free(&array->tables);
+		assert_int_equal(its_tables_read(&mem, VALID | DEVICES, VALID | COLLECTIONS, &array->tables), -ENOMEM);
+	}
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(a_page_that_cannot_be_read_now_is_no_defect),
 		TEST(collections_are_read_in_their_order),
 		TEST(a_full_collection_table_ends_with_its_last_entry),
 		TEST(a_collection_that_kvm_refuses_is_the_last),

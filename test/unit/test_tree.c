@@ -12,6 +12,7 @@
 #include "probe/discover.h"
 #include "probe/eventfd.h"
 #include "probe/park.h"
+#include "probe/room.h"
 #include "probe/tree.h"
 #include "testlog.h"
 
@@ -52,7 +53,13 @@ static struct kvm_rec holders[8];
 static size_t nr_holders, nr_looks;
 static unsigned int held; /* looks in which somebody has the first file for a moment */
 
-int kernel_probe_holders(struct kvm_rec **recs, size_t *nr)
+/* test_room has it */
+int room_check(pid_t pid, const struct room *need)
+{
+	return 0;
+}
+
+int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **recs, size_t *nr)
 {
 	nr_looks++;
 	*nr = nr_holders;
@@ -212,9 +219,16 @@ static int tear_down(void **state)
 	return 0;
 }
 
+static int discover_tree(void)
+{
+	for (size_t p = 0; p < tree.nr_procs; p++)
+		assert_int_equal(kvm_process_list_handles(&tree.procs[p]), 0);
+	return discover_vms(&tree, &all);
+}
+
 static void assert_found(size_t nr)
 {
-	int ret = discover_vms(&tree, &all);
+	int ret = discover_tree();
 
 	assert_string_equal(log_error(), "");
 	assert_int_equal(ret, 0);
@@ -223,7 +237,7 @@ static void assert_found(size_t nr)
 
 static void assert_refused(const char *says)
 {
-	assert_int_equal(discover_vms(&tree, &all), -ENOTSUP);
+	assert_int_equal(discover_tree(), -ENOTSUP);
 	assert_int_equal(log_errors(), 1);
 	assert_true(log_has(says));
 }
@@ -306,12 +320,56 @@ static void what_others_have_is_the_owners(void **state)
 	add_vm(child, 7, true);
 	assert_found(1);
 	assert_own(&all.vms[0], 7, 12);
-	assert_int_equal(all.vms[0].nr_fds, 8);
+	assert_int_equal(all.vms[0].nr_fds, 6);
 	assert_true(has_fd(&all.vms[0], 10, 3, KVM_FILE_VM, 0));
 	assert_true(has_fd(&all.vms[0], 10, 4, KVM_FILE_VCPU, 1));
 	assert_true(has_fd(&all.vms[0], 10, 5, KVM_FILE_VCPU_STATS, 1));
 	assert_true(has_fd(&all.vms[0], 10, 6, KVM_FILE_VM_STATS, 0));
-	assert_true(has_fd(&all.vms[0], 12, 3, KVM_FILE_VM, 0));
+	/* The same file. */
+	assert_false(has_fd(&all.vms[0], 12, 3, KVM_FILE_VM, 0));
+}
+
+/* CRIU asks of each of its files which of these it is. */
+static void one_file_with_many_fds(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+
+	add_vm(proc, 1, true);
+	for (int i = 0; i < 500; i++)
+		add_fd(proc, PROC_FD_VM, KVM_REC_VM_FD, 1, true);
+	assert_found(1);
+	assert_own(&all.vms[0], 1, 10);
+	assert_int_equal(all.vms[0].nr_fds, 4);
+}
+
+/* Each fd of statistics is a file of its own. */
+static void more_files_than_images_have_room_for(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+
+	proc->scan.fd_limit = 8192;
+	add_vm(proc, 1, true);
+	for (int nr = 4; nr < VM_MAX_FILES; nr++) /* VM, GIC, two vCPUs */
+		add_fd(proc, PROC_FD_STATS, KVM_REC_STATS, 1, true);
+	assert_found(1);
+	assert_int_equal(all.vms[0].nr_fds, VM_MAX_FILES);
+	discovered_free(&all);
+	add_fd(proc, PROC_FD_STATS, KVM_REC_STATS, 1, true);
+	assert_refused("pid 10: more than 4096 files of a VM, with those of its statistics");
+}
+
+static void more_of_dev_kvm_than_images_have_room_for(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+
+	proc->scan.fd_limit = 8192;
+	add_vm(proc, 1, true);
+	for (int nr = 0; nr < VM_MAX_FILES; nr++)
+		add_fd(proc, PROC_FD_SYSTEM, 0, 0, true);
+	assert_found(1);
+	discovered_free(&all);
+	add_fd(proc, PROC_FD_SYSTEM, 0, 0, true);
+	assert_refused("pid 10: more than 4096 fds of /dev/kvm in a tree of processes");
 }
 
 static void a_vm_without_its_own_fd(void **state)
@@ -492,6 +550,12 @@ static void a_helper_at_its_limit_of_fds(void **state)
 	assert_refused("pid 11: 3 more fds allowed by its RLIMIT_NOFILE of 3, of the 4 that CRIU needs in it");
 }
 
+static void a_helper_with_shared_text(void **state)
+{
+	add_helper()->scan.barred_text = 0x400000;
+	assert_refused("pid 11: mapping 0x400000: its first executable mapping is shared and not writable");
+}
+
 /* What CRIU says to it is CRIU's. */
 static void vhost_without_a_vm(void **state)
 {
@@ -516,7 +580,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(four_vms_of_one_process),	     TEST(vms_of_several_processes),
-		TEST(what_others_have_is_the_owners), TEST(a_vm_without_its_own_fd),
+		TEST(what_others_have_is_the_owners), TEST(one_file_with_many_fds),
+		TEST(more_files_than_images_have_room_for),
+		TEST(more_of_dev_kvm_than_images_have_room_for),
+		TEST(a_vm_without_its_own_fd),
 		TEST(a_vm_whose_fd_another_has),
 		TEST(a_vm_whose_owner_is_elsewhere),  TEST(a_mapping_of_anothers_vcpu),
 		TEST(a_vcpu_that_only_another_has),   TEST(a_mapping_alone),
@@ -528,6 +595,7 @@ int main(void)
 		TEST(a_helper),			      TEST(a_helper_with_vhost),
 		TEST(a_helper_with_a_userfaultfd),    TEST(memory_of_a_helpers_under_a_userfaultfd),
 		TEST(a_helper_with_a_high_fd),	      TEST(a_helper_at_its_limit_of_fds),
+		TEST(a_helper_with_shared_text),
 		TEST(vhost_without_a_vm),	      TEST(the_most_vms),
 	};
 

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from zdtmvm import WORK, Failure, Vm, is_alive, tree, wait_gone
+from zdtmvm import TESTING, WORK, Failure, Vm, is_alive, tree, wait_gone
 
 TIMEOUT = 120           # seconds; a criu that takes longer hangs
 ODD_STATS_ADDR = 0x5a0000000000
@@ -34,6 +34,13 @@ class Skip(Exception):
 def require(condition, message):
     if not condition:
         raise Failure(message)
+
+
+def wait_for(done, message, seconds=TIMEOUT):
+    end = time.monotonic() + seconds
+    while not done():
+        require(time.monotonic() < end, message)
+        time.sleep(0.02)
 
 
 class Result:
@@ -74,7 +81,7 @@ def criu(action, images, *options, env=None, wrap=(), log=None):
     command = [*wrap, 'criu', action, '-D', images, '-o', log, '-v4', *options]
     try:
         result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                timeout=TIMEOUT, env=dict(os.environ, **(env or {})), check=False)
+                                timeout=TIMEOUT, env={**os.environ, **TESTING, **(env or {})}, check=False)
     except subprocess.TimeoutExpired as e:
         raise Failure(f'criu {action} hangs') from e
     text = ''
@@ -99,11 +106,11 @@ def criu_ok(action, images, *options, **more):
     return result
 
 
-# What a process is made of, as a look from outside tells.
-
 def min_median_max(times):
     return f'{min(times):.2f} / {statistics.median(times):.2f} / {max(times):.2f} s' if times else '-'
 
+
+# What a process is made of, as a look from outside tells.
 
 def read(path):
     with open(path, errors='replace') as f:
@@ -352,6 +359,18 @@ class OddVm(SmallVm):
 
     def __init__(self, what):
         super().__init__('kvm_vgic_refused', ['--what=' + what])
+
+
+@contextlib.contextmanager
+def odd_vm(what):
+    """A VM with that oddity, a folder for images, and what it was."""
+    vm = OddVm(what)
+    try:
+        images = os.path.join(vm.dir, 'images')
+        os.mkdir(images)
+        yield vm, images, Unharmed(vm)
+    finally:
+        discard(vm)
 
 
 def finish(vm):

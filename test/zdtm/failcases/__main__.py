@@ -18,7 +18,10 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
 import common  # noqa: E402
+import cramped  # noqa: E402
 import dumps  # noqa: E402
+import hostile  # noqa: E402
+import killed  # noqa: E402
 import nokvm  # noqa: E402
 import options  # noqa: E402
 import refusals  # noqa: E402
@@ -26,7 +29,7 @@ import restores  # noqa: E402
 import seen  # noqa: E402
 import tables  # noqa: E402
 
-GROUPS = [refusals, dumps, options, restores, tables, nokvm]
+GROUPS = [refusals, dumps, killed, cramped, hostile, options, restores, tables, nokvm]
 # Hosts, and what testbed/run needs for each beside the options of its caller.
 BOOTS = {
     'main': '',

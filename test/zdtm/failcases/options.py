@@ -9,15 +9,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 if __name__ == '__main__':
     sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
 import common  # noqa: E402
-from common import (Result, SmallVm, Skip, Unharmed, bpf_ids, check_nothing_left, criu, criu_ok, discard,  # noqa: E402
-                    finish, left_of, processes, read, require, work_dir)
+import refusals  # noqa: E402
+from cgroup import ROOT, Cgroup  # noqa: E402
+from common import (OddVm, Result, SmallVm, Skip, Unharmed, bpf_ids, check_nothing_left, criu, criu_ok, discard,  # noqa: E402
+                    finish, left_of, processes, read, require, wait_for, work_dir)
 from refusals import REFUSAL, check_error  # noqa: E402
 from streamer import Streamer  # noqa: E402
 from zdtmvm import Failure, Vm, tree, wait_gone  # noqa: E402
@@ -137,13 +138,6 @@ def stream_without_vm():
 
 # ---- --lazy-pages ----
 
-def wait_for(done, message, seconds=SECONDS):
-    end = time.monotonic() + seconds
-    while not done():
-        require(time.monotonic() < end, message)
-        time.sleep(0.02)
-
-
 def kill_group(pgid):
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pgid, signal.SIGKILL)
@@ -184,35 +178,23 @@ class Background:
         self.process.wait()
 
 
-class Slow:
-    """A cgroup of which a process has only little of a CPU: what it is asked for is then really missing."""
-
-    root = '/sys/fs/cgroup'
-    path = root + '/kvm_vgic_slow'
+class Slow(Cgroup):
+    """A process in it has only little of a CPU: what it is asked for is then really missing."""
 
     def __init__(self, process):
+        super().__init__('slow', 'cpu')
         self.process = process
 
-    def limit(self, value):
-        with open(self.path + '/cpu.max', 'w') as f:
-            f.write(value)
-
     def __enter__(self):
-        with open(self.root + '/cgroup.subtree_control', 'w') as f:
-            f.write('+cpu')
-        os.mkdir(self.path)
-        self.limit('3000 100000')
-        with open(self.path + '/cgroup.procs', 'w') as f:
-            f.write(str(self.process.pid))
+        super().__enter__()
+        self.write('cpu.max', '3000 100000')
+        self.add(self.process.pid)
         return self
 
     def __exit__(self, *args):
-        self.limit('max')
-        with open(self.root + '/cgroup.procs', 'w') as f, contextlib.suppress(ProcessLookupError):
+        with open(os.path.join(ROOT, 'cgroup.procs'), 'w') as f, contextlib.suppress(ProcessLookupError):
             f.write(str(self.process.pid))
-        os.rmdir(self.path)
-        with open(self.root + '/cgroup.subtree_control', 'w') as f:
-            f.write('-cpu')
+        super().__exit__(*args)
 
 
 SCRIPT = """#!/bin/sh
@@ -320,29 +302,38 @@ def lazy_dump():
 
 # ---- places where criu is run ----
 
-def inner_plain():
-    with small_vm() as vm:
+def there_and_back(name):
+    with small_vm(name) as vm:
         images = folder_of(vm)
         dumped(vm, images)
         criu_ok('restore', images, '-d')
         goes_on(vm)
 
 
-def inner_irqfd():
-    with small_vm('kvm_irqfd') as vm:
-        says = 'irqfds or ioeventfds, and criu in a pid namespace where it cannot see who has their eventfds: '
-        dump_fails(vm, folder_of(vm), says=says + REFUSAL, by_plugin=True)
-        finish(vm)
-
-
-def in_pid_namespace(what):
+def in_pid_namespace(what, name):
     """Test, criu and VM. Process 1 is a shell, which reaps."""
     run = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', '/bin/bash', '-c', '"$@"; exit $?', 'bash',
-           sys.executable, os.path.realpath(__file__), what]
+           sys.executable, os.path.realpath(__file__), what, name]
     result = subprocess.run(run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             timeout=300, check=False)
     require(result.returncode == 0, result.stdout + result.stderr)
     common.seen_messages.update(json.loads(result.stdout))
+
+
+def refused(name):
+    """As it is where criu sees all processes."""
+    refusals.RUNS.get(name, refusals.refused)(name, next(row[1] for row in refusals.ROWS if row[0] == name))
+
+
+def outside(what, says):
+    """Test and VM in two pid namespaces, criu in that of the VM, which does not show it the test: its process 1."""
+    vm = OddVm(what)
+    try:
+        wrap = ['nsenter', '--target', str(tree(vm.pid)[1]), '--pid', '--mount']
+        dump_fails(vm, folder_of(vm), '-t', '1', '-R', says=says + REFUSAL, by_plugin=True, wrap=wrap)
+        finish(vm)
+    finally:
+        discard(vm)
 
 
 def lockdown():
@@ -356,7 +347,7 @@ def lockdown():
 
 def lockdown_integrity():
     require('[integrity]' in lockdown(), f'the lockdown is {lockdown()}')
-    inner_plain()
+    there_and_back('kvm_irqfd')
 
 
 def lockdown_confidentiality():
@@ -440,7 +431,12 @@ def work_dir_and_dedup():
         goes_on(vm)
 
 
-INNER = {'plain': inner_plain, 'irqfd': inner_irqfd}
+OUTSIDE_BY_FD = ('irqfd, GSI 0xa: its eventfd is on its way through a socket, or in use by the kernel (vhost, io_uring), or by '
+                 'a process that criu cannot see: ')
+OUTSIDE_BY_TABLE = 'irqfd, GSI 0xa: a process that criu cannot see shares the fds of pid 1 (CLONE_FILES): '
+
+
+INNER = {'carried': there_and_back, 'refused': refused}
 
 
 def cases():
@@ -449,8 +445,14 @@ def cases():
     yield 'option-stream-without-vm', 'main', stream_without_vm, ()
     yield 'option-lazy-pages-restore', 'main', lazy_restore, ()
     yield 'option-lazy-pages-dump', 'main', lazy_dump, ()
-    yield 'option-pid-namespace', 'main', in_pid_namespace, ('plain',)
-    yield 'option-pid-namespace-irqfd', 'main', in_pid_namespace, ('irqfd',)
+    yield 'option-pid-namespace', 'main', in_pid_namespace, ('carried', 'kvm_vgic_refused')
+    yield 'option-pid-namespace-irqfd', 'main', in_pid_namespace, ('carried', 'kvm_irqfd')
+    yield 'option-pid-namespace-ioeventfd', 'main', in_pid_namespace, ('carried', 'kvm_ioeventfd')
+    yield 'option-pid-namespace-stranger', 'main', in_pid_namespace, ('refused', 'irqfd-stranger')
+    yield 'option-pid-namespace-irqfd-held', 'main', in_pid_namespace, ('refused', 'irqfd-held')
+    yield 'option-pid-namespace-in-flight', 'main', in_pid_namespace, ('refused', 'in-flight-from-child')
+    yield 'option-pid-namespace-irqfd-outside', 'main', outside, ('irqfd-outside-by-fd', OUTSIDE_BY_FD)
+    yield 'option-pid-namespace-fds-outside', 'main', outside, ('irqfd-outside-by-table', OUTSIDE_BY_TABLE)
     yield 'option-unprivileged', 'main', unprivileged, ()
     yield 'option-track-mem', 'main', track_mem, ()
     yield 'option-libdir', 'main', other_libdir, ()
@@ -462,7 +464,7 @@ def cases():
 
 if __name__ == '__main__':
     try:
-        INNER[sys.argv[1]]()
+        INNER[sys.argv[1]](sys.argv[2])
     except Failure as e:
         sys.exit(str(e))
     print(json.dumps(sorted(common.seen_messages)))

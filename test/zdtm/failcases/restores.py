@@ -23,7 +23,7 @@ VMS = {
     'one': lambda: Vm('kvm_vgic_v3', ['--vcpus=2']),
     'its': lambda: SmallVm('kvm_its_tables', []),
     'pmu': lambda: SmallVm('kvm_pmu', []),
-    'tree-root': lambda: SmallVm('kvm_tree', ['--children=39']),
+    'tree-root': lambda: SmallVm('kvm_tree', ['--children=39', '--vm_child=0']),
     'tree-child': lambda: SmallVm('kvm_tree', ['--children=39', '--vm_child=20']),
 }
 
@@ -108,15 +108,19 @@ def replays(result):
 
 
 def check_entries(result, entered):
-    """No vCPU has run, but for a replay: one instruction, and what KVM has to map for it."""
-    for thread, n in collections.Counter(entered).items():
+    """No vCPU has run, but for a replay: one instruction, and what KVM has to map for it. The one that fails has no line."""
+    unsaid = len(re.findall('pending exits: failed', result.log))
+    for thread, n in sorted(collections.Counter(entered).items()):
         most = REPLAY_ENTRIES * replays(result).count(thread)
+        if n > most and unsaid:
+            unsaid -= 1
+            most += REPLAY_ENTRIES
         result.require(n <= most, f'the guest was entered by thread {thread} {n} times, {most} at most expected')
 
 
 def ran(d):
     """What a task of a tree has counted, in a file that is in no image; of a VM alone, the guest's entries tell."""
-    path = os.path.join(d.vm.dir, 'ran')
+    path = os.path.join(d.vm.dir, d.vm.name + '.test.ran')
     if not os.path.exists(path):
         return None
     with open(path, 'rb') as f:

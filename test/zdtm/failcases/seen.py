@@ -27,12 +27,12 @@ NOT_SEEN = {
     'a vCPU id above 7 with a GICv2': 'test_probe:a_vcpu_that_a_gicv2_cannot_have_is_refused',
     'a memslot with flags this plugin does not know': 'test_discover:an_unknown_memslot_is_refused',
     'tell its authors': 'test_discover:an_unknown_flag_is_refused',
-    'an interrupt that KVM has not injected yet': 'test_eventfd:one_that_never_comes_is_refused',
     'a restore could not tell which process has its eventfd: pids of the tree are not unique':
         'test_binding:a_holder_that_a_restore_would_not_find_is_refused',
     'a mapping of a vCPU whose fd was closed': 'test_tree:a_mapping_alone',
     'more than 64 VMs in a tree of processes': 'test_tree:the_most_vms',
     'dump parts of it': 'test_tree:the_most_vms',
+    'more than 4096 fds of /dev/kvm in a tree of processes': 'test_tree:more_of_dev_kvm_than_images_have_room_for',
     'no room between its file descriptors for those of a restore': 'test_discover:no_room_for_fds_is_refused',
     'use fewer of them, or lower numbers': 'test_discover:no_room_for_fds_is_refused',
     'more than 268435456 pages with dirty logs in a tree of processes': 'test_discover:too_many_pages_with_dirty_logs_is_refused',
@@ -63,6 +63,7 @@ def literals_of(text, macros):
     text = re.sub(r'/\*.*?\*/|^#.*?(?<!\\)$', '', text, flags=re.S | re.M)
     for name, value in macros.items():
         text = re.sub(rf'\b{name}\b', lambda _, v=value: v, text)
+    text = re.sub(r'"\s*PRI([dux])64\b', r'll\1"', text)
     text = re.sub(r'"\s*"', '', text)
     text = re.sub(rf'\bpr_(?:info|warn)\((?:[^"]|{STRING})*?\);', '', text)
     return [x[1:-1].replace('\\"', '"').replace('\\n', '') for x in re.findall(STRING, text)]

@@ -30,7 +30,7 @@ class Lives(lives.Lives):
         shutil.rmtree(images)
 
     def ran(self):
-        with open(os.path.join(self.vm.dir, 'ran'), 'rb') as f:
+        with open(os.path.join(self.vm.dir, self.vm.name + '.test.ran'), 'rb') as f:
             return struct.unpack('<Q', f.read(8))[0]
 
     def failing_restore_of_one(self, images, point):

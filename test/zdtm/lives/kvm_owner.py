@@ -4,10 +4,9 @@
 import os
 import shutil
 import signal
-import time
 
 import lives
-from common import OddVm, Unharmed, criu_ok, discard, finish, is_kvm, require, tree
+from common import OddVm, Unharmed, criu_ok, discard, finish, is_kvm, tree, wait_for
 from zdtmvm import is_alive, wait_gone
 
 FOREIGN_MAP = "a mapping of a vCPU of another process's VM"
@@ -26,13 +25,6 @@ def has_kvm(pid):
         except FileNotFoundError:
             pass
     return False
-
-
-def wait_for(condition, what):
-    end = time.monotonic() + 30
-    while not condition():
-        require(time.monotonic() < end, what)
-        time.sleep(0.01)
 
 
 class Lives(lives.Lives):

@@ -13,7 +13,7 @@ import lives
 from common import Result, Unharmed, criu, discard, finish, read, require
 from zdtmvm import Failure, is_alive, wait_gone
 
-GENTLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
+GENTLE = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT]
 ALL = GENTLE + [signal.SIGKILL]
 TIMEOUT = 60            # seconds for criu to end
 NR_RANDOM = 2           # moments in a cycle that no line of the log tells
@@ -154,6 +154,24 @@ def stands(vm):
     return True
 
 
+def recover(pid, *options):
+    """criu-kvm recover: its exit status, and all that it has said."""
+    done = subprocess.run(['criu-kvm', 'recover', *options, str(pid)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=TIMEOUT, check=False)
+    return done.returncode, done.stdout.decode(errors='replace').strip()
+
+
+def recovered(vm, unharmed):
+    """One command, and it is what it was."""
+    status, said = recover(vm.pid)
+    require(status == 0, f'criu-kvm recover ended with {status}: {said}')
+    try:
+        unharmed.check(vm.dir)
+        finish(vm)
+    except (Failure, OSError) as e:
+        raise Failure(f'recovered ({said}), and {e}') from e
+
+
 class Trace:
     """The ptrace calls that strace has seen of a dump, and what criu logged between them."""
 
@@ -279,7 +297,7 @@ class Lives(lives.Lives):
         return None
 
     def after_kill(self, vm, images, unharmed, result, window):
-        """The VM goes on; or all of it stands, and is refused from then on."""
+        """The VM goes on; or all of it stands, is refused from then on, and goes on when it was recovered."""
         if window and window[0] in result.log and window[1] not in result.log:
             self.in_window[window] += 1
         if not is_alive(vm.pid) and not in_parasite(result.log):
@@ -290,6 +308,7 @@ class Lives(lives.Lives):
                 if window:
                     require(mapped(vm.pid) == unharmed.mapped, f'other memory is mapped than before in pid {vm.pid}')
                 self.refused(vm)
+                recovered(vm, unharmed)
                 return 'stands'
             unharmed.check(vm.dir)      # not images: the file that criu was writing is left there
             finish(vm)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Guest time: it stands still while the VM is gone, or goes on as the setting KVM_VGIC_CLOCK of the restore says."""
+"""Guest time: it stands still while the VM is gone, or goes on as the setting of the restore says: KVM_VGIC_CLOCK, or
+the option of CRIU 4.3, which goes before it."""
 
 import random
 import shutil
 import struct
+import subprocess
 import time
 
 import lives
@@ -18,10 +20,15 @@ SLACK = 0.7     # seconds: the kernel's and this script's time to look
 GONE = 2        # seconds that images wait now and then
 
 
+def criu_has_plugin_options():
+    return b'--plugin-option' in subprocess.run(['criu', '--help'], stdout=subprocess.PIPE, check=False).stdout
+
+
 class Lives(lives.Lives):
     needed = ['timer interrupts', 'guest counters', 'CNTV_CTL_EL0', 'CNTV_CVAL_EL0',
               'CNTP_CTL_EL0', 'CNTP_CVAL_EL0']
-    clock = None            # KVM_VGIC_CLOCK of the restore
+    clock = None            # of the restore
+    by_option = False
 
     def word(self, address):
         with open(f'/proc/{self.vm.pid}/mem', 'rb', buffering=0) as mem:
@@ -37,6 +44,9 @@ class Lives(lives.Lives):
 
     def restore_ok(self, images, *options):
         env = {'KVM_VGIC_CLOCK': self.clock} if self.clock else {}
+        if self.by_option:
+            options += ('--plugin-option', f'kvm_vgic.clock={self.clock}')
+            env['KVM_VGIC_CLOCK'] = 'neither'
         result = criu_ok('restore', images, '-d', *options, env=env)
         self.check_parts()
         return result
@@ -67,8 +77,8 @@ class Lives(lives.Lives):
             raise Failure(f'the {which} counter: {passed:.2f} s have passed, not {low:.2f} to {high:.2f} s; '
                           f'the VM was gone for {gone:.2f} s')
 
-    def variant(self, options, clock):
-        self.options, self.clock = options, clock
+    def variant(self, options, clock, by_option=False):
+        self.options, self.clock, self.by_option = options, clock, by_option
         self.renew()
         for live in self.lives():
             live()
@@ -78,6 +88,9 @@ class Lives(lives.Lives):
         self.variant([], 'continue')
         self.variant([], 'advance')
         self.variant(['--offset=1'], 'advance')
+        if criu_has_plugin_options():
+            self.variant([], 'continue', by_option=True)
+            self.variant([], 'advance', by_option=True)
         self.variant(['--offset=1'], None)
         self.needed = ['guest counters']
         super().more()

@@ -203,11 +203,11 @@ def module_loaded():
     return os.path.isdir(PARAMETERS)
 
 
-def load_model(shape):
+def load_model(shape, *more):
     require(os.path.exists(MODULE), f'{MODULE} is not there: the model is for --kernel 7.2')
     if module_loaded():
         subprocess.run(['rmmod', NAME], check=True)
-    subprocess.run(['insmod', MODULE, f'abi={shape.abi}', f'nr_spis={shape.spis}'], check=True)
+    subprocess.run(['insmod', MODULE, f'abi={shape.abi}', f'nr_spis={shape.spis}', *more], check=True)
 
 
 def set_parameter(name, value):

@@ -448,18 +448,32 @@ static const struct oddity oddities[] = {
 	{ "bare-vm", .leave_out = ODD_GIC | ODD_NO_VCPUS, .after = finish_vm },
 };
 
-const struct oddity *oddity_find(const char *name)
+static const struct oddity *find_in(const struct oddity *list, size_t nr, const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(oddities); i++)
-		if (!strcmp(oddities[i].name, name))
-			return &oddities[i];
-	for (i = 0; i < process_nr_oddities; i++)
-		if (!strcmp(process_oddities[i].name, name))
-			return &process_oddities[i];
-	for (i = 0; i < binding_nr_oddities; i++)
-		if (!strcmp(binding_oddities[i].name, name))
-			return &binding_oddities[i];
+	for (i = 0; i < nr; i++)
+		if (!strcmp(list[i].name, name))
+			return &list[i];
 	return NULL;
+}
+
+const struct oddity *oddity_find(const char *name)
+{
+	const struct {
+		const struct oddity *list;
+		size_t nr;
+	} all[] = {
+		{ oddities, ARRAY_SIZE(oddities) },
+		{ process_oddities, process_nr_oddities },
+		{ binding_oddities, binding_nr_oddities },
+		{ cramped_oddities, cramped_nr_oddities },
+		{ hostile_oddities, hostile_nr_oddities },
+	};
+	const struct oddity *found = NULL;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(all) && !found; i++)
+		found = find_in(all[i].list, all[i].nr, name);
+	return found;
 }

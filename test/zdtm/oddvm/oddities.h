@@ -12,6 +12,16 @@ extern const size_t process_nr_oddities;
 extern const struct oddity binding_oddities[];
 extern const size_t binding_nr_oddities;
 
+/* cramped.c */
+extern const struct oddity cramped_oddities[];
+extern const size_t cramped_nr_oddities;
+/* Until the test is to end, as @odd has it wait. */
+void odd_wait_for_end(const struct oddity *odd);
+
+/* hostile.c */
+extern const struct oddity hostile_oddities[];
+extern const size_t hostile_nr_oddities;
+
 /* Ends the test: it is skipped, for want of @what. */
 void odd_lacking(const char *what) __attribute__((noreturn));
 

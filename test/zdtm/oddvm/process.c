@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -328,6 +331,46 @@ static int in_flight_from_child(struct odd_vm *none)
 	return ret;
 }
 
+static int mount_own_proc(void)
+{
+	return unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	       mount("proc", "/proc", "proc", 0, NULL);
+}
+
+/*
+ * The VM is of process 1 of a pid namespace. This one, outside of it, has the eventfd of its irqfd too; with
+ * CLONE_FILES in @flags by the same table of fds, of which nobody closes anything.
+ */
+static int irqfd_outside(unsigned long flags)
+{
+	static struct odd_vm vm;
+	struct kvm_irqfd irqfd = { .fd = eventfd(0, EFD_CLOEXEC), .gsi = 10 };
+	int ready[2];
+
+	if (pipe(ready))
+		return -1;
+	child = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD | flags, NULL, NULL, NULL, 0);
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (mount_own_proc() || odd_setup(&vm) || ioctl(vm.vm_fd, KVM_IRQFD, &irqfd) ||
+		    write(ready[1], "", 1) != 1)
+			_exit(1);
+		test_waitsig();
+		_exit(odd_goes_on(&vm) && odd_stop(&vm) ? 0 : 1);
+	}
+	return child < 0 ? -1 : wait_for(ready[0]);
+}
+
+static int irqfd_outside_by_fd(struct odd_vm *none)
+{
+	return irqfd_outside(0);
+}
+
+static int irqfd_outside_by_table(struct odd_vm *none)
+{
+	return irqfd_outside(CLONE_FILES);
+}
+
 const struct oddity process_oddities[] = {
 	{ "private-map", .built = private_map },
 	{ "exec-map", .built = exec_map },
@@ -350,6 +393,8 @@ const struct oddity process_oddities[] = {
 	{ "tcp", .running = tcp },
 	{ "in-flight", .running = in_flight },
 	{ "in-flight-from-child", .leave_out = ODD_VM, .running = in_flight_from_child },
+	{ "irqfd-outside-by-fd", .leave_out = ODD_VM, .running = irqfd_outside_by_fd },
+	{ "irqfd-outside-by-table", .leave_out = ODD_VM, .running = irqfd_outside_by_table },
 };
 const size_t process_nr_oddities = ARRAY_SIZE(process_oddities);
 

@@ -24,14 +24,14 @@ const char *test_author = "The kvm-vgic authors";
 #define MAX_VMS		8	/* of a process */
 #define MAX_CHILDREN	16
 
-static char *vms = "4";
-TEST_OPTION(vms, string, "processes, the root first: the number of VMs, or k: /dev/kvm alone (4)", 0);
+static char *vms = "4,1,k,0,1";
+TEST_OPTION(vms, string, "processes, the root first: the number of VMs, or k: /dev/kvm alone (4,1,k,0,1)", 0);
 
 /*
  * In a file, which is in no image: what is counted there has run. A restore that fails must not have let a
  * vCPU of any VM run, nor a process.
  */
-#define RAN_FILE "ran"
+#define RAN_FILE "kvm_multi_vm.test.ran"
 static volatile uint64_t *ran;
 
 static int map_ran(void)

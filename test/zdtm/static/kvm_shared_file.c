@@ -25,10 +25,10 @@ const char *test_author = "The kvm-vgic authors";
 #define ROM_ADDR	0x5a0000300000
 #define ROM_BASE	0x60000000
 
-char *ram, *shm, *rom;
-TEST_OPTION(ram, string, "file of the guest's RAM", 1);
-TEST_OPTION(shm, string, "file of another slot", 1);
-TEST_OPTION(rom, string, "file of a read-only slot", 1);
+char *ram = "kvm_shared_file.test.ram", *shm = "kvm_shared_file.test.shm", *rom = "kvm_shared_file.test.rom";
+TEST_OPTION(ram, string, "file of the guest's RAM", 0);
+TEST_OPTION(shm, string, "file of another slot", 0);
+TEST_OPTION(rom, string, "file of a read-only slot", 0);
 
 static int make_file(const char *path, off_t size, int fill)
 {

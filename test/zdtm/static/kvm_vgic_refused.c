@@ -113,7 +113,7 @@ int main(int argc, char **argv)
 		return 1;
 
 	test_daemon();
-	test_waitsig();
+	odd_wait_for_end(odd);
 
 	if (!odd_finish(&vm, odd)) {
 		errno = 0;

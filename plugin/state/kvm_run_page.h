@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Access to the pages of vCPUs, for the parts of what is done with them: each function answers 0 or a negative errno, logged. */
+#ifndef KVM_VGIC_STATE_KVM_RUN_PAGE_H
+#define KVM_VGIC_STATE_KVM_RUN_PAGE_H
+
+#include "remote/remote.h"
+#include "state/vm.h"
+
+#define KVM_RUN_HEAD 12 /* bytes of struct kvm_run up to exit_reason and with it: what forbids to run is in them */
+
+/* What is done with a page: it is mapped at @page of @remote meanwhile. */
+typedef int kvm_run_use(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page);
+
+/* One after the other, to the first that fails. */
+int kvm_run_for_each_page(struct vm_state *vm, struct remote *remote, kvm_run_use *use);
+/*
+ * With nothing but writes between the first and the last: should criu be killed there, the VM is not left half
+ * one thing and half the other. With @go_on all of them, whatever fails.
+ */
+int kvm_run_for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on, kvm_run_use *use);
+
+/* The vCPU's mapping in each of its places, of the task or of the copy that CRIU restored; then what mmap() does not give it. */
+int kvm_run_map(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu);
+int kvm_run_set_flags(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu);
+
+/* A kvm_run_use: the page as vcpu->run has it, without mark and record (left.h). The vCPU may run. */
+int kvm_run_release(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page);
+
+/* Whether the page in vcpu->run forbids to run because of us, or is within a replay. */
+bool kvm_run_is_marked(const struct vcpu_state *vcpu);
+
+/* The error line, and @err. */
+int kvm_run_access_failed(const struct vm_state *vm, const struct vcpu_state *vcpu, const char *what, int err);
+
+#endif

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * See left.h. The VMM goes on when criu is gone: what it writes meanwhile, the answer to an exit among it, is in the
+ * copies, and that is what the real pages get. KVM writes to none of them, for no vCPU runs.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "state/left.h"
+
+_Static_assert(sizeof(struct kvm_run) + sizeof(struct left_record) <= 4096, "no room behind struct kvm_run");
+
+static int refuse(const struct vcpu_state *vcpu, const char *why)
+{
+	pr_err("vcpu %u (fd %d): %s\n", vcpu->id, vcpu->fd, why);
+	return -EBUSY;
+}
+
+/* The record is in memory of the VMM's: it can say anything. */
+static bool is_sane(const struct vm_state *vm, const struct vcpu_map *map)
+{
+	const uint64_t page = vm->page_size, all = 2 * page;
+
+	return map->size && map->size <= all && map->offset <= all - map->size &&
+	       !((map->start | map->size | map->offset) & (page - 1)) && map->start < map->start + map->size;
+}
+
+static const struct left_record *record_of(const struct vm_state *vm, const struct vcpu_state *vcpu)
+{
+	const struct left_record *record = (const void *)(vcpu->run + left_record_at(vm->page_size));
+
+	if (record->magic != LEFT_MAGIC || record->nr_maps > VCPU_MAX_MAPS)
+		return NULL;
+	for (size_t i = 0; i < record->nr_maps; i++)
+		if (!is_sane(vm, &record->maps[i]))
+			return NULL;
+	return record;
+}
+
+static int read_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+{
+	int ret;
+
+	vcpu->run = calloc(1, vcpu->run_size);
+	if (!vcpu->run)
+		return -ENOMEM;
+	ret = remote->ops->read(remote, page, vcpu->run, vcpu->run_size);
+	return ret ? kvm_run_access_failed(vm, vcpu, "read", ret) : 0;
+}
+
+/*
+ * The page as it was before the dump. Where the VMM has the real one still, its exit is the newer one; and
+ * what it has cleared of immediate_exit it wants cleared. What stood where the record is, a copy has; else it was nothing.
+ */
+static void clean(const struct vm_state *vm, struct vcpu_state *vcpu, const struct left_record *record, bool has_copy)
+{
+	struct kvm_run *run = (struct kvm_run *)vcpu->run;
+	const struct kvm_run *before = (const struct kvm_run *)record->head;
+
+	memcpy(run->padding1, before->padding1, sizeof(run->padding1));
+	if (has_copy || run->immediate_exit)
+		run->immediate_exit = before->immediate_exit;
+	if (has_copy)
+		run->exit_reason = before->exit_reason;
+	memset(vcpu->run + left_record_at(vm->page_size), 0, sizeof(*record));
+}
+
+/* What the VMM has changed in the copy at @map, or all in it that cannot be told. */
+static int merge(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const struct vcpu_map *map,
+		 const uint8_t *before)
+{
+	uint8_t *copy = malloc(map->size);
+	int ret = copy ? remote->ops->read(remote, map->start, copy, map->size) : -ENOMEM;
+
+	for (uint64_t i = 0; i < map->size && !ret; i++)
+		if (copy[i] != before[map->offset + i])
+			vcpu->run[map->offset + i] = copy[i];
+	free(copy);
+	return ret ? kvm_run_access_failed(vm, vcpu, "copy", ret) : 0;
+}
+
+/* Of several copies of one page each has what was written by way of it. */
+static int merge_copies(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu,
+			const enum left_place *places)
+{
+	uint8_t *before = malloc(vcpu->run_size);
+	int ret = 0;
+
+	if (!before)
+		return -ENOMEM;
+	memcpy(before, vcpu->run, vcpu->run_size);
+	for (size_t i = 0; i < vcpu->nr_maps && !ret; i++)
+		if (places[i] == LEFT_COPY)
+			ret = merge(vm, remote, vcpu, &vcpu->maps[i], before);
+	free(before);
+	return ret;
+}
+
+/* What is to become of a page that is marked, in vcpu->run and its maps. */
+static int judge(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const struct left_view *view)
+{
+	const struct left_record *record = record_of(vm, vcpu);
+	enum left_place places[VCPU_MAX_MAPS];
+	bool has_copy = false;
+
+	if (!record)
+		return refuse(vcpu, "left by a restore that did not come to its end: end the process, and restore again");
+	vcpu->nr_maps = record->nr_maps;
+	memcpy(vcpu->maps, record->maps, record->nr_maps * sizeof(*record->maps));
+	for (size_t i = 0; i < vcpu->nr_maps; i++) {
+		places[i] = view->look(view, vcpu, &vcpu->maps[i]);
+		has_copy |= places[i] == LEFT_COPY;
+		if (places[i] == LEFT_OTHER)
+			return refuse(vcpu, "neither its page nor a copy of it is where the dump found it mapped: end the process");
+	}
+	clean(vm, vcpu, record, has_copy);
+	return merge_copies(vm, remote, vcpu, places);
+}
+
+int left_find(struct vm_state *vm, struct remote *remote, const struct left_view *view, size_t *nr)
+{
+	int ret = kvm_run_for_each_page(vm, remote, read_page);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++) {
+		struct vcpu_state *vcpu = &vm->vcpus[i], other;
+
+		if (!kvm_run_is_marked(vcpu))
+			continue;
+		ret = judge(vm, remote, vcpu, view);
+		/* To the front, in the place of one that is not. */
+		other = vm->vcpus[kept];
+		vm->vcpus[kept++] = *vcpu;
+		*vcpu = other;
+	}
+	*nr = kept;
+	return ret;
+}
+
+/* All but what forbids to run, and but the record: should this be cut short, it can be done once more. */
+static int write_body(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+{
+	uint64_t end = left_record_at(vm->page_size), rest = vm->page_size;
+	int ret = remote->ops->write(remote, page + KVM_RUN_HEAD, vcpu->run + KVM_RUN_HEAD, end - KVM_RUN_HEAD);
+
+	if (!ret)
+		ret = remote->ops->write(remote, page + rest, vcpu->run + rest, vcpu->run_size - rest);
+	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
+}
+
+int left_put_back(struct vm_state *vm, struct remote *remote)
+{
+	int ret = kvm_run_for_all_pages(vm, remote, false, write_body);
+
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
+		ret = kvm_run_map(vm, remote, &vm->vcpus[i]);
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
+		if (kvm_run_set_flags(vm, remote, &vm->vcpus[i]))
+			pr_warn("vcpu %u: goes on, but its mapping of kvm_run has lost flags\n", vm->vcpus[i].id);
+	return ret ?: kvm_run_for_all_pages(vm, remote, false, kvm_run_release);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a criu that was killed in a dump has left of a VM: copies in the place of kvm_run, and pages that forbid
+ * to run. Each such page says what it is to be again, behind struct kvm_run, where neither KVM nor a VMM has anything.
+ */
+#ifndef KVM_VGIC_STATE_LEFT_H
+#define KVM_VGIC_STATE_LEFT_H
+
+#include "state/kvm_run_page.h"
+
+#define LEFT_MAGIC 0x3120646e61747361ull /* "astand 1" */
+
+struct left_record {
+	uint64_t magic;
+	uint8_t head[KVM_RUN_HEAD]; /* of the page, before the dump */
+	uint32_t nr_maps;
+	struct vcpu_map maps[VCPU_MAX_MAPS];
+};
+
+/* Where it is in the page. */
+static inline uint64_t left_record_at(uint32_t page_size)
+{
+	return page_size - sizeof(struct left_record);
+}
+
+/* What stands where a mapping of a vCPU is to be. */
+enum left_place {
+	LEFT_PAGE, /* the mapping itself */
+	LEFT_COPY, /* anonymous memory of the same protection */
+	LEFT_OTHER,
+};
+
+/* How that is known: by /proc. */
+struct left_view {
+	enum left_place (*look)(const struct left_view *view, const struct vcpu_state *vcpu, const struct vcpu_map *map);
+};
+
+/*
+ * Looks at the page of each vCPU of @vm, of which idx, id and fd are set, and keeps those that a dump has left
+ * standing: with their maps, and in run what the VMM has seen since. *@nr of them, 0 or more, from the first on. 0; or a
+ * negative errno, logged: -EBUSY, there is one that cannot be put back.
+ */
+int left_find(struct vm_state *vm, struct remote *remote, const struct left_view *view, size_t *nr);
+
+/* Puts them back: 0 or a negative errno, logged. After an error it can be tried again. */
+int left_put_back(struct vm_state *vm, struct remote *remote);
+
+#endif

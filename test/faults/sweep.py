@@ -1,0 +1,434 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""A fault at every point of a dump and of a restore (plugin/fault.h), and what becomes of the VM.
+
+Runs on the (emulated) arm64 host; test/faults/run starts it there.
+"""
+
+import argparse
+import collections
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import time
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, 'failcases')]
+
+import leftout  # noqa: E402
+from common import (SmallVm, Unharmed, bpf_ids, check_nothing_left, criu, criu_ok, discard, finish, left_of,  # noqa: E402
+                    processes)
+from restores import GuestEntries, check_entries  # noqa: E402
+from zdtmvm import Failure, Vm, is_alive, wait_gone  # noqa: E402
+
+VMS = {
+    'v3': lambda: Vm('kvm_vgic_v3', ['--vcpus=2']),
+    'lpi': lambda: Vm('kvm_its_lpi', ['--vcpus=2']),
+    'irqfd': lambda: SmallVm('kvm_irqfd', []),
+    'fds': lambda: SmallVm('kvm_fds', ['--copies=3']),
+    'plain': lambda: SmallVm('kvm_plain', []),
+}
+ACTIONS = ['dump', 'dump-R', 'restore']
+# What can become of an attempt. Those of BAD must not.
+UNREACHED, SURVIVED, REFUSED, STANDS_STILL = 'not reached', 'survived', 'clean refusal', 'VM stands still'
+HARMED, RAN, UNCLEAN = 'VM harmed', 'vCPU ran after a failed restore', 'not clean'
+BAD = [HARMED, RAN, UNCLEAN]
+NO_FAULT = ['late-hook']    # steps that say what CRIU does, not what fails: test/zdtm/failures has cases of them
+WHOLE = 'vCPUs may run: done'     # from there on a VM that is restored runs
+
+Point = collections.namedtuple('Point', 'nr kind place what')
+
+
+def name_of(point):
+    return f'point {point.nr}, {point.kind} {point.place}: {point.what}'
+
+
+def points_in(path):
+    """Of the last dump, where some were tried before: each begins with point 1."""
+    points = []
+    with open(path) as f:
+        for line in f:
+            nr, *rest = line.rstrip('\n').split('\t')
+            if nr == '1':
+                points = []
+            points.append(Point(int(nr), *rest))
+    return points
+
+
+def distinct(points, rng):
+    """Of each place the first pass, the last, and one by the seed."""
+    places = collections.defaultdict(list)
+    for point in points:
+        places[point[1:]].append(point)
+    return sorted({p for passes in places.values() for p in (passes[0], passes[-1], rng.choice(passes))})
+
+
+def fault_env(point, sig):
+    env = {'KVM_VGIC_FAULT': str(point.nr)}
+    if sig:
+        env['KVM_VGIC_FAULT_SIGNAL'] = str(sig)
+    return env
+
+
+def was_reached(result, point):
+    return f'fault injected: point {point.nr},' in result.log
+
+
+def dump_soon(images, pid, *options, env=None):
+    """A dump that is good. One that was refused for the moment, for an interrupt on its way, is tried again."""
+    for _ in range(10):
+        result = criu('dump', images, '-t', str(pid), *options, env=env)
+        if not any('try again' in x for x in result.errors):
+            break
+    result.require(result.status == 0, f'criu dump failed with {result.status}')
+
+
+def require_clean(result, point):
+    """A step that is none of the two sequences has no words for what only a test lets fail."""
+    result.require(result.status > 0, f'criu ended with {result.status}')
+    result.require(result.errors or (point and point.kind == 'step'), 'no error of the plugin says why')
+
+
+class Dumps:
+    """A VM that is dumped, each time with a fault."""
+
+    def __init__(self, what, options):
+        self.what = what
+        self.options = options
+        self.vm = None
+        self.n = 0
+        self.start()
+
+    def start(self):
+        self.end()
+        self.vm = VMS[self.what]()
+        self.vm.wait_moved(self.vm.stats())
+
+    def end(self):
+        if self.vm:
+            discard(self.vm)
+
+    def images(self):
+        self.n += 1
+        path = os.path.join(self.vm.dir, f'images.{self.n}')
+        os.mkdir(path)
+        return path
+
+    def points(self):
+        images = self.images()
+        path = os.path.join(self.vm.dir, 'points')
+        dump_soon(images, self.vm.pid, *self.options, env={'KVM_VGIC_FAULT_LIST': path})
+        self.go_on_from(images)
+        return points_in(path)
+
+    def go_on_from(self, images):
+        """After a dump that has succeeded: the VM that was dumped is restored."""
+        if '-R' not in self.options:
+            criu_ok('restore', images, '-d')
+        self.vm.wait_moved(self.vm.stats())
+        shutil.rmtree(images)
+
+    def attempt(self, point, env, sig):
+        """(what became of it, and how that shows)"""
+        try:
+            unharmed = Unharmed(self.vm)
+            images = self.images()
+            result = criu('dump', images, '-t', str(self.vm.pid), *self.options, env=env)
+            if sig:
+                verdict = self.after_signal(result, images)
+            else:
+                verdict = self.after(result, images, unharmed, point)
+            return (UNREACHED, '') if point and not was_reached(result, point) else verdict
+        except (Failure, OSError) as e:
+            self.start()
+            return HARMED, str(e)
+
+    def after(self, result, images, unharmed, point):
+        if result.status == 0:
+            if '-R' in self.options:
+                unharmed.check(images)
+            self.go_on_from(images)
+            return SURVIVED, ''
+        unharmed.check(images)
+        shutil.rmtree(images)
+        try:
+            require_clean(result, point)
+        except Failure as e:
+            return UNCLEAN, str(e)
+        return REFUSED, ''
+
+    def after_signal(self, result, images):
+        """criu is gone, or has gone on. A VM that was left with vCPUs that cannot run is not harmed: it stands still."""
+        if result.status == 0:
+            self.go_on_from(images)
+            return SURVIVED, ''
+        if not is_alive(self.vm.pid):
+            raise Failure(f'pid {self.vm.pid} has ended')
+        try:
+            self.vm.wait_moved(self.vm.stats(), 5)
+        except Failure as e:
+            if 'no progress' not in str(e):
+                raise
+            self.start()
+            return STANDS_STILL, ''
+        shutil.rmtree(images)
+        return REFUSED, ''
+
+    def last(self):
+        """After all that: it ends well."""
+        finish(self.vm)
+        self.end()
+
+
+class Restores:
+    """The images of a VM, restored each time with a fault."""
+
+    def __init__(self, what, options):
+        self.vm = VMS[what]()
+        self.images = os.path.join(self.vm.dir, 'images')
+        os.mkdir(self.images)
+        self.vm.wait_moved(self.vm.stats())
+        dump_soon(self.images, self.vm.pid)
+        wait_gone(self.vm.pid)
+
+    def points(self):
+        path = os.path.join(self.vm.dir, 'points')
+        criu_ok('restore', self.images, '-d', env={'KVM_VGIC_FAULT_LIST': path})
+        self.goes_on()
+        return points_in(path)
+
+    def goes_on(self):
+        """It is good. The images are for the next attempt, so it is ended."""
+        try:
+            self.vm.wait_moved(self.vm.stats())
+        finally:
+            self.vm.kill()
+
+    def attempt(self, point, env, sig):
+        bpf, before = bpf_ids(), processes()
+        try:
+            with GuestEntries() as entries:
+                result = criu('restore', self.images, '-d', env=env)
+                # CRIU 4.1.1 does not heed what the hook answers.
+                failed = result.status != 0 or 'not restored: no vCPU' in result.log
+                if failed:
+                    time.sleep(0.3)
+                entered = entries.threads() if failed else []
+            verdict = self.after(result, failed, entered, before, bpf, sig, point)
+            return (UNREACHED, '') if point and not was_reached(result, point) else verdict
+        except (Failure, OSError) as e:
+            return UNCLEAN, str(e)
+        finally:
+            for pid in processes() - before:
+                os.kill(pid, signal.SIGKILL)
+            left_of(before)
+
+    def after(self, result, failed, entered, before, bpf, sig, point):
+        if not failed:
+            try:
+                self.goes_on()
+            except Failure as e:
+                return HARMED, str(e)
+            return SURVIVED, ''
+        if sig and WHOLE in result.log:
+            return self.was_whole()
+        try:
+            check_entries(result, entered)
+        except Failure as e:
+            return RAN, str(e)
+        if sig:
+            return REFUSED, ''      # the tasks of a criu that was killed run on, and none is a vCPU that runs
+        left = left_of(before)
+        result.require(not left, f'tasks left: {sorted(left)}')
+        check_nothing_left(self.images, bpf)
+        require_clean(result, point)
+        return REFUSED, ''
+
+    def was_whole(self):
+        """A criu that was killed when the vCPUs were let go: those that run find nothing."""
+        try:
+            if is_alive(self.vm.pid):
+                self.vm.stats().check()
+        except Failure as e:
+            return HARMED, str(e)
+        return SURVIVED, ''
+
+    def last(self):
+        criu_ok('restore', self.images, '-d')
+        self.vm.wait_moved(self.vm.stats())
+        finish(self.vm)
+        self.end()
+
+    def end(self):
+        discard(self.vm)
+
+
+SWEPT = {
+    'dump': lambda what: Dumps(what, []),
+    'dump-R': lambda what: Dumps(what, ['-R']),
+    'restore': lambda what: Restores(what, []),
+}
+
+
+def chosen(points, args, rng):
+    if args.points:
+        return [p for p in points if p.nr in args.points]
+    if args.kind:
+        points = [p for p in points if p.kind in args.kind]
+    if args.distinct:
+        return distinct(points, rng)
+    return points[rng.randrange(args.step)::args.step]
+
+
+def sweep(action, args):
+    """The counts of it, and what was bad."""
+    start = time.monotonic()
+    swept = SWEPT[action](args.vm)
+    points = [p for p in swept.points() if p.what not in NO_FAULT]
+    rng = random.Random(f'{args.seed} {action}')
+    choice = chosen(points, args, rng)
+    if args.seconds:
+        rng.shuffle(choice)         # it may end before the last of them
+    print(f'{action} of {args.vm}: {len(points)} points, of {len({p[1:] for p in points})} places; '
+          f'{len(choice)} to be tried', flush=True)
+    counts, bad, tried = collections.Counter(), [], 0
+    for point in choice:
+        if args.seconds and time.monotonic() - start > args.seconds:
+            break
+        what, how = swept.attempt(point, fault_env(point, args.signal), args.signal)
+        counts[what] += 1
+        tried += 1
+        if what in BAD:
+            bad.append({'point': point._asdict(), 'what': what, 'how': how})
+        if what in BAD or args.verbose:
+            print(f'  {name_of(point)}: {what}: {how}', flush=True)
+        if tried % 25 == 0:
+            print(f'  {tried} of {len(choice)} in {time.monotonic() - start:.0f} s: {dict(counts)}', flush=True)
+    try:
+        swept.last()
+    except Failure as e:
+        counts[HARMED] += 1
+        bad.append({'point': None, 'what': HARMED, 'how': f'at the end: {e}'})
+        print(f'  at the end: {e}', flush=True)
+        swept.end()
+    return {'action': action, 'vm': args.vm, 'points': len(points), 'places': len({p[1:] for p in points}),
+            'chosen': len(choice), 'tried': tried, **{x: counts[x] for x in
+                                                    (SURVIVED, REFUSED, UNREACHED, STANDS_STILL, *BAD)},
+            'bad': bad, 'seconds': round(time.monotonic() - start)}
+
+
+def show(row):
+    print(f'{row["action"]} of {row["vm"]}: points {row["points"]}, places {row["places"]}, tried {row["tried"]}, '
+          f'survived {row[SURVIVED]}, clean refusals {row[REFUSED]}, not reached {row[UNREACHED]}, '
+          f'VM left standing still {row[STANDS_STILL]}, VM harmed {row[HARMED]}, '
+          f'vCPU ran after a failed restore {row[RAN]}, not clean {row[UNCLEAN]}, in {row["seconds"]} s', flush=True)
+
+
+# It can fail.
+
+def one_line(text):
+    return text.splitlines()[0] if text else text
+
+
+def lost(what, args):
+    """One pending bit, or one replay: the VM finds it, as it finds nothing without."""
+    row = leftout.run_row(leftout.Row(leftout.NAME, 'restore', 'KVM_VGIC_SKIP', what), args)
+    return row['good'], f'{row["said"]} ({row["cycles"]} cycles)'
+
+
+def attempt_with(action, env, expected, words):
+    swept = SWEPT[action]('v3')
+    try:
+        what, how = swept.attempt(None, env, None)
+        return what == expected and bool(re.search(words, how)), f'{what}: {one_line(how)}'
+    finally:
+        swept.end()
+
+
+def self_check(args):
+    checks = {
+        'one pending bit is dropped': lambda: lost('one pending bit', args),
+        'one replay is skipped': lambda: lost('one replay', args),
+        'a vCPU runs after a failed restore': lambda: attempt_with(
+            'restore', {'KVM_VGIC_FAULT': 'threads', 'KVM_VGIC_SKIP': 'the end of the tree'}, RAN, 'entered by thread'),
+        'a mapping is left in the VMM': lambda: attempt_with(
+            'dump', {'KVM_VGIC_FAULT': 'vCPU events', 'KVM_VGIC_SKIP': 'munmap'}, HARMED, r'new: \S+ r-xp '),
+        'a dump that fails is no harm': lambda: attempt_with(
+            'dump', {'KVM_VGIC_FAULT': 'vCPU events'}, REFUSED, '^$'),
+    }
+    rows = []
+    for name, check in checks.items():
+        try:
+            good, said = check()
+        except (Failure, OSError) as e:
+            good, said = False, str(e)
+        rows.append({'check': name, 'good': good, 'said': said})
+        print(f'{"ok" if good else "NOT OK"} {name}: {said}', flush=True)
+    print(f'self-check: {sum(r["good"] for r in rows)} of {len(rows)} are as they must be')
+    return rows
+
+
+def dump_to(folder, what):
+    """The images of a VM, for test/faults/bitflip."""
+    vm = VMS[what]()
+    try:
+        os.makedirs(folder)
+        vm.wait_moved(vm.stats())
+        dump_soon(folder, vm.pid)
+    finally:
+        discard(vm)
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('actions', nargs='*', metavar='ACTION', help='dump, dump-R, restore (all)')
+    parser.add_argument('--vm', choices=VMS, default='v3')
+    parser.add_argument('--step', type=int, default=1, metavar='K', help='every K-th point')
+    parser.add_argument('--distinct', action='store_true', help='of each place at most three passes')
+    parser.add_argument('--kind', action='append', help='of points: step, call, remote, image, memory')
+    parser.add_argument('--points', type=int, nargs='+', metavar='N', help='these')
+    parser.add_argument('--signal', type=int, metavar='S', help='criu gets that signal there')
+    parser.add_argument('--seconds', type=float, metavar='N', help='for each action, at most')
+    parser.add_argument('--seed', type=int)
+    parser.add_argument('--cycles', type=int, default=40, help=argparse.SUPPRESS)
+    parser.add_argument('--self-check', action='store_true')
+    parser.add_argument('--images', metavar='DIR', help='only dump the VM, into DIR')
+    parser.add_argument('--json', metavar='FILE')
+    parser.add_argument('--verbose', action='store_true')
+    args = parser.parse_args()
+    unknown = [x for x in args.actions if x not in ACTIONS]
+    if unknown:
+        parser.error(f'no such action: {unknown[0]}; there are: {", ".join(ACTIONS)}')
+    if args.seed is None:
+        args.seed = random.getrandbits(32)
+    return args
+
+
+def main():
+    args = parse_args()
+    if args.images:
+        dump_to(args.images, args.vm)
+        return 0
+    print(f'seed {args.seed}', flush=True)
+    if args.self_check:
+        rows = self_check(args)
+        good = all(row['good'] for row in rows)
+    else:
+        rows = []
+        for action in args.actions or ACTIONS:
+            rows.append(sweep(action, args))
+            show(rows[-1])
+        # Of the last points some are passed by few runs only; a sweep that reaches nothing has shown nothing.
+        good = all(row['tried'] > 4 * row[UNREACHED] and not any(row[x] for x in BAD) for row in rows)
+    if args.json:
+        with open(args.json, 'w') as f:
+            json.dump({'seed': args.seed, 'rows': rows}, f, indent=1)
+    return 0 if good else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

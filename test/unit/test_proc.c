@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What /proc tells of a process that calls its files, memory and devices as it likes: this one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "probe/proc.h"
+#include "testlog.h"
+
+static char folder[] = "/tmp/test_proc.XXXXXX";
+
+static int set_up(void **state)
+{
+	return mkdtemp(folder) ? chdir(folder) : -1;
+}
+
+static int tear_down(void **state)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	return system(command);
+}
+
+static void *map(int fd)
+{
+	void *p;
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(p != MAP_FAILED);
+	return p;
+}
+
+static void names_alone_are_nothing(void **state)
+{
+	static const char *const names[] = { "anon_inode:kvm-vm", "anon_inode:kvm-vcpu:0", "anon_inode:[userfaultfd]",
+					     "dev/kvm", "dev/vhost-net", "dev/vfio" };
+	struct proc_scan scan;
+	int fds[2 * 6];
+	void *maps[2 * 6];
+
+	assert_int_equal(mkdir("dev", 0700), 0);
+	for (size_t i = 0; i < 6; i++) {
+		fds[2 * i] = open(names[i], O_RDWR | O_CREAT, 0600);
+		fds[2 * i + 1] = memfd_create(names[i], 0);
+		maps[2 * i] = map(fds[2 * i]);
+		maps[2 * i + 1] = map(fds[2 * i + 1]);
+	}
+	assert_int_equal(proc_scan(getpid(), &scan), 0);
+	assert_int_equal(scan.nr_fds, 0);
+	assert_int_equal(scan.nr_maps, 0);
+	assert_int_equal(scan.userfaultfd, -1);
+	assert_string_equal(scan.device, "");
+	assert_true(scan.nr_open > 12);
+	proc_scan_free(&scan);
+	for (size_t i = 0; i < 12; i++) {
+		munmap(maps[i], 4096);
+		close(fds[i]);
+	}
+}
+
+/* A node of a device, under any name; O_PATH, for not every host has the device. */
+static struct proc_scan scan_node(const char *name, unsigned int minor)
+{
+	struct proc_scan scan;
+	int fd;
+
+	if (mknod(name, S_IFCHR | 0600, makedev(10, minor)))
+		skip(); /* not root */
+	fd = open(name, O_PATH);
+	assert_true(fd >= 0);
+	assert_int_equal(proc_scan(getpid(), &scan), 0);
+	close(fd);
+	return scan;
+}
+
+static void kvm_is_known_by_its_number(void **state)
+{
+	struct proc_scan scan = scan_node("elsewhere", 232);
+
+	assert_int_equal(scan.nr_fds, 1);
+	assert_int_equal(scan.fds[0].kind, PROC_FD_SYSTEM);
+	proc_scan_free(&scan);
+}
+
+/* /dev/null as sysfs has it is none, whatever it is called. */
+static void another_device_is_another(void **state)
+{
+	struct proc_scan scan;
+	int fd;
+
+	if (mknod("vhost-net", S_IFCHR | 0600, makedev(1, 3)))
+		skip();
+	fd = open("vhost-net", O_RDWR);
+	assert_int_equal(proc_scan(getpid(), &scan), 0);
+	assert_int_equal(scan.nr_fds, 0);
+	assert_string_equal(scan.device, "");
+	proc_scan_free(&scan);
+	close(fd);
+}
+
+/* /dev/kvm as "kvm", @nr_folders down: how its name ends. */
+static void assert_name_of_kvm(unsigned int nr_folders, const char *end)
+{
+	char path[4096] = "";
+	struct proc_scan scan;
+
+	for (unsigned int i = 0; i < nr_folders; i++) {
+		strcat(path, "a-folder-with-a-long-name/");
+		assert_true(!mkdir(path, 0700) || errno == EEXIST);
+	}
+	strcat(path, "kvm");
+	scan = scan_node(path, 232);
+	assert_int_equal(scan.nr_fds, 1);
+	assert_string_equal(scan.fds[0].name + strlen(scan.fds[0].name) - strlen(end), end);
+	proc_scan_free(&scan);
+}
+
+static void a_name_that_is_cut_says_so(void **state)
+{
+	assert_name_of_kvm(0, "/kvm");
+	assert_name_of_kvm(1, "...");
+	assert_name_of_kvm(20, "...");
+}
+
+/* Of this process as it is, and with code in front of all other. */
+static void the_first_text(void **state)
+{
+	static const struct {
+		int flags, prot;
+		bool barred;
+	} rows[] = {
+		{ MAP_PRIVATE, PROT_READ | PROT_EXEC, false },
+		{ MAP_SHARED, PROT_READ | PROT_WRITE | PROT_EXEC, false },
+		{ MAP_SHARED, PROT_READ, false },
+		{ MAP_SHARED, PROT_READ | PROT_EXEC, true },
+		{ MAP_SHARED, PROT_EXEC, true },
+	};
+	void *front = (void *)0x200000;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct proc_scan scan;
+
+		if (mmap(front, 4096, rows[i].prot, rows[i].flags | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != front)
+			skip(); /* a sanitizer has it */
+		assert_int_equal(proc_scan(getpid(), &scan), 0);
+		munmap(front, 4096);
+		assert_true(scan.has_text);
+		assert_int_equal(scan.barred_text, rows[i].barred ? (uintptr_t)front : 0);
+		proc_scan_free(&scan);
+	}
+}
+
+static void nobody_traces_this(void **state)
+{
+	assert_int_equal(proc_tracer(getpid(), getpid()), 0);
+	assert_int_equal(proc_tracer(getpid(), 0x7ffffff), -ESRCH);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_alone_are_nothing),
+		cmocka_unit_test(kvm_is_known_by_its_number),
+		cmocka_unit_test(another_device_is_another),
+		cmocka_unit_test(a_name_that_is_cut_says_so),
+		cmocka_unit_test(the_first_text),
+		cmocka_unit_test(nobody_traces_this),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}

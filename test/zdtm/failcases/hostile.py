@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A process that looks like another than it is, has more than anybody needs, or memory whose server stands still."""
+
+import os
+import subprocess
+import time
+
+from common import Skip, criu, finish, odd_vm, require
+from cramped import works
+from lives.kvm_signals import recover
+from refusals import REFUSAL, refused
+
+LIMIT = 30              # seconds, of a system call in the VMM and of a block of a file
+DEVICE = '/dev/vhost-nothing'
+VHOST = ': a device that reaches guest memory by itself: ' + REFUSAL
+
+
+def names():
+    try:
+        works('hostile-names')
+    finally:
+        if os.path.exists(DEVICE):
+            os.unlink(DEVICE)
+
+
+def vhost_elsewhere():
+    if subprocess.run(['modprobe', 'vhost_vsock'], check=False).returncode:
+        raise Skip('this kernel has no vhost_vsock')
+    refused('hostile-vhost-elsewhere', '/elsewhere' + VHOST)
+
+
+def marked():
+    """It says of itself that a criu has left it: nobody believes more of it than that."""
+    with odd_vm('hostile-mark') as (vm, images, unharmed):
+        result = criu('dump', images, '-t', str(vm.pid))
+        result.require('kvm_run is marked' in ''.join(result.errors), 'no error says that it is marked')
+        unharmed.check(images)
+        status, said = recover(vm.pid)
+        require(status == 3 and 'left by a restore' in said, f'recover ended with {status}: {said}')
+        unharmed.check(images)
+        finish(vm)
+
+
+def served(what, says):
+    """The server is of the tree, and stands still: the dump fails in its time, and the VM goes on."""
+    if subprocess.run(['modprobe', 'fuse'], check=False).returncode:
+        raise Skip('this kernel has no FUSE')
+    with odd_vm('hostile-' + what) as (vm, images, unharmed):
+        try:
+            start = time.monotonic()
+            result = criu('dump', images, '-t', str(vm.pid))
+            took = time.monotonic() - start
+            result.require(result.status != 0, 'the dump succeeded')
+            result.require(says in ''.join(result.errors), f'no error says "{says}"')
+            result.require(LIMIT <= took < 3 * LIMIT, f'it took {took:.0f} s')
+            unharmed.check(images)
+            finish(vm)
+        finally:
+            subprocess.run(['umount', '-l', os.path.join(vm.dir, 'fuse')], check=False)
+
+
+def cases():
+    yield 'hostile-names', 'main', names, ()
+    yield 'hostile-kvm-elsewhere', 'main', works, ('hostile-kvm-elsewhere',)
+    yield 'hostile-vhost-elsewhere', 'main', vhost_elsewhere, ()
+    yield 'hostile-mark', 'main', marked, ()
+    yield 'hostile-many-fds', 'main', works, ('hostile-many-fds',)
+    yield 'hostile-many-files', 'main', refused, ('hostile-many-files', 'more than 4096 files')
+    yield 'hostile-many-slots', 'main', works, ('hostile-many-slots',)
+    yield 'hostile-shared-table', 'main', works, ('hostile-shared-table',)
+    yield 'hostile-served-memory', 'main', served, ('served-memory', 'a file under a memslot cannot be read: no answer of its server')
+    yield 'hostile-served-tables', 'main', served, ('served-tables', 'a system call in it does not return after 30 s')

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""criu killed in a dump: by what it can answer to, the VM goes on; by SIGKILL, it goes on or is recovered."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from cgroup import Cgroup
+from common import criu, criu_ok, finish, left_of, odd_vm, processes, read, require, wait_for
+from lives.kvm_signals import AtLine, interrupted, recover, recovered, stands
+from zdtmvm import is_alive, wait_gone
+
+GENTLE = ['INT', 'TERM', 'HUP', 'ABRT']
+MOMENTS = {'read': 'VM is read', 'swapped': 'kvm_run is swapped', 'pages': 'pages are dumped'}
+# Points of the plugin, at which criu kills itself; whether the VM stands then.
+KILLED = [('reading', 'kvm_run pages', False), ('swapped', 'swapped', True), ('fds', 'dump-ext-file', True)]
+
+
+def gentle(name, moment):
+    sig = getattr(signal, 'SIG' + name)
+    with odd_vm('none') as (vm, images, unharmed):
+        result = interrupted(vm.pid, images, sig, AtLine(MOMENTS[moment]))
+        result.require(result.status in (1, -sig), f'criu ended with {result.status}')
+        unharmed.check(images)
+        finish(vm)
+
+
+def kill(pid, images, point, *options):
+    """A dump in which criu ends by SIGKILL."""
+    result = criu('dump', images, '-t', str(pid), *options, env={'KVM_VGIC_KILL': point})
+    result.require(result.status == -signal.SIGKILL, f'criu ended with {result.status}')
+    return result
+
+
+def killed(point, left_standing):
+    with odd_vm('none') as (vm, images, unharmed):
+        result = kill(vm.pid, images, point)
+        result.require(stands(vm) == left_standing, 'the VM ' + ('goes on' if left_standing else 'stands'))
+        if left_standing:
+            recovered(vm, unharmed)
+        else:
+            status, said = recover(vm.pid)
+            require(status == 1 and 'nothing to put back' in said, f'recover ended with {status}: {said}')
+            unharmed.check(vm.dir)
+            finish(vm)
+
+
+def dumped_after_recovery():
+    """What was recovered is a VM as any other."""
+    with odd_vm('none') as (vm, images, unharmed):
+        kill(vm.pid, images, 'swapped')
+        status, said = recover(vm.pid)
+        require(status == 0, f'criu-kvm recover ended with {status}: {said}')
+        unharmed.check(vm.dir)
+        shutil.rmtree(images)
+        os.mkdir(images)
+        criu_ok('dump', images, '-t', str(vm.pid))
+        wait_gone(vm.pid)
+        criu_ok('restore', images, '-d')
+        vm.wait_moved(vm.stats())
+        finish(vm)
+
+
+@contextlib.contextmanager
+def cgroup_of(vm):
+    with Cgroup('killed') as group:
+        group.add(vm.pid)
+        try:
+            yield group
+        finally:
+            group.write('cgroup.freeze', 0)
+            vm.kill()
+
+
+def wait_frozen(group):
+    wait_for(lambda: 'frozen 1' in group.read('cgroup.events'), 'the cgroup does not freeze')
+
+
+def frozen(*options):
+    """The cgroup is frozen when recover comes: thawed by it, or left so."""
+    with odd_vm('none') as (vm, images, unharmed), cgroup_of(vm) as group:
+        kill(vm.pid, images, 'swapped', '--freeze-cgroup', group.path)
+        require('frozen 0' in group.read('cgroup.events'), 'CRIU has left the cgroup frozen: say so in docs/limits.md')
+        group.write('cgroup.freeze', 1)
+        wait_frozen(group)
+        if not options:
+            recovered(vm, unharmed)
+            return
+        status, said = recover(vm.pid, *options)
+        require(status == 0 and 'when its cgroup is thawed' in said, f'recover ended with {status}: {said}')
+        wait_frozen(group)
+        require(stands(vm), 'the VM goes on, and was to stay frozen')
+        group.write('cgroup.freeze', 0)
+        unharmed.check(vm.dir)
+        finish(vm)
+
+
+def refused(pid, expected, says, tell=''):
+    status, said = recover(pid)
+    require(status == expected and says in said, f'{tell}recover ended with {status}: {said}')
+
+
+def nothing_to_recover():
+    """A VM that goes on is left alone; a process without VM, and none."""
+    with odd_vm('none') as (vm, images, unharmed):
+        refused(vm.pid, 1, 'nothing to put back')
+        unharmed.check(images)
+        refused(os.getpid(), 1, 'nothing to put back')
+        finish(vm)
+    with subprocess.Popen(['true']) as process:
+        process.wait()
+    refused(process.pid, 3, 'there is no such process')
+
+
+def traced():
+    """A criu that still runs has it."""
+    with odd_vm('none') as (vm, images, unharmed):
+        kill(vm.pid, images, 'swapped')
+        with subprocess.Popen(['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=none', '-p', str(vm.pid)]) as tracer:
+            try:
+                while f'TracerPid:\t{tracer.pid}' not in read(f'/proc/{vm.pid}/status'):
+                    time.sleep(0.01)
+                refused(vm.pid, 3, f'pid {tracer.pid} traces it')
+            finally:
+                tracer.terminate()
+        recovered(vm, unharmed)
+
+
+# A process with memory as compel maps it, which reads: into it, as if a thread were there, or elsewhere.
+NR_READ = '63'
+WITH_MEMORY = '''
+import io, mmap, os, sys
+fd = os.memfd_create('CRIUMFD')
+os.ftruncate(fd, 4 * mmap.PAGESIZE)
+memory = mmap.mmap(fd, 4 * mmap.PAGESIZE)
+os.write(1, b'.')
+io.FileIO(0, closefd=False).readinto(memory if sys.argv[1] == 'in it' else bytearray(1))
+os.write(1, b'.')
+os.read(0, 1)
+'''
+
+
+@contextlib.contextmanager
+def with_memory(where):
+    with subprocess.Popen([sys.executable, '-c', WITH_MEMORY, where], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          bufsize=0) as process:
+        try:
+            process.stdout.read(1)
+            wait_for(lambda: read(f'/proc/{process.pid}/syscall').split()[0] == NR_READ, 'it does not read')
+            yield process
+        finally:
+            process.kill()
+
+
+def has_memory(pid):
+    fds = [os.readlink(f'/proc/{pid}/fd/{x}') for x in os.listdir(f'/proc/{pid}/fd')]
+    return 'CRIUMFD' in read(f'/proc/{pid}/maps') or any('CRIUMFD' in x for x in fds)
+
+
+def memory_alone():
+    """No VM of it was left standing, or it has none: what criu has mapped goes all the same."""
+    with with_memory('not in it') as process:
+        refused(process.pid, 0, 'is unmapped')
+        require(not has_memory(process.pid), 'it has the memory still')
+        process.stdin.write(b'.')
+        require(process.stdout.read(1) == b'.', 'the process does not go on')
+        refused(process.pid, 1, 'nothing to put back')
+
+
+def memory_in_use():
+    """A thread is in it: it is left, until the thread has come out."""
+    with with_memory('in it') as process:
+        refused(process.pid, 3, f'thread {process.pid} is in what criu has mapped')
+        require(has_memory(process.pid), 'the memory is gone from under a thread')
+        with subprocess.Popen(['criu-kvm', 'recover', str(process.pid)], stdout=subprocess.DEVNULL) as recovery:
+            time.sleep(0.2)
+            process.stdin.write(b'.')
+            require(recovery.wait(60) == 0, f'recover ended with {recovery.returncode}')
+        require(process.stdout.read(1) == b'.' and not has_memory(process.pid), 'it has the memory still')
+
+
+def by_a_restore():
+    """What a restore has left is not whole, and cannot be made so."""
+    with odd_vm('none') as (vm, images, _):
+        criu_ok('dump', images, '-t', str(vm.pid))
+        before = processes()
+        result = criu('restore', images, '-d', env={'KVM_VGIC_KILL': 'vCPU registers'})
+        result.require(result.status == -signal.SIGKILL, f'criu ended with {result.status}')
+        try:
+            require(is_alive(vm.pid), 'no task was left')
+            refused(vm.pid, 3, 'left by a restore that did not come to its end')
+        finally:
+            for pid in processes() - before:
+                os.kill(pid, signal.SIGKILL)
+        require(not left_of(before), f'tasks left: {sorted(left_of(before))}')
+
+
+def cases():
+    for name in GENTLE:
+        for moment in MOMENTS:
+            yield f'dump-killed-{name.lower()}-{moment}', 'main', gentle, (name, moment)
+    for name, point, left_standing in KILLED:
+        yield f'dump-killed-kill-{name}', 'main', killed, (point, left_standing)
+    yield 'dump-killed-dumped-again', 'main', dumped_after_recovery, ()
+    yield 'dump-killed-frozen-recover', 'main', frozen, ()
+    yield 'dump-killed-frozen-stays', 'main', frozen, ('--frozen',)
+    yield 'dump-killed-traced', 'main', traced, ()
+    yield 'dump-killed-memory-alone', 'main', memory_alone, ()
+    yield 'dump-killed-memory-in-use', 'main', memory_in_use, ()
+    yield 'dump-nothing-to-recover', 'main', nothing_to_recover, ()
+    yield 'restore-killed-nothing-to-recover', 'main', by_a_restore, ()

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A process that looks like another than it is, has more than anybody needs, or memory whose server stands still. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "zdtmtst.h"
+#include "fuse.h"
+#include "its.h"
+#include "lpi.h"
+#include "oddities.h"
+
+/* Names */
+
+static int map_one(int fd)
+{
+	return fd < 0 || mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0;
+}
+
+static int file_named(const char *name)
+{
+	int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	return fd < 0 || ftruncate(fd, 4096) || map_one(fd) ? -1 : 0;
+}
+
+static int memfd_named(const char *name)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	return fd < 0 || ftruncate(fd, 4096) || map_one(fd) ? -1 : 0;
+}
+
+/* Files, memory and folders that are called as KVM's are, and as devices are, and are none. */
+static int names(struct odd_vm *vm)
+{
+	static const char *const kvm[] = { "anon_inode:kvm-vm", "anon_inode:kvm-vcpu:0", "anon_inode:kvm-arm-vgic-v3",
+					   "anon_inode:kvm-unknown" };
+	void *named;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kvm); i++)
+		if (file_named(kvm[i]) || memfd_named(kvm[i]))
+			return -1;
+	if (mkdir("dev", 0700) || file_named("dev/kvm") || file_named("/dev/vhost-nothing") || memfd_named("/dev/kvm"))
+		return -1;
+	named = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (named == MAP_FAILED)
+		return -1;
+	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, named, 4096, "kvm-vcpu:0");	/* not every kernel has it */
+	return 0;
+}
+
+static int node_of(const char *path, const char *name)
+{
+	struct stat st;
+
+	return stat(path, &st) || mknod(name, S_IFCHR | 0600, st.st_rdev) ? -1 : 0;
+}
+
+/* KVM by another name: its VM was made by /dev/kvm. */
+static int kvm_elsewhere(struct odd_vm *vm)
+{
+	return node_of("/dev/kvm", "elsewhere") || open("elsewhere", O_RDWR | O_CLOEXEC) < 0 ? -1 : 0;
+}
+
+static int vhost_elsewhere(struct odd_vm *vm)
+{
+	if (access("/dev/vhost-vsock", F_OK))
+		odd_lacking("vhost-vsock");
+	return node_of("/dev/vhost-vsock", "elsewhere") || open("elsewhere", O_RDWR | O_CLOEXEC) < 0 ? -1 : 0;
+}
+
+/* The mark that a dump puts into the pages of vCPUs that are not to run. */
+static int mark(struct odd_vm *vm)
+{
+	memcpy(vm->vcpu[0].run->padding1, "kvmvgi", 6);
+	return 0;
+}
+
+/* Numbers */
+
+#define NR_FDS	2000
+
+static int many_fds(struct odd_vm *vm)
+{
+	struct rlimit limit = { 4 * NR_FDS, 4 * NR_FDS };
+	unsigned int i;
+
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		return -1;
+	for (i = 0; i < NR_FDS; i++)
+		if (dup(i % 2 ? vm->vm_fd : vm->vcpu[i / 2 % ODD_NR_VCPUS].fd) < 0)
+			return -1;
+	return 0;
+}
+
+/* Each is a file of its own, of more than images have room for. */
+static int many_files(struct odd_vm *vm)
+{
+	struct rlimit limit = { 8192, 8192 };
+	unsigned int i;
+
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		return -1;
+	for (i = 0; i < 4100; i++)
+		if (ioctl(vm->vm_fd, KVM_GET_STATS_FD, NULL) < 0)
+			return -1;
+	return 0;
+}
+
+#define NR_SLOTS	2000
+#define SLOTS_BASE	0x100000000
+
+/* One after the other of the same memory. */
+static int many_slots(struct odd_vm *vm)
+{
+	struct kvm_userspace_memory_region region = { .memory_size = 4096 };
+	void *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned int i;
+
+	if (memory == MAP_FAILED)
+		return -1;
+	for (i = 0; i < NR_SLOTS; i++) {
+		region.slot = 100 + i;
+		region.guest_phys_addr = SLOTS_BASE + 2 * 4096 * (uint64_t)i;
+		region.userspace_addr = (uintptr_t)memory;
+		if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region))
+			return -1;
+	}
+	return 0;
+}
+
+/* A process that has the same table of fds, and its own memory. */
+static pid_t sharing;
+
+static int shared_table(struct odd_vm *vm)
+{
+	unsigned int i;
+
+	sharing = syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+	if (sharing)
+		return sharing < 0 ? -1 : 0;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		munmap(vm->vcpu[i].run, vm->run_size);
+	for (;;)
+		pause();
+}
+
+static int end_sharing(struct odd_vm *vm)
+{
+	return kill(sharing, SIGKILL);
+}
+
+/* Memory that is a server's, which is of the tree and stands still with it */
+
+static int server(struct odd_vm *vm, int fd)
+{
+	pid_t pid = test_fork();
+	unsigned int i;
+
+	if (pid)
+		return pid < 0 ? -1 : close(fd);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Nothing of the VM, which others must not have. */
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		munmap(vm->vcpu[i].run, vm->run_size);
+	if (dup2(fd, 3) != 3 || syscall(SYS_close_range, 4, ~0u, 0))
+		_exit(1);
+	odd_fuse_serve(3, ITS_RAM_SIZE);
+}
+
+/* The memslot of its.h, none of which was read yet. */
+static int served_memory(struct odd_vm *vm)
+{
+	struct kvm_userspace_memory_region region = { .slot = ITS_RAM_SLOT, .guest_phys_addr = ITS_RAM_BASE,
+						      .memory_size = ITS_RAM_SIZE, .userspace_addr = ITS_RAM_ADDR };
+	int fd;
+
+	if (mkdir("fuse", 0700))
+		return -1;
+	fd = odd_fuse_mount("fuse");
+	if (fd < 0)
+		odd_lacking("FUSE");
+	if (server(vm, fd))
+		return -1;
+	fd = open("fuse/" FUSE_FILE, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || mmap((void *)ITS_RAM_ADDR, ITS_RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE,
+			   fd, 0) == MAP_FAILED)
+		return -1;
+	return close(fd) || ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) ? -1 : 0;
+}
+
+/* Which a dump reads before all else. */
+static int served_tables(struct odd_vm *vm)
+{
+	static struct odd_its its;
+	unsigned int i;
+
+	if (served_memory(vm) || its_create(&its, vm, 0) || its_place(&its) || lpi_set_tables(vm, ODD_NR_VCPUS))
+		return -1;
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		if (lpi_enable(vm, i, true))
+			return -1;
+	return 0;
+}
+
+const struct oddity hostile_oddities[] = {
+	{ "hostile-names", .running = names },
+	{ "hostile-kvm-elsewhere", .running = kvm_elsewhere },
+	{ "hostile-vhost-elsewhere", .running = vhost_elsewhere },
+	{ "hostile-mark", .running = mark },
+	{ "hostile-many-fds", .running = many_fds },
+	{ "hostile-many-files", .running = many_files },
+	{ "hostile-many-slots", .built = many_slots },
+	{ "hostile-shared-table", .running = shared_table, .after = end_sharing },
+	{ "hostile-served-memory", .built = served_memory },
+	{ "hostile-served-tables", .built = served_tables },
+};
+const size_t hostile_nr_oddities = ARRAY_SIZE(hostile_oddities);
