@@ -7,7 +7,7 @@
 
 #include <bpf/bpf_helpers.h>
 
-#define LIMIT_NS 60000000000ull /* a dump takes a few seconds; from 20 on the kernel complains of the CPU */
+#define LIMIT_NS 15000000000ull /* less than makes the kernel complain of the CPU */
 #define MANY (1u << 20)
 
 char _license[] SEC("license") = "GPL";
