@@ -279,6 +279,8 @@ def chosen(points, args, rng):
         return [p for p in points if p.nr in args.points]
     if args.kind:
         points = [p for p in points if p.kind in args.kind]
+    if args.match:
+        points = [p for p in points if re.search(args.match, name_of(p))]
     if args.distinct:
         return distinct(points, rng)
     return points[rng.randrange(args.step)::args.step]
@@ -390,6 +392,7 @@ def parse_args():
     parser.add_argument('--step', type=int, default=1, metavar='K', help='every K-th point')
     parser.add_argument('--distinct', action='store_true', help='of each place at most three passes')
     parser.add_argument('--kind', action='append', help='of points: step, call, remote, image, memory')
+    parser.add_argument('--match', metavar='REGEX', help='points whose line has it, as "call GIC distributor: "')
     parser.add_argument('--points', type=int, nargs='+', metavar='N', help='these')
     parser.add_argument('--signal', type=int, metavar='S', help='criu gets that signal there')
     parser.add_argument('--seconds', type=float, metavar='N', help='for each action, at most')

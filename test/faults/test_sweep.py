@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the sweep chooses, and what the runner takes for growth."""
 
+import argparse
 import os
 import random
 import sys
@@ -27,6 +28,12 @@ class Sweep(unittest.TestCase):
         self.assertLessEqual({1, 3, 6, 7}, {p.nr for p in chosen})
         self.assertLessEqual(len(chosen), 6)
         self.assertEqual(sorted(chosen), chosen)
+
+    def test_a_place_is_chosen_by_what_a_line_says_of_it(self):
+        args = argparse.Namespace(points=None, kind=['call'], match='step: a$', distinct=False, step=1)
+        self.assertEqual([p.nr for p in sweep.chosen(points('a', 'ab', 'a'), args, random.Random(1))], [1, 3])
+        args.match = 'call step: ab'
+        self.assertEqual([p.nr for p in sweep.chosen(points('a', 'ab', 'a'), args, random.Random(1))], [2])
 
     def test_a_dump_that_was_tried_again_is_listed_once(self):
         with tempfile.NamedTemporaryFile('w') as f:
