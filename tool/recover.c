@@ -72,11 +72,10 @@ static bool is_known(const struct recovery *r, int fd)
 	return false;
 }
 
-/* 1, 0, or a negative errno, told. By a mapping of our own: nothing is done in a VMM that nothing is wrong with. */
-static int is_left(const struct recovery *r, int fd)
+/* By a mapping of our own; a copy, which the VMM cannot change any more. 0 or a negative errno, told. */
+static int copy_page(const struct recovery *r, int fd, uint8_t *copy)
 {
 	int ours = fd_take(r->pid, fd), ret = 0;
-	struct vcpu_state vcpu = { 0 };
 	void *page;
 
 	if (ours < 0) {
@@ -88,11 +87,40 @@ static int is_left(const struct recovery *r, int fd)
 		ret = -errno;
 		tool_error("pid %d: fd %d: kvm_run: %s (errno %d)", r->pid, fd, strerror(-ret), -ret);
 	} else {
-		vcpu.run = page;
-		ret = kvm_run_is_marked(&vcpu);
+		memcpy(copy, page, r->vm.page_size);
 		munmap(page, r->vm.page_size);
 	}
 	close(ours);
+	return ret;
+}
+
+/* What @look says of a vCPU whose run is a copy of its first page: nothing is done in the VMM for it. */
+static int ask_page(const struct recovery *r, const struct vcpu_state *vcpu,
+		    int (*look)(const struct vm_state *vm, const struct vcpu_state *vcpu))
+{
+	struct vcpu_state seen = *vcpu;
+	int ret;
+
+	seen.run = malloc(r->vm.page_size);
+	if (!seen.run)
+		return -ENOMEM;
+	ret = copy_page(r, vcpu->fd, seen.run) ?: look(&r->vm, &seen);
+	free(seen.run);
+	return ret;
+}
+
+static int is_left(const struct vm_state *vm, const struct vcpu_state *vcpu)
+{
+	return kvm_run_is_marked(vcpu);
+}
+
+/* Not by what KVM answers: what a restore has left is dead for KVM once it has called KVM_RUN, and that is EIO to all. */
+static int refuse_restored(const struct recovery *r)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < r->vm.nr_vcpus && !ret; i++)
+		ret = ask_page(r, &r->vm.vcpus[i], left_check);
 	return ret;
 }
 
@@ -100,18 +128,17 @@ static int is_left(const struct recovery *r, int fd)
 static int add_vcpu(struct recovery *r, const struct proc_fd *fd)
 {
 	struct vm_state *vm = &r->vm;
-	int ret = is_known(r, fd->fd) ? 0 : is_left(r, fd->fd);
-
-	if (ret <= 0)
-		return ret;
-	vm->vcpus[vm->nr_vcpus] = (struct vcpu_state){
+	struct vcpu_state vcpu = {
 		.idx = vm->nr_vcpus,
 		.id = strtoul(strrchr(fd->name, ':') + 1, NULL, 10),
 		.fd = fd->fd,
 		.run_size = 2 * vm->page_size,
 	};
-	vm->nr_vcpus++;
-	return 0;
+	int ret = is_known(r, fd->fd) ? 0 : ask_page(r, &vcpu, is_left);
+
+	if (ret > 0)
+		vm->vcpus[vm->nr_vcpus++] = vcpu;
+	return ret < 0 ? ret : 0;
 }
 
 static int find_vcpus(struct recovery *r)
@@ -316,7 +343,7 @@ static int recover(struct recovery *r)
 
 	if (ret)
 		return ret;
-	ret = freezer_write(&r->freezer, "0");
+	ret = refuse_restored(r) ?: freezer_write(&r->freezer, "0");
 	if (!ret)
 		ret = run_in_process(r);
 	if (ret || r->stays_frozen) {

@@ -97,15 +97,23 @@ static int merge_copies(struct vm_state *vm, struct remote *remote, struct vcpu_
 	return ret;
 }
 
+int left_check(const struct vm_state *vm, const struct vcpu_state *vcpu)
+{
+	if (!kvm_run_is_marked(vcpu) || record_of(vm, vcpu))
+		return 0;
+	return refuse(vcpu, "left by a restore that did not come to its end: end the process, and restore again");
+}
+
 /* What is to become of a page that is marked, in vcpu->run and its maps. */
 static int judge(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const struct left_view *view)
 {
 	const struct left_record *record = record_of(vm, vcpu);
 	enum left_place places[VCPU_MAX_MAPS];
 	bool has_copy = false;
+	int ret = left_check(vm, vcpu);
 
-	if (!record)
-		return refuse(vcpu, "left by a restore that did not come to its end: end the process, and restore again");
+	if (ret)
+		return ret;
 	vcpu->nr_maps = record->nr_maps;
 	memcpy(vcpu->maps, record->maps, record->nr_maps * sizeof(*record->maps));
 	for (size_t i = 0; i < vcpu->nr_maps; i++) {

@@ -35,6 +35,9 @@ struct left_view {
 	enum left_place (*look)(const struct left_view *view, const struct vcpu_state *vcpu, const struct vcpu_map *map);
 };
 
+/* -EBUSY, logged, where the first page of kvm_run, in vcpu->run, is marked and does not say what it is to be again. Else 0. */
+int left_check(const struct vm_state *vm, const struct vcpu_state *vcpu);
+
 /*
  * Looks at the page of each vCPU of @vm, of which idx, id and fd are set, and keeps those that a dump has left
  * standing: with their maps, and in run what the VMM has seen since. *@nr of them, 0 or more, from the first on. 0; or a

@@ -22,7 +22,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, 'failcases')]
 import leftout  # noqa: E402
 from common import (SmallVm, Unharmed, bpf_ids, check_nothing_left, criu, criu_ok, discard, finish, left_of,  # noqa: E402
                     processes)
-from restores import GuestEntries, check_entries  # noqa: E402
+from restores import STEPS, GuestEntries, check_entries, replays  # noqa: E402
 from zdtmvm import Failure, Vm, is_alive, wait_gone  # noqa: E402
 
 VMS = {
@@ -35,6 +35,7 @@ VMS = {
 ACTIONS = ['dump', 'dump-R', 'restore']
 # What can become of an attempt. Those of BAD must not.
 UNREACHED, SURVIVED, REFUSED, STANDS_STILL = 'not reached', 'survived', 'clean refusal', 'VM stands still'
+PART_WAY = 'vCPU let go before criu was killed'       # docs/criu-killed.md
 HARMED, RAN, UNCLEAN = 'VM harmed', 'vCPU ran after a failed restore', 'not clean'
 BAD = [HARMED, RAN, UNCLEAN]
 NO_FAULT = ['late-hook']    # steps that say what CRIU does, not what fails: test/zdtm/failures has cases of them
@@ -91,6 +92,18 @@ def require_clean(result, point):
     """A step that is none of the two sequences has no words for what only a test lets fail."""
     result.require(result.status > 0, f'criu ended with {result.status}')
     result.require(result.errors or (point and point.kind == 'step'), 'no error of the plugin says why')
+
+
+def next_step(log):
+    """That which a restore of one VM had come to, where the log ends; or None."""
+    done = re.findall(r'step \d+ of \d+, (.*): done', log)
+    return STEPS[STEPS.index(done[-1]) + 1] if done and done[-1] in STEPS[:-1] else None
+
+
+def lets_go(result, entered):
+    """Where the step lets a vCPU go, should criu be killed in it: one whose exit is replayed; all, one after the other."""
+    step = next_step(result.log)
+    return step == 'vCPUs may run' or step == 'pending exits' and len(set(entered)) <= 1 + len(replays(result))
 
 
 class Dumps:
@@ -239,7 +252,7 @@ class Restores:
         try:
             check_entries(result, entered)
         except Failure as e:
-            return RAN, str(e)
+            return PART_WAY if sig and lets_go(result, entered) else RAN, str(e)
         if sig:
             return REFUSED, ''      # the tasks of a criu that was killed run on, and none is a vCPU that runs
         left = left_of(before)
@@ -279,6 +292,8 @@ def chosen(points, args, rng):
         return [p for p in points if p.nr in args.points]
     if args.kind:
         points = [p for p in points if p.kind in args.kind]
+    if args.match:
+        points = [p for p in points if re.search(args.match, name_of(p))]
     if args.distinct:
         return distinct(points, rng)
     return points[rng.randrange(args.step)::args.step]
@@ -317,14 +332,14 @@ def sweep(action, args):
         swept.end()
     return {'action': action, 'vm': args.vm, 'points': len(points), 'places': len({p[1:] for p in points}),
             'chosen': len(choice), 'tried': tried, **{x: counts[x] for x in
-                                                    (SURVIVED, REFUSED, UNREACHED, STANDS_STILL, *BAD)},
+                                                    (SURVIVED, REFUSED, UNREACHED, STANDS_STILL, PART_WAY, *BAD)},
             'bad': bad, 'seconds': round(time.monotonic() - start)}
 
 
 def show(row):
     print(f'{row["action"]} of {row["vm"]}: points {row["points"]}, places {row["places"]}, tried {row["tried"]}, '
           f'survived {row[SURVIVED]}, clean refusals {row[REFUSED]}, not reached {row[UNREACHED]}, '
-          f'VM left standing still {row[STANDS_STILL]}, VM harmed {row[HARMED]}, '
+          f'VM left standing still {row[STANDS_STILL]}, {PART_WAY} {row[PART_WAY]}, VM harmed {row[HARMED]}, '
           f'vCPU ran after a failed restore {row[RAN]}, not clean {row[UNCLEAN]}, in {row["seconds"]} s', flush=True)
 
 
@@ -390,6 +405,7 @@ def parse_args():
     parser.add_argument('--step', type=int, default=1, metavar='K', help='every K-th point')
     parser.add_argument('--distinct', action='store_true', help='of each place at most three passes')
     parser.add_argument('--kind', action='append', help='of points: step, call, remote, image, memory')
+    parser.add_argument('--match', metavar='REGEX', help='points whose line has it, as "call GIC distributor: "')
     parser.add_argument('--points', type=int, nargs='+', metavar='N', help='these')
     parser.add_argument('--signal', type=int, metavar='S', help='criu gets that signal there')
     parser.add_argument('--seconds', type=float, metavar='N', help='for each action, at most')

@@ -352,6 +352,25 @@ static void what_a_restore_left_is_refused(void **state)
 	end(&life);
 }
 
+/* What is asked before anything is done in the process. */
+static void whose_page_it_is_is_known_from_the_page_alone(void **state)
+{
+	struct life life = begin(-1);
+	struct vcpu_state vcpu = { .id = 2, .fd = 7, .run = life.kvm->vcpus[2].run };
+
+	assert_int_equal(left_check(life.vm, &vcpu), 0);
+	assert_int_equal(kvm_run_swap_out(life.vm, &life.kvm->remote), 0);
+	fake_forget(life.kvm);
+	log_reset();
+	assert_int_equal(left_check(life.vm, &vcpu), 0);
+	record_in(life.kvm, 2)->magic = 0;
+	assert_int_equal(left_check(life.vm, &vcpu), -EBUSY);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), "vcpu 2 (fd 7): left by a restore that did not come to its end: end the process, and restore again");
+	assert_int_equal(fake_count(life.kvm, "*"), 0);
+	end(&life);
+}
+
 /* One vCPU's page alone, somewhere among the others. */
 static void those_that_run_are_left_alone(void **state)
 {
@@ -383,6 +402,7 @@ int main(void)
 		cmocka_unit_test(a_record_that_lies_is_refused),
 		cmocka_unit_test(what_stands_elsewhere_is_refused),
 		cmocka_unit_test(what_a_restore_left_is_refused),
+		cmocka_unit_test(whose_page_it_is_is_known_from_the_page_alone),
 		cmocka_unit_test(those_that_run_are_left_alone),
 	};
 

@@ -16,8 +16,9 @@ from zdtmvm import is_alive, wait_gone
 
 GENTLE = ['INT', 'TERM', 'HUP', 'ABRT']
 MOMENTS = {'read': 'VM is read', 'swapped': 'kvm_run is swapped', 'pages': 'pages are dumped'}
-# Points of the plugin, at which criu kills itself; whether the VM stands then.
-KILLED = [('reading', 'kvm_run pages', False), ('swapped', 'swapped', True), ('fds', 'dump-ext-file', True)]
+# Points of the plugin, at which criu kills itself; whether the VM stands then, and whether CRIU's memory is in the VMM.
+KILLED = [('reading', 'kvm_run pages', False, False), ('swapped', 'swapped', True, False),
+          ('fds', 'dump-ext-file', True, True)]
 
 
 def gentle(name, moment):
@@ -36,9 +37,16 @@ def kill(pid, images, point, *options):
     return result
 
 
-def killed(point, left_standing):
+def has_memory(pid):
+    fds = [os.readlink(f'/proc/{pid}/fd/{x}') for x in os.listdir(f'/proc/{pid}/fd')]
+    return 'CRIUMFD' in read(f'/proc/{pid}/maps') or any('CRIUMFD' in x for x in fds)
+
+
+def killed(point, left_standing, with_memory_left):
+    """That recover takes the memory out shows in the maps, which are to be what they were."""
     with odd_vm('none') as (vm, images, unharmed):
         result = kill(vm.pid, images, point)
+        require(has_memory(vm.pid) == with_memory_left, "CRIU's memory " + ('is not there' if with_memory_left else 'is there'))
         result.require(stands(vm) == left_standing, 'the VM ' + ('goes on' if left_standing else 'stands'))
         if left_standing:
             recovered(vm, unharmed)
@@ -156,11 +164,6 @@ def with_memory(where):
             process.kill()
 
 
-def has_memory(pid):
-    fds = [os.readlink(f'/proc/{pid}/fd/{x}') for x in os.listdir(f'/proc/{pid}/fd')]
-    return 'CRIUMFD' in read(f'/proc/{pid}/maps') or any('CRIUMFD' in x for x in fds)
-
-
 def memory_alone():
     """No VM of it was left standing, or it has none: what criu has mapped goes all the same."""
     with with_memory('not in it') as process:
@@ -203,8 +206,8 @@ def cases():
     for name in GENTLE:
         for moment in MOMENTS:
             yield f'dump-killed-{name.lower()}-{moment}', 'main', gentle, (name, moment)
-    for name, point, left_standing in KILLED:
-        yield f'dump-killed-kill-{name}', 'main', killed, (point, left_standing)
+    for name, *what in KILLED:
+        yield f'dump-killed-kill-{name}', 'main', killed, what
     yield 'dump-killed-dumped-again', 'main', dumped_after_recovery, ()
     yield 'dump-killed-frozen-recover', 'main', frozen, ()
     yield 'dump-killed-frozen-stays', 'main', frozen, ('--frozen',)

@@ -105,18 +105,11 @@ static int irqfd_semaphore(struct odd_vm *vm)
 	return bind_irqfd(vm, eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE));
 }
 
-/* The interrupt is in the middle of being injected: that it is comes from outside, by hold_injection. */
-static int irqfd_held(struct odd_vm *vm)
-{
-	return bind_irqfd(vm, eventfd(0, EFD_CLOEXEC));
-}
-
 const struct oddity binding_oddities[] = {
 	{ "irqfd-stranger", .running = irqfd_stranger },
 	{ "ioeventfd-elsewhere", .running = ioeventfd_elsewhere },
 	{ "resamplefd-closed", .running = resamplefd_closed },
 	{ "irqfd-in-socket", .running = irqfd_in_socket },
 	{ "irqfd-semaphore", .running = irqfd_semaphore },
-	{ "irqfd-held", .running = irqfd_held },
 };
 const size_t binding_nr_oddities = ARRAY_SIZE(binding_oddities);
