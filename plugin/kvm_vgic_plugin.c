@@ -45,6 +45,7 @@
 #include "remote/threads.h"
 #include "setting.h"
 #include "signals.h"
+#include "spent.h"
 #include "stand_in.h"
 #include "state/file.h"
 #include "state/kvm_run.h"
@@ -284,16 +285,21 @@ static bool has_threads(const struct dumped_vm *d)
  */
 static int dump_vm(struct dumped_vm *d)
 {
-	int ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
+	int ret;
 
+	spent_on(SPENT_THREADS);
+	ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
+	spent_on(SPENT_READ);
 	if (!ret)
 		ret = settle_interrupts(d);
 	if (!ret)
 		ret = with_remote(d, read_vm);
+	spent_on(SPENT_IMAGES);
 	if (!ret)
 		ret = backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT);
 	if (!ret)
 		ret = write_images(d);
+	spent_on(SPENT_SWAP);
 	if (!ret)
 		ret = with_remote(d, swap_out);
 	if (!ret)
@@ -370,7 +376,7 @@ static int dump_vms_of(int pid)
 	return ret;
 }
 
-static int checkpoint_devices(int pid)
+static int look_and_dump(int pid)
 {
 	int ret = 0;
 
@@ -384,6 +390,16 @@ static int checkpoint_devices(int pid)
 		ret = -EINVAL;
 	}
 	return ret ? to_criu(ret) : dump_vms_of(pid);
+}
+
+static int checkpoint_devices(int pid)
+{
+	int ret;
+
+	spent_on(SPENT_LOOK);
+	ret = look_and_dump(pid);
+	spent_on(SPENT_NOT);
+	return ret;
 }
 
 /* Whether @fd, CRIU's copy, is the same open file as @task_fd of @pid. */
@@ -449,8 +465,11 @@ static int note_ext_file(int fd, int id)
 
 static int dump_ext_file(int fd, int id)
 {
-	int ret = note_ext_file(fd, id);
+	int ret;
 
+	spent_on(SPENT_FILES);
+	ret = note_ext_file(fd, id);
+	spent_on(SPENT_NOT);
 	return ret == -ENOTSUP ? ret : to_criu(ret);
 }
 
@@ -500,6 +519,7 @@ static void end_by_signal(int sig, int ret)
 
 static void end_dump(int ret)
 {
+	spent_on(SPENT_UNDO);
 	for (size_t i = 0; i < dump.nr; i++) {
 		dump.vms[i].dumped = !ret && !signals_held();
 		undo_dump(&dump.vms[i]);
@@ -508,6 +528,8 @@ static void end_dump(int ret)
 	for (size_t i = 0; i < dump.nr; i++)
 		if (dump.vms[i].vm->nr_threads)
 			put_threads_back(&dump.vms[i]);
+	if (dump.nr)
+		spent_tell("the dump");
 	free(dump.vms);
 	free(dump.files.list);
 	discovered_free(&dump.all);
@@ -792,9 +814,10 @@ static int fetch_file(uint32_t id)
 /* All VMs are whole, and no vCPU may run yet. */
 static int start_vms(void)
 {
-	int ret =
-		fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
+	int ret;
 
+	spent_on(SPENT_START);
+	ret = fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
 	if (ret)
 		return stop_restore(&restore.vms[0], restore.vms[0].pid, ret);
 	for (size_t i = 0; !ret && i < restore.nr; i++) {
@@ -840,12 +863,10 @@ static int build_vms_of(int pid, int vpid)
 	return ret;
 }
 
-static int resume_devices_late(int pid)
+static int build_and_start(int pid)
 {
 	int vpid, ret;
 
-	if (!restore.nr || fault_injected("late-hook"))
-		return -ENOTSUP; /* no VM: there may be /dev/kvm */
 	if (!restore.root)
 		restore.root = pid;
 	vpid = proc_vpid(pid, pid);
@@ -853,6 +874,20 @@ static int resume_devices_late(int pid)
 		return stop_restore(&restore.vms[0], pid, vpid);
 	ret = build_vms_of(pid, vpid);
 	return !ret && restore.nr_built == restore.nr ? start_vms() : ret;
+}
+
+static int resume_devices_late(int pid)
+{
+	int ret;
+
+	if (!restore.nr || fault_injected("late-hook"))
+		return -ENOTSUP; /* no VM: there may be /dev/kvm */
+	spent_on(SPENT_BUILD);
+	ret = build_and_start(pid);
+	spent_on(SPENT_NOT);
+	if (restore.done)
+		spent_tell("the restore");
+	return ret;
 }
 
 /* ---- the descriptor ---- */
