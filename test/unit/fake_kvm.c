@@ -91,7 +91,8 @@ static int note_call(struct fake_kvm *kvm, const char *line)
 	fake_note(kvm, line);
 	kvm->nr_calls++;
 	fails = kvm->fail_like ? kvm->fail_times && fake_is_like(line, kvm->fail_like)
-			       : kvm->nr_calls == kvm->fail_call;
+			       : kvm->nr_calls == kvm->fail_call ||
+					 (kvm->fail_again && kvm->nr_calls == kvm->fail_call + 1);
 	if (!fails)
 		return 0;
 	if (kvm->fail_like)

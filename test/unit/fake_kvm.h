@@ -265,6 +265,7 @@ struct fake_kvm {
 	/* The failure on request: of call @fail_call, from 1, or of those like @fail_like, @fail_times of
 	 * them. */
 	size_t fail_call;
+	bool fail_again; /* and the call after it */
 	const char *fail_like; /* for fnmatch() */
 	size_t fail_times;
 	int fail_errno;

@@ -135,6 +135,57 @@ static void a_call_that_was_not_made_is_not_taken_for_one_that_succeeded(void **
 	batch_fini(&b);
 }
 
+/* A VMM in which the first calls fail. */
+struct failing {
+	struct remote remote;
+	int failures, err;
+	int closed[4], nr; /* the fds, in order, with those for which it failed */
+};
+
+static int exec_failing(struct remote *remote, struct remote_call *calls, size_t nr)
+{
+	struct failing *f = (struct failing *)remote;
+
+	assert_int_equal(nr, 1);
+	assert_int_equal(calls->nr, SYS_close);
+	assert_in_range(f->nr, 0, 3);
+	f->closed[f->nr] = calls->arg[0];
+	calls->result = f->nr++ < f->failures ? -f->err : 0;
+	calls->done = true;
+	return 0;
+}
+
+static const struct remote_ops failing_ops = { .exec = exec_failing };
+
+static void a_close_that_fails_once_is_tried_again(void **state)
+{
+	struct failing f = { .remote = { .ops = &failing_ops }, .failures = 1, .err = EINTR };
+
+	assert_int_equal(batch_close(&f.remote, 3, "test", 17), 0);
+	assert_int_equal(f.nr, 2);
+	assert_int_equal(f.closed[0], 17);
+	assert_int_equal(f.closed[1], 17);
+	assert_int_equal(log_errors(), 0);
+}
+
+static void an_fd_that_stays_open_is_named(void **state)
+{
+	struct failing f = { .remote = { .ops = &failing_ops }, .failures = 2, .err = EINTR };
+
+	assert_int_equal(batch_close(&f.remote, 3, "test", 17), -EINTR);
+	assert_int_equal(f.nr, 2);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), "vm 3: test: close (0x11): Interrupted system call (errno 4)");
+}
+
+static void an_fd_that_is_closed_is_not_closed_again(void **state)
+{
+	struct failing f = { .remote = { .ops = &failing_ops } };
+
+	assert_int_equal(batch_close(&f.remote, 3, "test", 17), 0);
+	assert_int_equal(f.nr, 1);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -147,6 +198,9 @@ int main(void)
 		TEST(a_list_can_be_used_again),
 		TEST(what_a_call_only_reads_is_not_written),
 		TEST(a_call_that_was_not_made_is_not_taken_for_one_that_succeeded),
+		TEST(a_close_that_fails_once_is_tried_again),
+		TEST(an_fd_that_stays_open_is_named),
+		TEST(an_fd_that_is_closed_is_not_closed_again),
 	};
 
 	return cmocka_run_group_tests_name("lists of calls", tests, NULL, NULL);

@@ -172,15 +172,23 @@ static void check_left(const struct plan *plan, const struct attempt *a)
 	fake_free(twin);
 }
 
-static void fail_step(const struct plan *plan, size_t call)
+static struct attempt before_failure(const struct plan *plan, size_t call, bool again)
 {
 	struct attempt a = before(plan);
+
+	a.kvm->fail_call = call;
+	a.kvm->fail_again = again;
+	a.kvm->fail_errno = ERR;
+	return a;
+}
+
+static void fail_step(const struct plan *plan, size_t call, bool again)
+{
+	struct attempt a = before_failure(plan, call, again);
 	const char *line;
 	size_t failed;
 	int ret;
 
-	a.kvm->fail_call = call;
-	a.kvm->fail_errno = ERR;
 	ret = fake_steps(plan->steps, *plan->nr, a.vm, a.kvm, &failed);
 	line = a.kvm->lines[a.kvm->failed_line];
 	if (ret != -ERR)
@@ -190,14 +198,12 @@ static void fail_step(const struct plan *plan, size_t call)
 	forget(&a);
 }
 
-static void fail_plan(const struct plan *plan, size_t call)
+static void fail_plan(const struct plan *plan, size_t call, bool again)
 {
-	struct attempt a = before(plan);
+	struct attempt a = before_failure(plan, call, again);
 	char said[96];
 	int ret;
 
-	a.kvm->fail_call = call;
-	a.kvm->fail_errno = ERR;
 	ret = plan_run(plan->steps, *plan->nr, a.vm, &a.kvm->remote);
 	assert_int_equal(ret, -ERR);
 	assert_int_equal(log_errors(), 2);
@@ -207,17 +213,36 @@ static void fail_plan(const struct plan *plan, size_t call)
 	forget(&a);
 }
 
+/* Of what was open for the moment only a close that fails once is none: it is tried again. */
+static void close_once_more(const struct plan *plan, size_t call)
+{
+	struct attempt a = before_failure(plan, call, false);
+	size_t failed;
+
+	assert_int_equal(fake_steps(plan->steps, *plan->nr, a.vm, a.kvm, &failed), 0);
+	assert_int_equal(log_errors(), 0);
+	assert_string_equal(a.kvm->lines[a.kvm->failed_line], a.kvm->lines[a.kvm->failed_line + 1]);
+	forget(&a);
+}
+
 /* Memory of the guest that cannot be read is no failure: it is what the guest has made of its tables. */
-static void for_each_call(const struct plan *plan, void (*fail_call)(const struct plan *plan, size_t call))
+static void for_each_call(const struct plan *plan,
+			  void (*fail_call)(const struct plan *plan, size_t call, bool again))
 {
 	struct attempt a = before(plan);
 	size_t failed, calls = 0;
+	bool closes;
 
 	assert_int_equal(fake_steps(plan->steps, *plan->nr, a.vm, a.kvm, &failed), 0);
 	for (size_t i = 0; i < a.kvm->nr_lines; i++) {
-		calls += a.kvm->lines[i][0] != '#';
-		if (a.kvm->lines[i][0] != '#' && !fake_is_like(a.kvm->lines[i], "guest: read*"))
-			fail_call(plan, calls);
+		if (a.kvm->lines[i][0] == '#')
+			continue;
+		calls++;
+		closes = fake_is_like(a.kvm->lines[i], "task: close 100");
+		if (closes)
+			close_once_more(plan, calls);
+		if (!fake_is_like(a.kvm->lines[i], "guest: read*"))
+			fail_call(plan, calls, closes);
 	}
 	assert_true(calls > 100);
 	forget(&a);

@@ -106,11 +106,11 @@ def criu_ok(action, images, *options, **more):
     return result
 
 
-# What a process is made of, as a look from outside tells.
-
 def min_median_max(times):
     return f'{min(times):.2f} / {statistics.median(times):.2f} / {max(times):.2f} s' if times else '-'
 
+
+# What a process is made of, as a look from outside tells.
 
 def read(path):
     with open(path, errors='replace') as f:

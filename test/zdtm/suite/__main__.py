@@ -17,8 +17,12 @@ import modes
 import own
 import table
 
-SHORT_TESTS = ['kvm_plain', 'kvm_irqfd', 'kvm_vgic_refused']
-SHORT_MODES = ['plain', 'ns', 'uns', 'fault-6']
+SHORT = {'plain': ['kvm_plain', 'kvm_irqfd', 'kvm_vgic_refused'],
+         'ns': ['kvm_irqfd', 'kvm_vgic_refused'],
+         'uns': ['kvm_plain', 'kvm_irqfd'],
+         'norst': ['kvm_irqfd'],
+         'rpc': ['kvm_irqfd'],
+         'ns-fault-6': ['kvm_irqfd']}
 PASSED_ON = ['kernel', 'cpu', 'gic', 'machine', 'append']
 BOOT_SECONDS = 240
 CELL_SECONDS = 60       # for a test in a mode; of a host that hangs there is no more to see
@@ -61,14 +65,17 @@ def print_list():
     print('tests')
     for host, tests in hosts.distribute(hosts.all_tests()):
         print(f'  of the host "{host.name}": {" ".join(tests)}')
+    print('not run so')
+    for option, why in modes.LEFT_OUT.items():
+        print(f'  {option}: {why}')
     print(f"CRIU's own: {len(own.OWN)}")
     print('\n'.join('  ' + x for x in table.wrap(own.OWN)))
 
 
 def wanted(args):
     """Our tests, their modes, CRIU's own tests."""
-    tests = args.tests or (hosts.all_tests() if args.matrix or args.full else SHORT_TESTS if args.short else [])
-    names = args.modes or (SHORT_MODES if args.short else [x.name for x in modes.MODES])
+    tests = args.tests or (hosts.all_tests() if args.matrix or args.full else SHORT['plain'] if args.short else [])
+    names = args.modes or (list(SHORT) if args.short else [x.name for x in modes.MODES])
     theirs = own.FEW if args.short else own.OWN[:args.own] if args.own is not None else []
     return tests, names, theirs
 
@@ -76,29 +83,31 @@ def wanted(args):
 def shares_of(args, tests, theirs):
     """[(host, our tests, CRIU's own)]; the latter are run where most of ours are."""
     options = [x for name in PASSED_ON if getattr(args, name) for x in ('--' + name, getattr(args, name))]
-    if options or args.criu:
-        host = hosts.Host('as asked for', options=options, criu=args.criu or hosts.DEFAULT_CRIU,
+    if options:
+        host = hosts.Host('as asked for', options=options, criu=args.criu or hosts.DEFAULT_CRIU, chosen=False,
                           model=bool(args.kernel and args.kernel.startswith('7.2') and 'kvm_vgic_v5' in tests))
         return [(host, tests, theirs)]
-    shares = [(host, some, []) for host, some in hosts.distribute(tests)]
+    shares = [(host, some, []) for host, some in hosts.distribute(tests, args.criu)]
     if theirs:
-        first = shares.pop(0) if shares and shares[0][0].name == 'default' else (hosts.Host('default'), [], [])
+        first = shares.pop(0) if shares and shares[0][0].name == 'default' else (hosts.default(args.criu), [], [])
         shares.insert(0, (first[0], first[1], theirs))
     return shares
 
 
 def tests_in(mode, tests, args):
     """Those of @tests that are run in @mode."""
+    if args.short and not args.tests and not args.modes:
+        return [x for x in tests if x in SHORT[mode]]
     if args.matrix and not args.full and not args.modes and not modes.BY_NAME[mode].for_all:
         return [x for x in tests if x in modes.SAMPLE]
     return tests
 
 
 def runs_of(tests, names, theirs, args):
-    runs = [{'name': x, 'mode': x, 'tests': tests_in(x, tests, args), 'plugin': True, 'keep': False} for x in names]
+    runs = [{'name': x, 'mode': x, 'tests': tests_in(x, tests, args), 'plugin': True, 'own': False} for x in names]
     runs = [x for x in runs if x['tests']]
     for name, plugin in (('without', False), ('with', True)) if theirs else ():
-        runs.append({'name': 'own-' + name, 'mode': 'plain', 'tests': theirs, 'plugin': plugin, 'keep': True})
+        runs.append({'name': 'own-' + name, 'mode': 'plain', 'tests': theirs, 'plugin': plugin, 'own': True})
     return runs
 
 
@@ -111,11 +120,11 @@ def read_results(folder, runs, host, status):
             told = {(x['run'], x['test']): x for x in map(json.loads, f)}
     for run in runs:
         for test in run['tests']:
-            x = told.get((run['name'], test), {'result': 'failed', 'seconds': 0,
+            x = told.get((run['name'], test), {'result': 'failed', 'seconds': 0, 'tries': 0,
                                                'reason': f'not run: the host ended with status {status}'})
-            yield {'test': test, 'mode': run['name'].removeprefix('own-'), 'own': run['name'].startswith('own-'),
+            yield {'test': test, 'mode': run['name'].removeprefix('own-'), 'own': run['own'],
                    'host': host.name, 'criu': host.criu, 'result': x['result'], 'reason': x['reason'],
-                   'seconds': x['seconds']}
+                   'seconds': x['seconds'], 'tries': x['tries']}
 
 
 def run_in(host, tests, names, theirs, args, share):
@@ -126,7 +135,7 @@ def run_in(host, tests, names, theirs, args, share):
     runs = runs_of(tests, names, theirs, args)
     hosts.put_tree(share, host.criu, theirs)
     with open(os.path.join(folder, 'plan.json'), 'w') as f:
-        json.dump({'runs': runs, 'jobs': args.jobs, 'model': host.model}, f, indent=1)
+        json.dump({'runs': runs, 'jobs': args.jobs, 'model': host.model, 'criu': host.criu, 'chosen': host.chosen}, f, indent=1)
     seconds = args.timeout or BOOT_SECONDS + CELL_SECONDS * sum(len(x['tests']) for x in runs)
     status = hosts.boot(host, share, seconds, args.no_build)
     results = list(read_results(folder, runs, host, status))
@@ -155,10 +164,13 @@ def show(results, tests, names, theirs):
         passed, failed, skipped = total['passed'], total['failed'], total['skipped']
     if theirs:
         print("\nCRIU's own tests that pass without the plugin and with it")
-        text, both, disturbed, broken = table.own([x for x in results if x['own']], theirs)
+        text, both, disturbed, broken, enough = table.own([x for x in results if x['own']], theirs)
         print(text)
         print(f'{both} of {len(theirs)} pass both ways, {disturbed} fail with the plugin alone, {broken} are not counted')
-        passed, failed, skipped = passed + both, failed + disturbed, skipped + broken
+        passed, failed, skipped = passed + both, failed + disturbed + (not enough), skipped + broken
+    again = [x for x in results if x['result'] != 'failed' and x['tries'] > 1]
+    for x in again:
+        print(f'tried {x["tries"]} times: {x["test"]} in {x["mode"]}')
     print(f'zdtm: {passed} passed, {failed} failed, {skipped} skipped')
     return not failed and passed
 

@@ -17,19 +17,21 @@ CRIUS = ['4.1.1', '4.2.1']
 
 
 class Host:
-    def __init__(self, name, tests=(), options=(), criu=DEFAULT_CRIU, model=False):
+    def __init__(self, name, tests=(), options=(), criu=DEFAULT_CRIU, model=False, chosen=True):
         self.name = name
         self.tests = list(tests)
         self.options = list(options)
         self.criu = criu
         self.model = model      # of a VGICv5, as a kernel module
+        self.chosen = chosen    # here, for what its tests need: none is skipped
 
 
-# Beside the default one; 4.2.1, for CRIU 4.1.1's own restore hangs where the CPU has pointer authentication.
+# Beside the default one. With CRIU 4.2.1 where 4.1.1 itself cannot: its restore hangs where the CPU has pointer
+# authentication, and it dumps no network namespace of a kernel that has no UDP-Lite (7.1).
 SPECIAL = [
     Host('GICv2', ['kvm_vgic_v2'], ['--gic', '2']),
     Host('no VHE', ['kvm_aarch32'], ['--cpu', 'cortex-a57']),
-    Host('GICv5', ['kvm_vgic_v5'], ['--kernel', '7.2'], model=True),
+    Host('GICv5', ['kvm_vgic_v5'], ['--kernel', '7.2'], criu='4.2.1', model=True),
     Host('SVE', ['kvm_vmm_sve', 'kvm_sve', 'kvm_pauth'], ['--cpu', 'max,pauth-impdef=on'], criu='4.2.1'),
 ]
 
@@ -38,11 +40,17 @@ def all_tests():
     return sorted(x[:-5] for x in os.listdir(STATIC) if x.endswith('.desc'))
 
 
-def distribute(tests):
-    """[(host, its tests)]: each test to the host that has what it needs."""
+def default(criu=None):
+    return Host('default', criu=criu or DEFAULT_CRIU)
+
+
+def distribute(tests, criu=None):
+    """[(host, its tests)]: each test to the host that has what it needs, all with @criu where that is given."""
     elsewhere = {x for host in SPECIAL for x in host.tests}
-    shares = [(Host('default'), [x for x in tests if x not in elsewhere])]
-    shares += [(host, [x for x in tests if x in host.tests]) for host in SPECIAL]
+    shares = [(default(criu), [x for x in tests if x not in elsewhere])]
+    for host in SPECIAL:
+        some = Host(host.name, host.tests, host.options, criu or host.criu, host.model)
+        shares.append((some, [x for x in tests if x in host.tests]))
     return [x for x in shares if x[1]]
 
 

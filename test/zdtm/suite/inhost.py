@@ -46,6 +46,13 @@ def lay_out():
     shutil.copy(HERE + '/GNUmakefile', STATIC)
 
 
+def check_criu(plan):
+    """zdtm.py and CRIU are of one version."""
+    told = subprocess.run(['criu', '--version'], check=True, stdout=subprocess.PIPE, text=True).stdout
+    if f'Version: {plan["criu"]}\n' not in told:
+        sys.exit(f'CRIU {plan["criu"]} was asked for, and this is: {told}')
+
+
 def set_up_host(plan):
     # What the packages' maintainer scripts would have done: CRIU locks a namespace's network by these.
     for name in ('iptables', 'iptables-save', 'iptables-restore', 'ip6tables', 'ip6tables-save', 'ip6tables-restore'):
@@ -85,7 +92,7 @@ def show_progress(run, line):
 def zdtm(run, mode, tests, plan):
     """zdtm.py's exit status, and its lines with the times when they came."""
     command = ['./zdtm.py', 'run', '--criu-bin', '/usr/sbin/criu', '--crit-bin', '/usr/bin/crit', '--keep-going',
-               '-k', 'always' if run['keep'] else 'failed', *mode.args]
+               '-k', 'always' if run['own'] or mode.shows or mode.hides else 'failed', *mode.args]
     if len(tests) > 1:
         command += ['-p', str(plan['jobs'])]
     if plan['model']:
@@ -106,12 +113,17 @@ def zdtm(run, mode, tests, plan):
 
 
 def desc_of(test):
-    """As zdtm.py reads it; with our own key 'skip': {mode: why zdtm.py cannot, or is not to, run it so}."""
+    """As zdtm.py reads it; with our own keys: 'skip': {modes: why zdtm.py cannot, or is not to, run it so}, and of a test
+    whose dump is refused 'refused': by which words."""
     path = f'{WORK}/{test}.desc'
     if not os.path.exists(path) or not os.path.getsize(path):
         return {}
     with open(path) as f:
         return ast.literal_eval(f.read().strip())
+
+
+def skip_reason(test, mode):
+    return next((why for some, why in desc_of(test).get('skip', {}).items() if mode in some.split() or some == '*'), None)
 
 
 def save(run, lines):
@@ -128,64 +140,101 @@ def save_images(run, test):
         shutil.copytree(path, where, dirs_exist_ok=True, ignore=shutil.ignore_patterns('pages-*.img', '*.socket'))
 
 
+def criu_logs(test):
+    for path in glob.glob(f'{WORK}/dump/{test}/*/*/*.log'):
+        if os.path.basename(path) in ('dump.log', 'restore.log'):
+            with open(path, errors='replace') as f:
+                yield f.read()
+
+
 def loaded_plugin(test):
     """Whether each CRIU that dumped or restored @test says that it has loaded the plugin; None: they disagree."""
-    logs = [x for action in ('dump', 'restore') for x in glob.glob(f'{WORK}/dump/{test}/*/*/{action}.log')]
-    found = set()
-    for log in logs:
-        with open(log, errors='replace') as f:
-            found.add('Plugin "kvm_vgic_plugin"' in f.read())
+    found = {'Plugin "kvm_vgic_plugin"' in x for x in criu_logs(test)}
     return found.pop() if len(found) == 1 else None
+
+
+def made_a_difference(test, mode):
+    logs = list(criu_logs(test))
+    return bool(logs) and (not mode.shows or any(mode.shows in x for x in logs)) and \
+        not (mode.hides and any(mode.hides in x for x in logs))
 
 
 def tell(run, test, outcome):
     with open(SHARE + '/results', 'a') as f:
         f.write(json.dumps({'run': run['name'], 'test': os.path.basename(test), 'result': outcome.result,
-                            'reason': outcome.reason, 'seconds': round(outcome.seconds, 1)}) + '\n')
+                            'reason': outcome.reason, 'seconds': round(outcome.seconds, 1), 'tries': outcome.tries}) + '\n')
     print(f'{run["name"]}: {os.path.basename(test)}: {outcome.result}'
           + (f': {outcome.reason}' if outcome.reason else '') + f' ({outcome.seconds:.0f} s)', flush=True)
 
 
-def refused_for_now(outcome):
-    return outcome.result == 'failed' and any(FOR_NOW.search(x) for x in outcome.lines)
+def is_tried_again(run, outcome, attempt):
+    """What the plugin has refused for the moment is, as its error line says; and once what fails without the plugin:
+    it would not be counted, and what fails with it not be seen."""
+    if outcome.result != 'failed':
+        return False
+    return attempt == 1 if not run['plugin'] else any(FOR_NOW.search(x) for x in outcome.lines)
 
 
 def run_batch(run, tests, plan):
     mode = modes.BY_NAME[run['mode']]
-    crfail = {x for x in tests if 'crfail' in desc_of(x).get('flags', '').split()}
+    refused = {x: desc_of(x)['refused'] for x in tests if 'crfail' in desc_of(x).get('flags', '').split()}
     status, lines = zdtm(run, mode, tests, plan)
     save(run, lines)
-    return output.read(lines, status, tests, mode, crfail)
+    return output.read(lines, status, tests, mode, refused)
 
 
 def run_tests(run, tests, plan):
-    """{test: Outcome}. What the plugin has refused for the moment is tried again, as its error line says."""
+    """{test: Outcome}"""
     outcomes = {}
-    for _ in range(TRIES):
+    for attempt in range(1, TRIES + 1):
         for batch in batches(modes.BY_NAME[run['mode']], tests, plan['jobs']):
             outcomes.update(run_batch(run, batch, plan))
-        tests = [x for x in tests if refused_for_now(outcomes[x])]
+        for test in tests:
+            outcomes[test].tries = attempt
+        tests = [x for x in tests if is_tried_again(run, outcomes[x], attempt)]
         if not tests:
             break
-        print(f'{run["name"]}: refused for the moment: {" ".join(tests)}', flush=True)
+        print(f'{run["name"]}: tried again: {" ".join(tests)}', flush=True)
     return outcomes
 
 
 def check_plugin(run, test, outcome):
     """A run with the plugin, or without, was one."""
-    if outcome.result == 'passed' and run['keep'] and loaded_plugin(test) != run['plugin']:
-        outcome.result = 'failed'
-        outcome.reason = f'CRIU\'s logs do not say that the plugin was {"" if run["plugin"] else "not "}loaded'
+    if outcome.result == 'passed' and run['own'] and loaded_plugin(test) != run['plugin']:
+        outcome.fail(f'CRIU\'s logs do not say that the plugin was {"" if run["plugin"] else "not "}loaded')
+
+
+def check_difference(mode, outcomes):
+    """What a mode has made no difference to was not run in it; a mode that has made none at all has failed."""
+    if not (mode.shows or mode.hides):
+        return
+    passed = {x: outcome for x, outcome in outcomes.items() if outcome.result == 'passed'}
+    idle = [outcome for x, outcome in passed.items() if not made_a_difference(x, mode)]
+    why = f'CRIU\'s logs show nothing of it: {mode.shows or "no " + mode.hides}'
+    for outcome in idle:
+        outcome.result, outcome.reason = 'skipped', why
+    if idle and len(idle) == len(passed):
+        idle[0].fail(why)
+
+
+def check_skips(run, plan, outcomes):
+    """A host that was chosen for its tests has what they need."""
+    for outcome in outcomes.values():
+        if plan['chosen'] and not run['own'] and outcome.result == 'skipped' and outcome.reason != output.NO_TRACKING:
+            outcome.fail('this host was chosen for it: ' + outcome.reason)
 
 
 def do(run, plan):
     tests = ['zdtm/static/' + x for x in run['tests']]
-    skips = {x: desc_of(x).get('skip', {}).get(run['mode']) for x in tests}
+    skips = {x: skip_reason(x, run['mode']) for x in tests}
     have_plugin(run['plugin'])
     wanted = [x for x in tests if not skips[x]]
     outcomes = {x: output.Outcome('skipped', skips[x]) for x in tests if skips[x]}
     if wanted:
-        outcomes.update(run_tests(run, wanted, plan))
+        ran = run_tests(run, wanted, plan)
+        check_skips(run, plan, ran)
+        check_difference(modes.BY_NAME[run['mode']], ran)
+        outcomes.update(ran)
     for test, outcome in outcomes.items():
         check_plugin(run, test, outcome)
         if outcome.result == 'failed':
@@ -198,6 +247,7 @@ def do(run, plan):
 def main():
     with open(SHARE + '/plan.json') as f:
         plan = json.load(f)
+    check_criu(plan)
     lay_out()
     set_up_host(plan)
     good = [do(run, plan) for run in plan['runs']]

@@ -28,6 +28,10 @@ class Outcome:
         self.reason = reason
         self.seconds = seconds
         self.lines = list(lines)
+        self.tries = 1
+
+    def fail(self, reason):
+        self.result, self.reason = 'failed', reason
 
 
 class Block:
@@ -135,7 +139,7 @@ def runs_as_words(runs):
     return ', '.join(f'{x} {n} times' for x, n in sorted(runs.items())) or 'not at all'
 
 
-def judge(output, test, flavor, wanted, crfail):
+def judge(output, test, flavor, wanted, refused):
     blocks, skips = output.blocks.get(test, []), output.skipped.get(test, [])
     if len(blocks) + len(skips) != 1:
         return Outcome('failed', f'not run: zdtm.py has run it {len(blocks)} times, and skipped it {len(skips)} times')
@@ -156,9 +160,9 @@ def judge(output, test, flavor, wanted, crfail):
         return failed('passed, but never started')
     if block.runs != wanted:
         return failed(f'passed, but CRIU has run: {runs_as_words(block.runs)}; not: {runs_as_words(wanted)}')
-    if crfail and not block.cause().startswith('kvm_vgic: '):
-        return failed('the dump failed as it is to, but not by name')
-    return Outcome('passed', block.cause() if crfail else '', seconds, block.lines)
+    if refused and not (block.cause().startswith('kvm_vgic: ') and refused in block.cause()):
+        return failed(f'the dump failed as it is to, but not by "{refused}": {block.cause() or "no error"}')
+    return Outcome('passed', block.cause() if refused else '', seconds, block.lines)
 
 
 def check_totals(output, outcomes, status):
@@ -174,17 +178,18 @@ def check_totals(output, outcomes, status):
     return wrong
 
 
-def read(lines, status, tests, mode, crfail=()):
-    """{test: Outcome} for all of @tests, which zdtm.py was to run in @mode; @crfail: those that a dump must refuse."""
+def read(lines, status, tests, mode, refused=None):
+    """{test: Outcome} for all of @tests, which zdtm.py was to run in @mode; @refused: {test: by which words}."""
+    refused = refused or {}
     output = Output(lines)
     strangers = set(output.blocks) | set(output.skipped)
     if output.no_tracking and not strangers and status == 0 and not output.totals:
         return {x: Outcome('skipped', NO_TRACKING) for x in tests}
-    outcomes = {x: judge(output, x, mode.flavor, mode.wanted(x in crfail), x in crfail) for x in tests}
+    outcomes = {x: judge(output, x, mode.flavor, mode.wanted(x in refused), refused.get(x)) for x in tests}
     wrong = check_totals(output, outcomes, status)
     if strangers - set(tests):
         wrong.append(f'run without being asked for: {", ".join(sorted(strangers - set(tests)))}')
     for outcome in outcomes.values():
         if wrong and outcome.result != 'failed':
-            outcome.result, outcome.reason = 'failed', '; '.join(wrong)
+            outcome.fail('; '.join(wrong))
     return outcomes

@@ -10,6 +10,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import hosts  # noqa: E402
+import inhost  # noqa: E402
 import modes  # noqa: E402
 import output  # noqa: E402
 import own  # noqa: E402
@@ -55,9 +56,9 @@ def some_failed(failed, total, skipped=0):
 
 class Reads(unittest.TestCase):
 
-    def read(self, text, tests=(A,), mode='plain', status=0, crfail=()):
+    def read(self, text, tests=(A,), mode='plain', status=0, refused=None):
         lines = [(float(n), x + '\n') for n, x in enumerate(text.splitlines())]
-        return output.read(lines, status, list(tests), modes.BY_NAME[mode], crfail)
+        return output.read(lines, status, list(tests), modes.BY_NAME[mode], refused)
 
     def check(self, result, reason, text, **more):
         """Of @A."""
@@ -156,18 +157,67 @@ class Reads(unittest.TestCase):
 
     def test_refused_by_name(self):
         text = launch(A) + block(A, 'Run criu dump\n' + ERROR) + all_passed(1)
-        self.check('passed', '^kvm_vgic: vm 1', text, crfail={A})
+        self.check('passed', '^kvm_vgic: vm 1', text, refused={A: "the VM's device"})
         self.check('failed', 'CRIU has run', text)
+        self.check('failed', 'not by "a dirty ring": kvm_vgic: vm 1', text, refused={A: 'a dirty ring'})
 
     def test_refused_by_whatever(self):
         text = launch(A) + block(A, 'Run criu dump\n' + ERROR.replace('kvm_vgic: ', '')) + all_passed(1)
-        self.check('failed', 'not by name', text, crfail={A})
+        self.check('failed', 'not by "the VM', text, refused={A: "the VM's device"})
 
     def test_refused_after_a_fault(self):
         text = launch(A) + block(A, 2 * ('Run criu dump\n' + ERROR)) + all_passed(1)
-        self.check('passed', '^', text, crfail={A}, mode='fault-1')
-        self.check('passed', '^', text, crfail={A}, mode='fault-6')     # zdtm.py takes it for the fault's
-        self.check('failed', 'dump 1 times', text, crfail={A}, mode='fault-131')
+        device = {A: "the VM's device"}
+        self.check('passed', '^', text, refused=device, mode='fault-1')
+        self.check('passed', '^', text, refused=device, mode='fault-6')     # zdtm.py takes it for the fault's
+        self.check('failed', 'dump 1 times', text, refused=device, mode='fault-131')
+
+
+class Judges(unittest.TestCase):
+    """What was run without a difference, or where it should not have been missing, is not taken for passed."""
+
+    LOGS = {'acted': ['`- trim preadv 8'], 'idle': ['nothing'], 'memfd': ['Set up parasite blob using memfd'], 'without': []}
+
+    def setUp(self):
+        self.logs, inhost.criu_logs = inhost.criu_logs, lambda test: iter(self.LOGS[test])
+
+    def tearDown(self):
+        inhost.criu_logs = self.logs
+
+    def differs(self, mode, *tests):
+        outcomes = {x: output.Outcome('passed') for x in tests}
+        inhost.check_difference(modes.BY_NAME[mode], outcomes)
+        return [outcomes[x].result for x in tests]
+
+    def test_a_fault_that_has_not_acted(self):
+        self.assertEqual(self.differs('fault-131', 'acted', 'idle', 'without'), ['passed', 'skipped', 'skipped'])
+        self.assertEqual(self.differs('fault-129', 'memfd', 'idle'), ['skipped', 'passed'])
+
+    def test_a_fault_that_has_acted_nowhere(self):
+        self.assertEqual(self.differs('fault-131', 'idle', 'without'), ['failed', 'skipped'])
+
+    def test_a_mode_that_shows_nothing(self):
+        self.assertEqual(self.differs('plain', 'idle', 'without'), ['passed', 'passed'])
+
+    def skipped(self, chosen, own=False, reason='checkskip failed'):
+        outcome = output.Outcome('skipped', reason)
+        inhost.check_skips({'own': own}, {'chosen': chosen}, {A: outcome})
+        return outcome.result
+
+    def test_skipped_where_it_was_to_be_run(self):
+        self.assertEqual(self.skipped(chosen=True), 'failed')
+        self.assertEqual(self.skipped(chosen=False), 'skipped')
+        self.assertEqual(self.skipped(chosen=True, own=True), 'skipped')
+        self.assertEqual(self.skipped(chosen=True, reason=output.NO_TRACKING), 'skipped')
+
+    def test_what_is_tried_again(self):
+        failed = output.Outcome('failed', lines=['kvm_vgic: vm 1: not injected yet: try again'])
+        other = output.Outcome('failed', lines=['kvm_vgic: vm 1: no'])
+        self.assertTrue(inhost.is_tried_again({'plugin': True}, failed, 3))
+        self.assertFalse(inhost.is_tried_again({'plugin': True}, other, 1))
+        self.assertTrue(inhost.is_tried_again({'plugin': False}, other, 1))
+        self.assertFalse(inhost.is_tried_again({'plugin': False}, other, 2))
+        self.assertFalse(inhost.is_tried_again({'plugin': True}, output.Outcome('passed', lines=failed.lines), 1))
 
 
 class Fits(unittest.TestCase):
@@ -185,11 +235,13 @@ class Fits(unittest.TestCase):
     def test_what_a_desc_skips(self):
         for test in hosts.all_tests():
             desc = self.desc(test)
-            skip = desc.get('skip', {})
-            self.assertLessEqual(set(skip), set(modes.BY_NAME), test)
+            skip = {mode for some in desc.get('skip', {}) for mode in some.split()}
+            self.assertLessEqual(skip, {*modes.BY_NAME, '*'}, test)
             for flavor in ('ns', 'uns'):
                 self.assertEqual(flavor in skip, flavor not in desc['flavor'].split(), f'{test}: {flavor}')
-            self.assertEqual('lazy-pages' in skip, 'nolazy' in desc['flags'].split(), test)
+            if 'nolazy' in desc['flags'].split():
+                self.assertIn('lazy-pages', skip, test)
+            self.assertEqual('refused' in desc, 'crfail' in desc['flags'].split(), test)
 
     def test_own_tests(self):
         self.assertEqual(len(own.OWN), len(set(own.OWN)))
@@ -202,10 +254,19 @@ class Fits(unittest.TestCase):
         results = [result('both', 'without', 'passed'), result('both', 'with', 'passed'),
                    result('broken', 'without', 'failed'), result('broken', 'with', 'passed'),
                    result('skipped', 'without', 'passed'), result('skipped', 'with', 'skipped')]
-        text, both, disturbed, broken = table.own(results, ['both', 'broken', 'skipped'])
-        self.assertEqual((both, disturbed, broken), (1, 1, 1))
+        text, both, disturbed, broken, enough = table.own(results, ['both', 'broken', 'skipped'])
+        self.assertEqual((both, disturbed, broken, enough), (1, 1, 1, False))
+        self.assertIn('FAILED: 3 are to pass both ways', text)
         self.assertIn('not counted: broken: failed without the plugin: a reason', text)
         self.assertIn('FAILED: skipped', text)
+
+    def test_fifty_of_criu_s_own_are_enough(self):
+        def enough(passed, of):
+            tests = [f't{n}' for n in range(of)]
+            results = [{'test': x, 'mode': mode, 'reason': '', 'result': 'passed' if n < passed else 'failed'}
+                       for n, x in enumerate(tests) for mode in ('without', 'with')]
+            return table.own(results, tests)[4]
+        self.assertEqual([enough(5, 5), enough(4, 5), enough(50, 99), enough(49, 99)], [True, False, True, False])
 
 
 if __name__ == '__main__':
