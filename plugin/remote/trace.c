@@ -97,7 +97,7 @@ static bool set_timer(timer_t *timer, int ms)
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGRTMAX);
-	return !sigprocmask(SIG_UNBLOCK, &set, NULL) && !timer_settime(*timer, 0, &spec, NULL);
+	return (!ms || !sigprocmask(SIG_UNBLOCK, &set, NULL)) && !timer_settime(*timer, 0, &spec, NULL);
 }
 
 /* 1: a stop, 0: not yet, or a negative errno. */
