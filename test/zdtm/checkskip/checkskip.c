@@ -54,6 +54,7 @@ static const struct need {
 	{ "kvm_its_tables", .its = 1 },
 	{ "kvm_routing", .its = 1 },
 	{ "kvm_aarch32", .cap = KVM_CAP_ARM_EL1_32BIT, .bits = ANY, .name = "AArch32 at EL1" },
+	{ "kvm_across", .cap = KVM_CAP_ARM_INJECT_SERROR_ESR, .bits = ANY, .name = "RAS for guests" },
 	{ "kvm_caps", .cap = KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES, .bits = BLOCK_2M, .name = "blocks of 2 MiB to split by" },
 	{ "kvm_pauth", .cap = KVM_CAP_ARM_PTRAUTH_ADDRESS, .bits = ANY, .name = "pointer authentication" },
 	{ "kvm_pmu", .cap = KVM_CAP_ARM_PMU_V3, .bits = ANY, .name = "PMU" },

@@ -49,11 +49,11 @@ def all_cases():
 
 
 def selected(patterns, seed=None):
-    """By name; with a seed, of restores that fail, of changed images and tables, and of lazy pages a sample."""
+    """By name; with a seed, of restores that fail, of changed images and tables, of lazy pages and of signals to criu a sample."""
     cases = [c for c in all_cases() if not patterns or any(fnmatch.fnmatch(c[0], p) for p in patterns)]
     if seed is None:
         return cases
-    many = [c for c in cases if re.match('(restore|image|its|option-lazy)-', c[0]) and c[0] != WANTS_IMAGES]
+    many = [c for c in cases if re.match('(restore|image|its|option-lazy|dump-killed-(int|term|hup|abrt))-', c[0]) and c[0] != WANTS_IMAGES]
     left_out = random.Random(seed).sample([c[0] for c in many], len(many) * 7 // 8)
     return [c for c in cases if c[0] not in left_out]
 

@@ -23,7 +23,7 @@ VMS = {
     'one': lambda: Vm('kvm_vgic_v3', ['--vcpus=2']),
     'its': lambda: SmallVm('kvm_its_tables', []),
     'pmu': lambda: SmallVm('kvm_pmu', []),
-    'tree-root': lambda: SmallVm('kvm_tree', ['--children=39']),
+    'tree-root': lambda: SmallVm('kvm_tree', ['--children=39', '--vm_child=0']),
     'tree-child': lambda: SmallVm('kvm_tree', ['--children=39', '--vm_child=20']),
 }
 

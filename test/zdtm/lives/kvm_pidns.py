@@ -52,6 +52,7 @@ def tasks_left():
 
 
 class Lives(lives.Lives):
+    options = ['--child=0']
     dump_options = ['--external', 'mnt[/dev]:dev', '--external', 'mnt[/tmp]:tmp']
 
     def start(self, name):

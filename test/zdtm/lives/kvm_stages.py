@@ -34,6 +34,7 @@ RUNNING = 9
 
 
 class Lives(lives.Lives):
+    options = ['--first=1']
     built = False
 
     def stage(self):

@@ -19,6 +19,7 @@ def states(pid):
 
 
 class Lives(lives.Lives):
+    options = ['--child=0']
 
     def wait_stopped(self):
         end = time.monotonic() + 10

@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A VM with features and firmware of one's choice: not every host can take it over. test/zdtm/across moves it. */
+/*
+ * A VM with features and firmware of one's choice: not every host can take it over. test/zdtm/across moves it. The
+ * defaults are what each host can, and a VM does not have by itself.
+ */
 #include <errno.h>
 #include <sys/ioctl.h>
 
 #include "zdtmtst.h"
 #include "oddvm.h"
 
-const char *test_doc = "A VM that is taken to another host\n";
+const char *test_doc = "A KVM VM with an old version of PSCI and a pending SError, as it is taken to another host\n";
 const char *test_author = "The kvm-vgic authors";
 
 unsigned int features;
 TEST_OPTION(features, uint, "bitmap of KVM_ARM_VCPU_*, beside PSCI", 0);
-unsigned int psci;
-TEST_OPTION(psci, uint, "PSCI version that the guest is offered; 0: the kernel's", 0);
+unsigned int psci = 0x10000;
+TEST_OPTION(psci, uint, "PSCI version that the guest is offered; 0: the kernel's (1.0)", 0);
 unsigned int services;
 TEST_OPTION(services, uint, "bitmap of KVM_REG_ARM_VENDOR_HYP_BMAP_2, which a kernel may not have; 0: none", 0);
-unsigned int serror;
-TEST_OPTION(serror, uint, "syndrome of an SError that stays pending; 0: none is", 0);
+unsigned int serror = 0x1234;
+TEST_OPTION(serror, uint, "syndrome of an SError that stays pending; 0: none is (0x1234)", 0);
 
 /* Not in the headers of Linux 6.1. */
 #define VENDOR_HYP_BMAP_2	KVM_REG_ARM_FW_FEAT_BMAP_REG(3)
@@ -54,6 +57,22 @@ static int set_up(struct odd_vm *vm)
 	return odd_start_all(vm);
 }
 
+/* Of vCPUs that run no more. */
+static bool is_what_it_was(struct odd_vm *vm)
+{
+	struct kvm_vcpu_events events = { 0 };
+	uint64_t value = 0;
+
+	if (psci && (odd_get_reg(vm, 0, KVM_REG_ARM_PSCI_VERSION, &value) || value != psci))
+		return false;
+	if (services && (odd_get_reg(vm, 0, VENDOR_HYP_BMAP_2, &value) || value != services))
+		return false;
+	if (!serror)
+		return true;
+	return !ioctl(vm->vcpu[1].fd, KVM_GET_VCPU_EVENTS, &events) && events.exception.serror_pending &&
+	       events.exception.serror_has_esr && events.exception.serror_esr == serror;
+}
+
 int main(int argc, char **argv)
 {
 	static struct odd_vm vm;
@@ -68,5 +87,13 @@ int main(int argc, char **argv)
 	test_daemon();
 	test_waitsig();
 
-	return odd_verdict(&vm);
+	if (!odd_is_well(&vm))
+		return 1;
+	errno = 0;
+	if (!is_what_it_was(&vm)) {
+		fail("PSCI, services or the SError");
+		return 1;
+	}
+	pass();
+	return 0;
 }

@@ -24,8 +24,8 @@ const char *test_author = "The kvm-vgic authors";
 #define MAX_VMS		8	/* of a process */
 #define MAX_CHILDREN	16
 
-static char *vms = "4";
-TEST_OPTION(vms, string, "processes, the root first: the number of VMs, or k: /dev/kvm alone (4)", 0);
+static char *vms = "4,1,k,0,1";
+TEST_OPTION(vms, string, "processes, the root first: the number of VMs, or k: /dev/kvm alone (4,1,k,0,1)", 0);
 
 /*
  * In a file, which is in no image: what is counted there has run. A restore that fails must not have let a

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A VM that a child of the test has made, and whose fd the test was given. SIGUSR2 makes the
- * test close it: then the child alone has KVM.
+ * test close it: then the child alone has KVM. kvm_owner.hook sends it after a restore.
  */
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,8 +16,10 @@
 #include "zdtmtst.h"
 #include "oddvm.h"
 
-const char *test_doc = "A KVM VM that a child process owns\n";
+const char *test_doc = "A KVM VM that a child process owns, and that its parent has a fd of, up to a restore\n";
 const char *test_author = "The kvm-vgic authors";
+
+#define MAX_FD	64	/* of the child */
 
 static volatile sig_atomic_t asked;
 
@@ -55,6 +59,28 @@ static pid_t start_owner(int *vm_fd)
 	return *vm_fd < 0 ? -1 : child;
 }
 
+/* Whether the open file of @fd is one of @pid's too. */
+static bool has(pid_t pid, int fd)
+{
+	int other;
+
+	for (other = 0; other < MAX_FD; other++)
+		if (!syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, fd, other))
+			return true;
+	return false;
+}
+
+static int close_fd(pid_t child, int *vm_fd)
+{
+	errno = 0;
+	if (!has(child, *vm_fd) || close(*vm_fd)) {
+		fail("the fd is not one of the child's VM");
+		return -1;
+	}
+	*vm_fd = -1;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct timespec tick = { .tv_nsec = 5000000 };
@@ -73,11 +99,11 @@ int main(int argc, char **argv)
 	test_daemon();
 	while (test_go()) {
 		nanosleep(&tick, NULL);
-		if (asked && vm_fd >= 0) {
-			close(vm_fd);
-			vm_fd = -1;
-		}
+		if (asked && vm_fd >= 0 && close_fd(child, &vm_fd))
+			return 1;
 	}
+	if (vm_fd >= 0 && close_fd(child, &vm_fd))
+		return 1;
 
 	if (kill(child, SIGTERM) || waitpid(child, &status, 0) != child || status) {
 		errno = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A VM in a pid namespace of its own, as lives/kvm_pidns.py makes one: its VMM is process 1,
- * or with --child a child of process 1, which has no KVM.
+ * A VM in a pid namespace, and in a child of the test, which has no KVM. With --child=0 the test itself is the VMM:
+ * lives/kvm_pidns.py makes that process 1.
  */
 #include <errno.h>
 #include <signal.h>
@@ -14,8 +14,8 @@
 const char *test_doc = "A KVM VM in a pid namespace\n";
 const char *test_author = "The kvm-vgic authors";
 
-static int child;
-TEST_OPTION(child, int, "1: the VMM is a child of the namespace's process 1 (0)", 0);
+static int child = 1;
+TEST_OPTION(child, int, "1: the VMM is a child of the test, 0: the test itself (1)", 0);
 
 static struct odd_vm vm;
 

@@ -15,7 +15,7 @@
 #include "zdtmtst.h"
 #include "oddvm.h"
 
-const char *test_doc = "A small KVM VM in a tree of processes\n";
+const char *test_doc = "A small KVM VM in a tree of processes, and not in its root\n";
 const char *test_author = "The kvm-vgic authors";
 
 #define MAX_CHILDREN 64
@@ -23,8 +23,8 @@ const char *test_author = "The kvm-vgic authors";
 static int children = 3;
 TEST_OPTION(children, int, "how many children the root has (3)", 0);
 
-static int vm_child;
-TEST_OPTION(vm_child, int, "which of them has the VM, from 1 on; 0 is the root (0)", 0);
+static int vm_child = 2;
+TEST_OPTION(vm_child, int, "which of them has the VM, from 1 on; 0 is the root (2)", 0);
 
 /*
  * In a file, which is in no image: what is counted there has run. A restore that
