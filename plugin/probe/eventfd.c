@@ -139,7 +139,23 @@ static int look_at_holders(struct look *look)
 	return ret;
 }
 
-/* Works after what queues them: one that is not queued any more is being executed, or done. */
+static bool has_irqfds(const struct look *look)
+{
+	for (size_t i = 0; i < look->b.bound.nr; i++)
+		if (look->b.bound.recs[i].type == KVM_REC_IRQFD)
+			return true;
+	return false;
+}
+
+/* After what queues them: one that is not queued any more is being executed, or done. */
+static int look_at_works(struct look *look)
+{
+	int ret = has_irqfds(look) ? kernel_probe_works(&look->works, &look->b.works.nr) : 0;
+
+	look->b.works.recs = look->works;
+	return ret;
+}
+
 static int look_once(struct look *look, pid_t pid, unsigned int vm_fd, struct eventfd_table *eventfds)
 {
 	int ret;
@@ -147,8 +163,7 @@ static int look_once(struct look *look, pid_t pid, unsigned int vm_fd, struct ev
 	*look = (struct look){ .b.pid = pid };
 	ret = look_at_bindings(look, vm_fd);
 	if (!ret)
-		ret = kernel_probe_works(&look->works, &look->b.works.nr);
-	look->b.works.recs = look->works;
+		ret = look_at_works(look);
 	if (!ret)
 		ret = binding_list_uses(&look->b);
 	if (!ret)

@@ -25,6 +25,7 @@ static struct {
 	unsigned int moves; /* looks at which an interrupt is on its way still */
 	unsigned int looks;
 	unsigned int walks; /* through all fds of the host */
+	unsigned int workers; /* walks through what executes works */
 	unsigned int held;  /* those in which somebody has the eventfd for a moment */
 	unsigned int shared; /* those in which somebody has the VMM's table */
 } host;
@@ -86,6 +87,7 @@ int kernel_probe_tasks(pid_t pid, struct kvm_rec **recs, size_t *nr)
 
 int kernel_probe_works(struct kvm_rec **recs, size_t *nr)
 {
+	host.workers++;
 	*recs = NULL;
 	*nr = 0;
 	return 0;
@@ -165,6 +167,16 @@ static void an_interrupt_on_its_way_is_waited_for(void **state)
 	host.moves = 3;
 	vm_state_free(look(0));
 	assert_int_equal(host.looks, 4);
+	assert_int_equal(host.workers, 4);
+}
+
+/* Only irqfds have works. */
+static void workers_are_looked_at_for_irqfds_alone(void **state)
+{
+	host.nr_zones = 1;
+	vm_state_free(look(0));
+	assert_int_equal(host.looks, 1);
+	assert_int_equal(host.workers, 0);
 }
 
 /* Tasks stand: all VMs of a dump are told by one walk, but for what moves. */
@@ -234,6 +246,7 @@ int main(void)
 		TEST(nothing_is_looked_for_where_nothing_is),
 		TEST(more_than_a_pass_can_tell),
 		TEST(an_interrupt_on_its_way_is_waited_for),
+		TEST(workers_are_looked_at_for_irqfds_alone),
 		TEST(all_fds_of_the_host_are_looked_at_once),
 		TEST(one_that_never_comes_is_refused),
 		TEST(too_many_are_refused),
