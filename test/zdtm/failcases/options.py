@@ -322,7 +322,7 @@ def in_pid_namespace(what, name):
 
 def refused(name):
     """As it is where criu sees all processes."""
-    refusals.refused(name, next(row[1] for row in refusals.ROWS if row[0] == name))
+    refusals.RUNS.get(name, refusals.refused)(name, next(row[1] for row in refusals.ROWS if row[0] == name))
 
 
 def outside(what, says):
@@ -449,6 +449,7 @@ def cases():
     yield 'option-pid-namespace-irqfd', 'main', in_pid_namespace, ('carried', 'kvm_irqfd')
     yield 'option-pid-namespace-ioeventfd', 'main', in_pid_namespace, ('carried', 'kvm_ioeventfd')
     yield 'option-pid-namespace-stranger', 'main', in_pid_namespace, ('refused', 'irqfd-stranger')
+    yield 'option-pid-namespace-irqfd-held', 'main', in_pid_namespace, ('refused', 'irqfd-held')
     yield 'option-pid-namespace-in-flight', 'main', in_pid_namespace, ('refused', 'in-flight-from-child')
     yield 'option-pid-namespace-irqfd-outside', 'main', outside, ('irqfd-outside-by-fd', OUTSIDE_BY_FD)
     yield 'option-pid-namespace-fds-outside', 'main', outside, ('irqfd-outside-by-table', OUTSIDE_BY_TABLE)

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What cannot be dumped is refused by name, before anything in the process has been changed."""
 
+import contextlib
+import os
 import platform
 import re
 import subprocess
 
-from common import Skip, cpu_kinds, criu, finish, hidden, odd_vm, tree
+from common import Skip, cpu_kinds, criu, fd_table, finish, hidden, odd_vm, require, tree
+from dumps import dump_and_restore
+from zdtmvm import HERE
 
 REFUSAL = 'not supported by this version: '
 CLOSED = 'was closed: ' + REFUSAL
@@ -33,6 +37,7 @@ ROWS = [
     ('irqfd-in-socket', 'irqfd, GSI 0xa: its eventfd is on its way through a socket, or in use by the kernel (vhost, '
      'io_uring), or by a process that criu cannot see: ' + REFUSAL),
     ('irqfd-semaphore', 'irqfd, GSI 0xa: its eventfd is a semaphore, which CRIU does not restore as one: ' + REFUSAL),
+    ('irqfd-held', 'irqfd, GSI 0x3e8: an interrupt that KVM has not injected yet: ' + REFUSAL + 'try again'),
     ('second-vm', 'a VM without in-kernel interrupt controller: ' + REFUSAL),
     ('gic-closed', 'a GICv3 whose device fd ' + CLOSED),
     ('vcpu-closed', 'a vCPU whose fd ' + CLOSED),
@@ -142,8 +147,33 @@ def refused_vhost(what, fragment):
     refused(what, fragment)
 
 
+@contextlib.contextmanager
+def held_injection(pid, gsi=1000):
+    """As soon as criu has @pid a worker of the kernel is in the middle of injecting what its one irqfd was signalled for."""
+    fd = next(fd for fd, (link, _) in fd_table(pid).items() if link == 'anon_inode:[eventfd]')
+    holder = subprocess.Popen([os.path.join(HERE, 'hold_injection'), str(pid), str(fd), str(gsi)],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        require(holder.stdout.readline() == 'ready\n', 'no injection can be held')
+        yield
+    finally:
+        said, _ = holder.communicate()
+    require(said == 'held\n', 'no injection was held')
+
+
+def refused_while_held(what, fragment):
+    """Executed, it is pending no more: workers alone tell of it. When it is done there is a dump."""
+    with odd_vm(what) as (vm, images, unharmed):
+        with held_injection(vm.pid):
+            check_error(criu('dump', images, '-t', str(vm.pid)), fragment)
+        unharmed.check(images)
+        again = os.path.join(vm.dir, 'again')
+        os.mkdir(again)
+        dump_and_restore(vm, again)
+
+
 RUNS = {'exception': refused_exception, 'its-orphan': refused_orphan, 'vhost': refused_vhost,
-        'vhost-of-child': refused_vhost}    # the others: refused
+        'vhost-of-child': refused_vhost, 'irqfd-held': refused_while_held}  # the others: refused
 
 
 def cases():

@@ -27,7 +27,6 @@ NOT_SEEN = {
     'a vCPU id above 7 with a GICv2': 'test_probe:a_vcpu_that_a_gicv2_cannot_have_is_refused',
     'a memslot with flags this plugin does not know': 'test_discover:an_unknown_memslot_is_refused',
     'tell its authors': 'test_discover:an_unknown_flag_is_refused',
-    'an interrupt that KVM has not injected yet': 'test_eventfd:one_that_never_comes_is_refused',
     'a restore could not tell which process has its eventfd: pids of the tree are not unique':
         'test_binding:a_holder_that_a_restore_would_not_find_is_refused',
     'a mapping of a vCPU whose fd was closed': 'test_tree:a_mapping_alone',

@@ -14,12 +14,18 @@
 #include "oddities.h"
 
 #define GSI 10
+#define GSI_UNROUTED 1000
+
+static int bind_gsi(struct odd_vm *vm, int fd, unsigned int gsi)
+{
+	struct kvm_irqfd arg = { .fd = fd, .gsi = gsi };
+
+	return fd < 0 ? -1 : ioctl(vm->vm_fd, KVM_IRQFD, &arg);
+}
 
 static int bind_irqfd(struct odd_vm *vm, int fd)
 {
-	struct kvm_irqfd arg = { .fd = fd, .gsi = GSI };
-
-	return fd < 0 ? -1 : ioctl(vm->vm_fd, KVM_IRQFD, &arg);
+	return bind_gsi(vm, fd, GSI);
 }
 
 static int bind_ioeventfd(int vm_fd, int fd)
@@ -105,11 +111,21 @@ static int irqfd_semaphore(struct odd_vm *vm)
 	return bind_irqfd(vm, eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE));
 }
 
+/*
+ * hold_injection signals it, and holds the worker. An SPI is injected by whoever signals it: a worker has what cannot
+ * be injected at once, as an MSI that the ITS has not in its cache, or a GSI without a route.
+ */
+static int irqfd_held(struct odd_vm *vm)
+{
+	return bind_gsi(vm, eventfd(0, EFD_CLOEXEC), GSI_UNROUTED);
+}
+
 const struct oddity binding_oddities[] = {
 	{ "irqfd-stranger", .running = irqfd_stranger },
 	{ "ioeventfd-elsewhere", .running = ioeventfd_elsewhere },
 	{ "resamplefd-closed", .running = resamplefd_closed },
 	{ "irqfd-in-socket", .running = irqfd_in_socket },
 	{ "irqfd-semaphore", .running = irqfd_semaphore },
+	{ "irqfd-held", .running = irqfd_held },
 };
 const size_t binding_nr_oddities = ARRAY_SIZE(binding_oddities);
