@@ -13,15 +13,9 @@
 
 #include "freezer.h"
 #include "probe/cgroup.h"
-#include "tool.h"
+#include "testtool.h"
 
 static char root[] = "/tmp/test_freezer.XXXXXX", cgroup[PATH_MAX];
-static unsigned int told;
-
-void tool_error(const char *format, ...)
-{
-	told++;
-}
 
 static void put(const char *path, const char *text)
 {
@@ -102,9 +96,9 @@ static void one_whose_cgroup_is_gone(void **state)
 	assert_int_equal(freezer_find(root, getpid(), &f), 0);
 	snprintf(command, sizeof(command), "rm %s%s/cgroup.freeze", root, cgroup);
 	assert_int_equal(system(command), 0);
-	told = 0;
+	tool_reset();
 	assert_int_equal(freezer_write(&f, "0"), -ENOENT);
-	assert_int_equal(told, 1);
+	assert_int_equal(tool_errors(), 1);
 	freezer_free(&f);
 }
 
@@ -116,9 +110,9 @@ static void one_that_has_ended(void **state)
 	if (!pid)
 		_exit(0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	told = 0;
+	tool_reset();
 	assert_int_equal(freezer_find(root, pid, &f), -ENOENT);
-	assert_int_equal(told, 1);
+	assert_int_equal(tool_errors(), 1);
 	freezer_free(&f);
 }
 

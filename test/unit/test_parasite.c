@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Memory by the name that compel gives its own, in a real process: found, found to be in use, and taken out. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,21 +19,11 @@
 #include "parasite.h"
 #include "remote/direct.h"
 #include "testlog.h"
-#include "tool.h"
+#include "testtool.h"
 
 #define PAGES 4
 
 static size_t page;
-static char told[256];
-
-void tool_error(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(told, sizeof(told), format, args);
-	va_end(args);
-}
 
 /* As compel maps it. */
 static char *map_named(const char *name, int flags, int *fd)
@@ -193,7 +184,7 @@ static void a_thread_whose_registers_cannot_be_read_is_an_error(void **state)
 	pid_t pid = getpid(); /* which nobody traces */
 
 	assert_true(parasite_thread(&p, &pid, 1) < 0);
-	assert_non_null(strstr(told, "cannot read its registers"));
+	assert_non_null(strstr(tool_told(), "cannot read its registers"));
 }
 
 static void a_process_that_has_ended_is_an_error(void **state)
@@ -205,7 +196,7 @@ static void a_process_that_has_ended_is_an_error(void **state)
 		_exit(0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_int_equal(parasite_find(pid, &p), -ENOENT);
-	assert_non_null(strstr(told, "cannot read"));
+	assert_non_null(strstr(tool_told(), "cannot read"));
 	parasite_free(&p);
 }
 

@@ -18,7 +18,7 @@
 
 #include "stop.h"
 #include "testlog.h"
-#include "tool.h"
+#include "testtool.h"
 
 #define NR_THREADS 4
 
@@ -28,17 +28,6 @@ static volatile struct counts {
 	unsigned long signals;
 	bool makes_threads;
 } *shared;
-
-static char told[256];
-
-void tool_error(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(told, sizeof(told), format, args);
-	va_end(args);
-}
 
 static void note(int sig)
 {
@@ -72,7 +61,7 @@ static pid_t child(bool makes_threads)
 
 	memset((void *)shared, 0, sizeof(*shared));
 	shared->makes_threads = makes_threads;
-	told[0] = 0;
+	tool_reset();
 	pid = fork();
 	if (!pid) {
 		signal(SIGUSR1, note);
@@ -197,7 +186,7 @@ static void one_that_is_traced_is_refused(void **state)
 	assert_int_equal(read(ready[0], &c, 1), 1);
 	assert_int_equal(stop_process(pid, &s), -EBUSY);
 	snprintf(says, sizeof(says), "pid %d: pid %d traces it", pid, tracer);
-	assert_memory_equal(told, says, strlen(says));
+	assert_memory_equal(tool_told(), says, strlen(says));
 	assert_all_move();
 	end(tracer);
 	assert_int_equal(stop_process(pid, &s), 0);
@@ -212,7 +201,7 @@ static void one_that_has_ended_is_an_error(void **state)
 
 	end(pid);
 	assert_int_equal(stop_process(pid, &s), -ESRCH);
-	assert_non_null(strstr(told, "cannot stop it"));
+	assert_non_null(strstr(tool_told(), "cannot stop it"));
 }
 
 static int set_up(void **state)

@@ -180,7 +180,8 @@ def is_tried_again(run, outcome, attempt):
 
 def run_batch(run, tests, plan):
     mode = modes.BY_NAME[run['mode']]
-    refused = {x: desc_of(x)['refused'] for x in tests if 'refused' in desc_of(x)}
+    descs = {x: desc_of(x) for x in tests}
+    refused = {x: desc['refused'] for x, desc in descs.items() if 'refused' in desc}
     status, lines = zdtm(run, mode, tests, plan)
     save(run, lines)
     return output.read(lines, status, tests, mode, refused)
