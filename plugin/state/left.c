@@ -110,10 +110,9 @@ static int judge(struct vm_state *vm, struct remote *remote, struct vcpu_state *
 	const struct left_record *record = record_of(vm, vcpu);
 	enum left_place places[VCPU_MAX_MAPS];
 	bool has_copy = false;
-	int ret = left_check(vm, vcpu);
 
-	if (ret)
-		return ret;
+	if (!record)
+		return left_check(vm, vcpu);
 	vcpu->nr_maps = record->nr_maps;
 	memcpy(vcpu->maps, record->maps, record->nr_maps * sizeof(*record->maps));
 	for (size_t i = 0; i < vcpu->nr_maps; i++) {
