@@ -16,19 +16,20 @@ import time
 from common import SmallVm, criu as run_criu, criu_ok, has_gicv2
 from zdtmvm import Criu, Failure, Vm, wait_gone
 
+SHORT_ROWS = 8          # beside the controls
 NAME = 'kvm_vgic_v3'
 LPI = 'kvm_its_lpi'
 V2 = 'kvm_vgic_v2'      # on a host with a GICv2, alone
 CHECKED_LOOPS = 40      # of each vCPU's: the guest reads the GIC back every 32
 
-# With --short these alone.
-SHORT = ['LEVEL_INFO', 'GICD_ISPENDR', 'GICR_ISPENDR0', 'GICD_ISACTIVER', 'GICR_ISACTIVER0', 'GICD_ISENABLER',
+# The project's promise. With --short it is some of these alone.
+PROMISED = ['LEVEL_INFO', 'GICD_ISPENDR', 'GICR_ISPENDR0', 'GICD_ISACTIVER', 'GICR_ISACTIVER0', 'GICD_ISENABLER',
          'GICR_ISENABLER0', 'GICD_IROUTER', 'ICC_AP1R0_EL1', 'CNTV_CTL_EL0', 'CNTV_CVAL_EL0', 'timer interrupts',
          'guest counters', 'pending exits', 'kvm_run bytes']
 # Not here: ICC_SRE_EL1 (KVM has one value for it), GITS_IIDR (there is one revision), GICR_ICFGR1 (read-only in
 # KVM), ICC_AP0R0_EL1 (the guest takes no group 0 interrupt), ICC_IGRPEN0_EL1 (a guest that enables group 0
 # goes no further on Linux 7.2 in QEMU 7.2: the vCPU stays at that instruction), vCPU events (it has no SError).
-ROWS = SHORT + ['GICD_CTLR', 'GICD_IGROUPR', 'GICD_ICFGR', 'GICD_IPRIORITYR', 'GICR_PROPBASER', 'GICR_PENDBASER',
+ROWS = PROMISED + ['GICD_CTLR', 'GICD_IGROUPR', 'GICD_ICFGR', 'GICD_IPRIORITYR', 'GICR_PROPBASER', 'GICR_PENDBASER',
                 'GICR_ICENABLER0', 'GICR_IGROUPR0', 'GICR_IPRIORITYR', 'ICC_CTLR_EL1', 'ICC_IGRPEN1_EL1',
                 'ICC_PMR_EL1', 'ICC_BPR0_EL1', 'ICC_BPR1_EL1', 'power states']
 
@@ -61,7 +62,7 @@ def rows_of(short):
     if has_gicv2():
         return [Row(V2, 'restore', skip if what else None, what) for what in [None] + V2_ROWS]
     rows = [Row(test, None, None, None) for test in (NAME, LPI)]
-    rows += [Row(NAME, 'restore', skip, what) for what in (SHORT if short else ROWS)]
+    rows += [Row(NAME, 'restore', skip, what) for what in (PROMISED if short else ROWS)]
     rows += [Row(LPI, 'dump', skip, what) for what in LPI_DUMP]
     rows += [Row(LPI, 'restore', skip, what) for what in LPI_RESTORE + ([] if short else LPI_MORE)]
     rows += [Row(LPI, 'restore', 'KVM_VGIC_LATE', what) for what in LPI_LATE]
@@ -212,7 +213,11 @@ def print_table(rows):
 
 def run_all(args):
     """The rows, in order. Two VMs at a time: while one waits the other is dumped."""
-    specs = rows_of(args.short and not args.only)
+    short = args.short and not args.only
+    specs = rows_of(short)
+    if short:
+        some = random.Random(args.seed).sample([spec for spec in specs if spec.what], SHORT_ROWS)
+        specs = [spec for spec in specs if not spec.what or spec in some]
     if args.only:
         specs = [spec for spec in specs if not spec.what or spec.what in args.only or spec.test in args.only]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
