@@ -500,6 +500,8 @@ static void end_by_signal(int sig, int ret)
 
 static void end_dump(int ret)
 {
+	for (size_t i = 0; i < dump.nr; i++)
+		threads_note_running(dump.vms[i].pid, dump.vms[i].vm);
 	for (size_t i = 0; i < dump.nr; i++) {
 		dump.vms[i].dumped = !ret && !signals_held();
 		undo_dump(&dump.vms[i]);

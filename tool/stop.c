@@ -31,22 +31,6 @@ static int seize(pid_t tid)
 	return ptrace(PTRACE_SEIZE, tid, 0, 0) ? sys_err() : 0;
 }
 
-/* To a stop where it executes nothing; a signal that comes first is delivered. */
-static int interrupt(pid_t tid)
-{
-	int status, ret;
-
-	if (ptrace(PTRACE_INTERRUPT, tid, 0, 0))
-		return sys_err();
-	for (;;) {
-		ret = trace_wait_stop(tid, &status, STOP_TIMEOUT_MS);
-		if (ret || trace_is_event_stop(status))
-			return ret;
-		if (ptrace(PTRACE_CONT, tid, 0, WSTOPSIG(status)))
-			return sys_err();
-	}
-}
-
 static int take_thread(pid_t pid, pid_t tid, void *arg)
 {
 	struct stopped *s = arg;
@@ -65,7 +49,7 @@ static int take_thread(pid_t pid, pid_t tid, void *arg)
 	if (ret)
 		return ret;
 	s->tids[s->nr++] = tid;
-	ret = interrupt(tid);
+	ret = trace_interrupt(tid, STOP_TIMEOUT_MS);
 	if (ret != -ESRCH)
 		return ret;
 	s->nr--;

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "probe/proc.h"
 #include "remote/held.h"
+#include "remote/rseq.h"
 #include "remote/trace.h"
 #include "state/thread.h"
 
@@ -78,6 +79,19 @@ static int interrupt(struct held *held)
 			held->stop_signal = true;
 	} while (!trace_is_event_stop(status));
 	return 0;
+}
+
+/*
+ * Where CRIU cannot reach its parasite (its fault point 5) the thread gives that up and goes on, traced; the dump that
+ * fails by this is undone in it. Whoever stops a thread sees to its restartable sequence.
+ */
+static int stop_if_running(const struct held *held)
+{
+	struct user_regs_struct regs;
+
+	if (trace_get_regs(held->tid, &regs) != -ESRCH)
+		return 0;
+	return trace_interrupt(held->tid, EXEC_TIMEOUT_MS) ?: rseq_abort(held->tid);
 }
 
 /*
@@ -227,7 +241,7 @@ static int get_vpids(struct held *held)
 
 static int read_state(struct held *held)
 {
-	int ret = leave_syscall_stop(held);
+	int ret = stop_if_running(held) ?: leave_syscall_stop(held);
 
 	if (!ret)
 		ret = trace_get_regs(held->tid, &held->regs);

@@ -25,6 +25,10 @@ int threads_capture(pid_t pid, struct vm_state *vm)
 	return -ENOTSUP;
 }
 
+void threads_note_running(pid_t pid, struct vm_state *vm)
+{
+}
+
 int threads_apply(pid_t pid, const struct vm_state *vm)
 {
 	return -ENOTSUP;

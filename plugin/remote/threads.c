@@ -153,26 +153,43 @@ static int apply_length(pid_t tid, const struct thread_state *thread)
 	return ret ? failed(tid, "write", NT_ARM_ZA, ret) : 0;
 }
 
-static int apply_thread(pid_t pid, pid_t tid, void *arg)
+static struct thread_state *thread_of(const struct vm_state *vm, pid_t vtid)
 {
-	const struct vm_state *vm = arg;
-	pid_t vtid = proc_vpid(pid, tid);
-	size_t i = 0;
-	int ret;
+	for (size_t i = 0; i < vm->nr_threads; i++)
+		if (vm->threads[i].vtid == vtid)
+			return &vm->threads[i];
+	return NULL;
+}
 
-	if (vtid < 0)
-		return vtid;
-	while (i < vm->nr_threads && vm->threads[i].vtid != vtid)
-		i++;
-	if (i == vm->nr_threads) {
-		pr_err("thread %d: not one of those that were dumped\n", tid);
-		return -EINVAL;
-	}
-	ret = apply_length(tid, &vm->threads[i]);
-	if (ret)
-		return ret;
-	for (size_t s = 0; s < vm->threads[i].nr_sets; s++) {
-		const struct thread_regset *set = &vm->threads[i].sets[s];
+static int note_if_running(pid_t pid, pid_t tid, void *arg)
+{
+	struct thread_state *thread = thread_of(arg, proc_vpid(pid, tid));
+	struct user_regs_struct regs;
+
+	if (thread)
+		thread->goes_on = trace_get_regs(tid, &regs) == -ESRCH;
+	return 0;
+}
+
+void threads_note_running(pid_t pid, struct vm_state *vm)
+{
+	proc_each_thread(pid, note_if_running, vm);
+}
+
+static bool one_goes_on(const struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_threads; i++)
+		if (vm->threads[i].goes_on)
+			return true;
+	return false;
+}
+
+static int apply_sets(pid_t tid, const struct thread_state *thread)
+{
+	int ret = apply_length(tid, thread);
+
+	for (size_t s = 0; s < thread->nr_sets && !ret; s++) {
+		const struct thread_regset *set = &thread->sets[s];
 
 		if (set->note == NT_ARM_ZA && !has_za(set))
 			continue;
@@ -180,7 +197,23 @@ static int apply_thread(pid_t pid, pid_t tid, void *arg)
 		if (ret)
 			return failed(tid, "write", set->note, ret);
 	}
-	return 0;
+	return ret;
+}
+
+static int apply_thread(pid_t pid, pid_t tid, void *arg)
+{
+	const struct vm_state *vm = arg;
+	pid_t vtid = proc_vpid(pid, tid);
+	const struct thread_state *thread = thread_of(vm, vtid);
+
+	if (vtid < 0)
+		return vtid;
+	if (thread)
+		return thread->goes_on ? 0 : apply_sets(tid, thread);
+	if (one_goes_on(vm))
+		return 0;
+	pr_err("thread %d: not one of those that were dumped\n", tid);
+	return -EINVAL;
 }
 
 int threads_apply(pid_t pid, const struct vm_state *vm)

@@ -21,6 +21,12 @@ int threads_abort_rseq(pid_t pid);
 int threads_capture(pid_t pid, struct vm_state *vm);
 
 /*
+ * Notes in @vm->threads which of them CRIU has let go on, as it does when it cannot reach its parasite: before the first
+ * of them is stopped again. They, and those that they have made since, keep the registers they have.
+ */
+void threads_note_running(pid_t pid, struct vm_state *vm);
+
+/*
  * Puts them back, after the last system call that was run in @pid or in what was
  * restored of it. Threads are told by their tid in the innermost pid namespace.
  */

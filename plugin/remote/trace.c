@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See trace.h. */
 #include <elf.h>
+#include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -89,4 +90,25 @@ int trace_wait_stop(pid_t tid, int *status, int timeout_ms)
 bool trace_is_event_stop(int status)
 {
 	return status >> 16 == PTRACE_EVENT_STOP;
+}
+
+/* As CRIU's tasks have them, by PTRACE_O_TRACESYSGOOD. */
+static bool is_syscall_stop(int status)
+{
+	return WSTOPSIG(status) == (SIGTRAP | 0x80);
+}
+
+int trace_interrupt(pid_t tid, int timeout_ms)
+{
+	int status, ret;
+
+	if (ptrace(PTRACE_INTERRUPT, tid, 0, 0))
+		return sys_err();
+	for (;;) {
+		ret = trace_wait_stop(tid, &status, timeout_ms);
+		if (ret || trace_is_event_stop(status) || is_syscall_stop(status))
+			return ret;
+		if (ptrace(PTRACE_CONT, tid, 0, WSTOPSIG(status)))
+			return sys_err();
+	}
 }

@@ -32,6 +32,12 @@ int trace_peek(pid_t tid, uint64_t addr, uint64_t *words, size_t nr);
 /* Waits for the next stop. -ETIMEDOUT, or -ESRCH when the task died. */
 int trace_wait_stop(pid_t tid, int *status, int timeout_ms);
 
+/*
+ * Takes a task that was seized, and runs, to a stop where it executes nothing of its own; a signal that comes first is
+ * delivered. -ETIMEDOUT, or -ESRCH when the task died.
+ */
+int trace_interrupt(pid_t tid, int timeout_ms);
+
 /* A stop of PTRACE_INTERRUPT, or of the group, and not one for a signal. */
 bool trace_is_event_stop(int status);
 

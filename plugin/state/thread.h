@@ -3,6 +3,7 @@
 #ifndef KVM_VGIC_STATE_THREAD_H
 #define KVM_VGIC_STATE_THREAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct thread_state {
 	int32_t vtid; /* in its innermost pid namespace */
 	struct thread_regset *sets;
 	size_t nr_sets;
+	bool goes_on; /* CRIU has let it: its registers are newer than these */
 };
 
 /* The register sets that are carried, in the order in which they are put back. */

@@ -22,6 +22,7 @@ SHORT = {'plain': ['kvm_plain', 'kvm_irqfd', 'kvm_vgic_refused'],
          'uns': ['kvm_plain', 'kvm_irqfd'],
          'norst': ['kvm_irqfd'],
          'rpc': ['kvm_irqfd'],
+         'fault-5': ['kvm_irqfd'],
          'ns-fault-6': ['kvm_irqfd']}
 PASSED_ON = ['kernel', 'cpu', 'gic', 'machine', 'append']
 BOOT_SECONDS = 240
