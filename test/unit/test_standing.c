@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -174,21 +175,40 @@ static int clear(void **state)
 	return 0;
 }
 
-/* criu is killed with the pages of @nr vCPUs swapped, from @first on. */
-static void kill_criu(size_t v, size_t first, size_t nr)
+/* By its own way back the task loses what was mapped for a moment. */
+static void lose_room(struct fake_kvm *kvm)
+{
+	struct remote_call call = { .nr = SYS_mmap,
+				    .arg = { FAKE_ROOM, FAKE_ROOM_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED } };
+
+	kvm->remote.ops->exec(&kvm->remote, &call, 1);
+}
+
+/* criu is killed with the pages of @nr vCPUs swapped, from @first on; or at @moment, a line of the record. */
+static void kill_criu_at(size_t v, size_t first, size_t nr, const char *moment)
 {
 	struct vm_state *vm = fake_dump(host.kvm[v]);
 	struct vcpu_state *all = vm->vcpus;
 
 	vm->vcpus += first;
 	vm->nr_vcpus = nr;
-	assert_int_equal(kvm_run_swap_out(vm, &host.kvm[v]->remote), 0);
+	host.kvm[v]->fail_like = moment;
+	host.kvm[v]->fail_times = 1;
+	host.kvm[v]->fail_errno = ESRCH;
+	assert_int_equal(kvm_run_swap_out(vm, &host.kvm[v]->remote), moment ? -ESRCH : 0);
+	host.kvm[v]->fail_like = NULL;
+	lose_room(host.kvm[v]);
 	vm->vcpus = all;
 	vm->nr_vcpus = shape.nr_vcpus;
 	vm_state_free(vm);
 	fake_forget(host.kvm[v]);
 	discover_anew();
 	log_reset();
+}
+
+static void kill_criu(size_t v, size_t first, size_t nr)
+{
+	kill_criu_at(v, first, nr, NULL);
 }
 
 static void assert_as_before(size_t v)
@@ -258,6 +278,16 @@ static void of_several_vcpus_those_that_run_are_left_alone(void **state)
 	assert_int_equal(put_back_standing(&host.all), 1);
 	assert_int_equal(fake_count(host.kvm[0], "vcpu [013]: write page*"), 0);
 	assert_int_equal(fake_count(host.kvm[0], "vcpu [013]: mmap * fixed *"), 0);
+	assert_as_before(0);
+	assert_dumped_as(0);
+}
+
+/* Marked, and not swapped yet: each is told by its vCPU's id. */
+static void pages_that_are_still_in_their_places_are_put_back(void **state)
+{
+	kill_criu_at(0, 0, shape.nr_vcpus, "task: mremap *");
+	assert_true(host.vms[0].vm->vcpus[3].nr_maps > 0);
+	assert_int_equal(put_back_standing(&host.all), 1);
 	assert_as_before(0);
 	assert_dumped_as(0);
 }
@@ -368,6 +398,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(each_vm_that_stands_is_put_back, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(of_several_vms_those_that_run_are_left_alone, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(of_several_vcpus_those_that_run_are_left_alone, two_vmms, clear),
+		cmocka_unit_test_setup_teardown(pages_that_are_still_in_their_places_are_put_back, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(where_none_stands_nothing_is_done, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(what_a_restore_has_left_is_refused, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_record_of_what_is_not_there_is_refused, two_vmms, clear),
