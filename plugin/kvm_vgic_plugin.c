@@ -3,7 +3,8 @@
  * CRIU's hooks, and the life of a dump and of a restore.
  *
  * dump:	PAUSE_DEVICES		loads the probe, while tasks still run
- *		CHECKPOINT_DEVICES	looks at the whole tree at first; then, process by process,
+ *		CHECKPOINT_DEVICES	looks at the whole tree at first, and puts back what a criu that was
+ *					killed has left of a VM; then, process by process,
  *					reads its VMs, writes their images, swaps kvm_run out
  *		DUMP_EXT_FILE		notes under which id CRIU knows each fd
  *		exit			swaps kvm_run in, whatever became of the dump
@@ -39,6 +40,7 @@
 #include "probe/proc.h"
 #include "probe/thread.h"
 #include "probe/vgic_v2.h"
+#include "put_back.h"
 #include "remote/direct.h"
 #include "remote/give.h"
 #include "remote/task.h"
@@ -329,12 +331,18 @@ static int begin_dump(void)
 
 /*
  * All processes are stopped when CRIU asks for the first of them, the tree's root: nothing is done in any
- * before each of their VMs is known to be one that can be carried.
+ * before each of their VMs is known to be one that can be carried. Of one that stands not all is to be seen, its exits
+ * and mappings not, before it is back.
  */
 static int look_at_tree(int pid)
 {
 	int ret = discover(pid, &dump.all);
 
+	ret = ret ?: put_back_standing(&dump.all);
+	if (ret > 0) {
+		discovered_free(&dump.all);
+		ret = discover(pid, &dump.all);
+	}
 	if (ret == -ESRCH)
 		pr_err("pid %d: has ended\n", pid);
 	return ret ?: dump.all.uses_kvm ? begin_dump() : 0;

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * criu-kvm recover: a criu that was killed in a dump may have left a VMM with copies in the place of kvm_run, and
- * vCPUs that answer EINTR to KVM_RUN (docs/limits.md). What was where is in the pages themselves: state/left.h. It may
- * have left memory of its own besides: parasite.h.
+ * vCPUs that answer EINTR to KVM_RUN (docs/criu-killed.md). What was where is in the pages themselves: state/left.h. A later
+ * dump puts them back likewise. It may have left memory of its own besides: parasite.h.
  */
 #include <inttypes.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,11 +17,9 @@
 #include "parasite.h"
 #include "probe/cgroup.h"
 #include "probe/proc.h"
-#include "remote/give.h"
-#include "remote/task.h"
-#include "remote/threads.h"
+#include "probe/standing.h"
+#include "remote/visit.h"
 #include "state/kvm_run.h"
-#include "state/left.h"
 #include "stop.h"
 #include "tool.h"
 
@@ -51,15 +48,7 @@ struct recovery {
 	pid_t in_parasite; /* a thread of it that is still there */
 	struct stopped stopped;
 	struct freezer freezer;
-	struct area *areas;
-	size_t nr_areas;
-};
-
-/* A line of /proc/PID/maps. */
-struct area {
-	uint64_t start, end;
-	uint32_t prot;
-	bool is_copy; /* private and anonymous, as a copy is */
+	struct standing_places places;
 };
 
 /* ---- what there is ---- */
@@ -72,58 +61,6 @@ static bool is_known(const struct recovery *r, int fd)
 	return false;
 }
 
-/* By a mapping of our own; a copy, which the VMM cannot change any more. 0 or a negative errno, told. */
-static int copy_page(const struct recovery *r, int fd, uint8_t *copy)
-{
-	int ours = fd_take(r->pid, fd), ret = 0;
-	void *page;
-
-	if (ours < 0) {
-		tool_error("pid %d: fd %d: %s (errno %d)", r->pid, fd, strerror(-ours), -ours);
-		return ours;
-	}
-	page = mmap(NULL, r->vm.page_size, PROT_READ, MAP_SHARED, ours, 0);
-	if (page == MAP_FAILED) {
-		ret = -errno;
-		tool_error("pid %d: fd %d: kvm_run: %s (errno %d)", r->pid, fd, strerror(-ret), -ret);
-	} else {
-		memcpy(copy, page, r->vm.page_size);
-		munmap(page, r->vm.page_size);
-	}
-	close(ours);
-	return ret;
-}
-
-/* What @look says of a vCPU whose run is a copy of its first page: nothing is done in the VMM for it. */
-static int ask_page(const struct recovery *r, const struct vcpu_state *vcpu,
-		    int (*look)(const struct vm_state *vm, const struct vcpu_state *vcpu))
-{
-	struct vcpu_state seen = *vcpu;
-	int ret;
-
-	seen.run = malloc(r->vm.page_size);
-	if (!seen.run)
-		return -ENOMEM;
-	ret = copy_page(r, vcpu->fd, seen.run) ?: look(&r->vm, &seen);
-	free(seen.run);
-	return ret;
-}
-
-static int is_left(const struct vm_state *vm, const struct vcpu_state *vcpu)
-{
-	return kvm_run_is_marked(vcpu);
-}
-
-/* Not by what KVM answers: what a restore has left is dead for KVM once it has called KVM_RUN, and that is EIO to all. */
-static int refuse_restored(const struct recovery *r)
-{
-	int ret = 0;
-
-	for (size_t i = 0; i < r->vm.nr_vcpus && !ret; i++)
-		ret = ask_page(r, &r->vm.vcpus[i], left_check);
-	return ret;
-}
-
 /* Each vCPU that stands, once. */
 static int add_vcpu(struct recovery *r, const struct proc_fd *fd)
 {
@@ -134,7 +71,7 @@ static int add_vcpu(struct recovery *r, const struct proc_fd *fd)
 		.fd = fd->fd,
 		.run_size = 2 * vm->page_size,
 	};
-	int ret = is_known(r, fd->fd) ? 0 : ask_page(r, &vcpu, is_left);
+	int ret = is_known(r, fd->fd) ? 0 : standing_is_marked(r->pid, vm, &vcpu);
 
 	if (ret > 0)
 		vm->vcpus[vm->nr_vcpus++] = vcpu;
@@ -159,84 +96,6 @@ static int find_vcpus(struct recovery *r)
 	return ret;
 }
 
-/* ---- what stands in the places of mappings ---- */
-
-static bool parse_area(const char *line, struct area *area)
-{
-	unsigned long inode;
-	char perms[5];
-	int name = 0;
-
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*s %lu %n", &area->start, &area->end, perms, &inode,
-		   &name) != 4)
-		return false;
-	area->prot = (perms[0] == 'r' ? PROT_READ : 0) | (perms[1] == 'w' ? PROT_WRITE : 0) |
-		     (perms[2] == 'x' ? PROT_EXEC : 0);
-	area->is_copy = perms[3] == 'p' && !inode && strncmp(line + name, "[v", 2);
-	return true;
-}
-
-static int read_areas(struct recovery *r)
-{
-	char path[32], *line = NULL;
-	struct area area, *more;
-	size_t room = 0;
-	FILE *maps;
-	int ret = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", r->pid);
-	maps = fopen(path, "re");
-	if (!maps)
-		return -errno;
-	while (!ret && getline(&line, &room, maps) > 0) {
-		if (!parse_area(line, &area))
-			continue;
-		more = reallocarray(r->areas, r->nr_areas + 1, sizeof(*more));
-		if (more) {
-			r->areas = more;
-			more[r->nr_areas++] = area;
-		} else {
-			ret = -ENOMEM;
-		}
-	}
-	free(line);
-	fclose(maps);
-	return ret;
-}
-
-struct places {
-	struct left_view view;
-	const struct recovery *r;
-	const struct proc_scan *scan;
-};
-
-/* The copy may have become one with memory beside it. */
-static bool is_copy(const struct recovery *r, const struct vcpu_map *map)
-{
-	uint64_t at = map->start;
-
-	for (size_t i = 0; i < r->nr_areas && at < map->start + map->size; i++)
-		if (at >= r->areas[i].start && at < r->areas[i].end) {
-			if (!r->areas[i].is_copy || r->areas[i].prot != map->prot)
-				return false;
-			at = r->areas[i].end;
-		}
-	return at >= map->start + map->size;
-}
-
-static enum left_place look(const struct left_view *view, const struct vcpu_state *vcpu, const struct vcpu_map *map)
-{
-	const struct places *p = (const struct places *)view;
-
-	for (size_t i = 0; i < p->scan->nr_maps; i++) {
-		const struct proc_map *is = &p->scan->maps[i];
-
-		if (is->start == map->start && is->size == map->size && is->vcpu_id == vcpu->id && is->is_shared)
-			return LEFT_PAGE;
-	}
-	return is_copy(p->r, map) ? LEFT_COPY : LEFT_OTHER;
-}
-
 /* ---- putting it back ---- */
 
 /* KVM answers EIO to a vCPU of another process's VM, whose copies are not here. */
@@ -258,50 +117,21 @@ static int check_owner(struct recovery *r, struct remote *remote)
 
 static int put_back(struct recovery *r, struct remote *remote)
 {
-	struct proc_scan scan;
-	struct places places = { .view = { look }, .r = r, .scan = &scan };
-	size_t all = r->vm.nr_vcpus, nr = 0;
-	int ret = check_owner(r, remote) ?: read_areas(r);
+	size_t nr = 0;
+	int ret = check_owner(r, remote) ?: left_put_back(&r->vm, remote, &r->places.view, &nr);
 
-	if (ret)
-		return ret;
-	ret = proc_scan(r->pid, &scan);
-	if (!ret)
-		ret = left_find(&r->vm, remote, &places.view, &nr);
-	r->vm.nr_vcpus = nr;
-	if (!ret)
-		ret = left_put_back(&r->vm, remote);
 	for (size_t i = 0; i < nr && !ret; i++)
 		printf("pid %d: vCPU %u: kvm_run is back\n", r->pid, r->vm.vcpus[i].id);
-	r->vm.nr_vcpus = all;
-	proc_scan_free(&scan);
 	return ret;
 }
 
 /* All that there is to do by system calls in it. */
-static int run_calls(struct recovery *r, struct remote *remote)
+static int run_calls(void *arg, struct remote *remote)
 {
+	struct recovery *r = arg;
 	int ret = r->vm.nr_vcpus ? put_back(r, remote) : 0;
 
 	return ret || r->in_parasite ? ret : parasite_take_out(&r->parasite, remote);
-}
-
-/* As in a dump: what a system call in one of its threads would lose is read before the first. */
-static int run_in_process(struct recovery *r)
-{
-	struct remote *remote;
-	int ret = threads_abort_rseq(r->pid) ?: threads_capture(r->pid, &r->vm), err;
-
-	if (ret)
-		return ret;
-	ret = task_remote_open(r->pid, kvm_run_room(&r->vm), &remote);
-	if (!ret) {
-		ret = run_calls(r, remote);
-		err = task_remote_close(remote);
-		ret = ret ?: err;
-	}
-	err = threads_apply(r->pid, &r->vm);
-	return ret ?: err;
 }
 
 /* The parasite as it is when all threads are held: who runs may unmap what it likes. */
@@ -343,9 +173,9 @@ static int recover(struct recovery *r)
 
 	if (ret)
 		return ret;
-	ret = refuse_restored(r) ?: freezer_write(&r->freezer, "0");
-	if (!ret)
-		ret = run_in_process(r);
+	ret = standing_check(r->pid, &r->vm) ?: standing_places_read(r->pid, &r->places);
+	ret = ret ?: freezer_write(&r->freezer, "0");
+	ret = ret ?: visit(r->pid, kvm_run_room(&r->vm), run_calls, r);
 	if (ret || r->stays_frozen) {
 		err = freezer_write(&r->freezer, "1");
 		ret = ret ?: err;
@@ -387,8 +217,7 @@ static void free_all(struct recovery *r)
 	for (size_t i = 0; i < r->vm.nr_vcpus; i++)
 		free(r->vm.vcpus[i].run);
 	free(r->vm.vcpus);
-	thread_free(r->vm.threads, r->vm.nr_threads);
-	free(r->areas);
+	standing_places_free(&r->places);
 	parasite_free(&r->parasite);
 	freezer_free(&r->freezer);
 }

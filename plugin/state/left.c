@@ -125,7 +125,8 @@ static int judge(struct vm_state *vm, struct remote *remote, struct vcpu_state *
 	return merge_copies(vm, remote, vcpu, places);
 }
 
-int left_find(struct vm_state *vm, struct remote *remote, const struct left_view *view, size_t *nr)
+/* Those that stand, to the front of @vm's: *@nr of them. Nothing is written. */
+static int find(struct vm_state *vm, struct remote *remote, const struct left_view *view, size_t *nr)
 {
 	int ret = kvm_run_for_each_page(vm, remote, read_page);
 	size_t kept = 0;
@@ -136,7 +137,7 @@ int left_find(struct vm_state *vm, struct remote *remote, const struct left_view
 		if (!kvm_run_is_marked(vcpu))
 			continue;
 		ret = judge(vm, remote, vcpu, view);
-		/* To the front, in the place of one that is not. */
+		/* In the place of one that is not. */
 		other = vm->vcpus[kept];
 		vm->vcpus[kept++] = *vcpu;
 		*vcpu = other;
@@ -156,7 +157,7 @@ static int write_body(struct vm_state *vm, struct remote *remote, struct vcpu_st
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
 }
 
-int left_put_back(struct vm_state *vm, struct remote *remote)
+static int put_back(struct vm_state *vm, struct remote *remote)
 {
 	int ret = kvm_run_for_all_pages(vm, remote, false, write_body);
 
@@ -166,4 +167,16 @@ int left_put_back(struct vm_state *vm, struct remote *remote)
 		if (kvm_run_set_flags(vm, remote, &vm->vcpus[i]))
 			pr_warn("vcpu %u: goes on, but its mapping of kvm_run has lost flags\n", vm->vcpus[i].id);
 	return ret ?: kvm_run_for_all_pages(vm, remote, false, kvm_run_release);
+}
+
+int left_put_back(struct vm_state *vm, struct remote *remote, const struct left_view *view, size_t *nr)
+{
+	size_t all = vm->nr_vcpus;
+	int ret = find(vm, remote, view, nr);
+
+	vm->nr_vcpus = *nr;
+	if (!ret)
+		ret = put_back(vm, remote);
+	vm->nr_vcpus = all;
+	return ret;
 }

@@ -39,13 +39,10 @@ struct left_view {
 int left_check(const struct vm_state *vm, const struct vcpu_state *vcpu);
 
 /*
- * Looks at the page of each vCPU of @vm, of which idx, id and fd are set, and keeps those that a dump has left
- * standing: with their maps, and in run what the VMM has seen since. *@nr of them, 0 or more, from the first on. 0; or a
- * negative errno, logged: -EBUSY, there is one that cannot be put back.
+ * Looks at the page of each vCPU of @vm, of which idx, id, fd and run_size are set, and puts back those that a dump has left
+ * standing: with their maps, and with what the VMM has seen since. They come to the front of @vm's, *@nr of them, 0 or more. 0; or a
+ * negative errno, logged: -EBUSY, there is one that cannot be put back, and nothing was. After another it can be tried again.
  */
-int left_find(struct vm_state *vm, struct remote *remote, const struct left_view *view, size_t *nr);
-
-/* Puts them back: 0 or a negative errno, logged. After an error it can be tried again. */
-int left_put_back(struct vm_state *vm, struct remote *remote);
+int left_put_back(struct vm_state *vm, struct remote *remote, const struct left_view *view, size_t *nr);
 
 #endif

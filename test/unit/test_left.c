@@ -153,13 +153,8 @@ static int recover_by(struct fake_kvm *kvm, struct remote *remote, size_t *nr)
 		struct fake_kvm *kvm;
 	} view = { { look }, kvm };
 	struct vm_state *vm = vcpus_of(kvm);
-	size_t all = vm->nr_vcpus;
-	int ret = left_find(vm, remote, &view.view, nr);
+	int ret = left_put_back(vm, remote, &view.view, nr);
 
-	vm->nr_vcpus = *nr;
-	if (!ret)
-		ret = left_put_back(vm, remote);
-	vm->nr_vcpus = all;
 	vm_state_free(vm);
 	return ret;
 }

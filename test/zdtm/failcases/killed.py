@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""criu killed in a dump: by what it can answer to, the VM goes on; by SIGKILL, it goes on or is recovered."""
+"""criu killed in a dump: by what it can answer to, the VM goes on; by SIGKILL, it goes on, is recovered, or dumped again."""
 
 import contextlib
 import os
@@ -10,8 +10,8 @@ import sys
 import time
 
 from cgroup import Cgroup
-from common import criu, criu_ok, finish, left_of, odd_vm, processes, read, require, wait_for
-from lives.kvm_signals import AtLine, interrupted, recover, recovered, stands
+from common import SmallVm, criu, criu_ok, discard, finish, left_of, odd_vm, processes, read, require, wait_for
+from lives.kvm_signals import PUT_BACK, AtLine, interrupted, recover, recovered, stands
 from zdtmvm import is_alive, wait_gone
 
 GENTLE = ['INT', 'TERM', 'HUP', 'ABRT']
@@ -19,6 +19,7 @@ MOMENTS = {'read': 'VM is read', 'swapped': 'kvm_run is swapped', 'pages': 'page
 # Points of the plugin, at which criu kills itself; whether the VM stands then, and whether CRIU's memory is in the VMM.
 KILLED = [('reading', 'kvm_run pages', False, False), ('swapped', 'swapped', True, False),
           ('fds', 'dump-ext-file', True, True)]
+NOT_WHOLE = 'left by a restore that did not come to its end'
 
 
 def gentle(name, moment):
@@ -57,6 +58,18 @@ def killed(point, left_standing, with_memory_left):
             finish(vm)
 
 
+def dumped(vm, images):
+    """A dump that succeeds, after one that did not, and a restore of it: what the dump says."""
+    shutil.rmtree(images)
+    os.mkdir(images)
+    result = criu_ok('dump', images, '-t', str(vm.pid))
+    wait_gone(vm.pid)
+    criu_ok('restore', images, '-d')
+    vm.wait_moved(vm.stats())
+    finish(vm)
+    return result
+
+
 def dumped_after_recovery():
     """What was recovered is a VM as any other."""
     with odd_vm('none') as (vm, images, unharmed):
@@ -64,12 +77,41 @@ def dumped_after_recovery():
         status, said = recover(vm.pid)
         require(status == 0, f'criu-kvm recover ended with {status}: {said}')
         unharmed.check(vm.dir)
+        result = dumped(vm, images)
+        result.require(PUT_BACK not in result.log, 'something was put back that recover had put back')
+
+
+def dumped_again(point):
+    """Without recover: the next dump does the same."""
+    with odd_vm('none') as (vm, images, _):
+        kill(vm.pid, images, point)
+        require(stands(vm), 'the VM goes on')
+        result = dumped(vm, images)
+        result.require(PUT_BACK in result.log, 'the dump does not say that anything was put back')
+
+
+def dumped_again_of_two():
+    """Of two VMs of a process one stands."""
+    vm = SmallVm('kvm_multi_vm', [])
+    try:
+        images = os.path.join(vm.dir, 'images')
+        os.mkdir(images)
+        kill(vm.pid, images, 'swapped')
+        result = dumped(vm, images)
+        result.require(result.log.count(PUT_BACK) == 1, f'{result.log.count(PUT_BACK)} VMs were put back, and one stood')
+    finally:
+        discard(vm)
+
+
+def fails_again():
+    """The next dump fails for another reason, when it has put the VM back: that runs on."""
+    with odd_vm('none') as (vm, images, unharmed):
+        kill(vm.pid, images, 'swapped')
         shutil.rmtree(images)
         os.mkdir(images)
-        criu_ok('dump', images, '-t', str(vm.pid))
-        wait_gone(vm.pid)
-        criu_ok('restore', images, '-d')
-        vm.wait_moved(vm.stats())
+        result = criu('dump', images, '-t', str(vm.pid), env={'KVM_VGIC_FAULT': 'dump-ext-file'})
+        result.require(result.status == 1 and PUT_BACK in result.log, f'criu ended with {result.status}')
+        unharmed.check(images)
         finish(vm)
 
 
@@ -186,20 +228,33 @@ def memory_in_use():
         require(process.stdout.read(1) == b'.' and not has_memory(process.pid), 'it has the memory still')
 
 
-def by_a_restore():
+def by_a_restore(step, check):
     """What a restore has left is not whole, and cannot be made so."""
     with odd_vm('none') as (vm, images, _):
         criu_ok('dump', images, '-t', str(vm.pid))
         before = processes()
-        result = criu('restore', images, '-d', env={'KVM_VGIC_KILL': 'vCPU registers'})
+        result = criu('restore', images, '-d', env={'KVM_VGIC_KILL': step})
         result.require(result.status == -signal.SIGKILL, f'criu ended with {result.status}')
         try:
             require(is_alive(vm.pid), 'no task was left')
-            refused(vm.pid, 3, 'left by a restore that did not come to its end')
+            check(vm)
+            require(is_alive(vm.pid), 'the process has ended')
         finally:
             for pid in processes() - before:
                 os.kill(pid, signal.SIGKILL)
         require(not left_of(before), f'tasks left: {sorted(left_of(before))}')
+
+
+def not_recovered(vm):
+    refused(vm.pid, 3, NOT_WHOLE)
+
+
+def not_dumped(vm):
+    images = os.path.join(vm.dir, 'again')
+    os.mkdir(images)
+    result = criu('dump', images, '-t', str(vm.pid))
+    result.require(result.status == 1 and NOT_WHOLE in ''.join(result.errors), 'no dump refuses it by name')
+    require(stands(vm), 'the VM goes on')
 
 
 def cases():
@@ -208,11 +263,18 @@ def cases():
             yield f'dump-killed-{name.lower()}-{moment}', 'main', gentle, (name, moment)
     for name, *what in KILLED:
         yield f'dump-killed-kill-{name}', 'main', killed, what
-    yield 'dump-killed-dumped-again', 'main', dumped_after_recovery, ()
+    for name, point, left_standing, _ in KILLED:
+        if left_standing:
+            yield f'dump-killed-kill-{name}-dumped-again', 'main', dumped_again, (point,)
+    yield 'dump-killed-kill-one-of-two', 'main', dumped_again_of_two, ()
+    yield 'dump-killed-kill-fails-again', 'main', fails_again, ()
+    yield 'dump-killed-recovered-dumped-again', 'main', dumped_after_recovery, ()
     yield 'dump-killed-frozen-recover', 'main', frozen, ()
     yield 'dump-killed-frozen-stays', 'main', frozen, ('--frozen',)
     yield 'dump-killed-traced', 'main', traced, ()
     yield 'dump-killed-memory-alone', 'main', memory_alone, ()
     yield 'dump-killed-memory-in-use', 'main', memory_in_use, ()
     yield 'dump-nothing-to-recover', 'main', nothing_to_recover, ()
-    yield 'restore-killed-nothing-to-recover', 'main', by_a_restore, ()
+    yield 'restore-killed-nothing-to-recover', 'main', by_a_restore, ('vCPU registers', not_recovered)
+    # Not before: a VM whose vCPU has no KVM_ARM_VCPU_INIT is dead once the VMM has called KVM_RUN, and refused for that.
+    yield 'restore-killed-not-dumped', 'main', by_a_restore, ('vCPUs may run', not_dumped)

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See standing.h. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "probe/standing.h"
+#include "remote/give.h"
+
+/* A line of /proc/PID/maps. */
+struct standing_area {
+	uint64_t start, end;
+	uint32_t prot;
+	bool is_copy; /* private and anonymous, as a copy is */
+};
+
+/* ---- pages ---- */
+
+static int page_failed(pid_t pid, int fd, int err)
+{
+	pr_err("pid %d: fd %d: kvm_run cannot be looked at: %s (errno %d)\n", pid, fd, strerror(-err), -err);
+	return err;
+}
+
+/* By a mapping of our own; a copy, which the VMM cannot change any more. 0 or a negative errno, logged. */
+static int copy_page(pid_t pid, int fd, uint8_t *copy, size_t size)
+{
+	int ours = fd_take(pid, fd), ret = 0;
+	void *page;
+
+	if (ours < 0)
+		return page_failed(pid, fd, ours);
+	page = mmap(NULL, size, PROT_READ, MAP_SHARED, ours, 0);
+	if (page == MAP_FAILED) {
+		ret = page_failed(pid, fd, -errno);
+	} else {
+		memcpy(copy, page, size);
+		munmap(page, size);
+	}
+	close(ours);
+	return ret;
+}
+
+/* What @ask says of a vCPU whose run is a copy of its first page. */
+static int ask_page(pid_t pid, const struct vm_state *vm, const struct vcpu_state *vcpu,
+		    int (*ask)(const struct vm_state *vm, const struct vcpu_state *vcpu))
+{
+	struct vcpu_state seen = *vcpu;
+	int ret;
+
+	seen.run = malloc(vm->page_size);
+	if (!seen.run)
+		return -ENOMEM;
+	ret = copy_page(pid, vcpu->fd, seen.run, vm->page_size) ?: ask(vm, &seen);
+	free(seen.run);
+	return ret;
+}
+
+static int is_marked(const struct vm_state *vm, const struct vcpu_state *vcpu)
+{
+	return kvm_run_is_marked(vcpu);
+}
+
+int standing_is_marked(pid_t pid, const struct vm_state *vm, const struct vcpu_state *vcpu)
+{
+	return ask_page(pid, vm, vcpu, is_marked);
+}
+
+int standing_check(pid_t pid, const struct vm_state *vm)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
+		ret = ask_page(pid, vm, &vm->vcpus[i], left_check);
+	return ret;
+}
+
+/* ---- what stands in the places of mappings ---- */
+
+static bool parse_area(const char *line, struct standing_area *area)
+{
+	unsigned long inode;
+	char perms[5];
+	int name = 0;
+
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*s %lu %n", &area->start, &area->end, perms, &inode, &name) != 4)
+		return false;
+	area->prot = (perms[0] == 'r' ? PROT_READ : 0) | (perms[1] == 'w' ? PROT_WRITE : 0) |
+		     (perms[2] == 'x' ? PROT_EXEC : 0);
+	area->is_copy = perms[3] == 'p' && !inode && strncmp(line + name, "[v", 2);
+	return true;
+}
+
+static int add_area(struct standing_places *places, const char *line)
+{
+	struct standing_area area, *more;
+
+	if (!parse_area(line, &area))
+		return 0;
+	more = reallocarray(places->areas, places->nr_areas + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	places->areas = more;
+	more[places->nr_areas++] = area;
+	return 0;
+}
+
+static int read_areas(pid_t pid, struct standing_places *places)
+{
+	char path[32], *line = NULL;
+	size_t room = 0;
+	int ret = 0;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	maps = fopen(path, "re");
+	if (!maps) {
+		ret = -errno;
+		pr_err("pid %d: cannot read %s: %s (errno %d)\n", pid, path, strerror(-ret), -ret);
+		return ret;
+	}
+	while (!ret && getline(&line, &room, maps) > 0)
+		ret = add_area(places, line);
+	free(line);
+	fclose(maps);
+	return ret;
+}
+
+/* The copy may have become one with memory beside it. */
+static bool is_copy(const struct standing_places *places, const struct vcpu_map *map)
+{
+	uint64_t at = map->start;
+
+	for (size_t i = 0; i < places->nr_areas && at < map->start + map->size; i++) {
+		const struct standing_area *area = &places->areas[i];
+
+		if (at < area->start || at >= area->end)
+			continue;
+		if (!area->is_copy || area->prot != map->prot)
+			return false;
+		at = area->end;
+	}
+	return at >= map->start + map->size;
+}
+
+static enum left_place look(const struct left_view *view, const struct vcpu_state *vcpu, const struct vcpu_map *map)
+{
+	const struct standing_places *places = (const struct standing_places *)view;
+
+	for (size_t i = 0; i < places->scan.nr_maps; i++) {
+		const struct proc_map *is = &places->scan.maps[i];
+
+		if (is->start == map->start && is->size == map->size && is->vcpu_id == vcpu->id && is->is_shared)
+			return LEFT_PAGE;
+	}
+	return is_copy(places, map) ? LEFT_COPY : LEFT_OTHER;
+}
+
+int standing_places_read(pid_t pid, struct standing_places *places)
+{
+	*places = (struct standing_places){ .view = { look } };
+	return proc_scan(pid, &places->scan) ?: read_areas(pid, places);
+}
+
+void standing_places_free(struct standing_places *places)
+{
+	proc_scan_free(&places->scan);
+	free(places->areas);
+	*places = (struct standing_places){ 0 };
+}

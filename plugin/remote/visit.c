@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "remote/task.h"
+#include "remote/threads.h"
+#include "remote/visit.h"
+#include "state/vm.h"
+
+static int run_session(pid_t pid, size_t room, int (*run)(void *arg, struct remote *remote), void *arg)
+{
+	struct remote *remote;
+	int ret = task_remote_open(pid, room, &remote), err;
+
+	if (ret)
+		return ret;
+	ret = run(arg, remote);
+	err = task_remote_close(remote);
+	return ret ?: err;
+}
+
+int visit(pid_t pid, size_t room, int (*run)(void *arg, struct remote *remote), void *arg)
+{
+	struct vm_state vm = { 0 }; /* for its threads */
+	int ret = threads_abort_rseq(pid) ?: threads_capture(pid, &vm), err;
+
+	if (!ret) {
+		ret = run_session(pid, room, run, arg);
+		err = threads_apply(pid, &vm);
+		ret = ret ?: err;
+	}
+	thread_free(vm.threads, vm.nr_threads);
+	return ret;
+}
