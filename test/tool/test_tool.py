@@ -219,7 +219,7 @@ class Verify(unittest.TestCase):
         copy = tempfile.mkdtemp(dir=images)
         shutil.copytree(folder('v3'), copy, dirs_exist_ok=True)
         change(copy)
-        return tool.run('verify', copy)
+        return tool.run('verify', copy, timeout=60)
 
     def test_whole_sets_are_taken(self):
         for name in SETS:
@@ -262,8 +262,24 @@ class Verify(unittest.TestCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn(said, done.stderr)
 
+    def test_an_inventory_that_is_no_file_is_refused_not_waited_for(self):
+        for kind, make in (('a FIFO', os.mkfifo), ('a folder', os.mkdir)):
+            def change(copy):
+                os.unlink(os.path.join(copy, 'inventory.img'))
+                make(os.path.join(copy, 'inventory.img'))
+            done = self.damaged(change)
+            self.assertEqual(done.returncode, 1, kind)
+            self.assertIn('inventory.img: not a regular file', done.stderr)
+
     def test_what_cannot_be_read_is_no_answer(self):
         self.assertEqual(tool.run('verify', folder('is-not-there')).returncode, 3)
+        for file in 'kvm-vm.img', 'inventory.img':
+            def change(copy):
+                os.unlink(os.path.join(copy, file))
+                os.symlink(file, os.path.join(copy, file))  # ELOOP: root may read all
+            done = self.damaged(change)
+            self.assertEqual((done.returncode, done.stdout), (3, ''))
+            self.assertIn('criu-kvm: %s: ' % file, done.stderr)
 
     @unittest.skipIf(os.uname().machine == 'aarch64', 'an arm64 host is asked in test/tool/run')
     def test_another_architecture_cannot_carry_them(self):
