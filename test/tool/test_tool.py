@@ -7,6 +7,7 @@ import glob
 import importlib.util
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -527,6 +528,29 @@ class Options(unittest.TestCase):
             usage = tool.run(command, '--help').stdout
             self.assertEqual(set(self.complete('criu-kvm', command, '--')),
                              set(re.findall(r'(?m)^  (?:-\w, )?(--[a-z-]+)', usage)))
+
+    def test_a_folder_with_a_blank_in_its_name_is_completed_as_one_word(self):
+        """By a bash with a terminal: what it makes of the completions is its own."""
+        place = tempfile.mkdtemp(dir=images)
+        os.mkdir(os.path.join(place, 'of today'))
+        os.mkdir(os.path.join(place, 'plan'))
+        lines = ('. %s' % os.path.join(TOP, 'tool', 'criu-kvm.bash'),
+                 'criu-kvm() { printf "<%s>" "$@" >out; exit; }',
+                 'criu-kvm pla\t--json of\t')
+        terminal, end = pty.openpty()
+        bash = subprocess.Popen(['bash', '--norc', '--noprofile', '-i'], cwd=place, stdin=end, stdout=end, stderr=end,
+                                start_new_session=True, env=dict(os.environ, TERM='dumb', INPUTRC='/dev/null'))
+        os.close(end)
+        os.write(terminal, ('\n'.join(lines) + '\n').encode())
+        try:
+            while os.read(terminal, 4096):
+                pass
+        except OSError:  # it has ended
+            pass
+        bash.wait(timeout=60)
+        os.close(terminal)
+        with open(os.path.join(place, 'out')) as f:
+            self.assertEqual(f.read(), '<plan><--json><of today/>')
 
 
 # pycriu is where testbed/make-pycriu says, or installed.
