@@ -95,6 +95,10 @@ int cmd_verify(int argc, char **argv)
 
 	if (tool_parse(argc, argv, &o, &status))
 		return status;
+	if (root && !with_host) {
+		tool_error("verify: --root is for --host, see criu-kvm verify --help");
+		return TOOL_USAGE;
+	}
 	ret = tool_read(argv[optind], &images);
 	if (ret)
 		return status_of(ret);

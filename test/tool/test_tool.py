@@ -355,6 +355,13 @@ class Plan(unittest.TestCase):
             self.assertEqual(names[0], 'no vCPU runs')
             self.assertEqual(names[-2:], ['vCPUs may run', 'fds kept aside'])
 
+    def test_only_a_gicv3_has_itses(self):
+        for name, gicv3 in (('v2', False), ('v3', True), ('v5', False)):
+            names = [step['name'] for step in self.steps(name)]
+            self.assertEqual([step for step in names if re.match('ITS|LPI', step)],
+                             ['ITS tables compared', 'LPI tables compared', 'LPIs enabled', 'ITS registers', 'ITS tables',
+                              'ITS control'] if gicv3 else [], name)
+
     def test_no_vm_runs_before_all_are_whole(self):
         steps = [(step['vm'], step['name']) for step in self.steps('two')]
         self.assertLess(max(i for i, step in enumerate(steps) if step[1] == 'kvm_run pages'),
@@ -446,6 +453,16 @@ class Check(unittest.TestCase):
         self.assertEqual(answers['process']['answer'], 'yes')
         self.assertEqual(answers['its io_uring']['answer'], 'yes')
 
+    @unittest.skipIf(os.getuid() or os.uname().machine == 'aarch64', 'only root can be another user')
+    def test_a_process_that_cannot_be_looked_at_is_not_taken_for_a_vm(self):
+        """That of root, by one who is not."""
+        os.chmod(images, 0o755)
+        done = Tool(shutil.copy(tool.path, images)).run('check', '--json', os.getpid(), user='nobody')
+        answers = {check['name']: check for check in json.loads(done.stdout)['checks']}
+        self.assertEqual((done.stderr, answers['process']['answer']), ('', 'unknown'))
+        self.assertIn('Permission denied', answers['process']['found'])
+        self.assertEqual(answers['its io_uring']['answer'], 'unknown')
+
     def test_a_process_that_is_not_there(self):
         gone = subprocess.Popen(['true'])
         gone.wait()
@@ -482,6 +499,11 @@ class Options(unittest.TestCase):
                 done = tool.run(*args, option)
                 self.assertEqual((done.returncode, done.stderr), (0, ''))
                 self.assertIn('usage: criu-kvm ' + ''.join(args), done.stdout)
+
+    def test_a_root_without_host_would_check_nothing(self):
+        done = tool.run('verify', '--root', '/', folder('v3'))
+        self.assertEqual((done.returncode, done.stdout), (2, ''))
+        self.assertIn('--host', done.stderr)
 
     def test_wrong_usage_is_told_on_stderr(self):
         for args in ((), ('fly',), ('show',), ('show', 'a', 'b'), ('show', '--fly', 'a'), ('diff', 'a'),
