@@ -50,6 +50,31 @@ static char *describe(const struct discovered *all)
 	return text;
 }
 
+static void there_is_none(struct finding *f)
+{
+	answer(f, ANSWER_NO, "name one that runs", "pid %d: there is none", check_options.pid);
+}
+
+/* Of an architecture on which there is no more to see. */
+static void check_elsewhere(struct finding *f)
+{
+	char *errors;
+	int ret;
+
+	tool_log_keep();
+	ret = discover_uses_kvm(check_options.pid);
+	errors = tool_log_take();
+	if (ret == -ESRCH)
+		there_is_none(f);
+	else if (ret < 0)
+		answer(f, ANSWER_UNKNOWN, NULL, "%s", *errors ? errors : strerror(-ret));
+	else if (ret)
+		answer(f, ANSWER_NO, NULL, "pid %d: a VM that is not an arm64 one", check_options.pid);
+	else
+		answer(f, ANSWER_YES, NULL, "pid %d: it has no VM", check_options.pid);
+	free(errors);
+}
+
 /* The plugin's error lines say what to do by themselves. */
 void check_process(struct finding *f)
 {
@@ -58,15 +83,13 @@ void check_process(struct finding *f)
 	int ret;
 
 	if (!kernel_is_arm64()) {
-		ret = discover_uses_kvm(check_options.pid);
-		answer(f, ret ? ANSWER_NO : ANSWER_YES, NULL, "pid %d: %s", check_options.pid,
-		       ret == -ESRCH ? "there is none" : ret ? "a VM that is not an arm64 one" : "it has no VM");
+		check_elsewhere(f);
 		return;
 	}
 	ret = look(&all, &errors);
 	found = describe(&all);
 	if (ret == -ESRCH)
-		answer(f, ANSWER_NO, "name one that runs", "pid %d: there is none", check_options.pid);
+		there_is_none(f);
 	else if (ret)
 		answer(f, ANSWER_NO, NULL, "%s", *errors ? errors : strerror(-ret));
 	else if (!all.uses_kvm)
@@ -78,24 +101,25 @@ void check_process(struct finding *f)
 	discovered_free(&all);
 }
 
-/* How many io_uring fds @pid has; a process that ends meanwhile has none. */
-static unsigned int count_io_urings(pid_t pid)
+/* How many io_uring fds @pid has, or -errno; a process that ends meanwhile has none. */
+static int count_io_urings(pid_t pid)
 {
 	char path[64], link[64];
 	struct dirent *entry;
-	unsigned int nr = 0;
 	DIR *folder;
+	int nr = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	folder = opendir(path);
-	while (folder && (entry = readdir(folder))) {
+	if (!folder)
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+	while ((entry = readdir(folder))) {
 		ssize_t len = readlinkat(dirfd(folder), entry->d_name, link, sizeof(link) - 1);
 
 		link[len < 0 ? 0 : len] = 0;
 		nr += !strcmp(link, "anon_inode:[io_uring]");
 	}
-	if (folder)
-		closedir(folder);
+	closedir(folder);
 	return nr;
 }
 
@@ -109,15 +133,16 @@ void check_process_io_uring(struct finding *f)
 	ret = proc_tree(check_options.pid, &pids, &nr_pids);
 	free(tool_log_take());
 	for (size_t i = 0; !ret && i < nr_pids; i++) {
-		unsigned int nr = count_io_urings(pids[i]);
+		int nr = count_io_urings(pids[i]);
 
-		if (!nr)
-			continue;
-		answer(f, ANSWER_NO,
-		       "sysctl kernel.io_uring_disabled=2, and start it anew; QEMU also takes aio=threads",
-		       "pid %d has %u io_urings, which criu cannot dump", pids[i], nr);
-		free(pids);
-		return;
+		if (nr > 0) {
+			answer(f, ANSWER_NO,
+			       "sysctl kernel.io_uring_disabled=2, and start it anew; QEMU also takes aio=threads",
+			       "pid %d has %d io_urings, which criu cannot dump", pids[i], nr);
+			free(pids);
+			return;
+		}
+		ret = nr;
 	}
 	free(pids);
 	if (ret)

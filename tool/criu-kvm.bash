@@ -20,6 +20,7 @@ _criu_kvm()
 	elif [[ ${COMP_WORDS[1]} == @(check|recover) && $before != --libdir ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [0-9]*)" -- "$word")
 	else
+		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 	fi
 }

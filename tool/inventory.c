@@ -2,6 +2,7 @@
 /* CRIU's inventory: a restore asks the plugin only where it is named there. */
 #include <endian.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "criu_inventory.pb-c.h"
@@ -32,29 +33,56 @@ static KvmVgic__CriuInventory *unpack(const uint8_t *data, size_t size)
 	return kvm_vgic__criu_inventory__unpack(NULL, le32toh(head[1]), data + sizeof(head));
 }
 
+/* What is in @fd: 0 or a negative errno, told on stderr. */
+static int load(int fd, uint8_t data[INVENTORY_MAX], size_t *size)
+{
+	struct stat st;
+	ssize_t got = -1;
+
+	if (!fstat(fd, &st)) {
+		if (!S_ISREG(st.st_mode)) {
+			tool_error(INVENTORY ": not a regular file");
+			return -EINVAL;
+		}
+		got = read(fd, data, INVENTORY_MAX);
+	}
+	if (got < 0) {
+		tool_error(INVENTORY ": %s", strerror(errno));
+		return -EIO;
+	}
+	*size = got;
+	return 0;
+}
+
+static int check(const uint8_t *data, size_t size)
+{
+	KvmVgic__CriuInventory *inventory = unpack(data, size);
+	bool named = inventory && names_us(inventory);
+
+	if (!inventory)
+		tool_error(INVENTORY ": it is none of criu's");
+	else if (!named)
+		tool_error(INVENTORY ": it does not name kvm_vgic_plugin: criu would leave the VMs out");
+	kvm_vgic__criu_inventory__free_unpacked(inventory, NULL);
+	return named ? 0 : -EINVAL;
+}
+
+/* O_NONBLOCK: a FIFO of that name is refused, not waited for. */
 int inventory_check(int dirfd)
 {
-	int fd = openat(dirfd, INVENTORY, O_RDONLY | O_CLOEXEC);
-	KvmVgic__CriuInventory *inventory;
+	int fd = openat(dirfd, INVENTORY, O_RDONLY | O_NONBLOCK | O_CLOEXEC), ret;
 	uint8_t data[INVENTORY_MAX];
-	ssize_t size;
-	bool named;
+	size_t size;
 
-	if (fd < 0) {
+	if (fd < 0 && errno == ENOENT) {
 		tool_error(INVENTORY ": %s: criu restores no images without it", strerror(errno));
 		return -EINVAL;
 	}
-	size = read(fd, data, sizeof(data));
-	close(fd);
-	inventory = size < 0 ? NULL : unpack(data, size);
-	if (!inventory) {
-		tool_error(INVENTORY ": it is none of criu's");
-		return -EINVAL;
+	if (fd < 0) {
+		tool_error(INVENTORY ": %s", strerror(errno));
+		return -EIO;
 	}
-	named = names_us(inventory);
-	kvm_vgic__criu_inventory__free_unpacked(inventory, NULL);
-	if (named)
-		return 0;
-	tool_error(INVENTORY ": it does not name kvm_vgic_plugin: criu would leave the VMs out");
-	return -EINVAL;
+	ret = load(fd, data, &size) ?: check(data, size);
+	close(fd);
+	return ret;
 }

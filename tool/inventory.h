@@ -4,7 +4,7 @@
 
 #include "tool.h"
 
-/* Whether criu would ask the plugin for the images in @dirfd: 0, or -EINVAL, told on stderr. */
+/* Whether criu would ask the plugin for the images in @dirfd: 0; -EINVAL: no; -EIO: it cannot be read. Told on stderr. */
 int inventory_check(int dirfd);
 
 #endif

@@ -79,24 +79,33 @@ static int check_inventory(const char *dir)
 	return ret;
 }
 
+/* What is not there, or is refused, is an answer. */
+static int status_of(int ret)
+{
+	return !ret ? TOOL_YES : ret == -EINVAL || ret == -ENOENT ? TOOL_NO : TOOL_TROUBLE;
+}
+
 int cmd_verify(int argc, char **argv)
 {
 	const struct tool_options o = {
 		.usage = usage, .options = options, .take = take, .nr_args = 1, .max_args = 1
 	};
 	struct tool_images images;
-	int status, ret;
+	int status, ret, here;
 
 	if (tool_parse(argc, argv, &o, &status))
 		return status;
+	if (root && !with_host) {
+		tool_error("verify: --root is for --host, see criu-kvm verify --help");
+		return TOOL_USAGE;
+	}
 	ret = tool_read(argv[optind], &images);
 	if (ret)
-		return ret == -EINVAL || ret == -ENOENT ? TOOL_NO : TOOL_TROUBLE;
+		return status_of(ret);
 	ret = check_inventory(argv[optind]);
-	if (with_host)
-		ret = check_here(&images) ?: ret;
-	if (!ret)
+	here = with_host ? check_here(&images) : 0;
+	if (!ret && !here)
 		printf("%zu VMs: %s\n", images.n, with_host ? "whole, and this host can carry them" : "whole");
 	tool_free(&images);
-	return ret ? TOOL_NO : TOOL_YES;
+	return here ? TOOL_NO : status_of(ret);
 }

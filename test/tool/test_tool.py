@@ -7,6 +7,7 @@ import glob
 import importlib.util
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -219,7 +220,7 @@ class Verify(unittest.TestCase):
         copy = tempfile.mkdtemp(dir=images)
         shutil.copytree(folder('v3'), copy, dirs_exist_ok=True)
         change(copy)
-        return tool.run('verify', copy)
+        return tool.run('verify', copy, timeout=60)
 
     def test_whole_sets_are_taken(self):
         for name in SETS:
@@ -262,8 +263,24 @@ class Verify(unittest.TestCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn(said, done.stderr)
 
+    def test_an_inventory_that_is_no_file_is_refused_not_waited_for(self):
+        for kind, make in (('a FIFO', os.mkfifo), ('a folder', os.mkdir)):
+            def change(copy):
+                os.unlink(os.path.join(copy, 'inventory.img'))
+                make(os.path.join(copy, 'inventory.img'))
+            done = self.damaged(change)
+            self.assertEqual(done.returncode, 1, kind)
+            self.assertIn('inventory.img: not a regular file', done.stderr)
+
     def test_what_cannot_be_read_is_no_answer(self):
         self.assertEqual(tool.run('verify', folder('is-not-there')).returncode, 3)
+        for file in 'kvm-vm.img', 'inventory.img':
+            def change(copy):
+                os.unlink(os.path.join(copy, file))
+                os.symlink(file, os.path.join(copy, file))  # ELOOP: root may read all
+            done = self.damaged(change)
+            self.assertEqual((done.returncode, done.stdout), (3, ''))
+            self.assertIn('criu-kvm: %s: ' % file, done.stderr)
 
     @unittest.skipIf(os.uname().machine == 'aarch64', 'an arm64 host is asked in test/tool/run')
     def test_another_architecture_cannot_carry_them(self):
@@ -337,6 +354,13 @@ class Plan(unittest.TestCase):
             self.assertNotIn(others, names)
             self.assertEqual(names[0], 'no vCPU runs')
             self.assertEqual(names[-2:], ['vCPUs may run', 'fds kept aside'])
+
+    def test_only_a_gicv3_has_itses(self):
+        for name, gicv3 in (('v2', False), ('v3', True), ('v5', False)):
+            names = [step['name'] for step in self.steps(name)]
+            self.assertEqual([step for step in names if re.match('ITS|LPI', step)],
+                             ['ITS tables compared', 'LPI tables compared', 'LPIs enabled', 'ITS registers', 'ITS tables',
+                              'ITS control'] if gicv3 else [], name)
 
     def test_no_vm_runs_before_all_are_whole(self):
         steps = [(step['vm'], step['name']) for step in self.steps('two')]
@@ -429,6 +453,16 @@ class Check(unittest.TestCase):
         self.assertEqual(answers['process']['answer'], 'yes')
         self.assertEqual(answers['its io_uring']['answer'], 'yes')
 
+    @unittest.skipIf(os.getuid() or os.uname().machine == 'aarch64', 'only root can be another user')
+    def test_a_process_that_cannot_be_looked_at_is_not_taken_for_a_vm(self):
+        """That of root, by one who is not."""
+        os.chmod(images, 0o755)
+        done = Tool(shutil.copy(tool.path, images)).run('check', '--json', os.getpid(), user='nobody')
+        answers = {check['name']: check for check in json.loads(done.stdout)['checks']}
+        self.assertEqual((done.stderr, answers['process']['answer']), ('', 'unknown'))
+        self.assertIn('Permission denied', answers['process']['found'])
+        self.assertEqual(answers['its io_uring']['answer'], 'unknown')
+
     def test_a_process_that_is_not_there(self):
         gone = subprocess.Popen(['true'])
         gone.wait()
@@ -465,6 +499,11 @@ class Options(unittest.TestCase):
                 done = tool.run(*args, option)
                 self.assertEqual((done.returncode, done.stderr), (0, ''))
                 self.assertIn('usage: criu-kvm ' + ''.join(args), done.stdout)
+
+    def test_a_root_without_host_would_check_nothing(self):
+        done = tool.run('verify', '--root', '/', folder('v3'))
+        self.assertEqual((done.returncode, done.stdout), (2, ''))
+        self.assertIn('--host', done.stderr)
 
     def test_wrong_usage_is_told_on_stderr(self):
         for args in ((), ('fly',), ('show',), ('show', 'a', 'b'), ('show', '--fly', 'a'), ('diff', 'a'),
@@ -511,6 +550,29 @@ class Options(unittest.TestCase):
             usage = tool.run(command, '--help').stdout
             self.assertEqual(set(self.complete('criu-kvm', command, '--')),
                              set(re.findall(r'(?m)^  (?:-\w, )?(--[a-z-]+)', usage)))
+
+    def test_a_folder_with_a_blank_in_its_name_is_completed_as_one_word(self):
+        """By a bash with a terminal: what it makes of the completions is its own."""
+        place = tempfile.mkdtemp(dir=images)
+        os.mkdir(os.path.join(place, 'of today'))
+        os.mkdir(os.path.join(place, 'plan'))
+        lines = ('. %s' % os.path.join(TOP, 'tool', 'criu-kvm.bash'),
+                 'criu-kvm() { printf "<%s>" "$@" >out; exit; }',
+                 'criu-kvm pla\t--json of\t')
+        terminal, end = pty.openpty()
+        bash = subprocess.Popen(['bash', '--norc', '--noprofile', '-i'], cwd=place, stdin=end, stdout=end, stderr=end,
+                                start_new_session=True, env=dict(os.environ, TERM='dumb', INPUTRC='/dev/null'))
+        os.close(end)
+        os.write(terminal, ('\n'.join(lines) + '\n').encode())
+        try:
+            while os.read(terminal, 4096):
+                pass
+        except OSError:  # it has ended
+            pass
+        bash.wait(timeout=60)
+        os.close(terminal)
+        with open(os.path.join(place, 'out')) as f:
+            self.assertEqual(f.read(), '<plan><--json><of today/>')
 
 
 # pycriu is where testbed/make-pycriu says, or installed.
