@@ -239,7 +239,7 @@ static int find_text(struct task_remote *task)
 	if (!maps)
 		return sys_err();
 	while (best != FILE_PADDING && getline(&line, &room, maps) > 0) {
-		uint64_t addr;
+		uint64_t addr = 0; /* it is set where there is a place, which gcc -fanalyzer does not follow */
 		enum place place = judge_place(task, line, &addr);
 
 		if (place < best) {
