@@ -23,6 +23,8 @@
  * milliseconds; an emulated host, a hundred times that.
  */
 #define EXEC_TIMEOUT_MS 30000
+/* One that runs stops at once. One that is away in a system call does not, and a dump that fails for that is not to wait once more. */
+#define STOP_TIMEOUT_MS 3000
 
 #define PSTATE_BTYPE 0xc00
 
@@ -91,7 +93,7 @@ static int stop_if_running(const struct held *held)
 
 	if (trace_get_regs(held->tid, &regs) != -ESRCH)
 		return 0;
-	return trace_interrupt(held->tid, EXEC_TIMEOUT_MS) ?: rseq_abort(held->tid);
+	return trace_interrupt(held->tid, STOP_TIMEOUT_MS) ?: rseq_abort(held->tid);
 }
 
 /*
