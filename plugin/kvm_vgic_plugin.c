@@ -45,6 +45,7 @@
 #include "remote/threads.h"
 #include "setting.h"
 #include "signals.h"
+#include "spent.h"
 #include "stand_in.h"
 #include "state/file.h"
 #include "state/kvm_run.h"
@@ -79,6 +80,7 @@ struct dumped_vm {
 	pid_t pid;
 	unsigned long long kvm; /* by which the probe knows it */
 	bool written; /* its images are there */
+	bool lpis_changed; /* its pending tables may be those of the dump */
 	bool swapped;
 	bool dumped; /* its images are good, as far as CRIU has come */
 };
@@ -184,6 +186,30 @@ static int write_index(void)
 	return image_write_index(criu_get_image_dir(), &dump.id, vms, seals, n, &dump.files);
 }
 
+static bool is_noted(const struct vm_state *vm, const struct kvm_file *object)
+{
+	for (size_t i = 0; i < vm->nr_files; i++)
+		if (vm->files[i].kind == object->kind && vm->files[i].index == object->index)
+			return true;
+	return false;
+}
+
+/* Whether CRIU will ask for another file: of each object it asks for one, of statistics and of /dev/kvm nobody knows. */
+static bool more_are_to_come(void)
+{
+	for (size_t i = 0; i < dump.nr; i++)
+		for (size_t f = 0; f < dump.vms[i].nr_fds; f++)
+			if (!is_noted(dump.vms[i].vm, &dump.vms[i].fds[f].object))
+				return true;
+	return false;
+}
+
+/* A dump that ends before has no use for it. */
+static int write_index_if_whole(void)
+{
+	return more_are_to_come() ? 0 : write_index();
+}
+
 static int write_images(struct dumped_vm *d)
 {
 	const struct vm_state *vms[IMAGE_MAX_VMS];
@@ -194,7 +220,7 @@ static int write_images(struct dumped_vm *d)
 	ret = image_check(vms, written_vms(vms, seals));
 	if (!ret)
 		ret = image_write_vm_parts(criu_get_image_dir(), &dump.id, d->vm, &d->seals);
-	return ret ?: write_index();
+	return ret ?: write_index_if_whole();
 }
 
 /* Whether somebody wants criu to end: the dump then fails at the next place where it can. */
@@ -220,22 +246,6 @@ static int with_remote(struct dumped_vm *d, int (*run)(struct dumped_vm *d, stru
 	ret = run(d, remote);
 	err = task_remote_close(remote);
 	return ret ?: err;
-}
-
-static int settle(struct dumped_vm *d, struct remote *remote)
-{
-	return plan_run_part(plan_dump, plan_nr_dump, plan_settle, d->vm, remote);
-}
-
-static int read_vm(struct dumped_vm *d, struct remote *remote)
-{
-	return plan_run_part(plan_dump, plan_nr_dump, plan_read, d->vm, remote);
-}
-
-/* It makes an eventfd there, for which there is room: discover() has looked. */
-static int settle_interrupts(struct dumped_vm *d)
-{
-	return with_remote(d, settle) ?: probe_vgic_v2_lines(d->pid, d->kvm, d->vm);
 }
 
 static int swap_in(struct dumped_vm *d, struct remote *remote)
@@ -265,7 +275,29 @@ static int swap_out(struct dumped_vm *d, struct remote *remote)
 
 static int put_lpis_back(struct dumped_vm *d, struct remote *remote)
 {
-	return lpi_put_back(d->vm, remote, d->dumped);
+	int ret = lpi_put_back(d->vm, remote, d->dumped);
+
+	d->lpis_changed = ret;
+	return ret;
+}
+
+/* The first part makes an eventfd there, for which there is room: discover() has looked. Behind it the probe reads once more. */
+static int read_vm(struct dumped_vm *d, struct remote *remote)
+{
+	int ret = plan_run_part(plan_dump, plan_nr_dump, plan_settle, d->vm, remote);
+
+	ret = ret ?: probe_vgic_v2_lines(d->pid, d->kvm, d->vm);
+	ret = ret ?: plan_run_part(plan_dump, plan_nr_dump, plan_read, d->vm, remote);
+	d->lpis_changed = d->vm->lpi;
+	return ret;
+}
+
+/* Most VMs have no file under a memslot. */
+static int read_files(struct dumped_vm *d)
+{
+	int ret = backing_is_there(d->pid, d->vm);
+
+	return ret > 0 ? backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT) : ret;
 }
 
 /* The first of the VMs of its process has the process's threads: they are read before anything is run in it. */
@@ -284,16 +316,19 @@ static bool has_threads(const struct dumped_vm *d)
  */
 static int dump_vm(struct dumped_vm *d)
 {
-	int ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
+	int ret;
 
-	if (!ret)
-		ret = settle_interrupts(d);
+	spent_on(SPENT_THREADS);
+	ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
+	spent_on(SPENT_READ);
 	if (!ret)
 		ret = with_remote(d, read_vm);
+	spent_on(SPENT_IMAGES);
 	if (!ret)
-		ret = backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT);
+		ret = read_files(d);
 	if (!ret)
 		ret = write_images(d);
+	spent_on(SPENT_SWAP);
 	if (!ret)
 		ret = with_remote(d, swap_out);
 	if (!ret)
@@ -370,7 +405,7 @@ static int dump_vms_of(int pid)
 	return ret;
 }
 
-static int checkpoint_devices(int pid)
+static int look_and_dump(int pid)
 {
 	int ret = 0;
 
@@ -384,6 +419,16 @@ static int checkpoint_devices(int pid)
 		ret = -EINVAL;
 	}
 	return ret ? to_criu(ret) : dump_vms_of(pid);
+}
+
+static int checkpoint_devices(int pid)
+{
+	int ret;
+
+	spent_on(SPENT_LOOK);
+	ret = look_and_dump(pid);
+	spent_on(SPENT_NOT);
+	return ret;
 }
 
 /* Whether @fd, CRIU's copy, is the same open file as @task_fd of @pid. */
@@ -423,7 +468,7 @@ static int note_file(struct kvm_file **list, size_t *nr, int fd, struct kvm_file
 	kvm_file_describe(fd, file);
 	*list = more;
 	more[(*nr)++] = *file;
-	return write_index();
+	return write_index_if_whole();
 }
 
 static int note_ext_file(int fd, int id)
@@ -449,15 +494,24 @@ static int note_ext_file(int fd, int id)
 
 static int dump_ext_file(int fd, int id)
 {
-	int ret = note_ext_file(fd, id);
+	int ret;
 
+	spent_on(SPENT_FILES);
+	ret = note_ext_file(fd, id);
+	spent_on(SPENT_NOT);
 	return ret == -ENOTSUP ? ret : to_criu(ret);
 }
 
-/* What fails for the moment, for memory of the kernel's, is tried again: nothing else brings the VM back. */
-static int undo(struct dumped_vm *d, int (*run)(struct dumped_vm *d, struct remote *remote))
+static int put_back(struct dumped_vm *d, struct remote *remote)
 {
-	return with_remote(d, run) ? with_remote(d, run) : 0;
+	int ret = 0, err = 0;
+
+	/* First: no vCPU may find what was saved of its interrupts. */
+	if (d->lpis_changed)
+		ret = put_lpis_back(d, remote);
+	if (d->swapped)
+		err = swap_in(d, remote);
+	return ret ?: err;
 }
 
 static void put_threads_back(const struct dumped_vm *d)
@@ -472,14 +526,12 @@ static void put_threads_back(const struct dumped_vm *d)
  */
 static void undo_dump(struct dumped_vm *d)
 {
-	int ret = 0;
-
-	/* First: no vCPU may find what was saved of its interrupts. */
-	if (d->vm->lpi && undo(d, put_lpis_back))
+	/* What fails for the moment, for memory of the kernel's, is tried again: nothing else brings the VM back. */
+	if ((d->lpis_changed || d->swapped) && with_remote(d, put_back))
+		with_remote(d, put_back);
+	if (d->lpis_changed)
 		pr_err("vm %u of pid %d: LPI pending tables in its memory are those of the dump\n", d->vm->id, d->pid);
 	if (d->swapped)
-		ret = undo(d, swap_in);
-	if (ret)
 		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more: try criu-kvm recover %d, "
 		       "else end the process\n",
 		       d->vm->id, d->pid, d->pid);
@@ -500,6 +552,7 @@ static void end_by_signal(int sig, int ret)
 
 static void end_dump(int ret)
 {
+	spent_on(SPENT_UNDO);
 	for (size_t i = 0; i < dump.nr; i++) {
 		dump.vms[i].dumped = !ret && !signals_held();
 		undo_dump(&dump.vms[i]);
@@ -508,6 +561,8 @@ static void end_dump(int ret)
 	for (size_t i = 0; i < dump.nr; i++)
 		if (dump.vms[i].vm->nr_threads)
 			put_threads_back(&dump.vms[i]);
+	if (dump.nr)
+		spent_tell("the dump");
 	free(dump.vms);
 	free(dump.files.list);
 	discovered_free(&dump.all);
@@ -792,9 +847,10 @@ static int fetch_file(uint32_t id)
 /* All VMs are whole, and no vCPU may run yet. */
 static int start_vms(void)
 {
-	int ret =
-		fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
+	int ret;
 
+	spent_on(SPENT_START);
+	ret = fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
 	if (ret)
 		return stop_restore(&restore.vms[0], restore.vms[0].pid, ret);
 	for (size_t i = 0; !ret && i < restore.nr; i++) {
@@ -840,12 +896,10 @@ static int build_vms_of(int pid, int vpid)
 	return ret;
 }
 
-static int resume_devices_late(int pid)
+static int build_and_start(int pid)
 {
 	int vpid, ret;
 
-	if (!restore.nr || fault_injected("late-hook"))
-		return -ENOTSUP; /* no VM: there may be /dev/kvm */
 	if (!restore.root)
 		restore.root = pid;
 	vpid = proc_vpid(pid, pid);
@@ -853,6 +907,20 @@ static int resume_devices_late(int pid)
 		return stop_restore(&restore.vms[0], pid, vpid);
 	ret = build_vms_of(pid, vpid);
 	return !ret && restore.nr_built == restore.nr ? start_vms() : ret;
+}
+
+static int resume_devices_late(int pid)
+{
+	int ret;
+
+	if (!restore.nr || fault_injected("late-hook"))
+		return -ENOTSUP; /* no VM: there may be /dev/kvm */
+	spent_on(SPENT_BUILD);
+	ret = build_and_start(pid);
+	spent_on(SPENT_NOT);
+	if (restore.done)
+		spent_tell("the restore");
+	return ret;
 }
 
 /* ---- the descriptor ---- */

@@ -49,6 +49,19 @@ struct task_remote {
 	struct served served;	/* of the process as it was */
 };
 
+static struct task_remote_use use;
+
+struct task_remote_use task_remote_used(void)
+{
+	return use;
+}
+
+static void count_call(long nr)
+{
+	use.calls++;
+	use.ioctls += nr == SYS_ioctl;
+}
+
 static struct task_remote *to_task(struct remote *remote)
 {
 	return (struct task_remote *)remote;
@@ -68,6 +81,7 @@ static int run(struct task_remote *task, struct held *held, struct user_regs_str
 	regs->regs[23] = task->code;
 	regs->regs[24] = unmaps ? task->mapped : 0;
 	regs->regs[25] = task->entry + code_offset(one_call, one_call_tail);
+	use.trips++;
 	return held_run(held, regs, task->entry + code_offset(one_call, one_call_stop));
 }
 
@@ -82,6 +96,7 @@ static int run_one(struct task_remote *task, struct held *held, long nr, const u
 	memcpy(regs.regs, arg, 6 * sizeof(*arg));
 	regs.pc = task->entry;
 	ret = run(task, held, &regs);
+	count_call(nr);
 	*result = regs.regs[20];
 	return ret;
 }
@@ -332,6 +347,7 @@ static void collect(struct task_remote *task, struct remote_call *calls, size_t 
 
 		call->result = slot[i].result;
 		call->done = true;
+		count_call(call->nr);
 		/* Buffers that a call only reads come back as they went: const ones are const in truth too.
 		 */
 		if (call->inner && call->writes_back)

@@ -3,6 +3,7 @@
 #ifndef KVM_VGIC_REMOTE_TASK_H
 #define KVM_VGIC_REMOTE_TASK_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "remote/remote.h"
@@ -25,5 +26,12 @@ int task_remote_open(pid_t pid, size_t room, struct remote **remote);
  * run. NULL is nothing to close.
  */
 int task_remote_close(struct remote *remote);
+
+/* What all sessions of this process have come to. */
+struct task_remote_use {
+	uint64_t calls, ioctls; /* system calls, and those of them that are ioctls */
+	uint64_t trips;		/* times that a task was set going for them */
+};
+struct task_remote_use task_remote_used(void);
 
 #endif

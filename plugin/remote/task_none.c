@@ -15,6 +15,11 @@ int task_remote_close(struct remote *remote)
 	return 0;
 }
 
+struct task_remote_use task_remote_used(void)
+{
+	return (struct task_remote_use){ 0 };
+}
+
 int threads_abort_rseq(pid_t pid)
 {
 	return -ENOTSUP;
