@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "clock.h"
 #include "log.h"
 #include "remote/task.h"
 #include "spent.h"
@@ -22,18 +22,10 @@ static struct {
 	uint64_t us[NR_SPENT];
 } spent;
 
-static uint64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000ull + t.tv_nsec / 1000;
-}
-
 enum spent spent_on(enum spent what)
 {
 	enum spent before = spent.on;
-	uint64_t now = now_us();
+	uint64_t now = clock_us();
 
 	spent.us[before] += now - spent.since;
 	spent.on = what;
@@ -57,6 +49,6 @@ void spent_tell(const char *action)
 		spent.us[i] = 0;
 	}
 	pr_info("%s took %" PRIu64 " us (%s), %" PRIu64 " ioctls and %" PRIu64 " other system calls in %" PRIu64
-		" round trips\n",
-		action, all, parts, use.ioctls, use.calls - use.ioctls, use.trips);
+		" round trips of %" PRIu64 " us\n",
+		action, all, parts, use.ioctls, use.calls - use.ioctls, use.trips, use.us);
 }

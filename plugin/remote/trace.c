@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "remote/trace.h"
 
@@ -59,14 +60,6 @@ int trace_peek(pid_t tid, uint64_t addr, uint64_t *words, size_t nr)
 	return 0;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void ignore(int sig)
 {
 }
@@ -115,12 +108,12 @@ static int look(pid_t tid, int *status, bool waits)
 int trace_wait_stop(pid_t tid, int *status, int timeout_ms)
 {
 	const struct timespec nap = { .tv_nsec = 100000 };
-	int64_t end = now_ms() + timeout_ms;
+	uint64_t end = clock_us() + 1000ull * timeout_ms;
 	timer_t *timer = get_timer();
 	bool waits = timer && set_timer(timer, timeout_ms < LOOKS_MS ? timeout_ms : LOOKS_MS);
 	int ret;
 
-	while (!(ret = look(tid, status, waits)) && now_ms() < end)
+	while (!(ret = look(tid, status, waits)) && clock_us() < end)
 		if (!waits)
 			nanosleep(&nap, NULL);
 	if (timer)

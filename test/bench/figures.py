@@ -5,7 +5,7 @@ import re
 import statistics
 
 SPENT = re.compile(r'kvm_vgic: the (dump|restore) took (\d+) us \((.*)\), (\d+) ioctls and (\d+) other system calls '
-                   r'in (\d+) round trips')
+                   r'in (\d+) round trips of (\d+) us')
 PART = re.compile(r'([a-z_ ]+) (\d+)(?:, |$)')
 SIGURG = 23
 KVM_IOCTLS = 0xae
@@ -25,7 +25,7 @@ class Spent:
         line = lines[0]
         self.us = int(line[2])
         self.parts = {name: int(us) for name, us in PART.findall(line[3])}
-        self.ioctls, self.others, self.trips = map(int, line.group(4, 5, 6))
+        self.ioctls, self.others, self.trips, self.trips_us = map(int, line.group(4, 5, 6, 7))
 
 
 def traced(trace, pid):

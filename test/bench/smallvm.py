@@ -170,8 +170,8 @@ class Measured:
 
     def __init__(self, shape):
         self.shape = shape
-        self.us, self.alone_us, self.ioctls, self.alone_ioctls, self.trips = (
-            {action: Figures() for action in ACTIONS} for _ in range(5))
+        self.us, self.alone_us, self.ioctls, self.alone_ioctls, self.trips, self.trips_us = (
+            {action: Figures() for action in ACTIONS} for _ in range(6))
         self.parts = {action: collections.defaultdict(Figures) for action in ACTIONS}
         self.bytes = Figures()
 
@@ -184,6 +184,7 @@ class Measured:
         self.us[action].add(spent.us)
         self.ioctls[action].add(spent.ioctls)
         self.trips[action].add(spent.trips)
+        self.trips_us[action].add(spent.trips_us)
         for name, us in spent.parts.items():
             self.parts[action][name].add(us)
 
@@ -217,6 +218,7 @@ class Measured:
             found |= {f'{action}_us': self.us[action].median(), f'{action}_alone_us': self.alone_us[action].median(),
                       f'{action}_ratio': self.ratio(action), f'ioctls_{action}': self.ioctls[action].same('ioctls'),
                       f'round_trips_{action}': self.trips[action].median(),
+                      f'round_trips_{action}_us': self.trips_us[action].median(),
                       f'{action}_parts_us': {name: f.median() for name, f in self.parts[action].items()}}
         return found
 
@@ -266,4 +268,5 @@ def print_all(all_measured):
     for action in ACTIONS:
         parts = all_measured[0].parts[action]
         print(f'{action} of {POINT.vcpus} vCPUs, {POINT.spis} SPIs, {POINT.lpis} LPIs, ms: ' +
-              ', '.join(f'{name} {f.median() / 1000:.1f}' for name, f in parts.items()), flush=True)
+              ', '.join(f'{name} {f.median() / 1000:.1f}' for name, f in parts.items()) +
+              f'; in round trips {all_measured[0].trips_us[action].median() / 1000:.1f}', flush=True)

@@ -14,7 +14,7 @@ import smallvm  # noqa: E402
 from figures import Figures, Spent, Trouble, ratio, table, traced  # noqa: E402
 
 LOG = '''(00.101234) kvm_vgic: vm 1 of pid 30001: kvm_run put back
-(00.101240) kvm_vgic: the dump took 1234 us (looking 200, putting back 34, kvm_run 1000), 3827 ioctls and 150 other system calls in 165 round trips
+(00.101240) kvm_vgic: the dump took 1234 us (looking 200, putting back 34, kvm_run 1000), 3827 ioctls and 150 other system calls in 165 round trips of 900 us
 '''
 TRACE = '''# tracer: nop
      bench_vm-30001   [001] .....    12.000001: sys_ioctl(fd: 5, cmd: ae01, arg: 0)
@@ -37,7 +37,7 @@ def figures(*values):
 class Read(unittest.TestCase):
     def test_the_plugin_s_line_is_read(self):
         spent = Spent(LOG, 'dump')
-        self.assertEqual((spent.us, spent.ioctls, spent.others, spent.trips), (1234, 3827, 150, 165))
+        self.assertEqual((spent.us, spent.ioctls, spent.others, spent.trips, spent.trips_us), (1234, 3827, 150, 165, 900))
         self.assertEqual(spent.parts, {'looking': 200, 'putting back': 34, 'kvm_run': 1000})
 
     def test_a_log_without_it_or_with_two_is_no_measurement(self):

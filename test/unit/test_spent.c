@@ -26,7 +26,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
 
 struct task_remote_use task_remote_used(void)
 {
-	return (struct task_remote_use){ .calls = 10, .ioctls = 7, .trips = 2 };
+	return (struct task_remote_use){ .calls = 10, .ioctls = 7, .trips = 2, .us = 99 };
 }
 
 static void spend(enum spent what, unsigned int time)
@@ -45,7 +45,7 @@ static void what_is_not_crius_is_told_once(void **state)
 	us += 70;
 	spent_tell("the dump");
 	assert_true(log_told("kvm_vgic: the dump took 1000234 us (looking 234, reading 1000000), 7 ioctls and 3 other "
-			     "system calls in 2 round trips\n"));
+			     "system calls in 2 round trips of 99 us\n"));
 }
 
 static void it_begins_anew(void **state)
