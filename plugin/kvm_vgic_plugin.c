@@ -98,7 +98,7 @@ static struct {
 struct restored_vm {
 	struct vm_state *vm;
 	bool *created; /* by its owner, in RESTORE_EXT_FILE: that runs in a child of criu, and criu is to know */
-	bool built;
+	bool built, started;
 	pid_t pid; /* of its owner, from the late hook on */
 };
 
@@ -234,13 +234,18 @@ static int interrupted(void)
 	return -EINTR;
 }
 
+static struct task_space vm_space(const struct vm_state *vm)
+{
+	return (struct task_space){ .scratch = vm_scratch(vm), .room = vm_room(vm) };
+}
+
 /* @run with a session open on @d's process. */
 static int with_remote(struct dumped_vm *d, int (*run)(struct dumped_vm *d, struct remote *remote))
 {
 	struct remote *remote;
 	int ret, err;
 
-	ret = task_remote_open(d->pid, vm_room(d->vm), &remote);
+	ret = task_remote_open(d->pid, vm_space(d->vm), &remote);
 	if (ret)
 		return ret;
 	ret = run(d, remote);
@@ -310,10 +315,20 @@ static bool has_threads(const struct dumped_vm *d)
 }
 
 /*
- * Reads all of the VM, then takes kvm_run out of CRIU's sight. Files are read and images
- * written with no session open: slow storage must not hold the task where the end of criu
- * ends it.
+ * Reads all of the VM, then takes kvm_run out of CRIU's sight: in one session, which takes longer to open
+ * than images to write. Should criu be killed meanwhile the task goes on by its way back.
  */
+static int save(struct dumped_vm *d, struct remote *remote)
+{
+	int ret = read_vm(d, remote);
+
+	spent_on(SPENT_IMAGES);
+	ret = ret ?: read_files(d);
+	ret = ret ?: write_images(d);
+	spent_on(SPENT_SWAP);
+	return ret ?: swap_out(d, remote);
+}
+
 static int dump_vm(struct dumped_vm *d)
 {
 	int ret;
@@ -322,15 +337,7 @@ static int dump_vm(struct dumped_vm *d)
 	ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
 	spent_on(SPENT_READ);
 	if (!ret)
-		ret = with_remote(d, read_vm);
-	spent_on(SPENT_IMAGES);
-	if (!ret)
-		ret = read_files(d);
-	if (!ret)
-		ret = write_images(d);
-	spent_on(SPENT_SWAP);
-	if (!ret)
-		ret = with_remote(d, swap_out);
+		ret = with_remote(d, save);
 	if (!ret)
 		ret = fault_injected("swapped");
 	return ret ?: interrupted();
@@ -716,7 +723,7 @@ static int run_plan_there(struct restored_vm *r, struct plan_part part)
 	struct remote *remote;
 	int ret, err;
 
-	ret = task_remote_open(r->pid, vm_room(r->vm), &remote);
+	ret = task_remote_open(r->pid, vm_space(r->vm), &remote);
 	if (ret)
 		return ret;
 	ret = plan_run_part(plan_restore, plan_nr_restore, part, r->vm, remote);
@@ -761,7 +768,7 @@ static int create_late(struct restored_vm *r)
 
 	if (ret)
 		return ret;
-	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, 0, &remote);
+	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, TASK_SPACE_SMALL, &remote);
 	if (ret)
 		return ret;
 	ret = fault_injected("create") ?: vm_create(r->vm, remote, false);
@@ -770,8 +777,39 @@ static int create_late(struct restored_vm *r)
 	return ret ?: err ?: limited;
 }
 
+/* What CRIU's file @id is, for those who have a stand-in of it. */
+static int fetch_file(uint32_t id)
+{
+	struct restored_vm *r;
+	const struct kvm_file *file = file_by_id(id, &r);
+	struct remote *remote;
+	struct rlimit limit;
+	int ret, err, limited;
+
+	if (!r)
+		return -EINVAL;
+	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, TASK_SPACE_SMALL, &remote);
+	if (ret)
+		return ret;
+	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
+	err = task_remote_close(remote);
+	limited = more_fds_end(r->pid, &limit);
+	err = err ?: limited;
+	if (err && ret >= 0)
+		close(ret);
+	return err ?: ret;
+}
+
+/* With the files of all VMs there. */
+static int replace_stand_ins(void)
+{
+	return fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
+}
+
+/* The last one of all is built and let go in one session, which takes long to open. */
 static int build_vm(struct restored_vm *r)
 {
+	bool last = restore.nr_built + 1 == restore.nr;
 	int ret = 0;
 
 	if (*r->created)
@@ -779,8 +817,12 @@ static int build_vm(struct restored_vm *r)
 	else
 		ret = create_late(r);
 	keep_ptimer(r->vm);
-	ret = ret ?: run_plan(r, plan_build);
+	if (!ret && last)
+		ret = replace_stand_ins();
+	ret = ret ?: run_plan(r, last ? plan_whole : plan_build);
 	r->built = !ret;
+	r->started = r->built && last;
+	restore.nr_built += r->built;
 	if (!ret)
 		pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots, %zu ITSes restored\n", r->vm->id, r->pid,
 			r->vm->nr_vcpus, r->vm->nr_slots, r->vm->nr_itses);
@@ -792,7 +834,7 @@ static void give_lpis_back(struct restored_vm *r)
 {
 	struct remote *remote;
 
-	if (task_remote_open(r->pid, vm_room(r->vm), &remote))
+	if (task_remote_open(r->pid, vm_space(r->vm), &remote))
 		return;
 	lpi_give_back(r->vm, remote);
 	task_remote_close(remote);
@@ -821,39 +863,15 @@ static int apply_threads(const struct restored_vm *r)
 	return r->vm->nr_threads ? threads_apply(r->pid, r->vm) : 0;
 }
 
-/* What CRIU's file @id is, for those who have a stand-in of it. */
-static int fetch_file(uint32_t id)
-{
-	struct restored_vm *r;
-	const struct kvm_file *file = file_by_id(id, &r);
-	struct remote *remote;
-	struct rlimit limit;
-	int ret, err, limited;
-
-	if (!r)
-		return -EINVAL;
-	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, 0, &remote);
-	if (ret)
-		return ret;
-	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
-	err = task_remote_close(remote);
-	limited = more_fds_end(r->pid, &limit);
-	err = err ?: limited;
-	if (err && ret >= 0)
-		close(ret);
-	return err ?: ret;
-}
-
-/* All VMs are whole, and no vCPU may run yet. */
+/* All VMs are whole. */
 static int start_vms(void)
 {
-	int ret;
+	int ret = 0;
 
 	spent_on(SPENT_START);
-	ret = fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
-	if (ret)
-		return stop_restore(&restore.vms[0], restore.vms[0].pid, ret);
 	for (size_t i = 0; !ret && i < restore.nr; i++) {
+		if (restore.vms[i].started)
+			continue;
 		ret = run_plan(&restore.vms[i], plan_start);
 		if (ret)
 			return stop_restore(&restore.vms[i], restore.vms[i].pid, ret);
@@ -891,7 +909,6 @@ static int build_vms_of(int pid, int vpid)
 		ret = build_vm(&restore.vms[i]);
 		if (ret)
 			return stop_restore(&restore.vms[i], pid, ret);
-		restore.nr_built++;
 	}
 	return ret;
 }

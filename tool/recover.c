@@ -294,7 +294,7 @@ static int run_in_process(struct recovery *r)
 
 	if (ret)
 		return ret;
-	ret = task_remote_open(r->pid, kvm_run_room(&r->vm), &remote);
+	ret = task_remote_open(r->pid, (struct task_space){ .scratch = vm_scratch(&r->vm), .room = kvm_run_room(&r->vm) }, &remote);
 	if (!ret) {
 		ret = run_calls(r, remote);
 		err = task_remote_close(remote);

@@ -18,6 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "fault.h"
 #include "log.h"
 #include "probe/proc.h"
@@ -27,8 +28,6 @@
 #include "remote/served.h"
 #include "remote/task.h"
 #include "remote/trace.h"
-
-#define SCRATCH_SIZE TASK_REMOTE_SCRATCH
 
 /* The words of one_call, and of batch_code, as POKEDATA writes them. */
 #define CODE_WORDS 16
@@ -41,6 +40,7 @@ struct task_remote {
 	uint64_t entry;			  /* where one_call stands in its text */
 	uint64_t entry_words[CODE_WORDS]; /* what stood there */
 
+	struct task_space space;
 	uint64_t code, scratch; /* remote addresses, the room follows; 0: not mapped */
 	uint64_t mapped;	/* bytes from code, that are to go should criu be killed */
 	bool filtered;		/* its seccomp filter holds again then, and may know no munmap() */
@@ -77,12 +77,16 @@ static uint64_t code_offset(const uint32_t *code, const uint32_t *label)
 static int run(struct task_remote *task, struct held *held, struct user_regs_struct *regs)
 {
 	bool unmaps = held == &task->held && !task->filtered;
+	int ret;
 
 	regs->regs[23] = task->code;
 	regs->regs[24] = unmaps ? task->mapped : 0;
 	regs->regs[25] = task->entry + code_offset(one_call, one_call_tail);
 	use.trips++;
-	return held_run(held, regs, task->entry + code_offset(one_call, one_call_stop));
+	use.us -= clock_us();
+	ret = held_run(held, regs, task->entry + code_offset(one_call, one_call_stop));
+	use.us += clock_us();
+	return ret;
 }
 
 /* One system call by one_call: 0 and *@result, as the kernel returns it, or a negative errno. */
@@ -124,7 +128,6 @@ static bool is_at_hand(const struct task_remote *task, uint64_t addr, size_t siz
 
 /* In the scratch area, behind two struct iovec: what is copied. */
 #define COPY_AT (2 * sizeof(struct iovec))
-#define COPY_MAX (SCRATCH_SIZE - COPY_AT)
 
 /*
  * Memory of the task's, which may be a file's: of a server that does not answer, or that stands still with the tree. The
@@ -149,12 +152,13 @@ static int copy_by_task(struct task_remote *task, long nr, uint64_t addr, size_t
 static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
 {
 	struct task_remote *task = to_task(remote);
+	const size_t max = task->space.scratch - COPY_AT;
 	int ret = 0;
 
 	if (is_at_hand(task, addr, size))
 		return held_read(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
-		n = size - at < COPY_MAX ? size - at : COPY_MAX;
+		n = size - at < max ? size - at : max;
 		ret = copy_by_task(task, SYS_process_vm_readv, addr + at, n);
 		if (!ret)
 			ret = held_read(&task->held, task->scratch + COPY_AT, (char *)buf + at, n);
@@ -165,12 +169,13 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 static int task_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
 {
 	struct task_remote *task = to_task(remote);
+	const size_t max = task->space.scratch - COPY_AT;
 	int ret = 0;
 
 	if (is_at_hand(task, addr, size))
 		return held_write(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
-		n = size - at < COPY_MAX ? size - at : COPY_MAX;
+		n = size - at < max ? size - at : max;
 		ret = held_write(&task->held, task->scratch + COPY_AT, (const char *)buf + at, n);
 		ret = ret ?: copy_by_task(task, SYS_process_vm_writev, addr + at, n);
 	}
@@ -265,22 +270,22 @@ static int plant_entry(struct task_remote *task)
 	return ret ?: trace_poke(task->held.pid, task->entry, words, nr);
 }
 
-static int map_scratch(struct task_remote *task, size_t room)
+static int map_scratch(struct task_remote *task)
 {
 	size_t page = sysconf(_SC_PAGESIZE), nr;
 	uint64_t words[CODE_WORDS];
 	int64_t addr;
 
-	task->mapped = page + SCRATCH_SIZE + room;
+	task->mapped = page + task->space.scratch + task->space.room;
 	/* The room is address space alone: no limit but that of it counts it, and it is no neighbour's to merge with. */
 	addr = run_syscall(task, SYS_mmap, 0, task->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (addr < 0)
 		return addr;
 	task->code = addr;
 	task->scratch = addr + page;
-	task->remote.room = task->scratch + SCRATCH_SIZE;
+	task->remote.room = task->scratch + task->space.scratch;
 	addr = run_syscall(task, SYS_mprotect, task->code, page, PROT_READ | PROT_EXEC, 0, 0, 0);
-	addr = addr ?: run_syscall(task, SYS_mprotect, task->scratch, SCRATCH_SIZE, PROT_READ | PROT_WRITE, 0, 0, 0);
+	addr = addr ?: run_syscall(task, SYS_mprotect, task->scratch, task->space.scratch, PROT_READ | PROT_WRITE, 0, 0, 0);
 	nr = code_words(batch_code, batch_code_end, words);
 	return addr ?: trace_poke(task->held.pid, task->code, words, nr);
 }
@@ -296,14 +301,14 @@ static uint32_t call_size(const struct remote_call *call)
 }
 
 /* How many of @calls fit into the scratch area at once. */
-static size_t chunk(const struct remote_call *calls, size_t nr)
+static size_t chunk(const struct task_remote *task, const struct remote_call *calls, size_t nr)
 {
 	uint64_t used = 0;
 	size_t n;
 
 	for (n = 0; n < nr; n++) {
 		used += sizeof(struct batch_slot) + call_size(&calls[n]);
-		if (used > SCRATCH_SIZE)
+		if (used > task->space.scratch)
 			break;
 	}
 	return n;
@@ -392,7 +397,7 @@ static int task_exec(struct remote *remote, struct remote_call *calls, size_t nr
 	bool stopped = false;
 
 	while (nr && !stopped) {
-		size_t n = chunk(calls, nr);
+		size_t n = chunk(task, calls, nr);
 		int ret;
 
 		if (!n)
@@ -528,7 +533,7 @@ static int take(struct task_remote *task, pid_t pid)
 	task->mem = open(path, O_RDWR | O_CLOEXEC);
 	if (task->mem < 0)
 		return sys_err();
-	task->mirror = malloc(SCRATCH_SIZE);
+	task->mirror = malloc(task->space.scratch);
 	if (!task->mirror)
 		return -ENOMEM;
 	task->filtered = proc_has_seccomp(pid);
@@ -551,7 +556,7 @@ static const char *hint(int err)
 	return "";
 }
 
-int task_remote_open(pid_t pid, size_t room, struct remote **remote)
+int task_remote_open(pid_t pid, struct task_space space, struct remote **remote)
 {
 	struct task_remote *task = calloc(1, sizeof(*task));
 	int ret;
@@ -559,6 +564,7 @@ int task_remote_open(pid_t pid, size_t room, struct remote **remote)
 	if (!task)
 		return -ENOMEM;
 	task->remote.ops = &task_ops;
+	task->space = space;
 	ret = take(task, pid);
 	if (ret) {
 		if (ret != -ENOTSUP) /* said by name */
@@ -568,7 +574,7 @@ int task_remote_open(pid_t pid, size_t room, struct remote **remote)
 	}
 	ret = plant_entry(task);
 	if (!ret)
-		ret = map_scratch(task, room);
+		ret = map_scratch(task);
 	if (ret) {
 		pr_err("pid %d: cannot run system calls in it: %s (errno %d)%s\n", pid, strerror(-ret), -ret, hint(ret));
 		task_remote_close(&task->remote);

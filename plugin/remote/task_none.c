@@ -5,7 +5,7 @@
 #include "remote/task.h"
 #include "remote/threads.h"
 
-int task_remote_open(pid_t pid, size_t room, struct remote **remote)
+int task_remote_open(pid_t pid, struct task_space space, struct remote **remote)
 {
 	return -ENOTSUP;
 }
