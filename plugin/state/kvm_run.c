@@ -59,11 +59,10 @@ static size_t copies_size(const struct vm_state *vm)
 	return size;
 }
 
+/* Pages, and behind them copies. */
 size_t kvm_run_room(const struct vm_state *vm)
 {
-	size_t pages = vm->nr_vcpus * room_size(vm), copies = copies_size(vm);
-
-	return pages > copies ? pages : copies;
+	return vm->nr_vcpus * room_size(vm) + copies_size(vm);
 }
 
 /* @vcpu's part of the room: what is mapped there does not outlive criu. */
@@ -141,52 +140,49 @@ static int run_all(struct batch *b, bool go_on)
 	return ret;
 }
 
-/* Maps the pages of all vCPUs: *@pages are their addresses, or what is none. */
-static int map_pages(struct vm_state *vm, struct remote *remote, bool go_on, int64_t *pages)
+/*
+ * Maps the pages of all vCPUs: their addresses, or what is none, for the caller to free; NULL without memory. *@ret: what
+ * it has come to. They stay in the room until something else is mapped there or the session ends.
+ */
+static int64_t *map_pages(struct vm_state *vm, struct remote *remote, bool go_on, int *ret)
 {
+	int64_t *pages = calloc(vm->nr_vcpus + 1, sizeof(*pages));
 	struct batch b = BATCH(remote, vm->id, "kvm_run page");
-	int ret;
 
+	*ret = -ENOMEM;
+	if (!pages)
+		return NULL;
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		add_map(&b, vm, &vm->vcpus[i]);
-	ret = run_all(&b, go_on);
+	*ret = run_all(&b, go_on);
 	for (size_t i = 0; i < b.nr; i++)
 		pages[i] = b.calls[i].done ? b.calls[i].result : -EIO;
 	batch_fini(&b);
-	return ret;
-}
-
-static int unmap_pages(struct vm_state *vm, struct remote *remote, const int64_t *pages)
-{
-	struct batch b = BATCH(remote, vm->id, "room of a kvm_run page");
-	int ret;
-
-	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		if (pages[i] > 0)
-			add_unmap(&b, vm, &vm->vcpus[i]);
-	ret = run_all(&b, true);
-	batch_fini(&b);
-	return ret;
+	return pages;
 }
 
 /*
- * @use on the pages of all vCPUs, with nothing but its own between the first and the last: should
+ * @use on all @pages, with nothing but its own between the first and the last: should
  * criu be killed there, the VM is not left half one thing and half the other. With @go_on
  * all of them, whatever fails.
  */
-int kvm_run_for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on, kvm_run_use *use)
+static int use_pages(struct vm_state *vm, struct remote *remote, bool go_on, const int64_t *pages, kvm_run_use *use)
 {
-	int64_t *pages = calloc(vm->nr_vcpus, sizeof(*pages));
-	int ret, err;
+	int ret = 0, err;
 
-	if (!pages)
-		return -ENOMEM;
-	ret = map_pages(vm, remote, go_on, pages);
-	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
+	for (size_t i = 0; pages && i < vm->nr_vcpus && (go_on || !ret); i++) {
 		err = pages[i] > 0 ? use(vm, remote, &vm->vcpus[i], pages[i]) : 0;
 		ret = ret ?: err;
 	}
-	err = unmap_pages(vm, remote, pages);
+	return ret;
+}
+
+int kvm_run_for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on, kvm_run_use *use)
+{
+	int ret, err;
+	int64_t *pages = map_pages(vm, remote, go_on, &ret);
+
+	err = go_on || !ret ? use_pages(vm, remote, go_on, pages, use) : 0;
 	free(pages);
 	return ret ?: err;
 }
@@ -337,7 +333,7 @@ static int for_copies(struct vm_state *vm, struct remote *remote,
 		      int (*add)(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy))
 {
 	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
-	uint64_t copy = remote->room;
+	uint64_t copy = remote->room + vm->nr_vcpus * room_size(vm);
 	int ret = 0;
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
@@ -392,10 +388,14 @@ static int put_copies(struct vm_state *vm, struct remote *remote)
 
 int kvm_run_swap_out(struct vm_state *vm, struct remote *remote)
 {
-	int ret = kvm_run_for_all_pages(vm, remote, true, forbid_run);
+	int ret;
+	int64_t *pages = map_pages(vm, remote, false, &ret);
 
+	ret = ret ?: use_pages(vm, remote, true, pages, forbid_run);
 	ret = ret ?: put_copies(vm, remote);
-	return ret ?: kvm_run_for_all_pages(vm, remote, true, forbid_completion);
+	ret = ret ?: use_pages(vm, remote, true, pages, forbid_completion);
+	free(pages);
+	return ret;
 }
 
 /* Each vCPU's mapping in each of its places, of the task or of the copy that CRIU restored. */
@@ -480,16 +480,19 @@ static void say_lost(const struct vm_state *vm, const struct vcpu_state *vcpu)
 	pr_err("vm %u: vcpu %u: goes on, but its mapping of kvm_run has lost flags\n", vm->id, vcpu->idx);
 }
 
+/* All of it, whatever fails: each vCPU put back is one that runs. */
 int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 {
 	int ret, err;
+	int64_t *pages = map_pages(vm, remote, true, &ret);
 
-	/* All of it, whatever fails: each vCPU put back is one that runs. */
-	ret = kvm_run_for_all_pages(vm, remote, true, forbid_run);
+	err = use_pages(vm, remote, true, pages, forbid_run);
+	ret = ret ?: err;
 	err = kvm_run_map(vm, remote, true);
 	ret = ret ?: err;
 	kvm_run_set_flags(vm, remote, say_lost);
-	err = kvm_run_for_all_pages(vm, remote, true, kvm_run_release);
+	err = use_pages(vm, remote, true, pages, kvm_run_release);
+	free(pages);
 	return ret ?: err;
 }
 
