@@ -18,6 +18,8 @@
 #endif
 #define NT_ARM_ZT_ 0x40d /* not in bookworm's elf.h */
 
+#define TLS_SIZE 16 /* bytes of NT_ARM_TLS: TPIDR_EL0, TPIDR2_EL0 */
+
 static int abort_rseq(pid_t pid, pid_t tid, void *none)
 {
 	return rseq_abort(tid);
@@ -83,7 +85,7 @@ static bool is_live(const struct thread_state *thread, const struct thread_regse
 	case NT_ARM_ZT_:
 		return has_za(find_set(thread, NT_ARM_ZA));
 	case NT_ARM_TLS:
-		return set->size > 8; /* TPIDR_EL0 alone is CRIU's; the second is TPIDR2_EL0 */
+		return set->size > TLS_SIZE / 2; /* TPIDR_EL0 alone is CRIU's; the second is TPIDR2_EL0 */
 	}
 	return true;
 }
@@ -94,7 +96,7 @@ static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, ui
 	size_t size = THREAD_SET_MAX;
 	int ret;
 
-	memset(room, 0, THREAD_SET_MAX); /* TLS is said to have TPIDR2_EL0 where it has none */
+	memset(room, 0, TLS_SIZE); /* it is said to have TPIDR2_EL0 where it has none */
 	ret = trace_get_regset(tid, note, room, &size);
 
 	/* What this CPU or kernel has not: EINVAL; what the thread does not use: ENODATA. */
@@ -114,7 +116,7 @@ static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, ui
 	return 0;
 }
 
-static int capture_thread(pid_t pid, pid_t tid, void *arg)
+static int capture_thread(pid_t tid, pid_t vtid, void *arg)
 {
 	struct vm_state *vm = arg;
 	struct thread_state *more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more)), *thread = NULL;
@@ -124,20 +126,18 @@ static int capture_thread(pid_t pid, pid_t tid, void *arg)
 	if (more) {
 		vm->threads = more;
 		thread = &more[vm->nr_threads++];
-		*thread = (struct thread_state){ .sets = calloc(thread_nr_notes, sizeof(*thread->sets)) };
+		*thread = (struct thread_state){ .vtid = vtid, .sets = calloc(thread_nr_notes, sizeof(*thread->sets)) };
 		ret = thread->sets && room ? 0 : -ENOMEM;
 	}
-	if (!ret)
-		ret = thread->vtid = proc_vpid(pid, tid);
-	for (size_t i = 0; ret >= 0 && i < thread_nr_notes; i++)
+	for (size_t i = 0; !ret && i < thread_nr_notes; i++)
 		ret = capture_set(tid, thread, thread_notes[i], room);
 	free(room);
-	return ret < 0 ? ret : 0;
+	return ret;
 }
 
 int threads_capture(pid_t pid, struct vm_state *vm)
 {
-	int ret = proc_each_thread(pid, capture_thread, vm);
+	int ret = proc_each_vtid(pid, capture_thread, vm);
 
 	if (ret)
 		pr_err("pid %d: cannot read the registers of its threads: %s (errno %d)\n", pid, strerror(-ret), -ret);
@@ -153,15 +153,12 @@ static int apply_length(pid_t tid, const struct thread_state *thread)
 	return ret ? failed(tid, "write", NT_ARM_ZA, ret) : 0;
 }
 
-static int apply_thread(pid_t pid, pid_t tid, void *arg)
+static int apply_thread(pid_t tid, pid_t vtid, void *arg)
 {
 	const struct vm_state *vm = arg;
-	pid_t vtid = proc_vpid(pid, tid);
 	size_t i = 0;
 	int ret;
 
-	if (vtid < 0)
-		return vtid;
 	while (i < vm->nr_threads && vm->threads[i].vtid != vtid)
 		i++;
 	if (i == vm->nr_threads) {
@@ -185,7 +182,7 @@ static int apply_thread(pid_t pid, pid_t tid, void *arg)
 
 int threads_apply(pid_t pid, const struct vm_state *vm)
 {
-	int ret = proc_each_thread(pid, apply_thread, (void *)vm);
+	int ret = proc_each_vtid(pid, apply_thread, (void *)vm);
 
 	if (ret)
 		pr_err("pid %d: cannot put back the registers of its threads: %s (errno %d)\n", pid, strerror(-ret),
