@@ -90,7 +90,14 @@ static bool is_live(const struct thread_state *thread, const struct thread_regse
 	return true;
 }
 
-static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, uint8_t *room)
+/* What is read of the threads of a process. */
+struct capture {
+	struct vm_state *vm;
+	uint8_t *room;		      /* for one register set */
+	bool absent[THREAD_MAX_SETS]; /* by the place in thread_notes: not asked again, for the kernel takes 64 KiB to answer */
+};
+
+static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, uint8_t *room, bool *absent)
 {
 	struct thread_regset *set = &thread->sets[thread->nr_sets];
 	size_t size = THREAD_SET_MAX;
@@ -100,6 +107,7 @@ static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, ui
 	ret = trace_get_regset(tid, note, room, &size);
 
 	/* What this CPU or kernel has not: EINVAL; what the thread does not use: ENODATA. */
+	*absent = ret == -EINVAL;
 	if (ret == -EINVAL || ret == -ENODATA || ret == -ENODEV)
 		return 0;
 	if (ret)
@@ -118,27 +126,29 @@ static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, ui
 
 static int capture_thread(pid_t tid, pid_t vtid, void *arg)
 {
-	struct vm_state *vm = arg;
+	struct capture *c = arg;
+	struct vm_state *vm = c->vm;
 	struct thread_state *more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more)), *thread = NULL;
-	uint8_t *room = malloc(THREAD_SET_MAX);
 	int ret = -ENOMEM;
 
 	if (more) {
 		vm->threads = more;
 		thread = &more[vm->nr_threads++];
 		*thread = (struct thread_state){ .vtid = vtid, .sets = calloc(thread_nr_notes, sizeof(*thread->sets)) };
-		ret = thread->sets && room ? 0 : -ENOMEM;
+		ret = thread->sets ? 0 : -ENOMEM;
 	}
 	for (size_t i = 0; !ret && i < thread_nr_notes; i++)
-		ret = capture_set(tid, thread, thread_notes[i], room);
-	free(room);
+		if (!c->absent[i])
+			ret = capture_set(tid, thread, thread_notes[i], c->room, &c->absent[i]);
 	return ret;
 }
 
 int threads_capture(pid_t pid, struct vm_state *vm)
 {
-	int ret = proc_each_vtid(pid, capture_thread, vm);
+	struct capture c = { .vm = vm, .room = malloc(THREAD_SET_MAX) };
+	int ret = c.room ? proc_each_vtid(pid, capture_thread, &c) : -ENOMEM;
 
+	free(c.room);
 	if (ret)
 		pr_err("pid %d: cannot read the registers of its threads: %s (errno %d)\n", pid, strerror(-ret), -ret);
 	return ret;
