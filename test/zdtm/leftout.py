@@ -24,14 +24,14 @@ CHECKED_LOOPS = 40      # of each vCPU's: the guest reads the GIC back every 32
 
 # The project's promise. With --short it is some of these alone.
 PROMISED = ['LEVEL_INFO', 'GICD_ISPENDR', 'GICR_ISPENDR0', 'GICD_ISACTIVER', 'GICR_ISACTIVER0', 'GICD_ISENABLER',
-         'GICR_ISENABLER0', 'GICD_IROUTER', 'ICC_AP1R0_EL1', 'CNTV_CTL_EL0', 'CNTV_CVAL_EL0', 'timer interrupts',
-         'guest counters', 'pending exits', 'kvm_run bytes']
+            'GICR_ISENABLER0', 'GICD_IROUTER', 'ICC_AP1R0_EL1', 'CNTV_CTL_EL0', 'CNTV_CVAL_EL0', 'timer interrupts',
+            'guest counters', 'pending exits', 'kvm_run bytes']
 # Not here: ICC_SRE_EL1 (KVM has one value for it), GITS_IIDR (there is one revision), GICR_ICFGR1 (read-only in
 # KVM), ICC_AP0R0_EL1 (the guest takes no group 0 interrupt), ICC_IGRPEN0_EL1 (a guest that enables group 0
 # goes no further on Linux 7.2 in QEMU 7.2: the vCPU stays at that instruction), vCPU events (it has no SError).
 ROWS = PROMISED + ['GICD_CTLR', 'GICD_IGROUPR', 'GICD_ICFGR', 'GICD_IPRIORITYR', 'GICR_PROPBASER', 'GICR_PENDBASER',
-                'GICR_ICENABLER0', 'GICR_IGROUPR0', 'GICR_IPRIORITYR', 'ICC_CTLR_EL1', 'ICC_IGRPEN1_EL1',
-                'ICC_PMR_EL1', 'ICC_BPR0_EL1', 'ICC_BPR1_EL1', 'power states']
+                   'GICR_ICENABLER0', 'GICR_IGROUPR0', 'GICR_IPRIORITYR', 'ICC_CTLR_EL1', 'ICC_IGRPEN1_EL1',
+                   'ICC_PMR_EL1', 'ICC_BPR0_EL1', 'ICC_BPR1_EL1', 'power states']
 
 
 # What kvm_its_lpi alone finds, by the command that is to leave it out.
