@@ -38,6 +38,7 @@
 #include "probe/kernel.h"
 #include "probe/park.h"
 #include "probe/proc.h"
+#include "probe/standing.h"
 #include "probe/thread.h"
 #include "probe/vgic_v2.h"
 #include "put_back.h"
@@ -82,6 +83,7 @@ struct dumped_vm {
 	unsigned long long kvm; /* by which the probe knows it */
 	bool written; /* its images are there */
 	bool swapped;
+	const struct left_view *view; /* where a thread of it has gone on since: what stands where */
 	bool dumped; /* its images are good, as far as CRIU has come */
 };
 
@@ -92,6 +94,7 @@ static struct {
 	struct image_files files; /* of none of them */
 	struct image_dump_id id;
 	bool in_inventory;
+	bool failed; /* here, before CRIU has run anything in a process */
 } dump;
 
 /* A VM that is being restored. */
@@ -242,7 +245,7 @@ static int settle_interrupts(struct dumped_vm *d)
 
 static int swap_in(struct dumped_vm *d, struct remote *remote)
 {
-	int ret = kvm_run_swap_in(d->vm, remote);
+	int ret = d->view ? put_back_written(d->vm, remote, d->view) : kvm_run_swap_in(d->vm, remote);
 
 	d->swapped = ret;
 	if (!ret)
@@ -369,6 +372,7 @@ static int dump_vms_of(int pid)
 			continue;
 		ret = dump_vm(d) ?: enter_inventory();
 		if (ret) {
+			dump.failed = true;
 			pr_err("vm %u of pid %d: not dumped, and left as it was\n", vm->id, pid);
 			return to_criu(ret);
 		}
@@ -468,6 +472,29 @@ static int undo(struct dumped_vm *d, int (*run)(struct dumped_vm *d, struct remo
 	return with_remote(d, run) ? with_remote(d, run) : 0;
 }
 
+/* The first VM of its process knows the threads. */
+static bool went_on(const struct dumped_vm *d)
+{
+	for (size_t i = 0; i < dump.nr; i++)
+		if (dump.vms[i].pid == d->pid && threads_went_on(dump.vms[i].vm))
+			return true;
+	return false;
+}
+
+/* What stands where is looked at each time: before the session is opened, whose memory could be taken for a copy. */
+static int put_kvm_run_back(struct dumped_vm *d)
+{
+	struct standing_places places = { 0 };
+	bool may_be_written = went_on(d);
+	int ret = may_be_written ? standing_places_read(d->pid, &places) : 0;
+
+	d->view = may_be_written ? &places.view : NULL;
+	ret = ret ?: with_remote(d, swap_in);
+	d->view = NULL;
+	standing_places_free(&places);
+	return ret;
+}
+
 static void put_threads_back(const struct dumped_vm *d)
 {
 	if (threads_apply(d->pid, d->vm))
@@ -486,7 +513,7 @@ static void undo_dump(struct dumped_vm *d)
 	if (d->vm->lpi && undo(d, put_lpis_back))
 		pr_err("vm %u of pid %d: LPI pending tables in its memory are those of the dump\n", d->vm->id, d->pid);
 	if (d->swapped)
-		ret = undo(d, swap_in);
+		ret = put_kvm_run_back(d) ? put_kvm_run_back(d) : 0;
 	if (ret)
 		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more: try criu-kvm recover %d, "
 		       "else end the process\n",
@@ -506,10 +533,36 @@ static void end_by_signal(int sig, int ret)
 	raise(sig);
 }
 
+/*
+ * While CRIU infects a task its handler of SIGCHLD takes each stop for a fault, and ends criu: also when it has failed to, and
+ * the dump is undone. What comes late finds nothing more to wait for.
+ */
+static void hold_child_signal(sigset_t *before)
+{
+	sigset_t child;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, before);
+}
+
+/*
+ * Where CRIU cannot reach its parasite (its fault point 5) the thread gives that up and goes on, traced; the dump that fails
+ * by this is undone in it. One that runs in a dump that has failed here is in a system call of ours: it is to end that.
+ */
+static void stop_again(void)
+{
+	for (size_t i = 0; i < dump.nr && !dump.failed; i++)
+		if (dump.vms[i].vm->nr_threads)
+			threads_stop_again(dump.vms[i].pid, dump.vms[i].vm);
+}
+
 static void end_dump(int ret)
 {
-	for (size_t i = 0; i < dump.nr; i++)
-		threads_note_running(dump.vms[i].pid, dump.vms[i].vm);
+	sigset_t signals;
+
+	hold_child_signal(&signals);
+	stop_again();
 	for (size_t i = 0; i < dump.nr; i++) {
 		dump.vms[i].dumped = !ret && !signals_held();
 		undo_dump(&dump.vms[i]);
@@ -523,6 +576,7 @@ static void end_dump(int ret)
 	discovered_free(&dump.all);
 	memset(&dump, 0, sizeof(dump));
 	kernel_probe_unload();
+	sigprocmask(SIG_SETMASK, &signals, NULL);
 	end_by_signal(signals_release(), ret);
 }
 

@@ -76,6 +76,15 @@ static int stands(pid_t pid, const struct vm_state *vm)
 	return ret;
 }
 
+int put_back_written(const struct vm_state *vm, struct remote *remote, const struct left_view *view)
+{
+	struct standing_vm s = { .vm = { .id = vm->id, .page_size = vm->page_size } };
+	int ret = copy_vcpus(&s, vm) ?: left_put_back(&s.vm, remote, view, &s.nr);
+
+	free_vcpus(&s);
+	return ret;
+}
+
 int put_back_standing(const struct discovered *all)
 {
 	int found = 0;

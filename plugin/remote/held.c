@@ -14,7 +14,6 @@
 #include "log.h"
 #include "probe/proc.h"
 #include "remote/held.h"
-#include "remote/rseq.h"
 #include "remote/trace.h"
 #include "state/thread.h"
 
@@ -23,8 +22,6 @@
  * milliseconds; an emulated host, a hundred times that.
  */
 #define EXEC_TIMEOUT_MS 30000
-/* One that runs stops at once. One that is away in a system call does not, and a dump that fails for that is not to wait once more. */
-#define STOP_TIMEOUT_MS 3000
 
 #define PSTATE_BTYPE 0xc00
 
@@ -81,19 +78,6 @@ static int interrupt(struct held *held)
 			held->stop_signal = true;
 	} while (!trace_is_event_stop(status));
 	return 0;
-}
-
-/*
- * Where CRIU cannot reach its parasite (its fault point 5) the thread gives that up and goes on, traced; the dump that
- * fails by this is undone in it. Whoever stops a thread sees to its restartable sequence.
- */
-static int stop_if_running(const struct held *held)
-{
-	struct user_regs_struct regs;
-
-	if (trace_get_regs(held->tid, &regs) != -ESRCH)
-		return 0;
-	return trace_interrupt(held->tid, STOP_TIMEOUT_MS) ?: rseq_abort(held->tid);
 }
 
 /*
@@ -243,7 +227,7 @@ static int get_vpids(struct held *held)
 
 static int read_state(struct held *held)
 {
-	int ret = stop_if_running(held) ?: leave_syscall_stop(held);
+	int ret = leave_syscall_stop(held);
 
 	if (!ret)
 		ret = trace_get_regs(held->tid, &held->regs);

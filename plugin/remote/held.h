@@ -29,7 +29,7 @@ struct held {
 };
 
 /*
- * Takes thread @tid of @pid, which this process traces, and puts its way back in place. One that runs is stopped, and stays so.
+ * Takes thread @tid of @pid, which this process has stopped by ptrace, and puts its way back in place.
  * 0 or a negative errno, with nothing changed in it. held_put_back() is for the first of the two.
  */
 int held_take(struct held *held, pid_t pid, pid_t tid, int mem);

@@ -11,7 +11,6 @@
  */
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -48,21 +47,7 @@ struct task_remote {
 	bool other_away;	/* another thread did not come back, and has still to return into our text */
 	uint8_t *mirror;	/* local copy of the scratch area */
 	struct served served;	/* of the process as it was */
-	sigset_t signals;	/* that criu had blocked */
 };
-
-/*
- * While CRIU infects a task its handler of SIGCHLD takes each stop for a fault, and ends criu: also when it has failed to, and
- * the dump is undone. What comes late finds nothing more to wait for.
- */
-static void hold_child_signal(struct task_remote *task)
-{
-	sigset_t child;
-
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &child, &task->signals);
-}
 
 static struct task_remote *to_task(struct remote *remote)
 {
@@ -499,7 +484,6 @@ static void free_task(struct task_remote *task)
 		close(task->mem);
 	served_free(&task->served);
 	free(task->mirror);
-	sigprocmask(SIG_SETMASK, &task->signals, NULL);
 	free(task);
 }
 
@@ -559,7 +543,6 @@ int task_remote_open(pid_t pid, size_t room, struct remote **remote)
 	if (!task)
 		return -ENOMEM;
 	task->remote.ops = &task_ops;
-	hold_child_signal(task);
 	ret = take(task, pid);
 	if (ret) {
 		if (ret != -ENOTSUP) /* said by name */

@@ -25,8 +25,13 @@ int threads_capture(pid_t pid, struct vm_state *vm)
 	return -ENOTSUP;
 }
 
-void threads_note_running(pid_t pid, struct vm_state *vm)
+void threads_stop_again(pid_t pid, struct vm_state *vm)
 {
+}
+
+bool threads_went_on(const struct vm_state *vm)
+{
+	return false;
 }
 
 int threads_apply(pid_t pid, const struct vm_state *vm)

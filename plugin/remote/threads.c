@@ -18,6 +18,8 @@
 #endif
 #define NT_ARM_ZT_ 0x40d /* not in bookworm's elf.h */
 
+#define STOP_TIMEOUT_MS 30000 /* it may be in a system call that no signal ends */
+
 static int abort_rseq(pid_t pid, pid_t tid, void *none)
 {
 	return rseq_abort(tid);
@@ -114,25 +116,30 @@ static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, ui
 	return 0;
 }
 
+static int capture_sets(pid_t tid, struct thread_state *thread)
+{
+	uint8_t *room = malloc(THREAD_SET_MAX);
+	int ret = room ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !ret && i < thread_nr_notes; i++)
+		ret = capture_set(tid, thread, thread_notes[i], room);
+	free(room);
+	return ret;
+}
+
 static int capture_thread(pid_t pid, pid_t tid, void *arg)
 {
 	struct vm_state *vm = arg;
-	struct thread_state *more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more)), *thread = NULL;
-	uint8_t *room = malloc(THREAD_SET_MAX);
-	int ret = -ENOMEM;
+	struct thread_state *more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more)), *thread;
 
-	if (more) {
-		vm->threads = more;
-		thread = &more[vm->nr_threads++];
-		*thread = (struct thread_state){ .sets = calloc(thread_nr_notes, sizeof(*thread->sets)) };
-		ret = thread->sets && room ? 0 : -ENOMEM;
-	}
-	if (!ret)
-		ret = thread->vtid = proc_vpid(pid, tid);
-	for (size_t i = 0; ret >= 0 && i < thread_nr_notes; i++)
-		ret = capture_set(tid, thread, thread_notes[i], room);
-	free(room);
-	return ret < 0 ? ret : 0;
+	if (!more)
+		return -ENOMEM;
+	vm->threads = more;
+	thread = &more[vm->nr_threads++];
+	*thread = (struct thread_state){ .vtid = proc_vpid(pid, tid), .sets = calloc(thread_nr_notes, sizeof(*thread->sets)) };
+	if (thread->vtid < 0)
+		return thread->vtid;
+	return thread->sets ? capture_sets(tid, thread) : -ENOMEM;
 }
 
 int threads_capture(pid_t pid, struct vm_state *vm)
@@ -161,25 +168,39 @@ static struct thread_state *thread_of(const struct vm_state *vm, pid_t vtid)
 	return NULL;
 }
 
-static int note_if_running(pid_t pid, pid_t tid, void *arg)
+/* Whoever stops a thread sees to its restartable sequence. What it had in registers before is of no use any more. */
+static int stop_thread(pid_t tid, struct thread_state *thread)
 {
-	struct thread_state *thread = thread_of(arg, proc_vpid(pid, tid));
-	struct user_regs_struct regs;
+	int ret = trace_interrupt(tid, STOP_TIMEOUT_MS) ?: rseq_abort(tid);
 
-	if (thread)
-		thread->goes_on = trace_get_regs(tid, &regs) == -ESRCH;
+	while (thread->nr_sets)
+		free(thread->sets[--thread->nr_sets].data);
+	return ret ?: capture_sets(tid, thread);
+}
+
+static int stop_if_it_goes_on(pid_t pid, pid_t tid, void *arg)
+{
+	struct thread_state *thread = trace_goes_on(tid) ? thread_of(arg, proc_vpid(pid, tid)) : NULL;
+	int ret;
+
+	if (!thread)
+		return 0;
+	thread->went_on = true;
+	ret = stop_thread(tid, thread);
+	if (ret)
+		pr_err("thread %d: CRIU has let it go on, and it cannot be stopped: %s (errno %d)\n", tid, strerror(-ret), -ret);
 	return 0;
 }
 
-void threads_note_running(pid_t pid, struct vm_state *vm)
+void threads_stop_again(pid_t pid, struct vm_state *vm)
 {
-	proc_each_thread(pid, note_if_running, vm);
+	proc_each_thread(pid, stop_if_it_goes_on, vm);
 }
 
-static bool one_goes_on(const struct vm_state *vm)
+bool threads_went_on(const struct vm_state *vm)
 {
 	for (size_t i = 0; i < vm->nr_threads; i++)
-		if (vm->threads[i].goes_on)
+		if (vm->threads[i].went_on)
 			return true;
 	return false;
 }
@@ -209,9 +230,9 @@ static int apply_thread(pid_t pid, pid_t tid, void *arg)
 	if (vtid < 0)
 		return vtid;
 	if (thread)
-		return thread->goes_on ? 0 : apply_sets(tid, thread);
-	if (one_goes_on(vm))
-		return 0;
+		return apply_sets(tid, thread);
+	if (threads_went_on(vm))
+		return 0; /* made since, by one that went on */
 	pr_err("thread %d: not one of those that were dumped\n", tid);
 	return -EINVAL;
 }

@@ -21,10 +21,12 @@ int threads_abort_rseq(pid_t pid);
 int threads_capture(pid_t pid, struct vm_state *vm);
 
 /*
- * Notes in @vm->threads which of them CRIU has let go on, as it does when it cannot reach its parasite: before the first
- * of them is stopped again. They, and those that they have made since, keep the registers they have.
+ * Stops those of @vm->threads that CRIU has let go on, as it does when it cannot reach its parasite, and reads their register
+ * sets anew: before anything is undone in @pid. What they have made since runs, and is left alone.
  */
-void threads_note_running(pid_t pid, struct vm_state *vm);
+void threads_stop_again(pid_t pid, struct vm_state *vm);
+/* Whether there was one. */
+bool threads_went_on(const struct vm_state *vm);
 
 /*
  * Puts them back, after the last system call that was run in @pid or in what was

@@ -92,6 +92,19 @@ bool trace_is_event_stop(int status)
 	return status >> 16 == PTRACE_EVENT_STOP;
 }
 
+bool trace_goes_on(pid_t tid)
+{
+	struct user_regs_struct regs;
+	siginfo_t info = { 0 };
+
+	if (trace_get_regs(tid, &regs) == -ESRCH)
+		return true;
+	if (waitid(P_PID, tid, &info, WSTOPPED | WNOHANG | WNOWAIT | __WALL) || info.si_pid != tid)
+		return false;
+	/* Not SIGTRAP, by which CRIU's own code ends. */
+	return info.si_status > 0 && info.si_status < NSIG && info.si_status != SIGTRAP;
+}
+
 /* As CRIU's tasks have them, by PTRACE_O_TRACESYSGOOD. */
 static bool is_syscall_stop(int status)
 {

@@ -33,6 +33,12 @@ int trace_peek(pid_t tid, uint64_t addr, uint64_t *words, size_t nr);
 int trace_wait_stop(pid_t tid, int *status, int timeout_ms);
 
 /*
+ * Whether a task that was stopped runs again, or did until a signal came, which nobody has been told of yet. Of CRIU's own stops, and of
+ * ours, each was waited for.
+ */
+bool trace_goes_on(pid_t tid);
+
+/*
  * Takes a task that was seized, and runs, to a stop where it executes nothing of its own; a signal that comes first is
  * delivered. -ETIMEDOUT, or -ESRCH when the task died.
  */

@@ -23,7 +23,7 @@ struct thread_state {
 	int32_t vtid; /* in its innermost pid namespace */
 	struct thread_regset *sets;
 	size_t nr_sets;
-	bool goes_on; /* CRIU has let it: its registers are newer than these */
+	bool went_on; /* after the dump had read it: threads_stop_again() */
 };
 
 /* The register sets that are carried, in the order in which they are put back. */

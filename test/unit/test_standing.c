@@ -349,6 +349,39 @@ static void a_page_that_cannot_be_seen_fails_the_dump(void **state)
 	assert_int_equal(host.visits, 0);
 }
 
+/* Where vCPU @i of @kvm has its page mapped first, by what the twin has. */
+static struct kvm_run *seen(size_t v, int i)
+{
+	for (size_t m = 0; m < host.twin[v]->nr_maps; m++) {
+		uint64_t start = host.twin[v]->maps[m].start;
+
+		if (host.twin[v]->maps[m].vcpu == i && !host.twin[v]->maps[m].offset)
+			return (void *)fake_map_byte(host.kvm[v], fake_map_at(host.kvm[v], start, 1), start);
+	}
+	fail();
+	return NULL;
+}
+
+/* A thread that CRIU has let go on answers the exit of vCPU 0, and has vCPU 1 come back; then this dump is undone. */
+static void what_was_written_since_the_swap_is_kept(void **state)
+{
+	struct vm_state *vm = fake_dump(host.kvm[0]);
+	struct standing_places places;
+
+	assert_int_equal(kvm_run_swap_out(vm, &host.kvm[0]->remote), 0);
+	seen(0, 0)->mmio.data[3] = 0x5a;
+	seen(0, 1)->immediate_exit = 1;
+	((struct kvm_run *)host.twin[0]->vcpus[0].run)->mmio.data[3] = 0x5a;
+	((struct kvm_run *)host.twin[0]->vcpus[1].run)->immediate_exit = 1;
+	assert_int_equal(standing_places_read(PID, &places), 0);
+	assert_int_equal(put_back_written(vm, &host.kvm[0]->remote, &places.view), 0);
+	standing_places_free(&places);
+	vm_state_free(vm);
+	assert_int_equal(log_errors(), 0);
+	assert_as_before(0);
+	assert_dumped_as(0);
+}
+
 /* ---- where copies are ---- */
 
 static enum left_place place_of(const char *maps, uint32_t prot)
@@ -404,6 +437,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_record_of_what_is_not_there_is_refused, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_process_that_cannot_be_entered_fails_the_dump, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_page_that_cannot_be_seen_fails_the_dump, two_vmms, clear),
+		cmocka_unit_test_setup_teardown(what_was_written_since_the_swap_is_kept, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_copy_is_private_and_anonymous, two_vmms, clear),
 	};
 

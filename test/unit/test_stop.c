@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "remote/trace.h"
 #include "stop.h"
 #include "testlog.h"
 #include "testtool.h"
@@ -204,6 +205,46 @@ static void one_that_has_ended_is_an_error(void **state)
 	assert_non_null(strstr(tool_told(), "cannot stop it"));
 }
 
+/* As CRIU lets one go that it cannot reach. */
+static void one_that_was_let_go_is_stopped_again(void **state)
+{
+	pid_t pid = child(false);
+	struct stopped s;
+
+	assert_int_equal(stop_process(pid, &s), 0);
+	assert_false(trace_goes_on(pid));
+	assert_int_equal(ptrace(PTRACE_CONT, pid, 0, 0), 0);
+	assert_true(any_moves());
+	assert_true(trace_goes_on(pid));
+	assert_int_equal(trace_interrupt(pid, 10000), 0);
+	assert_false(trace_goes_on(pid));
+	assert_false(any_moves());
+	stop_end(&s);
+	assert_all_move();
+	end(pid);
+}
+
+/* It looks like one that was stopped all the time: what is run in it then would lose the signal. */
+static void a_signal_that_came_before_that_is_delivered(void **state)
+{
+	pid_t pid = child(false);
+	struct stopped s;
+	siginfo_t info;
+
+	assert_int_equal(stop_process(pid, &s), 0);
+	assert_int_equal(ptrace(PTRACE_CONT, pid, 0, 0), 0);
+	assert_int_equal(kill(pid, SIGUSR1), 0);
+	assert_int_equal(waitid(P_PID, pid, &info, WSTOPPED | WNOWAIT | __WALL), 0);
+	assert_true(trace_goes_on(pid));
+	assert_int_equal(trace_interrupt(pid, 10000), 0);
+	assert_false(trace_goes_on(pid));
+	stop_end(&s);
+	for (int tries = 0; !shared->signals && tries < 10000; tries++)
+		usleep(1000);
+	assert_int_equal(shared->signals, 1);
+	end(pid);
+}
+
 static int set_up(void **state)
 {
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -219,6 +260,8 @@ int main(void)
 		cmocka_unit_test(one_that_stands_stands_afterwards),
 		cmocka_unit_test(one_that_is_traced_is_refused),
 		cmocka_unit_test(one_that_has_ended_is_an_error),
+		cmocka_unit_test(one_that_was_let_go_is_stopped_again),
+		cmocka_unit_test(a_signal_that_came_before_that_is_delivered),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);

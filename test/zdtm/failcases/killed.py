@@ -115,6 +115,19 @@ def fails_again():
         finish(vm)
 
 
+def unreachable():
+    """CRIU's own fault 5: it cannot reach its parasite, whose memory it leaves, and lets the first thread go on."""
+    with odd_vm('none') as (vm, images, unharmed):
+        result = criu('dump', images, '-t', str(vm.pid), env={'CRIU_FAULT': '5'})
+        result.require(result.status == 1 and 'kvm_run put back' in result.log, f'criu ended with {result.status}')
+        result.require(PUT_BACK not in result.log, 'the VM is taken for one that an earlier criu has left')
+        require(not stands(vm), 'the VM stands')
+        status, said = recover(vm.pid)
+        require(status == 0 and 'is unmapped' in said, f'recover ended with {status}: {said}')
+        unharmed.check(images)
+        finish(vm)
+
+
 @contextlib.contextmanager
 def cgroup_of(vm):
     with Cgroup('killed') as group:
@@ -268,6 +281,7 @@ def cases():
             yield f'dump-killed-kill-{name}-dumped-again', 'main', dumped_again, (point,)
     yield 'dump-killed-kill-one-of-two', 'main', dumped_again_of_two, ()
     yield 'dump-killed-kill-fails-again', 'main', fails_again, ()
+    yield 'dump-parasite-unreachable', 'main', unreachable, ()
     yield 'dump-killed-recovered-dumped-again', 'main', dumped_after_recovery, ()
     yield 'dump-killed-frozen-recover', 'main', frozen, ()
     yield 'dump-killed-frozen-stays', 'main', frozen, ('--frozen',)
