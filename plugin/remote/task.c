@@ -25,6 +25,7 @@
 #include "remote/bring.h"
 #include "remote/held.h"
 #include "remote/served.h"
+#include "remote/slots.h"
 #include "remote/task.h"
 #include "remote/trace.h"
 
@@ -270,81 +271,10 @@ static int map_scratch(struct task_remote *task, size_t room)
 	return addr ?: trace_poke(task->held.pid, task->code, words, nr);
 }
 
-static uint32_t align16(uint32_t size)
-{
-	return (size + 15) & ~15u;
-}
-
-static uint32_t call_size(const struct remote_call *call)
-{
-	return align16(call->size) + align16(call->inner_size);
-}
-
-/* How many of @calls fit into the scratch area at once. */
-static size_t chunk(const struct remote_call *calls, size_t nr)
-{
-	uint64_t used = 0;
-	size_t n;
-
-	for (n = 0; n < nr; n++) {
-		used += sizeof(struct batch_slot) + call_size(&calls[n]);
-		if (used > SCRATCH_SIZE)
-			break;
-	}
-	return n;
-}
-
-/* Lays @calls out in the mirror, as the remote side will see them. Returns the bytes used. */
-static uint32_t lay_out(struct task_remote *task, const struct remote_call *calls, size_t nr)
-{
-	struct batch_slot *slot = (struct batch_slot *)task->mirror;
-	uint32_t at = nr * sizeof(*slot);
-
-	for (size_t i = 0; i < nr; i++) {
-		const struct remote_call *call = &calls[i];
-
-		slot[i].nr = call->nr;
-		memcpy(slot[i].arg, call->arg, sizeof(slot[i].arg));
-		slot[i].result = call->may_fail;
-		if (!call->data)
-			continue;
-		slot[i].arg[call->data_arg] = task->scratch + at;
-		memcpy(task->mirror + at, call->data, call->size);
-		if (call->inner) {
-			uint64_t inner = task->scratch + at + align16(call->size);
-
-			memcpy(task->mirror + at + call->inner_at, &inner, sizeof(inner));
-			memcpy(task->mirror + at + align16(call->size), call->inner, call->inner_size);
-		}
-		at += call_size(call);
-	}
-	return at;
-}
-
-/* Takes back what the first @executed of @calls brought. */
-static void collect(struct task_remote *task, struct remote_call *calls, size_t executed)
-{
-	const struct batch_slot *slot = (const struct batch_slot *)task->mirror;
-
-	for (size_t i = 0; i < executed; i++) {
-		struct remote_call *call = &calls[i];
-		uint64_t at = slot[i].arg[call->data_arg] - task->scratch;
-
-		call->result = slot[i].result;
-		call->done = true;
-		/* Buffers that a call only reads come back as they went: const ones are const in truth too.
-		 */
-		if (call->inner && call->writes_back)
-			memcpy(call->inner, task->mirror + at + align16(call->size), call->inner_size);
-		else if (call->data && call->writes_back)
-			memcpy(call->data, task->mirror + at, call->size);
-	}
-}
-
 static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_t nr, bool *stopped)
 {
 	struct user_regs_struct regs = task->held.regs;
-	uint32_t used = lay_out(task, calls, nr);
+	uint32_t used = slots_lay_out(task->mirror, task->scratch, calls, nr);
 	size_t left;
 	int ret;
 
@@ -366,7 +296,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_
 	if (ret)
 		return ret;
 	*stopped = left > 0;
-	collect(task, calls, *stopped ? nr - left + 1 : nr);
+	slots_collect(task->mirror, calls, nr, *stopped ? nr - left + 1 : nr);
 	return 0;
 }
 
@@ -376,7 +306,7 @@ static int task_exec(struct remote *remote, struct remote_call *calls, size_t nr
 	bool stopped = false;
 
 	while (nr && !stopped) {
-		size_t n = chunk(calls, nr);
+		size_t n = slots_fit(calls, nr, SCRATCH_SIZE);
 		int ret;
 
 		if (!n)
