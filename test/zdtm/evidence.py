@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a VM that has found something is doing, for people: where its threads are, what KVM's debugfs says of it."""
 
+import collections
 import glob
 import os
 import time
 
 KVM_DEBUG = '/sys/kernel/debug/kvm'
-COUNTERS = ['exits', 'halt_wakeup', 'wfi_exit_stat', 'mmio_exit_user', 'signal_exits']
+COUNTERS = ['exits', 'wfi_exit_stat', 'mmio_exit_user', 'mmio_exit_kernel', 'signal_exits', 'halt_wakeup']
 
 
 def word(path):
@@ -25,28 +26,26 @@ def print_threads(pid):
         print('    ' + word(task + '/stack').replace('\n', '\n    '))
 
 
-def counters(vm):
-    """{vcpu: {counter: value}}"""
-    return {os.path.basename(vcpu): {name: word(f'{vcpu}/{name}') for name in COUNTERS}
-            for vcpu in sorted(glob.glob(vm + '/vcpu*'))}
-
-
 def print_counters(vm):
-    """Twice, a second apart: a vCPU that stands shows by it."""
-    before = counters(vm)
+    """Twice, a second apart: a VM that stands shows by it."""
+    before = {name: word(f'{vm}/{name}') for name in COUNTERS}
     time.sleep(1)
-    after = counters(vm)
-    for vcpu, values in before.items():
-        print(f'  {vcpu}: ' + ', '.join(f'{name} {was} to {after.get(vcpu, {}).get(name)}' for name, was in values.items()))
+    print('  ' + ', '.join(f'{name} {was} to {word(f"{vm}/{name}")}' for name, was in before.items()))
 
 
 def print_gic(vm):
-    """Interrupts that are pending, whose line is up or that are active, which is how the column PLAEHCGV begins; and headings."""
+    """Interrupts that are pending, whose line is up or that are active, as the column PLAEHCG begins; LPIs by number."""
+    lpis = collections.Counter()
     for line in word(vm + '/vgic-state').splitlines():
-        columns = line.split()
-        if columns and columns[0] in ('SGI', 'PPI', 'SPI', 'LPI') and '1' not in columns[3][:3]:
-            continue
-        print('  ' + line)
+        kind, *columns = line.split() or ['']
+        if kind not in ('SGI', 'PPI', 'SPI', 'LPI'):
+            print('  ' + line)
+        elif '1' in columns[2][:3] and kind == 'LPI':
+            lpis[int(columns[1]), int(columns[-2])] += 1
+        elif '1' in columns[2][:3]:
+            print('  ' + line)
+    for (vcpu, priority), count in sorted(lpis.items()):
+        print(f'  vCPU {vcpu}, priority {priority}: {count} LPIs pending')
 
 
 def print_evidence(pid):
