@@ -14,6 +14,7 @@ import shutil
 import time
 
 from common import SmallVm, criu as run_criu, criu_ok, has_gicv2
+from evidence import print_evidence
 from zdtmvm import Criu, Failure, Vm, wait_gone
 
 SHORT_ROWS = 8          # beside the controls
@@ -188,6 +189,8 @@ def run_row(spec, args):
         if not what:
             row['said'] = row['said'] or end(vm)
         row['good'] = bool(row['said']) == bool(what)
+        if not what and not row['good']:
+            print_evidence(vm.pid)
     except (Failure, Unusable, OSError) as e:
         row['said'] = f'UNUSABLE: {e}'
     finally:

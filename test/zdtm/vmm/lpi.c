@@ -11,6 +11,7 @@
 
 #define SENT_A_TICK   2
 #define LOOKED_A_TICK 64
+#define MAX_PENDING   128
 #define TRANSLATER    0x10040 /* GITS_TRANSLATER: where a device writes an MSI to */
 
 static volatile struct lpi_device *device_of(struct vmm *vmm, unsigned int lpi)
@@ -141,6 +142,18 @@ static void look_at_some(struct vmm *vmm)
 	}
 }
 
+/*
+ * Not one more than a slow guest has time for: on a busy host those of a high priority would come for ever before
+ * SGIs, the timer and other LPIs, which would be found to be lost.
+ */
+static bool has_room(const struct vmm *vmm)
+{
+	struct lpi_totals t;
+
+	lpi_count(vmm, &t);
+	return vmm->stats->msi_sent - t.msi_taken - t.msi_cleared < MAX_PENDING;
+}
+
 /* Ticks and no clock, as for the interrupt sources. */
 void lpi_tick(struct vmm *vmm)
 {
@@ -150,7 +163,7 @@ void lpi_tick(struct vmm *vmm)
 		return;
 	vmm->msis.ticks++;
 	look_at_some(vmm);
-	for (i = 0; i < SENT_A_TICK && !vmm->device_stop; i++)
+	for (i = 0; i < SENT_A_TICK && !vmm->device_stop && has_room(vmm); i++)
 		send(vmm, rand() % (nr_lpis(vmm) / 2) * 2);
 }
 
