@@ -225,6 +225,17 @@ void lpi_count(const struct vmm *vmm, struct lpi_totals *t)
 	}
 }
 
+bool lpi_all_happened(struct vmm *vmm)
+{
+	struct lpi_totals t;
+
+	if (!vmm->config.nr_itses || vmm_found_any(vmm))
+		return true;
+	lpi_count(vmm, &t);
+	return t.enabled && t.lpi_cleared + t.msi_cleared && t.discarded && t.moved && t.collections_moved &&
+	       vmm->stats->msi_refused;
+}
+
 int lpi_verdict(struct vmm *vmm)
 {
 	struct lpi_totals t;

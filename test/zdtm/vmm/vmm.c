@@ -168,6 +168,8 @@ int vmm_finish(struct vmm *vmm)
 	int ret;
 
 	ret = verdict_progress(vmm);
+	/* A short life may not have had all that it is to be judged by; what does not come, the verdict names. */
+	vmm_wait(vmm, lpi_all_happened, 2 * vmm->config.limit_s);
 	ret |= drain(vmm);
 	for (i = 0; i < vmm->config.nr_vcpus; i++)
 		vcpu_stop(vmm->vcpu[i]);

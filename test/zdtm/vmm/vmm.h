@@ -132,6 +132,8 @@ int its_create(struct vmm *vmm);
 void lpi_tick(struct vmm *vmm);
 bool lpi_idle(struct vmm *vmm);
 void lpi_count(const struct vmm *vmm, struct lpi_totals *t);
+/* Each kind of what lpi_verdict() asks for has happened, or something was found. */
+bool lpi_all_happened(struct vmm *vmm);
 int lpi_verdict(struct vmm *vmm);
 
 /* vcpu.c */
