@@ -48,6 +48,17 @@ static size_t room_size(const struct vm_state *vm)
 	return size;
 }
 
+/* Of the pages: each has its place by its number, also where @vm is some of its vCPUs alone. */
+static size_t pages_size(const struct vm_state *vm)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i].idx >= nr)
+			nr = vm->vcpus[i].idx + 1;
+	return nr * room_size(vm);
+}
+
 /* Of the copies of all mappings. */
 static size_t copies_size(const struct vm_state *vm)
 {
@@ -62,7 +73,7 @@ static size_t copies_size(const struct vm_state *vm)
 /* Pages, and behind them copies. */
 size_t kvm_run_room(const struct vm_state *vm)
 {
-	return vm->nr_vcpus * room_size(vm) + copies_size(vm);
+	return pages_size(vm) + copies_size(vm);
 }
 
 /* @vcpu's part of the room: what is mapped there does not outlive criu. */
@@ -333,7 +344,7 @@ static int for_copies(struct vm_state *vm, struct remote *remote,
 		      int (*add)(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy))
 {
 	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
-	uint64_t copy = remote->room + vm->nr_vcpus * room_size(vm);
+	uint64_t copy = remote->room + pages_size(vm);
 	int ret = 0;
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
