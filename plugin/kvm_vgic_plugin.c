@@ -48,6 +48,7 @@
 #include "remote/threads.h"
 #include "setting.h"
 #include "signals.h"
+#include "spent.h"
 #include "stand_in.h"
 #include "state/file.h"
 #include "state/kvm_run.h"
@@ -82,6 +83,7 @@ struct dumped_vm {
 	pid_t pid;
 	unsigned long long kvm; /* by which the probe knows it */
 	bool written; /* its images are there */
+	bool lpis_changed; /* its pending tables may be those of the dump */
 	bool swapped;
 	const struct left_view *view; /* where a thread of it has gone on since: what stands where */
 	bool dumped; /* its images are good, as far as CRIU has come */
@@ -101,7 +103,7 @@ static struct {
 struct restored_vm {
 	struct vm_state *vm;
 	bool *created; /* by its owner, in RESTORE_EXT_FILE: that runs in a child of criu, and criu is to know */
-	bool built;
+	bool built, started;
 	pid_t pid; /* of its owner, from the late hook on */
 };
 
@@ -189,6 +191,30 @@ static int write_index(void)
 	return image_write_index(criu_get_image_dir(), &dump.id, vms, seals, n, &dump.files);
 }
 
+static bool is_noted(const struct vm_state *vm, const struct kvm_file *object)
+{
+	for (size_t i = 0; i < vm->nr_files; i++)
+		if (vm->files[i].kind == object->kind && vm->files[i].index == object->index)
+			return true;
+	return false;
+}
+
+/* Whether CRIU will ask for another file: of each object it asks for one, of statistics and of /dev/kvm nobody knows. */
+static bool more_are_to_come(void)
+{
+	for (size_t i = 0; i < dump.nr; i++)
+		for (size_t f = 0; f < dump.vms[i].nr_fds; f++)
+			if (!is_noted(dump.vms[i].vm, &dump.vms[i].fds[f].object))
+				return true;
+	return false;
+}
+
+/* A dump that ends before has no use for it. */
+static int write_index_if_whole(void)
+{
+	return more_are_to_come() ? 0 : write_index();
+}
+
 static int write_images(struct dumped_vm *d)
 {
 	const struct vm_state *vms[IMAGE_MAX_VMS];
@@ -199,7 +225,7 @@ static int write_images(struct dumped_vm *d)
 	ret = image_check(vms, written_vms(vms, seals));
 	if (!ret)
 		ret = image_write_vm_parts(criu_get_image_dir(), &dump.id, d->vm, &d->seals);
-	return ret ?: write_index();
+	return ret ?: write_index_if_whole();
 }
 
 /* Whether somebody wants criu to end: the dump then fails at the next place where it can. */
@@ -213,34 +239,23 @@ static int interrupted(void)
 	return -EINTR;
 }
 
+static struct task_space vm_space(const struct vm_state *vm)
+{
+	return (struct task_space){ .scratch = vm_scratch(vm), .room = vm_room(vm) };
+}
+
 /* @run with a session open on @d's process. */
 static int with_remote(struct dumped_vm *d, int (*run)(struct dumped_vm *d, struct remote *remote))
 {
 	struct remote *remote;
 	int ret, err;
 
-	ret = task_remote_open(d->pid, vm_room(d->vm), &remote);
+	ret = task_remote_open(d->pid, vm_space(d->vm), &remote);
 	if (ret)
 		return ret;
 	ret = run(d, remote);
 	err = task_remote_close(remote);
 	return ret ?: err;
-}
-
-static int settle(struct dumped_vm *d, struct remote *remote)
-{
-	return plan_run_part(plan_dump, plan_nr_dump, plan_settle, d->vm, remote);
-}
-
-static int read_vm(struct dumped_vm *d, struct remote *remote)
-{
-	return plan_run_part(plan_dump, plan_nr_dump, plan_read, d->vm, remote);
-}
-
-/* It makes an eventfd there, for which there is room: discover() has looked. */
-static int settle_interrupts(struct dumped_vm *d)
-{
-	return with_remote(d, settle) ?: probe_vgic_v2_lines(d->pid, d->kvm, d->vm);
 }
 
 static int swap_in(struct dumped_vm *d, struct remote *remote)
@@ -270,7 +285,29 @@ static int swap_out(struct dumped_vm *d, struct remote *remote)
 
 static int put_lpis_back(struct dumped_vm *d, struct remote *remote)
 {
-	return lpi_put_back(d->vm, remote, d->dumped);
+	int ret = lpi_put_back(d->vm, remote, d->dumped);
+
+	d->lpis_changed = ret;
+	return ret;
+}
+
+/* The first part makes an eventfd there, for which there is room: discover() has looked. Behind it the probe reads once more. */
+static int read_vm(struct dumped_vm *d, struct remote *remote)
+{
+	int ret = plan_run_part(plan_dump, plan_nr_dump, plan_settle, d->vm, remote);
+
+	ret = ret ?: probe_vgic_v2_lines(d->pid, d->kvm, d->vm);
+	ret = ret ?: plan_run_part(plan_dump, plan_nr_dump, plan_read, d->vm, remote);
+	d->lpis_changed = d->vm->lpi;
+	return ret;
+}
+
+/* Most VMs have no file under a memslot. */
+static int read_files(struct dumped_vm *d)
+{
+	int ret = backing_is_there(d->pid, d->vm);
+
+	return ret > 0 ? backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT) : ret;
 }
 
 /* The first of the VMs of its process has the process's threads: they are read before anything is run in it. */
@@ -283,24 +320,29 @@ static bool has_threads(const struct dumped_vm *d)
 }
 
 /*
- * Reads all of the VM, then takes kvm_run out of CRIU's sight. Files are read and images
- * written with no session open: slow storage must not hold the task where the end of criu
- * ends it.
+ * Reads all of the VM, then takes kvm_run out of CRIU's sight: in one session, which takes longer to open
+ * than images to write. Should criu be killed meanwhile the task goes on by its way back.
  */
+static int save(struct dumped_vm *d, struct remote *remote)
+{
+	int ret = read_vm(d, remote);
+
+	spent_on(SPENT_IMAGES);
+	ret = ret ?: read_files(d);
+	ret = ret ?: write_images(d);
+	spent_on(SPENT_SWAP);
+	return ret ?: swap_out(d, remote);
+}
+
 static int dump_vm(struct dumped_vm *d)
 {
-	int ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
+	int ret;
 
+	spent_on(SPENT_THREADS);
+	ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
+	spent_on(SPENT_READ);
 	if (!ret)
-		ret = settle_interrupts(d);
-	if (!ret)
-		ret = with_remote(d, read_vm);
-	if (!ret)
-		ret = backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT);
-	if (!ret)
-		ret = write_images(d);
-	if (!ret)
-		ret = with_remote(d, swap_out);
+		ret = with_remote(d, save);
 	if (!ret)
 		ret = fault_injected("swapped");
 	return ret ?: interrupted();
@@ -382,7 +424,7 @@ static int dump_vms_of(int pid)
 	return ret;
 }
 
-static int checkpoint_devices(int pid)
+static int look_and_dump(int pid)
 {
 	int ret = 0;
 
@@ -396,6 +438,16 @@ static int checkpoint_devices(int pid)
 		ret = -EINVAL;
 	}
 	return ret ? to_criu(ret) : dump_vms_of(pid);
+}
+
+static int checkpoint_devices(int pid)
+{
+	int ret;
+
+	spent_on(SPENT_LOOK);
+	ret = look_and_dump(pid);
+	spent_on(SPENT_NOT);
+	return ret;
 }
 
 /* Whether @fd, CRIU's copy, is the same open file as @task_fd of @pid. */
@@ -435,7 +487,7 @@ static int note_file(struct kvm_file **list, size_t *nr, int fd, struct kvm_file
 	kvm_file_describe(fd, file);
 	*list = more;
 	more[(*nr)++] = *file;
-	return write_index();
+	return write_index_if_whole();
 }
 
 static int note_ext_file(int fd, int id)
@@ -461,15 +513,24 @@ static int note_ext_file(int fd, int id)
 
 static int dump_ext_file(int fd, int id)
 {
-	int ret = note_ext_file(fd, id);
+	int ret;
 
+	spent_on(SPENT_FILES);
+	ret = note_ext_file(fd, id);
+	spent_on(SPENT_NOT);
 	return ret == -ENOTSUP ? ret : to_criu(ret);
 }
 
-/* What fails for the moment, for memory of the kernel's, is tried again: nothing else brings the VM back. */
-static int undo(struct dumped_vm *d, int (*run)(struct dumped_vm *d, struct remote *remote))
+static int put_back(struct dumped_vm *d, struct remote *remote)
 {
-	return with_remote(d, run) ? with_remote(d, run) : 0;
+	int ret = 0, err = 0;
+
+	/* First: no vCPU may find what was saved of its interrupts. */
+	if (d->lpis_changed)
+		ret = put_lpis_back(d, remote);
+	if (d->swapped)
+		err = swap_in(d, remote);
+	return ret ?: err;
 }
 
 /* The first VM of its process knows the threads. */
@@ -481,18 +542,21 @@ static bool went_on(const struct dumped_vm *d)
 	return false;
 }
 
-/* What stands where is looked at each time: before the session is opened, whose memory could be taken for a copy. */
-static int put_kvm_run_back(struct dumped_vm *d)
+/*
+ * In one session. What stands where is looked at each time, before it is opened: its memory could be taken for a copy. Where
+ * that cannot be looked at the interrupts come back all the same.
+ */
+static int undo(struct dumped_vm *d)
 {
 	struct standing_places places = { 0 };
-	bool may_be_written = went_on(d);
-	int ret = may_be_written ? standing_places_read(d->pid, &places) : 0;
+	bool may_be_written = d->swapped && went_on(d);
+	int ret = may_be_written ? standing_places_read(d->pid, &places) : 0, err;
 
 	d->view = may_be_written ? &places.view : NULL;
-	ret = ret ?: with_remote(d, swap_in);
+	err = with_remote(d, ret ? put_lpis_back : put_back);
 	d->view = NULL;
 	standing_places_free(&places);
-	return ret;
+	return ret ?: err;
 }
 
 static void put_threads_back(const struct dumped_vm *d)
@@ -507,14 +571,12 @@ static void put_threads_back(const struct dumped_vm *d)
  */
 static void undo_dump(struct dumped_vm *d)
 {
-	int ret = 0;
-
-	/* First: no vCPU may find what was saved of its interrupts. */
-	if (d->vm->lpi && undo(d, put_lpis_back))
+	/* What fails for the moment, for memory of the kernel's, is tried again: nothing else brings the VM back. */
+	if ((d->lpis_changed || d->swapped) && undo(d))
+		undo(d);
+	if (d->lpis_changed)
 		pr_err("vm %u of pid %d: LPI pending tables in its memory are those of the dump\n", d->vm->id, d->pid);
 	if (d->swapped)
-		ret = put_kvm_run_back(d) ? put_kvm_run_back(d) : 0;
-	if (ret)
 		pr_err("vm %u of pid %d: kvm_run was not put back: its vCPUs cannot run any more: try criu-kvm recover %d, "
 		       "else end the process\n",
 		       d->vm->id, d->pid, d->pid);
@@ -561,6 +623,7 @@ static void end_dump(int ret)
 {
 	sigset_t signals;
 
+	spent_on(SPENT_UNDO);
 	hold_child_signal(&signals);
 	stop_again();
 	for (size_t i = 0; i < dump.nr; i++) {
@@ -571,6 +634,8 @@ static void end_dump(int ret)
 	for (size_t i = 0; i < dump.nr; i++)
 		if (dump.vms[i].vm->nr_threads)
 			put_threads_back(&dump.vms[i]);
+	if (dump.nr)
+		spent_tell("the dump");
 	free(dump.vms);
 	free(dump.files.list);
 	discovered_free(&dump.all);
@@ -725,7 +790,7 @@ static int run_plan_there(struct restored_vm *r, struct plan_part part)
 	struct remote *remote;
 	int ret, err;
 
-	ret = task_remote_open(r->pid, vm_room(r->vm), &remote);
+	ret = task_remote_open(r->pid, vm_space(r->vm), &remote);
 	if (ret)
 		return ret;
 	ret = plan_run_part(plan_restore, plan_nr_restore, part, r->vm, remote);
@@ -770,7 +835,7 @@ static int create_late(struct restored_vm *r)
 
 	if (ret)
 		return ret;
-	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, 0, &remote);
+	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, TASK_SPACE_SMALL, &remote);
 	if (ret)
 		return ret;
 	ret = fault_injected("create") ?: vm_create(r->vm, remote, false);
@@ -779,8 +844,39 @@ static int create_late(struct restored_vm *r)
 	return ret ?: err ?: limited;
 }
 
+/* What CRIU's file @id is, for those who have a stand-in of it. */
+static int fetch_file(uint32_t id)
+{
+	struct restored_vm *r;
+	const struct kvm_file *file = file_by_id(id, &r);
+	struct remote *remote;
+	struct rlimit limit;
+	int ret, err, limited;
+
+	if (!r)
+		return -EINVAL;
+	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, TASK_SPACE_SMALL, &remote);
+	if (ret)
+		return ret;
+	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
+	err = task_remote_close(remote);
+	limited = more_fds_end(r->pid, &limit);
+	err = err ?: limited;
+	if (err && ret >= 0)
+		close(ret);
+	return err ?: ret;
+}
+
+/* With the files of all VMs there. */
+static int replace_stand_ins(void)
+{
+	return fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
+}
+
+/* The last one of all is built and let go in one session, which takes long to open. */
 static int build_vm(struct restored_vm *r)
 {
+	bool last = restore.nr_built + 1 == restore.nr;
 	int ret = 0;
 
 	if (*r->created)
@@ -788,8 +884,12 @@ static int build_vm(struct restored_vm *r)
 	else
 		ret = create_late(r);
 	keep_ptimer(r->vm);
-	ret = ret ?: run_plan(r, plan_build);
+	if (!ret && last)
+		ret = replace_stand_ins();
+	ret = ret ?: run_plan(r, last ? plan_whole : plan_build);
 	r->built = !ret;
+	r->started = r->built && last;
+	restore.nr_built += r->built;
 	if (!ret)
 		pr_info("vm %u of pid %d: %zu vCPUs, %zu memslots, %zu ITSes restored\n", r->vm->id, r->pid,
 			r->vm->nr_vcpus, r->vm->nr_slots, r->vm->nr_itses);
@@ -801,7 +901,7 @@ static void give_lpis_back(struct restored_vm *r)
 {
 	struct remote *remote;
 
-	if (task_remote_open(r->pid, vm_room(r->vm), &remote))
+	if (task_remote_open(r->pid, vm_space(r->vm), &remote))
 		return;
 	lpi_give_back(r->vm, remote);
 	task_remote_close(remote);
@@ -830,38 +930,15 @@ static int apply_threads(const struct restored_vm *r)
 	return r->vm->nr_threads ? threads_apply(r->pid, r->vm) : 0;
 }
 
-/* What CRIU's file @id is, for those who have a stand-in of it. */
-static int fetch_file(uint32_t id)
-{
-	struct restored_vm *r;
-	const struct kvm_file *file = file_by_id(id, &r);
-	struct remote *remote;
-	struct rlimit limit;
-	int ret, err, limited;
-
-	if (!r)
-		return -EINVAL;
-	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, 0, &remote);
-	if (ret)
-		return ret;
-	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
-	err = task_remote_close(remote);
-	limited = more_fds_end(r->pid, &limit);
-	err = err ?: limited;
-	if (err && ret >= 0)
-		close(ret);
-	return err ?: ret;
-}
-
-/* All VMs are whole, and no vCPU may run yet. */
+/* All VMs are whole. */
 static int start_vms(void)
 {
-	int ret =
-		fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
+	int ret = 0;
 
-	if (ret)
-		return stop_restore(&restore.vms[0], restore.vms[0].pid, ret);
+	spent_on(SPENT_START);
 	for (size_t i = 0; !ret && i < restore.nr; i++) {
+		if (restore.vms[i].started)
+			continue;
 		ret = run_plan(&restore.vms[i], plan_start);
 		if (ret)
 			return stop_restore(&restore.vms[i], restore.vms[i].pid, ret);
@@ -899,17 +976,14 @@ static int build_vms_of(int pid, int vpid)
 		ret = build_vm(&restore.vms[i]);
 		if (ret)
 			return stop_restore(&restore.vms[i], pid, ret);
-		restore.nr_built++;
 	}
 	return ret;
 }
 
-static int resume_devices_late(int pid)
+static int build_and_start(int pid)
 {
 	int vpid, ret;
 
-	if (!restore.nr || fault_injected("late-hook"))
-		return -ENOTSUP; /* no VM: there may be /dev/kvm */
 	if (!restore.root)
 		restore.root = pid;
 	vpid = proc_vpid(pid, pid);
@@ -917,6 +991,20 @@ static int resume_devices_late(int pid)
 		return stop_restore(&restore.vms[0], pid, vpid);
 	ret = build_vms_of(pid, vpid);
 	return !ret && restore.nr_built == restore.nr ? start_vms() : ret;
+}
+
+static int resume_devices_late(int pid)
+{
+	int ret;
+
+	if (!restore.nr || fault_injected("late-hook"))
+		return -ENOTSUP; /* no VM: there may be /dev/kvm */
+	spent_on(SPENT_BUILD);
+	ret = build_and_start(pid);
+	spent_on(SPENT_NOT);
+	if (restore.done)
+		spent_tell("the restore");
+	return ret;
 }
 
 /* ---- the descriptor ---- */

@@ -147,6 +147,7 @@ const struct plan_step plan_restore[] = {
 const size_t plan_nr_restore = sizeof(plan_restore) / sizeof(plan_restore[0]);
 
 #define NR_START 2
+const struct plan_part plan_whole = { 0, sizeof(plan_restore) / sizeof(plan_restore[0]) };
 const struct plan_part plan_build = { 0, sizeof(plan_restore) / sizeof(plan_restore[0]) - NR_START };
 const struct plan_part plan_start = { sizeof(plan_restore) / sizeof(plan_restore[0]) - NR_START, NR_START };
 

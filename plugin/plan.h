@@ -40,8 +40,9 @@ extern const struct plan_part plan_settle, plan_read;
 
 /*
  * Of plan_restore: all that makes a VM whole; and, when all VMs of the tree are, what lets its vCPUs run.
+ * And both, of the last one.
  */
-extern const struct plan_part plan_build, plan_start;
+extern const struct plan_part plan_build, plan_start, plan_whole;
 
 /* Runs the steps in order and stops at the first that fails: 0 or its negative errno, logged with its name.
  */

@@ -50,11 +50,12 @@ static int put_vcpus_back(void *arg, struct remote *remote)
 
 static int put_vm_back(pid_t pid, const struct vm_state *found, uint32_t id)
 {
+	const struct task_space space = { .scratch = vm_scratch(found), .room = kvm_run_room(found) };
 	struct standing_vm s = { .vm = { .id = id, .page_size = found->page_size } };
 	int ret = standing_check(pid, found) ?: copy_vcpus(&s, found);
 
 	ret = ret ?: standing_places_read(pid, &s.places);
-	ret = ret ?: visit(pid, kvm_run_room(&s.vm), put_vcpus_back, &s);
+	ret = ret ?: visit(pid, space, put_vcpus_back, &s);
 	if (ret)
 		pr_err("vm %u of pid %d: a criu that was killed has left it standing, and it could not be put back\n", id, pid);
 	else

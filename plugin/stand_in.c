@@ -142,7 +142,7 @@ static int give(const struct stand_in *s, int file)
 	struct rlimit limit;
 	int ret, err, limited;
 
-	ret = more_fds_begin(s->pid, open_limit(), &limit) ?: task_remote_open(s->pid, 0, &remote);
+	ret = more_fds_begin(s->pid, open_limit(), &limit) ?: task_remote_open(s->pid, TASK_SPACE_SMALL, &remote);
 	if (ret)
 		return ret;
 	ret = fd_give(remote, s->pid, file, s->fd, s->cloexec);

@@ -204,23 +204,45 @@ int backing_root(pid_t pid)
 	return fd < 0 ? failed(pid, path) : fd;
 }
 
-int backing_capture(pid_t pid, struct vm_state *vm, int (*give_up)(void))
+/* @use for each mapping of a file, to the first that answers something else than 0: that. */
+static int each_area(const struct capture *c, int (*use)(const struct capture *c, const struct area *area))
 {
-	const struct capture c = { .pid = pid, .vm = vm, .give_up = give_up };
 	char path[32], *line = NULL;
 	struct area area;
 	size_t room = 0;
 	int ret = 0;
 	FILE *maps;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", c->pid);
 	maps = fopen(path, "re");
 	if (!maps)
-		return failed(pid, path);
+		return failed(c->pid, path);
 	while (!ret && getline(&line, &room, maps) > 0)
 		if (parse(line, &area))
-			ret = capture_area(&c, &area);
+			ret = use(c, &area);
 	free(line);
 	fclose(maps);
 	return ret;
+}
+
+static int is_under_slot(const struct capture *c, const struct area *area)
+{
+	for (size_t i = 0; i < c->vm->nr_slots; i++)
+		if (area->start < c->vm->slots[i].hva + c->vm->slots[i].size && area->end > c->vm->slots[i].hva)
+			return 1;
+	return 0;
+}
+
+int backing_is_there(pid_t pid, struct vm_state *vm)
+{
+	const struct capture c = { .pid = pid, .vm = vm };
+
+	return each_area(&c, is_under_slot);
+}
+
+int backing_capture(pid_t pid, struct vm_state *vm, int (*give_up)(void))
+{
+	const struct capture c = { .pid = pid, .vm = vm, .give_up = give_up };
+
+	return each_area(&c, capture_area);
 }

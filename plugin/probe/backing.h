@@ -14,6 +14,9 @@
  */
 int backing_capture(pid_t pid, struct vm_state *vm, int (*give_up)(void));
 
+/* Whether a memslot is over a mapping of a file, of whatever kind: 1 or 0, or a negative errno, logged. Touches none of them. */
+int backing_is_there(pid_t pid, struct vm_state *vm);
+
 /*
  * Where paths of @vm->backings begin, as backing_check() takes it, when @pid is the VM's and has its mount namespace:
  * a fd for close(), or AT_FDCWD. Or another negative errno, logged.

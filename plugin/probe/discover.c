@@ -880,7 +880,7 @@ static int check_dirty_logs(const struct discovered *all)
 static struct room room_of(const struct discovered *all, pid_t pid)
 {
 	struct room need = { 0 };
-	uint64_t longest = 0, most = 0, copies = 0;
+	uint64_t longest = 0, scratch = 0, most = 0, copies = 0;
 
 	for (size_t v = 0; v < all->nr_vms; v++) {
 		const struct vm_state *vm = all->vms[v].vm;
@@ -888,6 +888,7 @@ static struct room room_of(const struct discovered *all, pid_t pid)
 		if (all->vms[v].pid != pid)
 			continue;
 		longest = vm_room(vm) > longest ? vm_room(vm) : longest;
+		scratch = vm_scratch(vm) > scratch ? vm_scratch(vm) : scratch;
 		most = vm->nr_vcpus > most ? vm->nr_vcpus : most;
 		for (size_t i = 0; i < vm->nr_vcpus; i++)
 			for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++) {
@@ -895,8 +896,8 @@ static struct room room_of(const struct discovered *all, pid_t pid)
 				need.mappings++;
 			}
 	}
-	need.data = TASK_REMOTE_SCRATCH + 2 * copies; /* in the room, then where they belong */
-	need.space = longest + TASK_REMOTE_SCRATCH + need.data;
+	need.data = scratch + 2 * copies; /* in the room, then where they belong */
+	need.space = longest + scratch + need.data;
 	need.mappings += TASK_REMOTE_MAPS + most;
 	return need;
 }

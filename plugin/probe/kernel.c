@@ -168,12 +168,11 @@ static int read_all(int fd, struct pile *pile)
 	}
 }
 
-/* One pass of @prog, of @pid alone where that is not 0. */
-static int run_pass(const struct bpf_program *prog, pid_t pid, struct pile *pile)
+/* One pass of @prog over what @info names, or over all tasks. */
+static int run_pass(const struct bpf_program *prog, const union bpf_iter_link_info *info, struct pile *pile)
 {
-	union bpf_iter_link_info info = { .task.pid = pid };
-	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
-	struct bpf_link *link = bpf_program__attach_iter(prog, pid ? &opts : NULL);
+	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = (void *)info, .link_info_len = sizeof(*info));
+	struct bpf_link *link = bpf_program__attach_iter(prog, info ? &opts : NULL);
 	int fd = link ? bpf_iter_create(bpf_link__fd(link)) : -1;
 	int ret = fd < 0 ? -errno : read_all(fd, pile);
 
@@ -181,6 +180,22 @@ static int run_pass(const struct bpf_program *prog, pid_t pid, struct pile *pile
 		close(fd);
 	bpf_link__destroy(link);
 	return ret;
+}
+
+/* Of the threads of @pid: those that share its fds are passed over. */
+static int run_on_process(const struct bpf_program *prog, pid_t pid, struct pile *pile)
+{
+	const union bpf_iter_link_info info = { .task.pid = pid };
+
+	return run_pass(prog, &info, pile);
+}
+
+/* Of one thread: all have the same mappings, and each would tell them. */
+static int run_on_thread(const struct bpf_program *prog, pid_t tid, struct pile *pile)
+{
+	const union bpf_iter_link_info info = { .task.tid = tid };
+
+	return run_pass(prog, &info, pile);
 }
 
 /* What @pile has, for the caller to free; where @ret is an error, that, logged. */
@@ -203,7 +218,6 @@ static int take_records(struct pile *pile, int ret, pid_t pid, struct kvm_rec **
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
-	size_t before;
 	int ret;
 
 	*recs = NULL;
@@ -212,25 +226,26 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	if (ret)
 		return ret;
 	skel->bss->first_record = 0;
+	skel->bss->most_records = 0;
 	do {
-		before = pile.used;
 		skel->bss->nr_seen = 0;
-		ret = run_pass(skel->progs.kvm_files, pid, &pile);
+		ret = run_on_process(skel->progs.kvm_files, pid, &pile);
 		skel->bss->first_record += KVM_RECORDS_IN_PASS;
-	} while (!ret && pile.used > before && skel->bss->first_record < MAX_RECORDS);
-	if (!ret && pile.used > before)
+	} while (!ret && skel->bss->first_record < skel->bss->most_records && skel->bss->first_record < MAX_RECORDS);
+	if (!ret && skel->bss->first_record < skel->bss->most_records)
 		ret = -E2BIG;
 	if (!ret)
-		ret = run_pass(skel->progs.kvm_maps, pid, &pile);
+		ret = run_on_thread(skel->progs.kvm_maps, pid, &pile);
 	return take_records(&pile, ret, pid, recs, nr);
 }
 
-/* One pass of one program. */
+/* One pass of one program, over @pid or, where that is 0, over all tasks. */
 static int probe_once(const struct bpf_program *prog, pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
+	int ret = pid ? run_on_process(prog, pid, &pile) : run_pass(prog, NULL, &pile);
 
-	return take_records(&pile, run_pass(prog, pid, &pile), pid, recs, nr);
+	return take_records(&pile, ret, pid, recs, nr);
 }
 
 int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr)
@@ -267,9 +282,9 @@ int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **rec
 	*nr = 0;
 	if (ret)
 		return ret;
-	ret = run_pass(skel->progs.fd_holders, 0, &pile);
+	ret = run_pass(skel->progs.fd_holders, NULL, &pile);
 	for (size_t i = 0; i < nr_pids && !ret; i++)
-		ret = run_pass(skel->progs.map_holders, pids[i], &pile);
+		ret = run_on_thread(skel->progs.map_holders, pids[i], &pile);
 	return take_records(&pile, ret, 0, recs, nr);
 }
 

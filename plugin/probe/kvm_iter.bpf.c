@@ -43,6 +43,7 @@ struct walk {
 };
 
 unsigned int first_record; /* of a VM, that this pass is to tell */
+unsigned int most_records; /* of any VM, beside the first: as many passes are needed */
 
 /*
  * What loops count is kept here, not on the stack: the verifier knows nothing of it, and does not follow each value
@@ -638,8 +639,11 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 		return 0;
 	if (!first_record)
 		emit_file(ctx, name, kvm, object);
-	if (is_first_fd(kvm, ctx->fd))
-		emit_vm(ctx, kvm);
+	if (!is_first_fd(kvm, ctx->fd))
+		return 0;
+	emit_vm(ctx, kvm);
+	if (records > most_records)
+		most_records = records;
 	return 0;
 }
 

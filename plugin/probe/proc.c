@@ -381,15 +381,46 @@ int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), voi
 	return ret;
 }
 
-/* Where @arg is what @tid is called in its pid namespace, @tid itself. */
-static int match_vtid(pid_t pid, pid_t tid, void *arg)
+/* Whether @pid's pid namespace is ours: its threads have one number each. */
+static bool in_our_pid_namespace(pid_t pid)
 {
-	return proc_vpid(pid, tid) == *(const pid_t *)arg ? tid : 0;
+	struct stat own, its;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	return !stat("/proc/self/ns/pid", &own) && !stat(path, &its) && own.st_dev == its.st_dev && own.st_ino == its.st_ino;
+}
+
+struct with_vtid {
+	int (*use)(pid_t tid, pid_t vtid, void *arg);
+	void *arg;
+	bool is_ours;
+};
+
+static int use_with_vtid(pid_t pid, pid_t tid, void *arg)
+{
+	const struct with_vtid *with = arg;
+	pid_t vtid = with->is_ours ? tid : proc_vpid(pid, tid);
+
+	return vtid < 0 ? vtid : with->use(tid, vtid, with->arg);
+}
+
+int proc_each_vtid(pid_t pid, int (*use)(pid_t tid, pid_t vtid, void *arg), void *arg)
+{
+	struct with_vtid with = { use, arg, in_our_pid_namespace(pid) };
+
+	return proc_each_thread(pid, use_with_vtid, &with);
+}
+
+/* Where @arg is what @tid is called in its pid namespace, @tid itself. */
+static int match_vtid(pid_t tid, pid_t vtid, void *arg)
+{
+	return vtid == *(const pid_t *)arg ? tid : 0;
 }
 
 pid_t proc_tid(pid_t pid, pid_t vtid)
 {
-	return proc_each_thread(pid, match_vtid, &vtid) ?: -ESRCH;
+	return proc_each_vtid(pid, match_vtid, &vtid) ?: -ESRCH;
 }
 
 static int scan_tracer(struct proc_scan *scan, const char *line)

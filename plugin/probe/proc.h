@@ -80,6 +80,8 @@ pid_t proc_vpid(pid_t pid, pid_t tid);
  * errno, as above.
  */
 int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), void *arg);
+/* Likewise, with what proc_vpid() answers; which reads a file for each thread only where that is another number. */
+int proc_each_vtid(pid_t pid, int (*use)(pid_t tid, pid_t vtid, void *arg), void *arg);
 
 /* The other way: the thread of @pid whose id in its innermost pid namespace is @vtid. -ESRCH: there is none. */
 pid_t proc_tid(pid_t pid, pid_t vtid);

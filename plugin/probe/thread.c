@@ -13,21 +13,20 @@ struct search {
 	bool *there; /* which of the image's threads were found */
 };
 
-static int note_thread(pid_t pid, pid_t tid, void *arg)
+static int note_thread(pid_t tid, pid_t vtid, void *arg)
 {
 	const struct search *search = arg;
-	pid_t vtid = proc_vpid(pid, tid);
 
 	for (size_t i = 0; i < search->vm->nr_threads; i++)
 		search->there[i] |= search->vm->threads[i].vtid == vtid;
-	return vtid < 0 ? vtid : 0;
+	return 0;
 }
 
 int probe_check_threads(pid_t pid, const struct vm_state *vm)
 {
 	bool *there = calloc(vm->nr_threads + 1, sizeof(*there));
 	struct search search = { vm, there };
-	int ret = there ? proc_each_thread(pid, note_thread, &search) : -ENOMEM;
+	int ret = there ? proc_each_vtid(pid, note_thread, &search) : -ENOMEM;
 
 	if (ret)
 		pr_err("pid %d: cannot list its threads: %s (errno %d)\n", pid, strerror(-ret), -ret);

@@ -218,11 +218,10 @@ static int get_vpids(struct held *held)
 	if (ret < 0)
 		return ret;
 	held->vpid = ret;
-	ret = proc_vpid(held->pid, held->tid);
-	if (ret < 0)
-		return ret;
+	if (held->tid != held->pid)
+		ret = proc_vpid(held->pid, held->tid);
 	held->vtid = ret;
-	return 0;
+	return ret < 0 ? ret : 0;
 }
 
 static int read_state(struct held *held)

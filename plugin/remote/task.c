@@ -18,6 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "fault.h"
 #include "log.h"
 #include "probe/proc.h"
@@ -28,8 +29,6 @@
 #include "remote/slots.h"
 #include "remote/task.h"
 #include "remote/trace.h"
-
-#define SCRATCH_SIZE TASK_REMOTE_SCRATCH
 
 /* The words of one_call, and of batch_code, as POKEDATA writes them. */
 #define CODE_WORDS 16
@@ -42,6 +41,7 @@ struct task_remote {
 	uint64_t entry;			  /* where one_call stands in its text */
 	uint64_t entry_words[CODE_WORDS]; /* what stood there */
 
+	struct task_space space;
 	uint64_t code, scratch; /* remote addresses, the room follows; 0: not mapped */
 	uint64_t mapped;	/* bytes from code, that are to go should criu be killed */
 	bool filtered;		/* its seccomp filter holds again then, and may know no munmap() */
@@ -49,6 +49,19 @@ struct task_remote {
 	uint8_t *mirror;	/* local copy of the scratch area */
 	struct served served;	/* of the process as it was */
 };
+
+static struct task_remote_use use;
+
+struct task_remote_use task_remote_used(void)
+{
+	return use;
+}
+
+static void count_call(long nr)
+{
+	use.calls++;
+	use.ioctls += nr == SYS_ioctl;
+}
 
 static struct task_remote *to_task(struct remote *remote)
 {
@@ -65,11 +78,16 @@ static uint64_t code_offset(const uint32_t *code, const uint32_t *label)
 static int run(struct task_remote *task, struct held *held, struct user_regs_struct *regs)
 {
 	bool unmaps = held == &task->held && !task->filtered;
+	int ret;
 
 	regs->regs[23] = task->code;
 	regs->regs[24] = unmaps ? task->mapped : 0;
 	regs->regs[25] = task->entry + code_offset(one_call, one_call_tail);
-	return held_run(held, regs, task->entry + code_offset(one_call, one_call_stop));
+	use.trips++;
+	use.us -= clock_us();
+	ret = held_run(held, regs, task->entry + code_offset(one_call, one_call_stop));
+	use.us += clock_us();
+	return ret;
 }
 
 /* One system call by one_call: 0 and *@result, as the kernel returns it, or a negative errno. */
@@ -83,6 +101,7 @@ static int run_one(struct task_remote *task, struct held *held, long nr, const u
 	memcpy(regs.regs, arg, 6 * sizeof(*arg));
 	regs.pc = task->entry;
 	ret = run(task, held, &regs);
+	count_call(nr);
 	*result = regs.regs[20];
 	return ret;
 }
@@ -110,7 +129,6 @@ static bool is_at_hand(const struct task_remote *task, uint64_t addr, size_t siz
 
 /* In the scratch area, behind two struct iovec: what is copied. */
 #define COPY_AT (2 * sizeof(struct iovec))
-#define COPY_MAX (SCRATCH_SIZE - COPY_AT)
 
 /*
  * Memory of the task's, which may be a file's: of a server that does not answer, or that stands still with the tree. The
@@ -135,12 +153,13 @@ static int copy_by_task(struct task_remote *task, long nr, uint64_t addr, size_t
 static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
 {
 	struct task_remote *task = to_task(remote);
+	const size_t max = task->space.scratch - COPY_AT;
 	int ret = 0;
 
 	if (is_at_hand(task, addr, size))
 		return held_read(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
-		n = size - at < COPY_MAX ? size - at : COPY_MAX;
+		n = size - at < max ? size - at : max;
 		ret = copy_by_task(task, SYS_process_vm_readv, addr + at, n);
 		if (!ret)
 			ret = held_read(&task->held, task->scratch + COPY_AT, (char *)buf + at, n);
@@ -151,12 +170,13 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 static int task_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
 {
 	struct task_remote *task = to_task(remote);
+	const size_t max = task->space.scratch - COPY_AT;
 	int ret = 0;
 
 	if (is_at_hand(task, addr, size))
 		return held_write(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
-		n = size - at < COPY_MAX ? size - at : COPY_MAX;
+		n = size - at < max ? size - at : max;
 		ret = held_write(&task->held, task->scratch + COPY_AT, (const char *)buf + at, n);
 		ret = ret ?: copy_by_task(task, SYS_process_vm_writev, addr + at, n);
 	}
@@ -251,31 +271,37 @@ static int plant_entry(struct task_remote *task)
 	return ret ?: trace_poke(task->held.pid, task->entry, words, nr);
 }
 
-static int map_scratch(struct task_remote *task, size_t room)
+static int map_scratch(struct task_remote *task)
 {
 	size_t page = sysconf(_SC_PAGESIZE), nr;
 	uint64_t words[CODE_WORDS];
 	int64_t addr;
 
-	task->mapped = page + SCRATCH_SIZE + room;
+	task->mapped = page + task->space.scratch + task->space.room;
 	/* The room is address space alone: no limit but that of it counts it, and it is no neighbour's to merge with. */
 	addr = run_syscall(task, SYS_mmap, 0, task->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (addr < 0)
 		return addr;
 	task->code = addr;
 	task->scratch = addr + page;
-	task->remote.room = task->scratch + SCRATCH_SIZE;
+	task->remote.room = task->scratch + task->space.scratch;
 	addr = run_syscall(task, SYS_mprotect, task->code, page, PROT_READ | PROT_EXEC, 0, 0, 0);
-	addr = addr ?: run_syscall(task, SYS_mprotect, task->scratch, SCRATCH_SIZE, PROT_READ | PROT_WRITE, 0, 0, 0);
+	addr = addr ?: run_syscall(task, SYS_mprotect, task->scratch, task->space.scratch, PROT_READ | PROT_WRITE, 0, 0, 0);
 	nr = code_words(batch_code, batch_code_end, words);
 	return addr ?: trace_poke(task->held.pid, task->code, words, nr);
+}
+
+static void count_calls(const struct remote_call *calls, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		count_call(calls[i].nr);
 }
 
 static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_t nr, bool *stopped)
 {
 	struct user_regs_struct regs = task->held.regs;
 	uint32_t used = slots_lay_out(task->mirror, task->scratch, calls, nr);
-	size_t left;
+	size_t left, executed;
 	int ret;
 
 	ret = held_write(&task->held, task->scratch, task->mirror, used);
@@ -296,7 +322,9 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_
 	if (ret)
 		return ret;
 	*stopped = left > 0;
-	slots_collect(task->mirror, calls, nr, *stopped ? nr - left + 1 : nr);
+	executed = *stopped ? nr - left + 1 : nr;
+	slots_collect(task->mirror, calls, nr, executed);
+	count_calls(calls, executed);
 	return 0;
 }
 
@@ -306,7 +334,7 @@ static int task_exec(struct remote *remote, struct remote_call *calls, size_t nr
 	bool stopped = false;
 
 	while (nr && !stopped) {
-		size_t n = slots_fit(calls, nr, SCRATCH_SIZE);
+		size_t n = slots_fit(calls, nr, task->space.scratch);
 		int ret;
 
 		if (!n)
@@ -442,7 +470,7 @@ static int take(struct task_remote *task, pid_t pid)
 	task->mem = open(path, O_RDWR | O_CLOEXEC);
 	if (task->mem < 0)
 		return sys_err();
-	task->mirror = malloc(SCRATCH_SIZE);
+	task->mirror = malloc(task->space.scratch);
 	if (!task->mirror)
 		return -ENOMEM;
 	task->filtered = proc_has_seccomp(pid);
@@ -465,7 +493,7 @@ static const char *hint(int err)
 	return "";
 }
 
-int task_remote_open(pid_t pid, size_t room, struct remote **remote)
+int task_remote_open(pid_t pid, struct task_space space, struct remote **remote)
 {
 	struct task_remote *task = calloc(1, sizeof(*task));
 	int ret;
@@ -473,6 +501,7 @@ int task_remote_open(pid_t pid, size_t room, struct remote **remote)
 	if (!task)
 		return -ENOMEM;
 	task->remote.ops = &task_ops;
+	task->space = space;
 	ret = take(task, pid);
 	if (ret) {
 		if (ret != -ENOTSUP) /* said by name */
@@ -482,7 +511,7 @@ int task_remote_open(pid_t pid, size_t room, struct remote **remote)
 	}
 	ret = plant_entry(task);
 	if (!ret)
-		ret = map_scratch(task, room);
+		ret = map_scratch(task);
 	if (ret) {
 		pr_err("pid %d: cannot run system calls in it: %s (errno %d)%s\n", pid, strerror(-ret), -ret, hint(ret));
 		task_remote_close(&task->remote);

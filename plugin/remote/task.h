@@ -3,27 +3,41 @@
 #ifndef KVM_VGIC_REMOTE_TASK_H
 #define KVM_VGIC_REMOTE_TASK_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "remote/remote.h"
 
-#define TASK_REMOTE_SCRATCH (256u << 10) /* bytes of memory that a session takes in the task, beside a page and the room */
-#define TASK_REMOTE_MAPS 3		 /* mappings that it adds */
+#define TASK_REMOTE_MAPS 3 /* mappings that a session adds */
+
+/* What a session takes in the task beside a page, in bytes, whole pages. */
+struct task_space {
+	size_t scratch; /* memory for calls and their data; what does not fit at once takes another round trip */
+	size_t room;	/* address space wanted at remote->room */
+};
+
+#define TASK_SPACE_SMALL ((struct task_space){ .scratch = 64u << 10 }) /* for some calls */
 
 /*
  * Opens a session on thread group leader @pid, which this process has stopped by
  * ptrace. Everything that is changed in the task meanwhile (registers, SVE state,
  * signal mask, eight bytes of code, one mapping) is put back by
  * task_remote_close(). Of its other threads, stopped likewise, one is held for as long as exec_in takes.
- * @room: bytes of address space wanted at remote->room, whole pages.
  * 0 and *@remote, or a negative errno, logged.
  */
-int task_remote_open(pid_t pid, size_t room, struct remote **remote);
+int task_remote_open(pid_t pid, struct task_space space, struct remote **remote);
 
 /*
  * 0, or a negative errno, logged: the task is then not what it was, and must not
  * run. NULL is nothing to close.
  */
 int task_remote_close(struct remote *remote);
+
+/* What all sessions of this process have come to. */
+struct task_remote_use {
+	uint64_t calls, ioctls; /* system calls, and those of them that are ioctls */
+	uint64_t trips, us;	/* times that a task was set going for them, and how long it went */
+};
+struct task_remote_use task_remote_used(void);
 
 #endif

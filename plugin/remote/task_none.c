@@ -5,7 +5,7 @@
 #include "remote/task.h"
 #include "remote/threads.h"
 
-int task_remote_open(pid_t pid, size_t room, struct remote **remote)
+int task_remote_open(pid_t pid, struct task_space space, struct remote **remote)
 {
 	return -ENOTSUP;
 }
@@ -13,6 +13,11 @@ int task_remote_open(pid_t pid, size_t room, struct remote **remote)
 int task_remote_close(struct remote *remote)
 {
 	return 0;
+}
+
+struct task_remote_use task_remote_used(void)
+{
+	return (struct task_remote_use){ 0 };
 }
 
 int threads_abort_rseq(pid_t pid)

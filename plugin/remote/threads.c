@@ -19,6 +19,7 @@
 #define NT_ARM_ZT_ 0x40d /* not in bookworm's elf.h */
 
 #define STOP_TIMEOUT_MS 30000 /* it may be in a system call that no signal ends */
+#define TLS_SIZE 16 /* bytes of NT_ARM_TLS: TPIDR_EL0, TPIDR2_EL0 */
 
 static int abort_rseq(pid_t pid, pid_t tid, void *none)
 {
@@ -85,21 +86,29 @@ static bool is_live(const struct thread_state *thread, const struct thread_regse
 	case NT_ARM_ZT_:
 		return has_za(find_set(thread, NT_ARM_ZA));
 	case NT_ARM_TLS:
-		return set->size > 8; /* TPIDR_EL0 alone is CRIU's; the second is TPIDR2_EL0 */
+		return set->size > TLS_SIZE / 2; /* TPIDR_EL0 alone is CRIU's; the second is TPIDR2_EL0 */
 	}
 	return true;
 }
 
-static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, uint8_t *room)
+/* What is read of the threads of a process. */
+struct capture {
+	struct vm_state *vm;
+	uint8_t *room;		      /* for one register set */
+	bool absent[THREAD_MAX_SETS]; /* by the place in thread_notes: not asked again, for the kernel takes 64 KiB to answer */
+};
+
+static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, uint8_t *room, bool *absent)
 {
 	struct thread_regset *set = &thread->sets[thread->nr_sets];
 	size_t size = THREAD_SET_MAX;
 	int ret;
 
-	memset(room, 0, THREAD_SET_MAX); /* TLS is said to have TPIDR2_EL0 where it has none */
+	memset(room, 0, TLS_SIZE); /* it is said to have TPIDR2_EL0 where it has none */
 	ret = trace_get_regset(tid, note, room, &size);
 
 	/* What this CPU or kernel has not: EINVAL; what the thread does not use: ENODATA. */
+	*absent = ret == -EINVAL;
 	if (ret == -EINVAL || ret == -ENODATA || ret == -ENODEV)
 		return 0;
 	if (ret)
@@ -116,36 +125,36 @@ static int capture_set(pid_t tid, struct thread_state *thread, uint32_t note, ui
 	return 0;
 }
 
-static int capture_sets(pid_t tid, struct thread_state *thread)
+static int capture_sets(struct capture *c, pid_t tid, struct thread_state *thread)
 {
-	uint8_t *room = malloc(THREAD_SET_MAX);
-	int ret = room ? 0 : -ENOMEM;
+	int ret = c->room ? 0 : -ENOMEM;
 
 	for (size_t i = 0; !ret && i < thread_nr_notes; i++)
-		ret = capture_set(tid, thread, thread_notes[i], room);
-	free(room);
+		if (!c->absent[i])
+			ret = capture_set(tid, thread, thread_notes[i], c->room, &c->absent[i]);
 	return ret;
 }
 
-static int capture_thread(pid_t pid, pid_t tid, void *arg)
+static int capture_thread(pid_t tid, pid_t vtid, void *arg)
 {
-	struct vm_state *vm = arg;
+	struct capture *c = arg;
+	struct vm_state *vm = c->vm;
 	struct thread_state *more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more)), *thread;
 
 	if (!more)
 		return -ENOMEM;
 	vm->threads = more;
 	thread = &more[vm->nr_threads++];
-	*thread = (struct thread_state){ .vtid = proc_vpid(pid, tid), .sets = calloc(thread_nr_notes, sizeof(*thread->sets)) };
-	if (thread->vtid < 0)
-		return thread->vtid;
-	return thread->sets ? capture_sets(tid, thread) : -ENOMEM;
+	*thread = (struct thread_state){ .vtid = vtid, .sets = calloc(thread_nr_notes, sizeof(*thread->sets)) };
+	return thread->sets ? capture_sets(c, tid, thread) : -ENOMEM;
 }
 
 int threads_capture(pid_t pid, struct vm_state *vm)
 {
-	int ret = proc_each_thread(pid, capture_thread, vm);
+	struct capture c = { .vm = vm, .room = malloc(THREAD_SET_MAX) };
+	int ret = c.room ? proc_each_vtid(pid, capture_thread, &c) : -ENOMEM;
 
+	free(c.room);
 	if (ret)
 		pr_err("pid %d: cannot read the registers of its threads: %s (errno %d)\n", pid, strerror(-ret), -ret);
 	return ret;
@@ -169,24 +178,26 @@ static struct thread_state *thread_of(const struct vm_state *vm, pid_t vtid)
 }
 
 /* Whoever stops a thread sees to its restartable sequence. What it had in registers before is of no use any more. */
-static int stop_thread(pid_t tid, struct thread_state *thread)
+static int stop_thread(struct capture *c, pid_t tid, struct thread_state *thread)
 {
 	int ret = trace_interrupt(tid, STOP_TIMEOUT_MS) ?: rseq_abort(tid);
 
 	while (thread->nr_sets)
 		free(thread->sets[--thread->nr_sets].data);
-	return ret ?: capture_sets(tid, thread);
+	return ret ?: capture_sets(c, tid, thread);
 }
 
+/* What they are called is asked of those alone that go on: others may be ending meanwhile, and that is no matter. */
 static int stop_if_it_goes_on(pid_t pid, pid_t tid, void *arg)
 {
-	struct thread_state *thread = trace_goes_on(tid) ? thread_of(arg, proc_vpid(pid, tid)) : NULL;
+	struct capture *c = arg;
+	struct thread_state *thread = trace_goes_on(tid) ? thread_of(c->vm, proc_vpid(pid, tid)) : NULL;
 	int ret;
 
 	if (!thread)
 		return 0;
 	thread->went_on = true;
-	ret = stop_thread(tid, thread);
+	ret = stop_thread(c, tid, thread);
 	if (ret)
 		pr_err("thread %d: CRIU has let it go on, and it cannot be stopped: %s (errno %d)\n", tid, strerror(-ret), -ret);
 	return 0;
@@ -194,7 +205,10 @@ static int stop_if_it_goes_on(pid_t pid, pid_t tid, void *arg)
 
 void threads_stop_again(pid_t pid, struct vm_state *vm)
 {
-	proc_each_thread(pid, stop_if_it_goes_on, vm);
+	struct capture c = { .vm = vm, .room = malloc(THREAD_SET_MAX) };
+
+	proc_each_thread(pid, stop_if_it_goes_on, &c);
+	free(c.room);
 }
 
 bool threads_went_on(const struct vm_state *vm)
@@ -221,14 +235,11 @@ static int apply_sets(pid_t tid, const struct thread_state *thread)
 	return ret;
 }
 
-static int apply_thread(pid_t pid, pid_t tid, void *arg)
+static int apply_thread(pid_t tid, pid_t vtid, void *arg)
 {
 	const struct vm_state *vm = arg;
-	pid_t vtid = proc_vpid(pid, tid);
 	const struct thread_state *thread = thread_of(vm, vtid);
 
-	if (vtid < 0)
-		return vtid;
 	if (thread)
 		return apply_sets(tid, thread);
 	if (threads_went_on(vm))
@@ -239,7 +250,7 @@ static int apply_thread(pid_t pid, pid_t tid, void *arg)
 
 int threads_apply(pid_t pid, const struct vm_state *vm)
 {
-	int ret = proc_each_thread(pid, apply_thread, (void *)vm);
+	int ret = proc_each_vtid(pid, apply_thread, (void *)vm);
 
 	if (ret)
 		pr_err("pid %d: cannot put back the registers of its threads: %s (errno %d)\n", pid, strerror(-ret),

@@ -6,7 +6,9 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "remote/trace.h"
 
@@ -58,33 +60,65 @@ int trace_peek(pid_t tid, uint64_t addr, uint64_t *words, size_t nr)
 	return 0;
 }
 
-static int64_t now_ms(void)
+static void ignore(int sig)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Polls, for waitpid() alone has no time limit. */
+/*
+ * waitpid() has no time limit of its own: a signal now and then has it return. The handler stays, and does nothing; the timer runs
+ * while somebody waits. A child of this process has no timer of its.
+ */
+static timer_t *get_timer(void)
+{
+	static timer_t timer;
+	static pid_t owner;
+	struct sigaction act = { .sa_handler = ignore };
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMAX };
+
+	if (owner != getpid() && (sigaction(SIGRTMAX, &act, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer)))
+		return NULL;
+	owner = getpid();
+	return &timer;
+}
+
+/* The signal each @ms, or with 0 no more. Whether it comes. */
+static bool set_timer(timer_t *timer, int ms)
+{
+	struct timespec each = { ms / 1000, ms % 1000 * 1000000 };
+	struct itimerspec spec = { each, each };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMAX);
+	return (!ms || !sigprocmask(SIG_UNBLOCK, &set, NULL)) && !timer_settime(*timer, 0, &spec, NULL);
+}
+
+/* 1: a stop, 0: not yet, or a negative errno. */
+static int look(pid_t tid, int *status, bool waits)
+{
+	pid_t ret = waitpid(tid, status, __WALL | (waits ? 0 : WNOHANG));
+
+	if (ret == tid)
+		return WIFSTOPPED(*status) ? 1 : -ESRCH;
+	return ret < 0 && errno != EINTR ? sys_err() : 0;
+}
+
+#define LOOKS_MS 500 /* how often the time is looked at */
+
 int trace_wait_stop(pid_t tid, int *status, int timeout_ms)
 {
-	int64_t end = now_ms() + timeout_ms;
-	struct timespec nap = { .tv_nsec = 20000 };
+	const struct timespec nap = { .tv_nsec = 100000 };
+	uint64_t end = clock_us() + 1000ull * timeout_ms;
+	timer_t *timer = get_timer();
+	bool waits = timer && set_timer(timer, timeout_ms < LOOKS_MS ? timeout_ms : LOOKS_MS);
+	int ret;
 
-	for (;;) {
-		pid_t ret = waitpid(tid, status, __WALL | WNOHANG);
-
-		if (ret < 0 && errno != EINTR)
-			return sys_err();
-		if (ret == tid)
-			return WIFSTOPPED(*status) ? 0 : -ESRCH;
-		if (now_ms() > end)
-			return -ETIMEDOUT;
-		nanosleep(&nap, NULL);
-		if (nap.tv_nsec < 500000)
-			nap.tv_nsec += nap.tv_nsec / 4;
-	}
+	while (!(ret = look(tid, status, waits)) && clock_us() < end)
+		if (!waits)
+			nanosleep(&nap, NULL);
+	if (timer)
+		set_timer(timer, 0);
+	return ret < 0 ? ret : ret ? 0 : -ETIMEDOUT;
 }
 
 bool trace_is_event_stop(int status)

@@ -4,10 +4,10 @@
 #include "remote/visit.h"
 #include "state/vm.h"
 
-static int run_session(pid_t pid, size_t room, int (*run)(void *arg, struct remote *remote), void *arg)
+static int run_session(pid_t pid, struct task_space space, int (*run)(void *arg, struct remote *remote), void *arg)
 {
 	struct remote *remote;
-	int ret = task_remote_open(pid, room, &remote), err;
+	int ret = task_remote_open(pid, space, &remote), err;
 
 	if (ret)
 		return ret;
@@ -16,13 +16,13 @@ static int run_session(pid_t pid, size_t room, int (*run)(void *arg, struct remo
 	return ret ?: err;
 }
 
-int visit(pid_t pid, size_t room, int (*run)(void *arg, struct remote *remote), void *arg)
+int visit(pid_t pid, struct task_space space, int (*run)(void *arg, struct remote *remote), void *arg)
 {
 	struct vm_state vm = { 0 }; /* for its threads */
 	int ret = threads_abort_rseq(pid) ?: threads_capture(pid, &vm), err;
 
 	if (!ret) {
-		ret = run_session(pid, room, run, arg);
+		ret = run_session(pid, space, run, arg);
 		err = threads_apply(pid, &vm);
 		ret = ret ?: err;
 	}

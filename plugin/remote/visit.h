@@ -5,13 +5,13 @@
 
 #include <sys/types.h>
 
-#include "remote/remote.h"
+#include "remote/task.h"
 
 /*
  * @run with a session on @pid, whose threads this process has stopped by ptrace: what a system call in one of them would
- * lose is read before the first, and put back after the last. @room as of task_remote_open(). What @run answers, or a
+ * lose is read before the first, and put back after the last. @space as of task_remote_open(). What @run answers, or a
  * negative errno, logged.
  */
-int visit(pid_t pid, size_t room, int (*run)(void *arg, struct remote *remote), void *arg);
+int visit(pid_t pid, struct task_space space, int (*run)(void *arg, struct remote *remote), void *arg);
 
 #endif

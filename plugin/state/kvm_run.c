@@ -37,22 +37,6 @@ static struct kvm_run *run_of(const struct vcpu_state *vcpu)
 	return (struct kvm_run *)vcpu->run;
 }
 
-/* One call in the task, for @vcpu: what it returns, which is logged under @step where it is an error. */
-static int64_t one_call(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const char *step,
-			const char *what, long nr, const uint64_t arg[6])
-{
-	struct batch b = BATCH(remote, vm->id, step);
-	int64_t ret;
-
-	b.vcpu = vcpu->idx;
-	batch_syscall(&b, what, nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
-	ret = batch_run(&b);
-	if (!ret)
-		ret = b.calls[0].result;
-	batch_fini(&b);
-	return ret;
-}
-
 /* What a vCPU has of the room: bytes. */
 static size_t room_size(const struct vm_state *vm)
 {
@@ -62,6 +46,17 @@ static size_t room_size(const struct vm_state *vm)
 		if (vm->vcpus[i].run_size > size)
 			size = vm->vcpus[i].run_size;
 	return size;
+}
+
+/* Of the pages: each has its place by its number, also where @vm is some of its vCPUs alone. */
+static size_t pages_size(const struct vm_state *vm)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i].idx >= nr)
+			nr = vm->vcpus[i].idx + 1;
+	return nr * room_size(vm);
 }
 
 /* Of the copies of all mappings. */
@@ -75,11 +70,10 @@ static size_t copies_size(const struct vm_state *vm)
 	return size;
 }
 
+/* Pages, and behind them copies. */
 size_t kvm_run_room(const struct vm_state *vm)
 {
-	size_t pages = vm->nr_vcpus * room_size(vm), copies = copies_size(vm);
-
-	return pages > copies ? pages : copies;
+	return pages_size(vm) + copies_size(vm);
 }
 
 /* @vcpu's part of the room: what is mapped there does not outlive criu. */
@@ -88,20 +82,20 @@ static uint64_t room_of(const struct vm_state *vm, const struct remote *remote, 
 	return remote->room + vcpu->idx * room_size(vm);
 }
 
-/* Maps @vcpu's page in the room: its address there, or a negative errno. */
-static int64_t map_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
+/* Maps @vcpu's page in the room: the result is its address there. */
+static void add_map(struct batch *b, const struct vm_state *vm, const struct vcpu_state *vcpu)
 {
-	return one_call(vm, remote, vcpu, "kvm_run page", "mmap", SYS_mmap,
-			(uint64_t[]){ room_of(vm, remote, vcpu), vcpu->run_size, PROT_READ | PROT_WRITE,
-				      MAP_SHARED | MAP_FIXED, vcpu->fd, 0 });
+	b->vcpu = vcpu->idx;
+	batch_syscall(b, "mmap", SYS_mmap, room_of(vm, b->remote, vcpu), vcpu->run_size, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_FIXED, vcpu->fd, 0);
 }
 
 /* The room stays ours: another thread may map what it likes where nothing is, once criu has been killed. */
-static int64_t unmap_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
+static void add_unmap(struct batch *b, const struct vm_state *vm, const struct vcpu_state *vcpu)
 {
-	return one_call(vm, remote, vcpu, "room of a kvm_run page", "mmap", SYS_mmap,
-			(uint64_t[]){ room_of(vm, remote, vcpu), vcpu->run_size, PROT_NONE,
-				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0 });
+	b->vcpu = vcpu->idx;
+	batch_syscall(b, "mmap", SYS_mmap, room_of(vm, b->remote, vcpu), vcpu->run_size, PROT_NONE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
 
 int kvm_run_access_failed(const struct vm_state *vm, const struct vcpu_state *vcpu, const char *what, int err)
@@ -111,56 +105,97 @@ int kvm_run_access_failed(const struct vm_state *vm, const struct vcpu_state *vc
 	return err;
 }
 
+/* Runs the one call in @b, which it ends: its result, or a negative errno, logged. */
+static int64_t run_one(struct batch *b)
+{
+	int64_t ret = batch_run(b) ?: b->calls[0].result;
+
+	batch_fini(b);
+	return ret;
+}
+
 /* With @vcpu's page mapped for as long as it takes: @use(vm, remote, vcpu, address of the page). */
 static int with_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, kvm_run_use *use)
 {
-	int64_t page = map_page(vm, remote, vcpu), end;
+	struct batch map = BATCH(remote, vm->id, "kvm_run page"), unmap = BATCH(remote, vm->id, "room of a kvm_run page");
+	int64_t page, end;
 	int ret;
 
+	add_map(&map, vm, vcpu);
+	page = run_one(&map);
 	if (page < 0)
 		return page;
 	ret = use(vm, remote, vcpu, page);
-	end = unmap_page(vm, remote, vcpu);
+	add_unmap(&unmap, vm, vcpu);
+	end = run_one(&unmap);
 	return ret ?: end < 0 ? (int)end : 0;
 }
 
-int kvm_run_for_each_page(struct vm_state *vm, struct remote *remote, kvm_run_use *use)
+/* Runs @b, and with @go_on what is behind a call that fails too. 0 or the first error; each is logged. */
+static int run_all(struct batch *b, bool go_on)
 {
-	int ret = 0;
+	struct batch rest = *b;
+	int ret = b->nr || b->no_memory ? batch_run(&rest) : 0, err = ret;
 
-	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
-		ret = with_page(vm, remote, &vm->vcpus[i], use);
+	while (go_on && err) {
+		size_t n = 0;
+
+		while (n < rest.nr && rest.calls[n].done)
+			n++;
+		if (!n || n == rest.nr) /* the remote side itself has failed, or there is no more */
+			break;
+		rest.calls += n;
+		rest.nr -= n;
+		err = batch_run(&rest);
+	}
 	return ret;
 }
 
 /*
- * @use on the pages of all vCPUs, with nothing but writes between the first and the last: should
+ * Maps the pages of all vCPUs: their addresses, or what is none, for the caller to free; NULL without memory. *@ret: what
+ * it has come to. They stay in the room until something else is mapped there or the session ends.
+ */
+static int64_t *map_pages(struct vm_state *vm, struct remote *remote, bool go_on, int *ret)
+{
+	int64_t *pages = calloc(vm->nr_vcpus + 1, sizeof(*pages));
+	struct batch b = BATCH(remote, vm->id, "kvm_run page");
+
+	*ret = -ENOMEM;
+	if (!pages)
+		return NULL;
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		add_map(&b, vm, &vm->vcpus[i]);
+	*ret = run_all(&b, go_on);
+	for (size_t i = 0; i < b.nr; i++)
+		pages[i] = b.calls[i].done ? b.calls[i].result : -EIO;
+	batch_fini(&b);
+	return pages;
+}
+
+/*
+ * @use on all @pages, with nothing but its own between the first and the last: should
  * criu be killed there, the VM is not left half one thing and half the other. With @go_on
  * all of them, whatever fails.
  */
-int kvm_run_for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on, kvm_run_use *use)
+static int use_pages(struct vm_state *vm, struct remote *remote, bool go_on, const int64_t *pages, kvm_run_use *use)
 {
-	int64_t *pages = calloc(vm->nr_vcpus, sizeof(*pages));
 	int ret = 0, err;
 
-	if (!pages)
-		return -ENOMEM;
-	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
-		pages[i] = map_page(vm, remote, &vm->vcpus[i]);
-		err = pages[i] < 0 ? pages[i] : 0;
-		ret = ret ?: err;
-	}
-	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
+	for (size_t i = 0; pages && i < vm->nr_vcpus && (go_on || !ret); i++) {
 		err = pages[i] > 0 ? use(vm, remote, &vm->vcpus[i], pages[i]) : 0;
 		ret = ret ?: err;
 	}
-	for (size_t i = 0; i < vm->nr_vcpus && (go_on || !ret); i++) {
-		int64_t end = pages[i] > 0 ? unmap_page(vm, remote, &vm->vcpus[i]) : 0;
-
-		ret = ret ?: end < 0 ? (int)end : 0;
-	}
-	free(pages);
 	return ret;
+}
+
+int kvm_run_for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on, kvm_run_use *use)
+{
+	int ret, err;
+	int64_t *pages = map_pages(vm, remote, go_on, &ret);
+
+	err = go_on || !ret ? use_pages(vm, remote, go_on, pages, use) : 0;
+	free(pages);
+	return ret ?: err;
 }
 
 static const char *direction(const struct kvm_run *run)
@@ -232,7 +267,7 @@ int kvm_run_capture(struct vm_state *vm, struct remote *remote)
 {
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		vm->vcpus[i].run_size = 2 * vm->page_size;
-	return kvm_run_for_each_page(vm, remote, capture_page);
+	return kvm_run_for_all_pages(vm, remote, false, capture_page);
 }
 
 /*
@@ -309,7 +344,7 @@ static int for_copies(struct vm_state *vm, struct remote *remote,
 		      int (*add)(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy))
 {
 	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
-	uint64_t copy = remote->room;
+	uint64_t copy = remote->room + pages_size(vm);
 	int ret = 0;
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
@@ -364,27 +399,35 @@ static int put_copies(struct vm_state *vm, struct remote *remote)
 
 int kvm_run_swap_out(struct vm_state *vm, struct remote *remote)
 {
-	int ret = kvm_run_for_all_pages(vm, remote, true, forbid_run);
+	int ret;
+	int64_t *pages = map_pages(vm, remote, false, &ret);
 
+	ret = ret ?: use_pages(vm, remote, true, pages, forbid_run);
 	ret = ret ?: put_copies(vm, remote);
-	return ret ?: kvm_run_for_all_pages(vm, remote, true, forbid_completion);
+	ret = ret ?: use_pages(vm, remote, true, pages, forbid_completion);
+	free(pages);
+	return ret;
 }
 
-/* The vCPU's mapping in each of its places, of the task or of the copy that CRIU restored. */
-int kvm_run_map(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
+/* Each vCPU's mapping in each of its places, of the task or of the copy that CRIU restored. */
+int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on)
 {
 	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
 	int ret;
 
-	b.vcpu = vcpu->idx;
-	for (size_t i = 0; i < vcpu->nr_maps; i++)
-		batch_syscall(&b, "mmap", SYS_mmap, vcpu->maps[i].start, vcpu->maps[i].size,
-			      vcpu->maps[i].prot,
-			      MAP_SHARED | MAP_FIXED |
-				      (vcpu->maps[i].flags & VCPU_MAP_NORESERVE ? MAP_NORESERVE : 0),
-			      vcpu->fd, vcpu->maps[i].offset)
-			->detail = vcpu->maps[i].start;
-	ret = batch_run(&b);
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		const struct vcpu_state *vcpu = &vm->vcpus[i];
+
+		b.vcpu = vcpu->idx;
+		for (size_t m = 0; m < vcpu->nr_maps; m++)
+			batch_syscall(&b, "mmap", SYS_mmap, vcpu->maps[m].start, vcpu->maps[m].size,
+				      vcpu->maps[m].prot,
+				      MAP_SHARED | MAP_FIXED |
+					      (vcpu->maps[m].flags & VCPU_MAP_NORESERVE ? MAP_NORESERVE : 0),
+				      vcpu->fd, vcpu->maps[m].offset)
+				->detail = vcpu->maps[m].start;
+	}
+	ret = run_all(&b, go_on);
 	batch_fini(&b);
 	return ret;
 }
@@ -415,36 +458,52 @@ static void add_map_flags(struct batch *b, const struct vcpu_map *map)
 			map->start;
 }
 
-/* What mmap() does not give a mapping. */
-int kvm_run_set_flags(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
+static bool has_failed(const struct batch *b, const struct vcpu_state *vcpu)
+{
+	for (size_t i = 0; i < b->nr; i++)
+		if (b->calls[i].vcpu == (int32_t)vcpu->idx && (!b->calls[i].done || b->calls[i].result < 0))
+			return true;
+	return b->no_memory;
+}
+
+int kvm_run_set_flags(struct vm_state *vm, struct remote *remote,
+		      void (*lost)(const struct vm_state *vm, const struct vcpu_state *vcpu))
 {
 	struct batch b = BATCH(remote, vm->id, "flags of kvm_run mappings");
 	int ret;
 
-	b.vcpu = vcpu->idx;
-	for (size_t i = 0; i < vcpu->nr_maps; i++)
-		add_map_flags(&b, &vcpu->maps[i]);
-	ret = batch_run(&b);
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		b.vcpu = vm->vcpus[i].idx;
+		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++)
+			add_map_flags(&b, &vm->vcpus[i].maps[m]);
+	}
+	ret = run_all(&b, lost);
+	for (size_t i = 0; lost && ret && i < vm->nr_vcpus; i++)
+		if (has_failed(&b, &vm->vcpus[i]))
+			lost(vm, &vm->vcpus[i]);
 	batch_fini(&b);
-	return ret;
+	return lost ? 0 : ret;
 }
 
+/* One that fails, as mlock2() does when the limit was lowered, costs no vCPU its page. */
+static void say_lost(const struct vm_state *vm, const struct vcpu_state *vcpu)
+{
+	pr_err("vm %u: vcpu %u: goes on, but its mapping of kvm_run has lost flags\n", vm->id, vcpu->idx);
+}
+
+/* All of it, whatever fails: each vCPU put back is one that runs. */
 int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 {
 	int ret, err;
+	int64_t *pages = map_pages(vm, remote, true, &ret);
 
-	/* All of it, whatever fails: each vCPU put back is one that runs. */
-	ret = kvm_run_for_all_pages(vm, remote, true, forbid_run);
-	for (size_t i = 0; i < vm->nr_vcpus; i++) {
-		err = kvm_run_map(vm, remote, &vm->vcpus[i]);
-		ret = ret ?: err;
-	}
-	/* One that fails, as mlock2() does when the limit was lowered, costs no vCPU its page. */
-	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		if (kvm_run_set_flags(vm, remote, &vm->vcpus[i]))
-			pr_err("vm %u: vcpu %zu: goes on, but its mapping of kvm_run has lost flags\n",
-			       vm->id, i);
-	err = kvm_run_for_all_pages(vm, remote, true, kvm_run_release);
+	err = use_pages(vm, remote, true, pages, forbid_run);
+	ret = ret ?: err;
+	err = kvm_run_map(vm, remote, true);
+	ret = ret ?: err;
+	kvm_run_set_flags(vm, remote, say_lost);
+	err = use_pages(vm, remote, true, pages, kvm_run_release);
+	free(pages);
 	return ret ?: err;
 }
 
@@ -522,7 +581,7 @@ static int forbid_fresh(struct vm_state *vm, struct remote *remote, struct vcpu_
  */
 int kvm_run_forbid(struct vm_state *vm, struct remote *remote)
 {
-	return kvm_run_for_each_page(vm, remote, forbid_fresh);
+	return kvm_run_for_all_pages(vm, remote, false, forbid_fresh);
 }
 
 /*
@@ -664,13 +723,10 @@ static int apply_page(struct vm_state *vm, struct remote *remote, struct vcpu_st
 
 int kvm_run_apply(struct vm_state *vm, struct remote *remote)
 {
-	int ret = fault_leaves_out("kvm_run bytes") ? 0 : kvm_run_for_each_page(vm, remote, apply_page);
+	int ret = fault_leaves_out("kvm_run bytes") ? 0 : kvm_run_for_all_pages(vm, remote, false, apply_page);
 
-	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
-		ret = kvm_run_map(vm, remote, &vm->vcpus[i]);
-	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
-		ret = kvm_run_set_flags(vm, remote, &vm->vcpus[i]);
-	return ret;
+	ret = ret ?: kvm_run_map(vm, remote, false);
+	return ret ?: kvm_run_set_flags(vm, remote, NULL);
 }
 
 int kvm_run_allow(struct vm_state *vm, struct remote *remote)

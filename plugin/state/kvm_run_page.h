@@ -11,17 +11,19 @@
 /* What is done with a page: it is mapped at @page of @remote meanwhile. */
 typedef int kvm_run_use(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page);
 
-/* One after the other, to the first that fails. */
-int kvm_run_for_each_page(struct vm_state *vm, struct remote *remote, kvm_run_use *use);
 /*
- * With nothing but writes between the first and the last: should criu be killed there, the VM is not left half
- * one thing and half the other. With @go_on all of them, whatever fails.
+ * For the pages of all vCPUs, with nothing of ours between the first and the last: should criu be killed there, the VM
+ * is not left half one thing and half the other. To the first that fails; with @go_on all of them, whatever fails.
  */
 int kvm_run_for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on, kvm_run_use *use);
 
-/* The vCPU's mapping in each of its places, of the task or of the copy that CRIU restored; then what mmap() does not give it. */
-int kvm_run_map(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu);
-int kvm_run_set_flags(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu);
+/*
+ * Each vCPU's mapping in each of its places, of the task or of the copy that CRIU restored; with @go_on all of them, whatever
+ * fails. Then what mmap() does not give them: with @lost, which is called for each vCPU of which some failed, it is no error.
+ */
+int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on);
+int kvm_run_set_flags(struct vm_state *vm, struct remote *remote,
+		      void (*lost)(const struct vm_state *vm, const struct vcpu_state *vcpu));
 
 /* A kvm_run_use: the page as vcpu->run has it, without mark and record (left.h). The vCPU may run. */
 int kvm_run_release(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page);

@@ -128,7 +128,7 @@ static int judge(struct vm_state *vm, struct remote *remote, struct vcpu_state *
 /* Those that stand, to the front of @vm's: *@nr of them. Nothing is written. */
 static int find(struct vm_state *vm, struct remote *remote, const struct left_view *view, size_t *nr)
 {
-	int ret = kvm_run_for_each_page(vm, remote, read_page);
+	int ret = kvm_run_for_all_pages(vm, remote, false, read_page);
 	size_t kept = 0;
 
 	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++) {
@@ -157,15 +157,16 @@ static int write_body(struct vm_state *vm, struct remote *remote, struct vcpu_st
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
 }
 
+static void say_lost(const struct vm_state *vm, const struct vcpu_state *vcpu)
+{
+	pr_warn("vcpu %u: goes on, but its mapping of kvm_run has lost flags\n", vcpu->id);
+}
+
 static int put_back(struct vm_state *vm, struct remote *remote)
 {
-	int ret = kvm_run_for_all_pages(vm, remote, false, write_body);
+	int ret = kvm_run_for_all_pages(vm, remote, false, write_body) ?: kvm_run_map(vm, remote, false);
 
-	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
-		ret = kvm_run_map(vm, remote, &vm->vcpus[i]);
-	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
-		if (kvm_run_set_flags(vm, remote, &vm->vcpus[i]))
-			pr_warn("vcpu %u: goes on, but its mapping of kvm_run has lost flags\n", vm->vcpus[i].id);
+	ret = ret ?: kvm_run_set_flags(vm, remote, say_lost);
 	return ret ?: kvm_run_for_all_pages(vm, remote, false, kvm_run_release);
 }
 

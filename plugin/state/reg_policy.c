@@ -215,35 +215,39 @@ static int add_regs(const struct vm_state *vm, struct vcpu_state *vcpu, const st
 	return ret ?: report_additions(vm, vcpu, &a);
 }
 
-/* Fits the registers of one class to what this kernel has. */
-static int fit(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, reg_class class)
+/* Fits @vcpu's registers of one class to what this kernel has, which is sorted then. */
+static int fit(struct vm_state *vm, struct vcpu_state *vcpu, struct kvm_reg_list *host, reg_class class)
 {
-	struct kvm_reg_list *host = vcpu_alloc_reg_list();
 	uint64_t *ids = calloc(vcpu->nr_regs + 1, sizeof(*ids));
 	size_t nr = vcpu->nr_regs;
-	int ret = host && ids ? vcpu_get_reg_list(vm, remote, vcpu, host) : -ENOMEM, err;
+	int ret, err;
 
-	if (!ret) {
-		for (size_t i = 0; i < nr; i++)
-			ids[i] = vcpu->regs[i].id;
-		qsort(ids, nr, sizeof(*ids), compare_ids);
-		qsort(host->reg, host->n, sizeof(host->reg[0]), compare_ids);
-		ret = drop_regs(vm, vcpu, host, class);
-		err = add_regs(vm, vcpu, host, class, ids, nr);
-		ret = ret ?: err;
-	}
+	if (!ids)
+		return -ENOMEM;
+	for (size_t i = 0; i < nr; i++)
+		ids[i] = vcpu->regs[i].id;
+	qsort(ids, nr, sizeof(*ids), compare_ids);
+	qsort(host->reg, host->n, sizeof(host->reg[0]), compare_ids);
+	ret = drop_regs(vm, vcpu, host, class);
+	err = add_regs(vm, vcpu, host, class, ids, nr);
 	free(ids);
-	free(host);
+	return ret ?: err;
+}
+
+static int fit_all(struct vm_state *vm, struct remote *remote, reg_class class)
+{
+	struct vcpu_reg_lists lists;
+	int ret = vcpu_get_reg_lists(vm, remote, &lists);
+
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
+		ret = fit(vm, &vm->vcpus[i], vcpu_reg_list(&lists, i), class);
+	free(lists.words);
 	return ret;
 }
 
 int reg_policy_check_list(struct vm_state *vm, struct remote *remote)
 {
-	int ret = 0;
-
-	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
-		ret = fit(vm, remote, &vm->vcpus[i], is_later);
-	return ret;
+	return fit_all(vm, remote, is_later);
 }
 
 /* ---- case 3: a value that this kernel refuses ---- */
@@ -415,9 +419,5 @@ static int write_ids(struct vm_state *vm, struct remote *remote)
 
 int reg_policy_apply_ids(struct vm_state *vm, struct remote *remote)
 {
-	int ret = 0;
-
-	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
-		ret = fit(vm, remote, &vm->vcpus[i], reg_policy_is_first);
-	return ret ?: write_ids(vm, remote);
+	return fit_all(vm, remote, reg_policy_is_first) ?: write_ids(vm, remote);
 }

@@ -13,6 +13,8 @@
 #include "state/reg_policy.h"
 #include "state/vm.h"
 
+#define FEW_REGS 512u /* without SVE a list has no more */
+
 const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id)
 {
 	for (size_t i = 0; i < vcpu->nr_regs; i++)
@@ -36,70 +38,99 @@ int vcpu_for_each(struct vm_state *vm, struct remote *remote, const char *step,
 	return ret;
 }
 
-/*
- * @id of @vcpu into @value; where KVM answers @err the vCPU was not set up: @what says how far. The first
- * registers that are read show it.
- */
-static int get_first_reg(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t id, void *value,
-			 int err, const char *what)
+/* Calls in @b, one for each vCPU, that KVM has answered @err: the vCPU was not set up, and @what says how far. */
+static int check_set_up(const struct vm_state *vm, const struct batch *b, int err, const char *what)
+{
+	for (size_t i = 0; i < b->nr; i++) {
+		if (!b->calls[i].result)
+			continue;
+		pr_err("vm %u: vcpu %zu (id %u): %s: not supported by this version: dump the VM when it has been set "
+		       "up\n",
+		       vm->id, i, vm->vcpus[i].id, what);
+		return -err;
+	}
+	return 0;
+}
+
+/* The first registers that are read show what is not set up. */
+static int capture_mpidrs(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "vCPU affinities");
 	int ret;
 
-	b.vcpu = vcpu->idx;
-	batch_get_reg(&b, vcpu->fd, id, value)->may_fail = err;
-	ret = batch_run(&b);
-	if (!ret && b.calls[0].result) {
-		pr_err("vm %u: vcpu %u (id %u): %s: not supported by this version: dump the VM when it has been set "
-		       "up\n",
-		       vm->id, vcpu->idx, vcpu->id, what);
-		ret = -err;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		b.vcpu = i;
+		batch_get_reg(&b, vm->vcpus[i].fd, ARM64_MPIDR_EL1, &vm->vcpus[i].mpidr)->may_fail = ENOEXEC;
 	}
+	ret = batch_run(&b) ?: check_set_up(vm, &b, ENOEXEC, "a vCPU without KVM_ARM_VCPU_INIT");
 	batch_fini(&b);
 	return ret;
 }
 
-static int capture_mpidr(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu)
+static int check_finalized(struct vm_state *vm, struct remote *remote)
 {
+	struct batch b = BATCH(remote, vm->id, "vCPU affinities");
 	uint8_t z0[VCPU_REG_MAX];
-	int ret = get_first_reg(vm, remote, vcpu, ARM64_MPIDR_EL1, &vcpu->mpidr, ENOEXEC,
-				"a vCPU without KVM_ARM_VCPU_INIT");
+	int ret;
 
-	if (!ret && vm->features >> KVM_ARM_VCPU_SVE & 1)
-		ret = get_first_reg(vm, remote, vcpu, ARM64_SVE_Z0, z0, EPERM,
-				    "a vCPU with SVE and without KVM_ARM_VCPU_FINALIZE");
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		b.vcpu = i;
+		batch_get_reg(&b, vm->vcpus[i].fd, ARM64_SVE_Z0, z0)->may_fail = EPERM;
+	}
+	ret = batch_run(&b) ?: check_set_up(vm, &b, EPERM, "a vCPU with SVE and without KVM_ARM_VCPU_FINALIZE");
+	batch_fini(&b);
 	return ret;
 }
 
 int vcpu_capture_mpidr(struct vm_state *vm, struct remote *remote)
 {
-	int ret = 0;
+	int ret = capture_mpidrs(vm, remote);
 
-	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
-		ret = capture_mpidr(vm, remote, &vm->vcpus[i]);
-	return ret;
+	return ret || !(vm->features >> KVM_ARM_VCPU_SVE & 1) ? ret : check_finalized(vm, remote);
 }
 
-int vcpu_get_reg_list(struct vm_state *vm, struct remote *remote, const struct vcpu_state *vcpu,
-		      struct kvm_reg_list *list)
+struct kvm_reg_list *vcpu_reg_list(const struct vcpu_reg_lists *lists, size_t i)
+{
+	return (struct kvm_reg_list *)&lists->words[i * (lists->room + 1)];
+}
+
+/* With room for as many registers as @lists say: 0 with the longest list's length in *@longest, or a negative errno. */
+static int try_reg_lists(struct vm_state *vm, struct remote *remote, struct vcpu_reg_lists *lists, uint64_t *longest)
 {
 	struct batch b = BATCH(remote, vm->id, "register list");
 	int ret;
 
-	b.vcpu = vcpu->idx;
-	list->n = VCPU_MAX_REGS;
-	batch_ioctl(&b, vcpu->fd, KVM_GET_REG_LIST, list,
-		    sizeof(*list) + VCPU_MAX_REGS * sizeof(list->reg[0]), "KVM_GET_REG_LIST");
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		struct kvm_reg_list *list = vcpu_reg_list(lists, i);
+
+		list->n = lists->room;
+		b.vcpu = i;
+		batch_ioctl(&b, vm->vcpus[i].fd, KVM_GET_REG_LIST, list,
+			    sizeof(*list) + lists->room * sizeof(list->reg[0]), "KVM_GET_REG_LIST")
+			->may_fail = E2BIG;
+	}
 	ret = batch_run(&b);
 	batch_fini(&b);
-	if (!ret && list->n > VCPU_MAX_REGS)
-		ret = -E2BIG;
+	*longest = 0;
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		if (vcpu_reg_list(lists, i)->n > *longest)
+			*longest = vcpu_reg_list(lists, i)->n;
 	return ret;
 }
 
-struct kvm_reg_list *vcpu_alloc_reg_list(void)
+int vcpu_get_reg_lists(struct vm_state *vm, struct remote *remote, struct vcpu_reg_lists *lists)
 {
-	return calloc(1, sizeof(struct kvm_reg_list) + VCPU_MAX_REGS * sizeof(uint64_t));
+	uint64_t longest = FEW_REGS;
+	int ret;
+
+	*lists = (struct vcpu_reg_lists){ 0 };
+	do {
+		free(lists->words);
+		lists->room = longest;
+		lists->words = calloc(vm->nr_vcpus + 1, (longest + 1) * sizeof(*lists->words));
+		ret = lists->words ? try_reg_lists(vm, remote, lists, &longest) : -ENOMEM;
+	} while (!ret && longest > lists->room && longest <= VCPU_MAX_REGS);
+	return !ret && longest > lists->room ? -E2BIG : ret;
 }
 
 static void get_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
@@ -108,27 +139,25 @@ static void get_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vc
 		batch_get_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
 }
 
+static int name_regs(struct vcpu_state *vcpu, const struct kvm_reg_list *list)
+{
+	vcpu->regs = calloc(list->n, sizeof(*vcpu->regs));
+	if (!vcpu->regs)
+		return -ENOMEM;
+	vcpu->nr_regs = list->n;
+	for (size_t r = 0; r < vcpu->nr_regs; r++)
+		vcpu->regs[r].id = list->reg[r];
+	return 0;
+}
+
 int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
 {
-	struct kvm_reg_list *list = vcpu_alloc_reg_list();
-	int ret = list ? 0 : -ENOMEM;
+	struct vcpu_reg_lists lists;
+	int ret = vcpu_get_reg_lists(vm, remote, &lists);
 
-	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++) {
-		struct vcpu_state *vcpu = &vm->vcpus[i];
-
-		ret = vcpu_get_reg_list(vm, remote, vcpu, list);
-		if (ret)
-			break;
-		vcpu->regs = calloc(list->n, sizeof(*vcpu->regs));
-		if (!vcpu->regs) {
-			ret = -ENOMEM;
-			break;
-		}
-		vcpu->nr_regs = list->n;
-		for (size_t r = 0; r < vcpu->nr_regs; r++)
-			vcpu->regs[r].id = list->reg[r];
-	}
-	free(list);
+	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
+		ret = name_regs(&vm->vcpus[i], vcpu_reg_list(&lists, i));
+	free(lists.words);
 	if (!ret)
 		ret = vcpu_for_each(vm, remote, "vCPU registers", get_regs);
 	if (!ret)

@@ -108,10 +108,13 @@ int vcpu_apply_pvtime(struct vm_state *vm, struct remote *remote);
 /* Whether KVM can write stolen time at @ipa: KVM_ARM_VCPU_PVTIME_IPA takes no other address. */
 bool pvtime_has_memory(const struct vm_state *vm, uint64_t ipa);
 
-/* KVM_GET_REG_LIST of @vcpu into @list, which has room for VCPU_MAX_REGS, from vcpu_alloc_reg_list(). */
-struct kvm_reg_list *vcpu_alloc_reg_list(void);
-int vcpu_get_reg_list(struct vm_state *vm, struct remote *remote, const struct vcpu_state *vcpu,
-		      struct kvm_reg_list *list);
+/* KVM_GET_REG_LIST of all vCPUs; @words is to be freed, whatever vcpu_get_reg_lists() returns. */
+struct vcpu_reg_lists {
+	uint64_t *words;
+	uint64_t room; /* registers of each, at most */
+};
+int vcpu_get_reg_lists(struct vm_state *vm, struct remote *remote, struct vcpu_reg_lists *lists);
+struct kvm_reg_list *vcpu_reg_list(const struct vcpu_reg_lists *lists, size_t i);
 
 /* The value of a 64-bit register of @vcpu, or NULL. */
 const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id);

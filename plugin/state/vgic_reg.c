@@ -106,57 +106,51 @@ const struct vgic_values *vgic_values_of(const struct vgic_reg *table, size_t nr
 	return NULL;
 }
 
-/* Calls to read every word of @table into @values, which it allocates. */
-static int add_capture(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
-		       size_t nr_regs, struct vgic_values *values)
+int vgic_regs_add_capture(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
+			  size_t nr_regs, struct vgic_values **values)
 {
+	*values = calloc(nr_regs, sizeof(**values));
+	if (!*values)
+		return -ENOMEM;
 	for (size_t r = 0; r < nr_regs; r++) {
 		const struct vgic_reg *reg = &table[r];
+		struct vgic_values *v = &(*values)[r];
 
 		if (reg->policy == VGIC_CLEAR)
 			continue;
-		values[r].nr = vgic_reg_words(reg, part->nr_irqs);
-		values[r].v = calloc(values[r].nr, sizeof(uint64_t));
-		if (!values[r].v)
+		v->nr = vgic_reg_words(reg, part->nr_irqs);
+		v->v = calloc(v->nr, sizeof(uint64_t));
+		if (!v->v)
 			return -ENOMEM;
-		for (uint32_t i = 0; i < values[r].nr; i++)
-			vgic_reg_add_get(b, part, reg, i, &values[r].v[i]);
+		for (uint32_t i = 0; i < v->nr; i++)
+			vgic_reg_add_get(b, part, reg, i, &v->v[i]);
 	}
 	return 0;
 }
 
-/* An optional register that this GIC has not: its call failed, with -EINVAL. */
-static void drop_absent(struct batch *b, const struct vgic_reg *table, size_t nr_regs,
-			struct vgic_values *values)
+/* An optional register that this GIC has not: its call failed, with -EINVAL. Calls are in the order of the table. */
+const struct remote_call *vgic_regs_drop_absent(const struct remote_call *call, const struct vgic_reg *table,
+						size_t nr_regs, struct vgic_values *values)
 {
 	for (size_t r = 0; r < nr_regs; r++) {
-		const struct remote_call *call = NULL;
+		bool absent = table[r].policy == VGIC_OPTIONAL && call->result;
 
-		if (table[r].policy != VGIC_OPTIONAL)
+		call += values[r].nr;
+		if (!absent)
 			continue;
-		for (size_t i = 0; i < b->nr && !call; i++)
-			if (b->calls[i].inner == values[r].v)
-				call = &b->calls[i];
-		if (call && call->result) {
-			free(values[r].v);
-			values[r] = (struct vgic_values){ 0 };
-		}
+		free(values[r].v);
+		values[r] = (struct vgic_values){ 0 };
 	}
+	return call;
 }
 
 int vgic_regs_capture(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
 		      size_t nr_regs, struct vgic_values **values)
 {
-	int ret;
+	int ret = vgic_regs_add_capture(b, part, table, nr_regs, values) ?: batch_run(b);
 
-	*values = calloc(nr_regs, sizeof(**values));
-	if (!*values)
-		return -ENOMEM;
-	ret = add_capture(b, part, table, nr_regs, *values);
 	if (!ret)
-		ret = batch_run(b);
-	if (!ret)
-		drop_absent(b, table, nr_regs, *values);
+		vgic_regs_drop_absent(b->calls, table, nr_regs, *values);
 	batch_reset(b);
 	return ret;
 }

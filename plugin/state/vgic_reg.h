@@ -71,6 +71,14 @@ struct vgic_part {
  */
 int vgic_regs_capture(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
 		      size_t nr_regs, struct vgic_values **values);
+/*
+ * The two halves of that, for several tables in one batch: adds the calls to @b; and takes what is behind @call, the
+ * first of a table's that has run, for what was read. The latter answers where the next table's are.
+ */
+int vgic_regs_add_capture(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
+			  size_t nr_regs, struct vgic_values **values);
+const struct remote_call *vgic_regs_drop_absent(const struct remote_call *call, const struct vgic_reg *table,
+						size_t nr_regs, struct vgic_values *values);
 /* Adds the calls to @b that write every word of @table, in its order. @values must live until they ran. */
 void vgic_regs_add_apply(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
 			 size_t nr_regs, const struct vgic_values *values);

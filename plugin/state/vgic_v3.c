@@ -103,21 +103,39 @@ static struct vgic_part part_of(const struct vm_state *vm, int32_t i)
 	};
 }
 
-static int capture_table(struct vm_state *vm, struct remote *remote, const char *step, int32_t vcpu,
-			 const struct vgic_reg *table, size_t nr_regs, struct vgic_values **values)
+/* In one batch, whatever the number of vCPUs. */
+static int add_capture(struct batch *b, struct vm_state *vm)
 {
-	const struct vgic_part part = part_of(vm, vcpu);
-	struct batch b = BATCH(remote, vm->id, step);
-	int ret;
+	struct vgic_v3_state *gic = vm->vgic;
+	struct vgic_part part = part_of(vm, -1);
+	int ret = vgic_regs_add_capture(b, &part, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, &gic->dist);
 
-	b.vcpu = vcpu;
-	ret = vgic_regs_capture(&b, &part, table, nr_regs, values);
-	batch_fini(&b);
+	for (size_t i = 0; !ret && i < gic->nr_cpus; i++) {
+		part = part_of(vm, i);
+		b->vcpu = i;
+		ret = vgic_regs_add_capture(b, &part, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
+					    &gic->cpus[i].redist);
+		if (!ret)
+			ret = vgic_regs_add_capture(b, &part, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
+						    &gic->cpus[i].cpuif);
+	}
 	return ret;
+}
+
+static void drop_absent(const struct batch *b, struct vgic_v3_state *gic)
+{
+	const struct remote_call *call =
+		vgic_regs_drop_absent(b->calls, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist);
+
+	for (size_t i = 0; i < gic->nr_cpus; i++) {
+		call = vgic_regs_drop_absent(call, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->cpus[i].redist);
+		call = vgic_regs_drop_absent(call, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, gic->cpus[i].cpuif);
+	}
 }
 
 int vgic_v3_capture_regs(struct vm_state *vm, struct remote *remote)
 {
+	struct batch b = BATCH(remote, vm->id, "GIC registers");
 	struct vgic_v3_state *gic = vm->vgic;
 	int ret;
 
@@ -128,15 +146,10 @@ int vgic_v3_capture_regs(struct vm_state *vm, struct remote *remote)
 	/* Never routed and routed to MPIDR 0 are the same where the first vCPU has that one. */
 	if (!vgic_v3_route(vm->vcpus[0].mpidr))
 		memset(gic->unrouted, 0, sizeof(gic->unrouted));
-	ret = capture_table(vm, remote, "GIC distributor", -1, vgic_v3_dist_regs, vgic_v3_nr_dist_regs,
-			    &gic->dist);
-	for (size_t i = 0; !ret && i < gic->nr_cpus; i++) {
-		ret = capture_table(vm, remote, "GIC redistributor", i, vgic_v3_redist_regs,
-				    vgic_v3_nr_redist_regs, &gic->cpus[i].redist);
-		if (!ret)
-			ret = capture_table(vm, remote, "GIC CPU interface", i, vgic_v3_cpuif_regs,
-					    vgic_v3_nr_cpuif_regs, &gic->cpus[i].cpuif);
-	}
+	ret = add_capture(&b, vm) ?: batch_run(&b);
+	if (!ret)
+		drop_absent(&b, gic);
+	batch_fini(&b);
 	return ret;
 }
 
@@ -155,36 +168,49 @@ static struct vgic_region unpack_region(uint64_t value)
 	};
 }
 
-/* Reads the regions by index until -ENOENT. Region 0 with count 0 was set as the one legacy region. */
+#define REGIONS_AT_ONCE 2 /* most VMs have one */
+
+/* The regions from @first on, in *@values: how many there are of them, or a negative errno. */
+static int read_regions(struct vm_state *vm, struct remote *remote, size_t first, uint64_t *values)
+{
+	struct batch b = BATCH(remote, vm->id, "GIC redistributor regions");
+	int ret, nr = 0;
+
+	for (size_t i = 0; i < REGIONS_AT_ONCE; i++) {
+		values[i] = first + i;
+		batch_get_attr(&b, vm->vgic->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION,
+			       &values[i], sizeof(values[i]), "KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION")
+			->may_fail = ENOENT;
+	}
+	ret = batch_run(&b);
+	while (!ret && nr < REGIONS_AT_ONCE && !b.calls[nr].result)
+		nr++;
+	batch_fini(&b);
+	return ret ?: nr;
+}
+
+/* By index until -ENOENT. Region 0 with count 0 was set as the one legacy region. */
 static int capture_regions(struct vm_state *vm, struct remote *remote)
 {
 	struct vgic_v3_state *gic = vm->vgic;
-	struct batch b = BATCH(remote, vm->id, "GIC redistributor regions");
-	bool end = false;
-	int ret = 0;
+	uint64_t values[REGIONS_AT_ONCE];
+	int nr;
 
 	gic->regions = calloc(VGIC_MAX_REGIONS, sizeof(*gic->regions));
 	if (!gic->regions)
 		return -ENOMEM;
-	while (!ret && !end) {
-		uint64_t value = gic->nr_regions;
-
-		batch_get_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION,
-			       &value, sizeof(value), "KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION")
-			->may_fail = ENOENT;
-		ret = batch_run(&b);
-		end = !ret && b.calls[0].result == -ENOENT;
-		if (!ret && !end && gic->nr_regions == VGIC_MAX_REGIONS) {
-			pr_err("vm %u: GIC: more than %u redistributor regions\n", vm->id, VGIC_MAX_REGIONS);
-			ret = -E2BIG;
+	do {
+		nr = read_regions(vm, remote, gic->nr_regions, values);
+		for (int i = 0; i < nr; i++) {
+			if (gic->nr_regions == VGIC_MAX_REGIONS) {
+				pr_err("vm %u: GIC: more than %u redistributor regions\n", vm->id, VGIC_MAX_REGIONS);
+				return -E2BIG;
+			}
+			gic->regions[gic->nr_regions++] = unpack_region(values[i]);
 		}
-		if (!ret && !end)
-			gic->regions[gic->nr_regions++] = unpack_region(value);
-		batch_reset(&b);
-	}
-	batch_fini(&b);
+	} while (nr == REGIONS_AT_ONCE);
 	gic->legacy_redist = gic->nr_regions == 1 && !gic->regions[0].count;
-	return ret;
+	return nr < 0 ? nr : 0;
 }
 
 int vgic_v3_capture_config(struct vm_state *vm, struct remote *remote)

@@ -84,6 +84,19 @@ size_t vm_room(const struct vm_state *vm)
 	return kvm_run_room(vm) + vgic_v5_room(vm) + memslots_room(vm);
 }
 
+/* A batch of a GICv3's registers with all its SPIs; of a vCPU's registers, without SVE's. */
+#define SCRATCH_GIC (192u << 10)
+#define SCRATCH_VCPU (32u << 10)
+#define SCRATCH_VCPUS 32u /* of more, batches are cut: the VMM pays for the memory */
+#define PAGE_MAX ((size_t)64 << 10) /* the largest that arm64 has: the room behind it begins with a page */
+
+size_t vm_scratch(const struct vm_state *vm)
+{
+	size_t size = SCRATCH_GIC + SCRATCH_VCPU * (vm->nr_vcpus < SCRATCH_VCPUS ? vm->nr_vcpus : SCRATCH_VCPUS);
+
+	return (size + PAGE_MAX - 1) & ~(PAGE_MAX - 1);
+}
+
 uint32_t vm_nr_parked(const struct vm_state *vm)
 {
 	return 2 + vm->nr_vcpus + vm->nr_itses;

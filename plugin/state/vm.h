@@ -130,8 +130,9 @@ const struct memslot *vm_slot_at(const struct vm_state *vm, uint64_t ipa);
 /* The one in which the guest's access at @ipa ends, or NULL: a write to one that is read-only is MMIO. */
 const struct memslot *vm_memory_at(const struct vm_state *vm, uint64_t ipa, bool is_write);
 
-/* Bytes of a remote's room that the steps of both sequences need. */
+/* Bytes of a remote's room that the steps of both sequences need; and of memory for their calls (remote/task.h). */
 size_t vm_room(const struct vm_state *vm);
+size_t vm_scratch(const struct vm_state *vm);
 
 /* A step of the restore sequence (plan.c). 0 or a negative errno, logged. */
 int vm_close_parked(struct vm_state *vm, struct remote *remote);

@@ -332,6 +332,9 @@ const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b);
 
 int64_t fake_task_call(struct fake_kvm *kvm, long nr, const uint64_t *arg);
 void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg, char *line);
+/* Of the process's own: not in the room, which the end of a session takes with all that is in it. */
+bool fake_is_own(const struct fake_map *map);
+size_t fake_nr_own_maps(const struct fake_kvm *kvm);
 struct fake_map *fake_map_at(struct fake_kvm *kvm, uint64_t addr, size_t size);
 uint8_t *fake_map_byte(struct fake_kvm *kvm, const struct fake_map *map, uint64_t addr);
 struct fake_map *fake_map_add(struct fake_kvm *kvm, uint64_t start, uint64_t size, int prot, int vcpu,

@@ -69,6 +69,20 @@ void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg
 		snprintf(line, FAKE_LINE, "task: system call %ld", nr);
 }
 
+bool fake_is_own(const struct fake_map *map)
+{
+	return !is_room(map->start);
+}
+
+size_t fake_nr_own_maps(const struct fake_kvm *kvm)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < kvm->nr_maps; i++)
+		nr += fake_is_own(&kvm->maps[i]);
+	return nr;
+}
+
 /* The mapping that holds all of it, or NULL. */
 struct fake_map *fake_map_at(struct fake_kvm *kvm, uint64_t addr, size_t size)
 {

@@ -619,7 +619,7 @@ static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, s
 	for (size_t m = 0; m < kvm->nr_maps; m++) {
 		const struct fake_map *map = &kvm->maps[m];
 
-		if (map->vcpu == (int)i)
+		if (map->vcpu == (int)i && fake_is_own(map))
 			vcpu->maps[vcpu->nr_maps++] = (struct vcpu_map){ map->start, map->size, map->offset,
 									 map->prot, map->flags };
 	}
@@ -791,7 +791,8 @@ struct fake_kvm *fake_created(const struct fake_kvm *running, struct vm_state *v
 	add_fds(kvm, vm_parked_fd(vm, KVM_FILE_VM, 0), vm_parked_fd(vm, KVM_FILE_VGIC, 0),
 		vm_parked_fd(vm, KVM_FILE_VCPU, 0), vm_parked_fd(vm, KVM_FILE_ITS, 0));
 	for (size_t m = 0; m < running->nr_maps; m++)
-		copy_map(kvm, &running->maps[m]);
+		if (fake_is_own(&running->maps[m]))
+			copy_map(kvm, &running->maps[m]);
 
 	vm->fd = vm_parked_fd(vm, KVM_FILE_VM, 0);
 	vm_set_gic_fd(vm, vm_parked_fd(vm, KVM_FILE_VGIC, 0));

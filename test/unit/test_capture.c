@@ -147,6 +147,14 @@ static void a_mapping_beside_the_memslot_is_none(void **state)
 	assert_int_equal(vm.nr_backings, 1);
 }
 
+static void files_are_looked_for_under_memslots_alone(void **state)
+{
+	assert_int_equal(backing_is_there(PID, &vm), 1);
+	slot.size = 0;
+	assert_int_equal(backing_is_there(PID, &vm), 0);
+	assert_int_equal(vm.nr_backings, 0);
+}
+
 static void a_file_without_a_name_is_crius(void **state)
 {
 	host.nr_links = 0;
@@ -192,6 +200,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(each_mapping_of_a_file_is_found),
 		TEST(a_mapping_beside_the_memslot_is_none),
+		TEST(files_are_looked_for_under_memslots_alone),
 		TEST(a_file_without_a_name_is_crius),
 		TEST(a_file_that_has_lost_its_name_is_refused),
 		TEST(names_are_those_of_the_vmms_mount_namespace),

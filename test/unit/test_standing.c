@@ -115,10 +115,10 @@ void proc_scan_free(struct proc_scan *scan)
 }
 
 /* Without ptrace. */
-int visit(pid_t pid, size_t room, int (*run)(void *arg, struct remote *remote), void *arg)
+int visit(pid_t pid, struct task_space space, int (*run)(void *arg, struct remote *remote), void *arg)
 {
 	host.visits++;
-	assert_in_range(room, 1, FAKE_ROOM_SIZE);
+	assert_in_range(space.room, 1, FAKE_ROOM_SIZE);
 	return host.visit_errno ? -host.visit_errno : run(arg, &kvm_of(pid)->remote);
 }
 

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -245,6 +246,30 @@ static void a_signal_that_came_before_that_is_delivered(void **state)
 	end(pid);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void nobody_is_waited_for_without_end(void **state)
+{
+	pid_t pid = child(false);
+	int64_t start = now_ms();
+	int status;
+
+	assert_int_equal(ptrace(PTRACE_SEIZE, pid, 0, 0), 0);
+	assert_int_equal(trace_wait_stop(pid, &status, 200), -ETIMEDOUT);
+	assert_true(now_ms() >= start + 200);
+	assert_int_equal(ptrace(PTRACE_INTERRUPT, pid, 0, 0), 0);
+	assert_int_equal(trace_wait_stop(pid, &status, 60000), 0);
+	assert_true(trace_is_event_stop(status));
+	end(pid);
+	assert_int_equal(trace_wait_stop(pid, &status, 60000), -ECHILD);
+}
+
 static int set_up(void **state)
 {
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -262,6 +287,7 @@ int main(void)
 		cmocka_unit_test(one_that_has_ended_is_an_error),
 		cmocka_unit_test(one_that_was_let_go_is_stopped_again),
 		cmocka_unit_test(a_signal_that_came_before_that_is_delivered),
+		cmocka_unit_test(nobody_is_waited_for_without_end),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);

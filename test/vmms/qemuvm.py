@@ -27,12 +27,12 @@ PRESSES = 5
 FIRST_PID = 20000       # of QEMU: a restore on another boot finds it free
 
 
-def machine_options(memory):
+def machine_options(memory, size=MEMORY):
     """Guest memory in QEMU's own anonymous memory, or in a memfd as other processes want it that share it."""
     options = ['-machine', 'virt,gic-version=3,its=on' + (',memory-backend=ram' if memory == 'memfd' else '')]
     if memory == 'memfd':
-        options += ['-object', f'memory-backend-memfd,id=ram,size={MEMORY},share=on']
-    return ['-accel', 'kvm', '-cpu', 'host', '-m', MEMORY, *options, '-nodefaults', '-display', 'none']
+        options += ['-object', f'memory-backend-memfd,id=ram,size={size},share=on']
+    return ['-accel', 'kvm', '-cpu', 'host', '-m', size, *options, '-nodefaults', '-display', 'none']
 
 
 def devices():
@@ -176,9 +176,12 @@ class Qemu:
                 raise Failure('QEMU does not notice that a client is gone')
             time.sleep(0.05)
 
-    def dump(self, *options, env=None):
+    def new_images(self):
         shutil.rmtree(self.images, ignore_errors=True)
         os.mkdir(self.images)
+
+    def dump(self, *options, env=None):
+        self.new_images()
         start = time.monotonic()
         criu_ok('dump', self.images, '-t', str(self.process.pid), *options, env=env)
         return time.monotonic() - start

@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Measures what the plugin takes of a VM's time. Runs in the emulated host; test/bench/run starts it."""
+
+import argparse
+import ctypes
+import json
+import os
+import sys
+import traceback
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path += [HERE, '/usr/lib/kvm-vgic/zdtm', '/usr/lib/kvm-vgic/vmms']
+
+import smallvm  # noqa: E402
+from figures import Trouble  # noqa: E402
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def measure_small(args):
+    axes = [] if args.quick else smallvm.AXES if not args.only else [x for x in args.only if x in smallvm.AXES]
+    measured = smallvm.measure_all(axes, args.rounds)
+    smallvm.print_all(measured)
+    point = measured[0].figures()
+    keys = ('dump_ratio', 'restore_ratio', 'round_trips_dump', 'round_trips_restore', 'image_bytes')
+    return {**{key: point[key] for key in keys}, 'sizes': [m.figures() for m in measured]}
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--rounds', type=int, default=10)
+    parser.add_argument('--quick', action='store_true')
+    parser.add_argument('--only', nargs='+', default=[], choices=['point', *smallvm.AXES, 'qemu'])
+    parser.add_argument('--json')
+    return parser.parse_args()
+
+
+def run(args):
+    wanted = set(args.only or ['point', 'qemu'])
+    found = {'rounds': args.rounds, 'kernel': os.uname().release}
+    if wanted - {'qemu'}:
+        found |= measure_small(args)
+    if 'qemu' in wanted:
+        import qemubench    # of the packages of a real VMM, which the small one does without
+        found |= qemubench.measure(args.rounds)
+    return found
+
+
+def main():
+    args = parse()
+    # What outlives its parent, as a restored VM does, becomes our child.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        found = run(args)
+    except Trouble as e:
+        print(f'bench: {e}', flush=True)
+        return 1
+    except Exception:   # of the benchmark's own
+        traceback.print_exc()
+        return 1
+    if args.json:
+        with open(args.json, 'w') as f:
+            json.dump(found, f, indent=1)
+            f.write('\n')
+    return 0
+
+
+sys.exit(main())
