@@ -190,7 +190,10 @@ static int run_on_process(const struct bpf_program *prog, pid_t pid, struct pile
 	return run_pass(prog, &info, pile);
 }
 
-/* Of one thread: all have the same mappings, and each would tell them. */
+/*
+ * Of one thread: all have the same mappings, and each would tell them. Of fds it is the first's that CRIU dumps: another
+ * thread can have a table of its own.
+ */
 static int run_on_thread(const struct bpf_program *prog, pid_t tid, struct pile *pile)
 {
 	const union bpf_iter_link_info info = { .task.tid = tid };
@@ -229,7 +232,7 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	skel->bss->most_records = 0;
 	do {
 		skel->bss->nr_seen = 0;
-		ret = run_on_process(skel->progs.kvm_files, pid, &pile);
+		ret = run_on_thread(skel->progs.kvm_files, pid, &pile);
 		skel->bss->first_record += KVM_RECORDS_IN_PASS;
 	} while (!ret && skel->bss->first_record < skel->bss->most_records && skel->bss->first_record < MAX_RECORDS);
 	if (!ret && skel->bss->first_record < skel->bss->most_records)
@@ -250,13 +253,15 @@ static int probe_once(const struct bpf_program *prog, pid_t pid, struct kvm_rec 
 
 int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr)
 {
+	struct pile pile = { 0 };
 	int ret = kernel_probe_load();
 
 	if (ret)
 		return ret;
 	skel->bss->binding_fd = fd;
 	skel->bss->first_binding = first;
-	return probe_once(skel->progs.kvm_bindings, pid, recs, nr);
+	ret = run_on_thread(skel->progs.kvm_bindings, pid, &pile);
+	return take_records(&pile, ret, pid, recs, nr);
 }
 
 int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)

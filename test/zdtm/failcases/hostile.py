@@ -68,5 +68,6 @@ def cases():
     yield 'hostile-many-files', 'main', refused, ('hostile-many-files', 'more than 4096 files')
     yield 'hostile-many-slots', 'main', works, ('hostile-many-slots',)
     yield 'hostile-shared-table', 'main', works, ('hostile-shared-table',)
+    yield 'hostile-thread-table', 'main', works, ('hostile-thread-table',)
     yield 'hostile-served-memory', 'main', served, ('served-memory', 'a file under a memslot cannot be read: no answer of its server')
     yield 'hostile-served-tables', 'main', served, ('served-tables', 'a system call in it does not return after 30 s')

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -166,6 +167,30 @@ static int end_sharing(struct odd_vm *vm)
 	return kill(sharing, SIGKILL);
 }
 
+/* A thread whose table of fds is its own, which CRIU does not look at, with a file of the VM's that nobody else has. */
+static pthread_barrier_t has_file;
+
+static void *with_own_table(void *arg)
+{
+	const struct odd_vm *vm = arg;
+
+	if (unshare(CLONE_FILES) || ioctl(vm->vm_fd, KVM_GET_STATS_FD, NULL) < 0)
+		exit(1);
+	pthread_barrier_wait(&has_file);
+	for (;;)
+		pause();
+}
+
+static int thread_table(struct odd_vm *vm)
+{
+	pthread_t thread;
+
+	if (pthread_barrier_init(&has_file, NULL, 2) || pthread_create(&thread, NULL, with_own_table, vm))
+		return -1;
+	pthread_barrier_wait(&has_file);
+	return 0;
+}
+
 /* Memory that is a server's, which is of the tree and stands still with it */
 
 static int server(struct odd_vm *vm, int fd)
@@ -228,6 +253,7 @@ const struct oddity hostile_oddities[] = {
 	{ "hostile-many-files", .running = many_files },
 	{ "hostile-many-slots", .built = many_slots },
 	{ "hostile-shared-table", .running = shared_table, .after = end_sharing },
+	{ "hostile-thread-table", .running = thread_table },
 	{ "hostile-served-memory", .built = served_memory },
 	{ "hostile-served-tables", .built = served_tables },
 };
