@@ -244,13 +244,20 @@ static struct task_space vm_space(const struct vm_state *vm)
 	return (struct task_space){ .scratch = vm_scratch(vm), .room = vm_room(vm) };
 }
 
+/* What an undo needs: little, for CRIU may have left memory in the process that counts against its limits. */
+static struct task_space undo_space(const struct vm_state *vm)
+{
+	return (struct task_space){ .scratch = TASK_SCRATCH_SMALL, .room = kvm_run_room(vm) };
+}
+
 /* @run with a session open on @d's process. */
-static int with_remote(struct dumped_vm *d, int (*run)(struct dumped_vm *d, struct remote *remote))
+static int with_remote(struct dumped_vm *d, struct task_space space,
+		       int (*run)(struct dumped_vm *d, struct remote *remote))
 {
 	struct remote *remote;
 	int ret, err;
 
-	ret = task_remote_open(d->pid, vm_space(d->vm), &remote);
+	ret = task_remote_open(d->pid, space, &remote);
 	if (ret)
 		return ret;
 	ret = run(d, remote);
@@ -342,7 +349,7 @@ static int dump_vm(struct dumped_vm *d)
 	ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
 	spent_on(SPENT_READ);
 	if (!ret)
-		ret = with_remote(d, save);
+		ret = with_remote(d, vm_space(d->vm), save);
 	if (!ret)
 		ret = fault_injected("swapped");
 	return ret ?: interrupted();
@@ -553,7 +560,7 @@ static int undo(struct dumped_vm *d)
 	int ret = may_be_written ? standing_places_read(d->pid, &places) : 0, err;
 
 	d->view = may_be_written ? &places.view : NULL;
-	err = with_remote(d, ret ? put_lpis_back : put_back);
+	err = with_remote(d, undo_space(d->vm), ret ? put_lpis_back : put_back);
 	d->view = NULL;
 	standing_places_free(&places);
 	return ret ?: err;

@@ -50,7 +50,7 @@ static int put_vcpus_back(void *arg, struct remote *remote)
 
 static int put_vm_back(pid_t pid, const struct vm_state *found, uint32_t id)
 {
-	const struct task_space space = { .scratch = vm_scratch(found), .room = kvm_run_room(found) };
+	const struct task_space space = { .scratch = TASK_SCRATCH_SMALL, .room = kvm_run_room(found) };
 	struct standing_vm s = { .vm = { .id = id, .page_size = found->page_size } };
 	int ret = standing_check(pid, found) ?: copy_vcpus(&s, found);
 

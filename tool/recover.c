@@ -175,7 +175,7 @@ static int recover(struct recovery *r)
 		return ret;
 	ret = standing_check(r->pid, &r->vm) ?: standing_places_read(r->pid, &r->places);
 	ret = ret ?: freezer_write(&r->freezer, "0");
-	ret = ret ?: visit(r->pid, (struct task_space){ .scratch = vm_scratch(&r->vm), .room = kvm_run_room(&r->vm) }, run_calls, r);
+	ret = ret ?: visit(r->pid, (struct task_space){ .scratch = TASK_SCRATCH_SMALL, .room = kvm_run_room(&r->vm) }, run_calls, r);
 	if (ret || r->stays_frozen) {
 		err = freezer_write(&r->freezer, "1");
 		ret = ret ?: err;

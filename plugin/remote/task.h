@@ -16,7 +16,8 @@ struct task_space {
 	size_t room;	/* address space wanted at remote->room */
 };
 
-#define TASK_SPACE_SMALL ((struct task_space){ .scratch = 64u << 10 }) /* for some calls */
+#define TASK_SCRATCH_SMALL (64u << 10) /* for some calls */
+#define TASK_SPACE_SMALL ((struct task_space){ .scratch = TASK_SCRATCH_SMALL })
 
 /*
  * Opens a session on thread group leader @pid, which this process has stopped by

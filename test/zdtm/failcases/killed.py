@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -10,15 +11,17 @@ import sys
 import time
 
 from cgroup import Cgroup
-from common import SmallVm, criu, criu_ok, discard, finish, left_of, odd_vm, processes, read, require, wait_for
+from common import (SmallVm, criu, criu_ok, discard, finish, left_of, locked_memory, odd_vm, processes, read, require,
+                    wait_for)
 from lives.kvm_signals import PUT_BACK, AtLine, interrupted, recover, recovered, stands
-from zdtmvm import is_alive, wait_gone
+from zdtmvm import Failure, is_alive, wait_gone
 
 GENTLE = ['INT', 'TERM', 'HUP', 'ABRT']
 MOMENTS = {'read': 'VM is read', 'swapped': 'kvm_run is swapped', 'pages': 'pages are dumped'}
 # Points of the plugin, at which criu kills itself; whether the VM stands then, and whether CRIU's memory is in the VMM.
 KILLED = [('reading', 'kvm_run pages', False, False), ('swapped', 'swapped', True, False),
           ('fds', 'dump-ext-file', True, True)]
+LOCK_STEP, LOCK_MOST = 64 << 10, 4 << 20        # bytes
 NOT_WHOLE = 'left by a restore that did not come to its end'
 
 
@@ -115,9 +118,11 @@ def fails_again():
         finish(vm)
 
 
-def unreachable():
+def unreachable(what, *prepare):
     """CRIU's own fault 5: it cannot reach its parasite, whose memory it leaves, and lets the first thread go on."""
-    with odd_vm('none') as (vm, images, unharmed):
+    with odd_vm(what) as (vm, images, unharmed):
+        for step in prepare:
+            step(vm, images)
         result = criu('dump', images, '-t', str(vm.pid), env={'CRIU_FAULT': '5'})
         result.require(result.status == 1 and 'kvm_run put back' in result.log, f'criu ended with {result.status}')
         result.require(PUT_BACK not in result.log, 'the VM is taken for one that an earlier criu has left')
@@ -126,6 +131,16 @@ def unreachable():
         require(status == 0 and 'is unmapped' in said, f'recover ended with {status}: {said}')
         unharmed.check(images)
         finish(vm)
+
+
+def lock_little(vm, images):
+    """It may lock what a dump needs, and nothing beside: memory that CRIU leaves is on that account."""
+    locked = int(locked_memory(vm.pid)) << 10
+    for limit in range(locked, locked + LOCK_MOST, LOCK_STEP):
+        resource.prlimit(vm.pid, resource.RLIMIT_MEMLOCK, (limit, limit))
+        if criu('dump', images, '-t', str(vm.pid), '-R').status == 0:
+            return
+    raise Failure(f'no dump of a process that may lock {LOCK_MOST} bytes more')
 
 
 @contextlib.contextmanager
@@ -281,7 +296,8 @@ def cases():
             yield f'dump-killed-kill-{name}-dumped-again', 'main', dumped_again, (point,)
     yield 'dump-killed-kill-one-of-two', 'main', dumped_again_of_two, ()
     yield 'dump-killed-kill-fails-again', 'main', fails_again, ()
-    yield 'dump-parasite-unreachable', 'main', unreachable, ()
+    yield 'dump-parasite-unreachable', 'main', unreachable, ('none',)
+    yield 'dump-parasite-unreachable-locked', 'main', unreachable, ('cramped-memlock', lock_little)
     yield 'dump-killed-recovered-dumped-again', 'main', dumped_after_recovery, ()
     yield 'dump-killed-frozen-recover', 'main', frozen, ()
     yield 'dump-killed-frozen-stays', 'main', frozen, ('--frozen',)
