@@ -25,23 +25,34 @@ static int page_failed(pid_t pid, int fd, int err)
 	return err;
 }
 
+/* Asked again of what was taken: a process that runs may have put there meanwhile what never answers, a file of FUSE's. */
+static bool is_vcpu(int ours)
+{
+	static const char name[] = "anon_inode:kvm-vcpu:";
+	char path[32], link[sizeof(name)] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", ours);
+	return readlink(path, link, sizeof(link) - 1) > 0 && !strcmp(link, name);
+}
+
 /* By a mapping of our own; a copy, which the VMM cannot change any more. 0 or a negative errno, logged. */
 static int copy_page(pid_t pid, int fd, uint8_t *copy, size_t size)
 {
 	int ours = fd_take(pid, fd), ret = 0;
-	void *page;
+	void *page = MAP_FAILED;
 
 	if (ours < 0)
 		return page_failed(pid, fd, ours);
-	page = mmap(NULL, size, PROT_READ, MAP_SHARED, ours, 0);
-	if (page == MAP_FAILED) {
-		ret = page_failed(pid, fd, -errno);
-	} else {
-		memcpy(copy, page, size);
-		munmap(page, size);
-	}
+	if (!is_vcpu(ours))
+		ret = -EBADF;
+	else if ((page = mmap(NULL, size, PROT_READ, MAP_SHARED, ours, 0)) == MAP_FAILED)
+		ret = -errno;
 	close(ours);
-	return ret;
+	if (ret)
+		return page_failed(pid, fd, ret);
+	memcpy(copy, page, size);
+	munmap(page, size);
+	return 0;
 }
 
 /* What @ask says of a vCPU whose run is a copy of its first page. */

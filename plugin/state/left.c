@@ -104,12 +104,34 @@ int left_check(const struct vm_state *vm, const struct vcpu_state *vcpu)
 	return refuse(vcpu, "left by a restore that did not come to its end: end the process, and restore again");
 }
 
+/*
+ * /proc tells vCPUs of several VMs by their ids alone, their first pages tell themselves: no two records name the same
+ * place. The second page, where it is mapped alone, says nothing. Nobody writes to a record.
+ */
+static int ask_whose(struct vm_state *vm, struct remote *remote, const struct vcpu_state *vcpu, const struct vcpu_map *map,
+		     enum left_place *place)
+{
+	const uint64_t at = left_record_at(vm->page_size);
+	struct left_record there;
+	int ret;
+
+	if (*place != LEFT_PAGE || map->offset)
+		return 0;
+	ret = remote->ops->read(remote, map->start + at, &there, sizeof(there));
+	if (ret)
+		return kvm_run_access_failed(vm, vcpu, "read", ret);
+	if (memcmp(&there, vcpu->run + at, sizeof(there)))
+		*place = LEFT_OTHER;
+	return 0;
+}
+
 /* What is to become of a page that is marked, in vcpu->run and its maps. */
 static int judge(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, const struct left_view *view)
 {
 	const struct left_record *record = record_of(vm, vcpu);
 	enum left_place places[VCPU_MAX_MAPS];
 	bool has_copy = false;
+	int ret;
 
 	if (!record)
 		return left_check(vm, vcpu);
@@ -117,6 +139,9 @@ static int judge(struct vm_state *vm, struct remote *remote, struct vcpu_state *
 	memcpy(vcpu->maps, record->maps, record->nr_maps * sizeof(*record->maps));
 	for (size_t i = 0; i < vcpu->nr_maps; i++) {
 		places[i] = view->look(view, vcpu, &vcpu->maps[i]);
+		ret = ask_whose(vm, remote, vcpu, &vcpu->maps[i], &places[i]);
+		if (ret)
+			return ret;
 		has_copy |= places[i] == LEFT_COPY;
 		if (places[i] == LEFT_OTHER)
 			return refuse(vcpu, "neither its page nor a copy of it is where the dump found it mapped: end the process");

@@ -25,7 +25,7 @@ static inline uint64_t left_record_at(uint32_t page_size)
 
 /* What stands where a mapping of a vCPU is to be. */
 enum left_place {
-	LEFT_PAGE, /* the mapping itself */
+	LEFT_PAGE, /* the mapping itself; or one of another VM's vCPU of the same id */
 	LEFT_COPY, /* anonymous memory of the same protection */
 	LEFT_OTHER,
 };

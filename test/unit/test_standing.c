@@ -36,6 +36,8 @@ static struct {
 	struct discovered_vm vms[MAX_VMMS];
 	struct discovered all;
 	const char *maps; /* of the first, instead of its own */
+	const char *link; /* what an fd is that was taken, instead of a vCPU */
+	int posing;	  /* a mapping of the first, of which /proc tells the id of its first vCPU; -1 */
 	unsigned int visits, held;
 	int take_errno, visit_errno;
 } host;
@@ -61,6 +63,16 @@ int __wrap_fd_take(pid_t pid, int fd)
 	assert_int_equal(kvm->fds[fd].kind, FAKE_VCPU);
 	assert_int_equal(write(ours, kvm->vcpus[kvm->fds[fd].index].run, FAKE_PAGE), FAKE_PAGE);
 	return ours;
+}
+
+ssize_t __wrap_readlink(const char *path, char *to, size_t size);
+ssize_t __wrap_readlink(const char *path, char *to, size_t size)
+{
+	const char *link = host.link ?: "anon_inode:kvm-vcpu:1000000";
+
+	assert_int_equal(strncmp(path, "/proc/self/fd/", strlen("/proc/self/fd/")), 0);
+	memcpy(to, link, strlen(link) < size ? strlen(link) : size);
+	return strlen(link) < size ? strlen(link) : size;
 }
 
 static void print_map(FILE *to, const struct fake_kvm *kvm, const struct fake_map *map)
@@ -104,7 +116,7 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 				.start = kvm->maps[m].start,
 				.size = kvm->maps[m].size,
 				.is_shared = 1,
-				.vcpu_id = kvm->vcpus[kvm->maps[m].vcpu].id,
+				.vcpu_id = kvm->vcpus[(int)m == host.posing ? 0 : kvm->maps[m].vcpu].id,
 			};
 	return 0;
 }
@@ -157,6 +169,7 @@ static void add_vmm(void)
 static int two_vmms(void **state)
 {
 	memset(&host, 0, sizeof(host));
+	host.posing = -1;
 	host.all.vms = host.vms;
 	add_vmm();
 	add_vmm();
@@ -329,6 +342,22 @@ static void a_record_of_what_is_not_there_is_refused(void **state)
 	assert_string_equal(log_error(), "vm 2 of pid 43: a criu that was killed has left it standing, and it could not be put back");
 }
 
+/* What the VMM has mapped there since: ids are those of each VM. */
+static void the_page_of_another_vms_vcpu_of_the_same_id_is_left_alone(void **state)
+{
+	struct fake_map *map;
+
+	kill_criu_at(0, 0, shape.nr_vcpus, "task: mremap *");
+	map = fake_map_at(host.kvm[0], record_in(0, 0)->maps[0].start, FAKE_PAGE);
+	assert_non_null(map);
+	host.posing = map - host.kvm[0]->maps;
+	map->vcpu = 1;
+	assert_int_equal(put_back_standing(&host.all), -EBUSY);
+	assert_int_equal(fake_count(host.kvm[0], "*write*"), 0);
+	assert_int_equal(fake_count(host.kvm[0], "*mmap * fixed *"), 0);
+	assert_true(log_has("neither its page nor a copy of it is where the dump found it mapped: end the process"));
+}
+
 /* It stands as before: the next dump, or criu-kvm recover, can have it. */
 static void a_process_that_cannot_be_entered_fails_the_dump(void **state)
 {
@@ -346,6 +375,15 @@ static void a_page_that_cannot_be_seen_fails_the_dump(void **state)
 	host.take_errno = EPERM;
 	assert_int_equal(put_back_standing(&host.all), -EPERM);
 	assert_string_equal(log_error(), "pid 42: fd 10: kvm_run cannot be looked at: Operation not permitted (errno 1)");
+	assert_int_equal(host.visits, 0);
+}
+
+/* criu-kvm recover looks at processes that run: what is there now may be a file of FUSE's, whose server never answers. */
+static void what_is_no_vcpu_any_more_is_not_mapped(void **state)
+{
+	host.link = "/mnt/never-answers";
+	assert_int_equal(put_back_standing(&host.all), -EBADF);
+	assert_string_equal(log_error(), "pid 42: fd 10: kvm_run cannot be looked at: Bad file descriptor (errno 9)");
 	assert_int_equal(host.visits, 0);
 }
 
@@ -435,8 +473,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(where_none_stands_nothing_is_done, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(what_a_restore_has_left_is_refused, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_record_of_what_is_not_there_is_refused, two_vmms, clear),
+		cmocka_unit_test_setup_teardown(the_page_of_another_vms_vcpu_of_the_same_id_is_left_alone, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_process_that_cannot_be_entered_fails_the_dump, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_page_that_cannot_be_seen_fails_the_dump, two_vmms, clear),
+		cmocka_unit_test_setup_teardown(what_is_no_vcpu_any_more_is_not_mapped, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(what_was_written_since_the_swap_is_kept, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_copy_is_private_and_anonymous, two_vmms, clear),
 	};
