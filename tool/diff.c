@@ -8,10 +8,10 @@ static const char usage[] =
 	"usage: criu-kvm diff [OPTION] DIR1 DIR2\n\n"
 	"Lists what differs between the VMs of two dumps, a line for each field: its path, and both values. The fields\n"
 	"are those of criu-kvm show --json.\n\n"
-	"  --json         a list of { \"path\", \"from\", \"to\" }, without what is not there\n"
+	"  --json         the same, for programs\n"
 	"  -v, --verbose\n"
 	"  -h, --help\n\n"
-	"Exit status: 0 they are the same; 1 they differ; 3 one of them could not be read.\n";
+	"Exit status: 0 they are the same; 1 they differ; 2 usage; 3 one of them could not be read.\n";
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, 'j' },
@@ -158,7 +158,16 @@ static void compare(json_t *found, const char *path, const char *key, json_t *a,
 		differs(found, path, a, b);
 }
 
-/* What is on one side only, and large, is told by its size. */
+static void print_as_json(json_t *list)
+{
+	json_t *d = new_versioned("criu-kvm-diff", "1.0");
+
+	put(d, "differences", json_incref(list));
+	print_json(d);
+	json_decref(d);
+}
+
+/* As JSON, but for strings; "-" for what is not there. */
 static char *value_text(json_t *value)
 {
 	char *text;
@@ -222,7 +231,7 @@ int cmd_diff(int argc, char **argv)
 	json_decref(a);
 	json_decref(b);
 	if (as_json)
-		print_json(found);
+		print_as_json(found);
 	else
 		print_differences(found);
 	status = json_array_size(found) ? TOOL_NO : TOOL_YES;

@@ -213,12 +213,10 @@ json_t *document_vm(const struct vm_state *vm)
 
 json_t *document_make(const struct tool_images *images)
 {
-	json_t *d = new_object(), *vms = new_array();
+	json_t *d = new_versioned(DOCUMENT_FORMAT, DOCUMENT_VERSION), *vms = new_array();
 
 	for (size_t i = 0; i < images->n; i++)
 		add(vms, document_vm(images->vms[i]));
-	put(d, "format", json_string(DOCUMENT_FORMAT));
-	put(d, "version", json_string(DOCUMENT_VERSION));
 	put(d, "vms", vms);
 	put(d, "files", document_files(images->files.list, images->files.nr));
 	return d;

@@ -12,7 +12,7 @@
 
 #include "tool.h"
 
-/* Of the schema: the major number changes where a field goes or means something else. */
+/* Of the schema. */
 #define DOCUMENT_FORMAT "criu-kvm-show"
 #define DOCUMENT_VERSION "1.0"
 
@@ -44,6 +44,8 @@ void put(json_t *object, const char *key, json_t *value);
 void add(json_t *array, json_t *value);
 json_t *new_object(void);
 json_t *new_array(void);
+/* What programs read: "format", and "version", whose first number changes where a field goes or means something else. */
+json_t *new_versioned(const char *format, const char *version);
 json_t *number(int64_t n);
 json_t *truth(bool b);
 /* Registers, addresses, hashes: "0x1f", as 64 bits are more than many a JSON reader's numbers have. */

@@ -11,7 +11,8 @@ static const char usage[] =
 	"in its place: the kernel document that says so, or what was found. docs/restore-order.md has more of each.\n\n"
 	"  --json         the same, for programs\n"
 	"  -v, --verbose\n"
-	"  -h, --help\n";
+	"  -h, --help\n\n"
+	"Exit status: 0 listed; 2 usage; 3 the images could not be read, or are refused.\n";
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, 'j' },
@@ -69,6 +70,15 @@ static json_t *sequence(const struct tool_images *images)
 	return list;
 }
 
+static void print_as_json(json_t *list)
+{
+	json_t *d = new_versioned("criu-kvm-plan", "1.0");
+
+	put(d, "steps", json_incref(list));
+	print_json(d);
+	json_decref(d);
+}
+
 static void print_steps(json_t *list)
 {
 	int64_t vm = 0;
@@ -101,7 +111,7 @@ int cmd_plan(int argc, char **argv)
 	list = sequence(&images);
 	tool_free(&images);
 	if (as_json)
-		print_json(list);
+		print_as_json(list);
 	else
 		print_steps(list);
 	json_decref(list);

@@ -36,6 +36,15 @@ json_t *new_array(void)
 	return made(json_array());
 }
 
+json_t *new_versioned(const char *format, const char *version)
+{
+	json_t *d = new_object();
+
+	put(d, "format", json_string(format));
+	put(d, "version", json_string(version));
+	return d;
+}
+
 json_t *number(int64_t n)
 {
 	return made(json_integer(n));
