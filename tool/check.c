@@ -15,7 +15,7 @@ static const char usage[] =
 	"  --json         the answers, for programs\n"
 	"  -v, --verbose\n"
 	"  -h, --help\n\n"
-	"Exit status: 0 yes; 1 no: something is missing; 3 something could not be found out.\n";
+	"Exit status: 0 yes; 1 no: something is missing; 2 usage; 3 something could not be found out.\n";
 
 static const struct option options[] = {
 	{ "libdir", required_argument, NULL, 'L' },
@@ -128,10 +128,8 @@ static void print_checks(json_t *list)
 
 static void print_as_json(json_t *list)
 {
-	json_t *d = new_object();
+	json_t *d = new_versioned("criu-kvm-check", "1.0");
 
-	put(d, "format", json_string("criu-kvm-check"));
-	put(d, "version", json_string("1.0"));
 	put(d, "checks", json_incref(list));
 	print_json(d);
 	json_decref(d);

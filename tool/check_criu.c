@@ -35,27 +35,47 @@ static bool output_of(const char *command, char *buf, size_t size)
 	return pclose(pipe) != -1 && got;
 }
 
+struct version {
+	char text[64]; /* "": no criu answers */
+	unsigned int major, minor;
+	bool known; /* the numbers are */
+};
+
+static struct version find_version(void)
+{
+	struct version v = { 0 };
+	char out[4096], *text;
+
+	text = output_of("criu --version 2>/dev/null", out, sizeof(out)) ? strstr(out, "Version: ") : NULL;
+	if (!text)
+		return v;
+	text += strlen("Version: ");
+	text[strcspn(text, "\n")] = 0;
+	snprintf(v.text, sizeof(v.text), "%s", text);
+	v.known = sscanf(text, "%u.%u", &v.major, &v.minor) == 2;
+	return v;
+}
+
+static bool is_before(const struct version *v, unsigned int major, unsigned int minor)
+{
+	return v->major < major || (v->major == major && v->minor < minor);
+}
+
 void check_criu(struct finding *f)
 {
-	unsigned int major, minor;
-	char out[4096], *version;
+	struct version v = find_version();
 
-	version = output_of("criu --version 2>/dev/null", out, sizeof(out)) ? strstr(out, "Version: ") : NULL;
-	if (!version) {
+	if (!*v.text)
 		answer(f, ANSWER_NO, "install criu 4.1.1 or newer", "no criu in PATH, or none that answers to --version");
-		return;
-	}
-	version += strlen("Version: ");
-	version[strcspn(version, "\n")] = 0;
-	if (sscanf(version, "%u.%u", &major, &minor) != 2)
-		answer(f, ANSWER_UNKNOWN, "tried are 4.1.1, 4.2.1 and 4.3", "version %s", version);
-	else if (major < 4 || (major == 4 && minor < 1))
+	else if (!v.known)
+		answer(f, ANSWER_UNKNOWN, "tried are 4.1.1, 4.2.1 and 4.3", "version %s", v.text);
+	else if (is_before(&v, 4, 1))
 		answer(f, ANSWER_NO, "install criu 4.1.1 or newer", "version %s, which has not the hooks that are needed",
-		       version);
-	else if (major > 4 || minor > 3)
-		answer(f, ANSWER_WARN, "tried are 4.1.1, 4.2.1 and 4.3: look for a newer plugin", "version %s", version);
+		       v.text);
+	else if (!is_before(&v, 4, 4))
+		answer(f, ANSWER_WARN, "tried are 4.1.1, 4.2.1 and 4.3: look for a newer plugin", "version %s", v.text);
 	else
-		answer(f, ANSWER_YES, NULL, "version %s", version);
+		answer(f, ANSWER_YES, NULL, "version %s", v.text);
 }
 
 /* As criu finds it: --libdir, then the environment, then the folder that --help names. false: it is not known. */
@@ -140,7 +160,8 @@ static void look_at_others(DIR *folder, char *names, size_t size, bool *cuda)
 void check_other_plugins(struct finding *f)
 {
 	char dir[PATH_MAX], names[4096] = "";
-	bool cuda = false;
+	struct version v = find_version();
+	bool cuda = false, gpu = !access(CUDA_GPUS, F_OK);
 	DIR *folder;
 
 	folder = find_libdir(dir) ? opendir(dir) : NULL;
@@ -150,13 +171,13 @@ void check_other_plugins(struct finding *f)
 	}
 	look_at_others(folder, names, sizeof(names), &cuda);
 	closedir(folder);
-	if (cuda && !access(CUDA_GPUS, F_OK))
+	if (cuda && gpu && (!v.known || is_before(&v, 4, 3)))
 		answer(f, ANSWER_NO,
 		       "take " CUDA_FILE " out of the folder, or give criu another by --libdir, for VMs",
 		       "%s: with a GPU here " CUDA_FILE " answers for processes without CUDA too, and criu then does "
 		       "not ask for their VMs",
 		       names);
-	else if (cuda && !strcmp(names, CUDA_FILE))
+	else if (!gpu && !strcmp(names, CUDA_FILE))
 		answer(f, ANSWER_YES, NULL, CUDA_FILE ", which is off: there is no NVIDIA GPU");
 	else if (*names)
 		answer(f, ANSWER_WARN, "where a dump says that another plugin has answered: criu --libdir with this one alone",

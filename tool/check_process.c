@@ -113,9 +113,12 @@ static int count_io_urings(pid_t pid)
 	folder = opendir(path);
 	if (!folder)
 		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
-	while ((entry = readdir(folder))) {
-		ssize_t len = readlinkat(dirfd(folder), entry->d_name, link, sizeof(link) - 1);
+	while (nr >= 0 && (entry = readdir(folder))) {
+		ssize_t len = *entry->d_name == '.' ? 0 : readlinkat(dirfd(folder), entry->d_name, link, sizeof(link) - 1);
 
+		/* Of another user's process the fds can be listed, but not read. */
+		if (len < 0 && errno != ENOENT)
+			nr = -errno;
 		link[len < 0 ? 0 : len] = 0;
 		nr += !strcmp(link, "anon_inode:[io_uring]");
 	}

@@ -8,7 +8,8 @@ static const char usage[] =
 	"  --json         all of it, for programs: criu-kvm-show.schema.json\n"
 	"  --dot          the routes of the interrupts as a graph, for dot(1)\n"
 	"  -v, --verbose  what is read, on stderr\n"
-	"  -h, --help\n";
+	"  -h, --help\n\n"
+	"Exit status: 0 shown; 2 usage; 3 the images could not be read, or are refused.\n";
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, 'j' },

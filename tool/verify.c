@@ -16,7 +16,7 @@ static const char usage[] =
 	"  --root ROOT    with --host: the folder in which the paths of these files begin\n"
 	"  -v, --verbose\n"
 	"  -h, --help\n\n"
-	"Exit status: 0 yes; 1 no, with the reasons on stderr.\n";
+	"Exit status: 0 yes; 1 no, with the reasons on stderr; 2 usage; 3 DIR could not be read.\n";
 
 static const struct option options[] = {
 	{ "host", no_argument, NULL, 'H' },	{ "root", required_argument, NULL, 'r' },

@@ -332,7 +332,9 @@ class Diff(unittest.TestCase):
         self.assertIn('vms[1].gic.kind: GICv3 -> GICv5\n', done.stdout)
 
     def test_json_has_the_same(self):
-        found = json.loads(tool.run('diff', '--json', folder('v3'), folder('v3-later')).stdout)
+        document = json.loads(tool.run('diff', '--json', folder('v3'), folder('v3-later')).stdout)
+        self.assertEqual((document['format'], document['version']), ('criu-kvm-diff', '1.0'))
+        found = document['differences']
         self.assertEqual(len(found), 8)
         self.assertEqual(found[1], {'path': 'vms[1].memslots[7].hva', 'from': '0xffff20000000', 'to': '0xffff20001000'})
         self.assertNotIn('to', found[-1])
@@ -343,7 +345,9 @@ class Diff(unittest.TestCase):
 
 class Plan(unittest.TestCase):
     def steps(self, name):
-        return json.loads(tool.run('plan', '--json', folder(name)).stdout)
+        document = json.loads(tool.run('plan', '--json', folder(name)).stdout)
+        self.assertEqual((document['format'], document['version']), ('criu-kvm-plan', '1.0'))
+        return document['steps']
 
     def test_the_steps_of_a_gic_are_its_own(self):
         for name, own, others in (('v2', 'GICv2 distributor', 'GIC redistributors'),
@@ -374,6 +378,11 @@ class Plan(unittest.TestCase):
                 self.assertEqual(step['document'], 'api.rst 4.82')
             if step['name'] == 'memslots':
                 self.assertIsNone(step['document'])
+
+    def test_a_document_is_told_where_the_reason_has_one(self):
+        for name in SETS:
+            for step in self.steps(name):
+                self.assertEqual('.rst' in step['rule'], step['document'] is not None, step)
 
     def test_people_are_told_the_same(self):
         out = tool.run('plan', folder('v3')).stdout
@@ -436,6 +445,24 @@ class Check(unittest.TestCase):
             pass
         self.assertEqual((ask()['answer'], ask()['found']), ('warning', r'foo\x1b_plugin.so'))
 
+    @unittest.skipIf(os.getuid(), 'only root can give a process another /proc')
+    def test_the_cuda_plugin_is_in_the_way_of_a_criu_before_its_fix(self):
+        """And where there is a GPU, as the driver's folder in /proc tells it."""
+        plugins = tempfile.mkdtemp(dir=images)
+        with open(os.path.join(plugins, 'cuda_plugin.so'), 'w'):
+            pass
+        gpu = ['unshare', '--mount', 'sh', '-c',
+               'mount -t tmpfs none /proc/driver && mkdir -p /proc/driver/nvidia/gpus && exec "$@"', 'sh']
+        for before, version, expected in ((gpu, '4.0', 'no'), (gpu, '4.1.1', 'no'), (gpu, '4.2.1', 'no'), (gpu, 'x', 'no'),
+                                          (gpu, '4.3', 'warning'), (gpu, '5.0', 'warning'), ([], '4.1.1', 'yes')):
+            path = tempfile.mkdtemp(dir=images)
+            with open(os.path.join(path, 'criu'), 'w') as f:
+                f.write('#!/bin/sh\n' + self.CRIU % (version, plugins))
+            os.chmod(f.name, 0o755)
+            done = Tool(tool.path, before).run('check', '--json', env={'PATH': path + ':' + os.environ['PATH']})
+            found = {check['name']: check for check in json.loads(done.stdout)['checks']}['other plugins']
+            self.assertEqual(found['answer'], expected, (version, found))
+
     def test_answers_are_one_line(self):
         for check in self.ask(os.getpid())[1].values():
             self.assertNotIn('\\x', check['found'])
@@ -462,6 +489,15 @@ class Check(unittest.TestCase):
         self.assertEqual((done.stderr, answers['process']['answer']), ('', 'unknown'))
         self.assertIn('Permission denied', answers['process']['found'])
         self.assertEqual(answers['its io_uring']['answer'], 'unknown')
+
+    @unittest.skipIf(os.getuid(), 'only root can do without a capability')
+    def test_fds_that_can_be_listed_but_not_read_are_not_taken_for_none(self):
+        """Those of this process, by root without CAP_SYS_PTRACE."""
+        less = Tool(tool.path, ['setpriv', '--bounding-set', '-sys_ptrace', '--inh-caps', '-sys_ptrace'])
+        done = less.run('check', '--json', os.getpid())
+        answers = {check['name']: check for check in json.loads(done.stdout)['checks']}
+        self.assertEqual(answers['its io_uring']['answer'], 'unknown', answers)
+        self.assertIn('Permission denied', answers['its io_uring']['found'])
 
     def test_a_process_that_is_not_there(self):
         gone = subprocess.Popen(['true'])
@@ -499,6 +535,13 @@ class Options(unittest.TestCase):
                 done = tool.run(*args, option)
                 self.assertEqual((done.returncode, done.stderr), (0, ''))
                 self.assertIn('usage: criu-kvm ' + ''.join(args), done.stdout)
+
+    def test_each_exit_status_is_in_help_and_in_the_manual(self):
+        for command in self.COMMANDS:
+            told = tool.run(command, '--help').stdout.split('Exit status: ')[1]
+            with open(os.path.join(TOP, 'docs', 'man', 'criu-kvm-%s.1' % command)) as f:
+                manual = f.read().split('.Sh EXIT STATUS')[1].split('.Sh ')[0]
+            self.assertEqual(re.findall(r'(?:^|; )(\d) ', told), re.findall(r'(?m)^\.It (\d)$', manual), command)
 
     def test_a_root_without_host_would_check_nothing(self):
         done = tool.run('verify', '--root', '/', folder('v3'))
