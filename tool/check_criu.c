@@ -180,7 +180,9 @@ void check_other_plugins(struct finding *f)
 	else if (!gpu && !strcmp(names, CUDA_FILE))
 		answer(f, ANSWER_YES, NULL, CUDA_FILE ", which is off: there is no NVIDIA GPU");
 	else if (*names)
-		answer(f, ANSWER_WARN, "where a dump says that another plugin has answered: criu --libdir with this one alone",
+		answer(f, ANSWER_WARN,
+		       "where a dump fails in one of them, or says that another plugin has answered: criu --libdir with this "
+		       "one alone",
 		       "%s", names);
 	else
 		answer(f, ANSWER_YES, NULL, "none");
