@@ -25,6 +25,13 @@
 #define NR_SGIS 16
 #define KVM_IRQ_ROUTING_IRQCHIP 1
 
+/*
+ * What is read of each interrupt of a VM is read by loads, which answer 0 where nothing is mapped, as the helper does: thousands
+ * of calls of that take longer than KVM itself does. The kernel's verifier has to know the type for it.
+ */
+extern void *bpf_rdonly_cast(const void *obj__ign, __u32 btf_id__k) __ksym;
+#define AS(type, addr) ((type *)bpf_rdonly_cast((void *)(addr), bpf_core_type_id_kernel(type)))
+
 char _license[] SEC("license") = "GPL";
 
 /* VMs that this pass has told of, and by which fd: user space sets nr_seen to 0 before it. */
@@ -114,43 +121,57 @@ static int count_device(__u32 i, struct walk *w)
 /* Not the identity map of all SPIs, which is what KVM makes when the GIC is initialised. */
 static int check_route(__u32 i, struct walk *w)
 {
-	struct kvm_irq_routing_table *table = (void *)w->at;
+	unsigned long long map = w->at + bpf_core_field_offset(struct kvm_irq_routing_table, map);
 	struct kvm_kernel_irq_routing_entry *e;
-	struct hlist_node *first = NULL;
-	void *map;
+	struct hlist_node *first;
 
 	if (i >= w->aux)
 		return 1;
-	map = (void *)table + bpf_core_field_offset(struct kvm_irq_routing_table, map);
-	bpf_probe_read_kernel(&first, sizeof(first), map + i * sizeof(void *));
+	first = AS(struct hlist_head, map + i * sizeof(void *))->first;
 	if (!first) {
 		w->result = 1;
 		return 1;
 	}
-	e = (void *)first - bpf_core_field_offset(struct kvm_kernel_irq_routing_entry, link);
-	if (BPF_CORE_READ(e, type) != KVM_IRQ_ROUTING_IRQCHIP || BPF_CORE_READ(e, irqchip.pin) != i ||
-	    BPF_CORE_READ(first, next))
+	e = AS(struct kvm_kernel_irq_routing_entry,
+	       (void *)first - bpf_core_field_offset(struct kvm_kernel_irq_routing_entry, link));
+	if (e->type != KVM_IRQ_ROUTING_IRQCHIP || e->irqchip.pin != i || e->link.next)
 		w->result = 1;
 	return w->result ? 1 : 0;
 }
 
-static int emit_active(__u32 i, struct walk *w)
-{
-	struct kvm_rec rec = { .type = KVM_REC_ACTIVE, .fd = w->fd, .kvm = w->kvm };
-	struct kvm_vcpu *holder;
-	struct vgic_irq *irq;
+/* Not on the stack, as caps_rec is not. */
+static struct kvm_rec spi_rec;
 
+static void emit_spi(struct walk *w, enum kvm_rec_type type)
+{
+	spi_rec.type = type;
+	spi_rec.fd = w->fd;
+	spi_rec.kvm = w->kvm;
+	emit_more(w, &spi_rec);
+}
+
+/* The size of the element is the running kernel's, not that of the few fields named here. */
+static struct vgic_irq *spi(const struct walk *w, __u32 i)
+{
+	return AS(struct vgic_irq, w->at + i * bpf_core_type_size(struct vgic_irq));
+}
+
+static void note_active(struct walk *w, struct vgic_irq *irq)
+{
+	struct kvm_vcpu *holder = irq->vcpu;
+
+	if (!BPF_CORE_READ_BITFIELD(irq, active) || !holder || holder == irq->target_vcpu)
+		return;
+	spi_rec.active.intid = irq->intid;
+	spi_rec.active.vcpu_idx = holder->vcpu_idx;
+	emit_spi(w, KVM_REC_ACTIVE);
+}
+
+static int look_at_spi_v2(__u32 i, struct walk *w)
+{
 	if (i >= w->aux)
 		return 1;
-	/* The size of the element is the running kernel's, not that of the few fields named here. */
-	irq = (void *)w->at + i * bpf_core_type_size(struct vgic_irq);
-	holder = BPF_CORE_READ(irq, vcpu);
-	if (!BPF_CORE_READ_BITFIELD_PROBED(irq, active) || !holder ||
-	    holder == BPF_CORE_READ(irq, target_vcpu))
-		return 0;
-	rec.active.intid = BPF_CORE_READ(irq, intid);
-	rec.active.vcpu_idx = BPF_CORE_READ(holder, vcpu_idx);
-	emit_more(w, &rec);
+	note_active(w, spi(w, i));
 	return 0;
 }
 
@@ -158,22 +179,22 @@ static int emit_active(__u32 i, struct walk *w)
  * KVM sends an SPI of a fresh GIC to the first vCPU, whatever that one's MPIDR is
  * (kvm_vgic_dist_init()). GICD_IROUTER reads 0 then, as if it was routed to MPIDR 0.
  */
-static int note_unrouted(__u32 i, struct walk *w)
+static int look_at_spi_v3(__u32 i, struct walk *w)
 {
-	struct kvm_rec rec = { .type = KVM_REC_UNROUTED, .fd = w->fd, .kvm = w->kvm };
 	struct kvm_vcpu *target;
 	struct vgic_irq *irq;
 
 	if (i >= w->aux)
 		return 1;
-	irq = (void *)w->at + i * bpf_core_type_size(struct vgic_irq);
-	target = BPF_CORE_READ(irq, target_vcpu);
-	if (target && !BPF_CORE_READ(target, vcpu_idx) && !BPF_CORE_READ(irq, mpidr))
+	irq = spi(w, i);
+	note_active(w, irq);
+	target = irq->target_vcpu;
+	if (target && !target->vcpu_idx && !irq->mpidr)
 		w->result |= 1u << (i % 32);
 	if (i % 32 == 31 && w->result) {
-		rec.unrouted.first = 32 + i - 31;
-		rec.unrouted.bits = w->result;
-		emit_more(w, &rec);
+		spi_rec.unrouted.first = NR_PRIVATE + i - 31;
+		spi_rec.unrouted.bits = w->result;
+		emit_spi(w, KVM_REC_UNROUTED);
 		w->result = 0;
 	}
 	return 0;
@@ -448,14 +469,14 @@ static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm)
 		return;
 	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.vgic.spis);
 	w.aux = w.at ? BPF_CORE_READ(kvm, arch.vgic.nr_spis) : 0;
-	bpf_loop(MAX_SPIS, emit_active, &w, 0);
 	if (rec.vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2) {
+		bpf_loop(MAX_SPIS, look_at_spi_v2, &w, 0);
 		begin_lines(&w);
 		bpf_loop(MAX_SPIS, emit_spi_lines, &w, 0);
 		return;
 	}
 	w.result = 0;
-	bpf_loop(MAX_SPIS, note_unrouted, &w, 0);
+	bpf_loop(MAX_SPIS, look_at_spi_v3, &w, 0);
 }
 
 /* Breakpoints and watchpoints of KVM_SET_GUEST_DEBUG. */
@@ -555,18 +576,21 @@ struct its_walk {
 	unsigned int done;
 };
 
+/* By a type that is a pointer: of those named as the ITS's are there are two in the kernel. */
+static unsigned long long pointer_at(unsigned long long addr)
+{
+	return (unsigned long long)AS(struct hlist_head, addr)->first;
+}
+
 /*
  * One step in the lists: to the next interrupt of a device, or to the next device. One loop, for
  * one in another costs the verifier dear.
  */
 static int step_its(__u32 i, struct its_walk *w)
 {
-	struct list_head *node = (void *)w->at;
-	unsigned long long next;
+	unsigned long long next = pointer_at(w->at + bpf_core_field_offset(struct list_head, next)), ite;
 	struct its_device *dev;
-	struct its_ite *ite;
 
-	next = (unsigned long long)BPF_CORE_READ(node, next);
 	if (!next)
 		return 1;
 	if (w->device && next == w->device + bpf_core_field_offset(struct its_device, itt_head)) {
@@ -575,8 +599,8 @@ static int step_its(__u32 i, struct its_walk *w)
 		return 0;
 	}
 	if (w->device) {
-		ite = (void *)next - bpf_core_field_offset(struct its_ite, ite_list);
-		w->orphans += !BPF_CORE_READ(ite, collection);
+		ite = next - bpf_core_field_offset(struct its_ite, ite_list);
+		w->orphans += !pointer_at(ite + bpf_core_field_offset(struct its_ite, collection));
 		w->at = next;
 		return 0;
 	}
