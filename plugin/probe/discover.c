@@ -801,10 +801,56 @@ static int check_highest_fd(const struct kvm_process *proc)
 	return -ENOTSUP;
 }
 
+static const struct kvm_rec *rec_of_map(const struct kvm_rec *recs, size_t nr, uint64_t start)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (recs[i].type == KVM_REC_MAP && recs[i].map.start == start)
+			return &recs[i];
+	return NULL;
+}
+
+/* Whether @recs say all there is to know of the mappings in @scan, which get their flags, and nothing that is refused. */
+static bool has_usual_maps(struct proc_scan *scan, const struct kvm_rec *recs, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (recs[i].type == KVM_REC_UFFD)
+			return false;
+	for (size_t i = 0; i < scan->nr_maps; i++) {
+		const struct kvm_rec *rec = rec_of_map(recs, nr, scan->maps[i].start);
+
+		if (!rec || !probe_map_flags(rec->map.flags, &scan->maps[i].flags))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Of what is not usual /proc has the name. It is not read for the others: for each the kernel walks the page tables of all of
+ * the process, guest memory too.
+ */
+static int scan_map_flags(struct kvm_process *proc)
+{
+	struct kvm_rec *recs = NULL;
+	size_t nr = 0;
+	bool usual;
+	int ret;
+
+	if (kvm_process_has_kvm(proc)) {
+		usual = has_usual_maps(&proc->scan, proc->recs, proc->nr_recs);
+	} else {
+		ret = kernel_probe_maps(proc->pid, &recs, &nr);
+		if (ret)
+			return ret;
+		usual = has_usual_maps(&proc->scan, recs, nr);
+		free(recs);
+	}
+	return usual ? 0 : proc_scan_map_flags(proc->pid, &proc->scan);
+}
+
 /* What acts on guest memory beside KVM and the VMM, and has state of its own. */
 static int check_others(struct kvm_process *proc)
 {
-	int ret = proc_scan_map_flags(proc->pid, &proc->scan);
+	int ret = scan_map_flags(proc);
 
 	if (ret && ret != -ESRCH) /* a zombie has no memory */
 		return ret;
@@ -829,8 +875,9 @@ static int check_others(struct kvm_process *proc)
 static bool has_vms(const struct kvm_tree *tree)
 {
 	for (size_t p = 0; p < tree->nr_procs; p++)
-		if (tree->procs[p].nr_recs)
-			return true;
+		for (size_t i = 0; i < tree->procs[p].nr_recs; i++)
+			if (tree->procs[p].recs[i].type != KVM_REC_UFFD)
+				return true;
 	return false;
 }
 

@@ -242,6 +242,16 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	return take_records(&pile, ret, pid, recs, nr);
 }
 
+int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	struct pile pile = { 0 };
+	int ret = kernel_probe_load();
+
+	*recs = NULL;
+	*nr = 0;
+	return ret ?: take_records(&pile, run_on_thread(skel->progs.kvm_maps, pid, &pile), pid, recs, nr);
+}
+
 /* One pass of one program, over @pid or, where that is 0, over all tasks. */
 static int probe_once(const struct bpf_program *prog, pid_t pid, struct kvm_rec **recs, size_t *nr)
 {

@@ -36,6 +36,9 @@ bool kernel_step_is_pending(unsigned int sflags);
 /* The records of @pid, in *@recs, to be freed by the caller whatever is returned. 0 or a negative errno, logged. */
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr);
 
+/* Likewise, of its mappings alone. */
+int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr);
+
 /* Likewise: what the VM that @fd of @pid is of has bound, KVM_BINDINGS_PER_PASS of it, from the @first-th on. */
 int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr);
 /* Likewise: the eventfds of all processes that this one's pid namespace has. */

@@ -132,9 +132,15 @@ struct worker {
 	void *current_func;
 };
 
+struct userfaultfd_ctx;
+struct vm_userfaultfd_ctx {
+	struct userfaultfd_ctx *ctx;
+};
 struct vm_area_struct {
 	unsigned long vm_start;
+	unsigned long vm_flags;
 	struct file *vm_file;
+	struct vm_userfaultfd_ctx vm_userfaultfd_ctx;
 };
 struct bpf_iter__task_vma {
 	struct bpf_iter_meta *meta;

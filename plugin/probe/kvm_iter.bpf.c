@@ -671,7 +671,10 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-/* /proc tells mappings of vCPUs of several VMs by their ids alone. */
+/*
+ * /proc tells mappings of vCPUs of several VMs by their ids alone; and flags of mappings, and whose faults a userfaultfd
+ * has, by a walk through all page tables of the process.
+ */
 SEC("iter/task_vma")
 int kvm_maps(struct bpf_iter__task_vma *ctx)
 {
@@ -682,7 +685,15 @@ int kvm_maps(struct bpf_iter__task_vma *ctx)
 	struct file *file;
 	struct kvm *kvm;
 
-	file = vma && ctx->task ? BPF_CORE_READ(vma, vm_file) : NULL;
+	if (!vma || !ctx->task)
+		return 0;
+	if (bpf_core_field_exists(vma->vm_userfaultfd_ctx.ctx) && BPF_CORE_READ(vma, vm_userfaultfd_ctx.ctx)) {
+		rec.type = KVM_REC_UFFD;
+		rec.map.start = BPF_CORE_READ(vma, vm_start);
+		emit(ctx->meta->seq, &rec);
+		return 0;
+	}
+	file = BPF_CORE_READ(vma, vm_file);
 	if (!file || !read_name(file, name, sizeof(name)) || !BEGINS(name, "kvm-vcpu:"))
 		return 0;
 	vcpu = BPF_CORE_READ(file, private_data);
@@ -690,6 +701,7 @@ int kvm_maps(struct bpf_iter__task_vma *ctx)
 	rec.kvm = (unsigned long long)kvm;
 	rec.owned = is_owned(ctx->task, kvm);
 	rec.map.start = BPF_CORE_READ(vma, vm_start);
+	rec.map.flags = BPF_CORE_READ(vma, vm_flags);
 	rec.map.idx = BPF_CORE_READ(vcpu, vcpu_idx);
 	emit(ctx->meta->seq, &rec);
 	return 0;

@@ -19,6 +19,7 @@ enum kvm_rec_type {
 	KVM_REC_VM_FD,	  /* of each VM fd */
 	KVM_REC_STATS,	  /* of a statistics fd */
 	KVM_REC_MAP,	  /* of a mapping of a vCPU, without a fd */
+	KVM_REC_UFFD,	  /* of memory that a userfaultfd is registered for, without a fd, of no VM */
 	/* What a VM has bound, as of a KVM_REC_VM; told by windows (kvm_binding_iter.bpf.c) */
 	KVM_REC_IRQFD,
 	KVM_REC_IOEVENTFD,
@@ -162,6 +163,7 @@ struct kvm_rec {
 		} stats;
 		struct {
 			unsigned long long start;
+			unsigned long long flags; /* VM_* of linux/mm.h */
 			unsigned int idx, pad; /* of the vCPU */
 		} map;
 	};

@@ -12,6 +12,30 @@
 /* The iflags of a vCPU that was not in KVM_RUN: an exception that it is still to take, a PC still to move. */
 #define IFLAGS_PENDING 0x3
 
+/* VM_* of linux/mm.h, the same in the kernels that kernel.c knows; those of protection, file and kernel: READ to MAYSHARE, SOFTDIRTY. */
+#define VM_USUAL 0x80000ffull
+static const struct {
+	uint64_t vm_flag;
+	uint32_t flag;
+} map_flags[] = {
+	{ 1ull << 13, VCPU_MAP_LOCKED },      { 1ull << 15, VCPU_MAP_SEQUENTIAL }, { 1ull << 16, VCPU_MAP_RANDOM },
+	{ 1ull << 17, VCPU_MAP_DONTFORK },    { 1ull << 19, VCPU_MAP_ONFAULT },	   { 1ull << 21, VCPU_MAP_NORESERVE },
+	{ 1ull << 26, VCPU_MAP_DONTDUMP },    { 1ull << 29, VCPU_MAP_HUGEPAGE },   { 1ull << 30, VCPU_MAP_NOHUGEPAGE },
+};
+
+bool probe_map_flags(uint64_t vm_flags, uint32_t *flags)
+{
+	uint64_t known = VM_USUAL;
+
+	*flags = 0;
+	for (size_t i = 0; i < sizeof(map_flags) / sizeof(map_flags[0]); i++) {
+		if (vm_flags & map_flags[i].vm_flag)
+			*flags |= map_flags[i].flag;
+		known |= map_flags[i].vm_flag;
+	}
+	return vm_flags && !(vm_flags & ~known);
+}
+
 static int refuse_vcpu(pid_t pid, unsigned int fd, unsigned int id, const char *what, const char *advice)
 {
 	pr_err("pid %d: fd %u (vCPU id %u): %s: " REFUSAL ": %s\n", pid, fd, id, what, advice);

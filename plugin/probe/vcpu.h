@@ -30,4 +30,10 @@ int probe_check_exits(pid_t pid, struct probe_recs recs, const struct vm_state *
 /* Fills @filter from the records of the VM fd @vm_fd. 0 or -ENOMEM. */
 int probe_pmu_filter(struct probe_recs all, unsigned int vm_fd, struct pmu_filter *filter);
 
+/*
+ * VCPU_MAP_* of @vm_flags, those of a mapping as the kernel has them. false: there is one that is none of these, nor one
+ * that comes with protection, file and kernel.
+ */
+bool probe_map_flags(uint64_t vm_flags, uint32_t *flags);
+
 #endif

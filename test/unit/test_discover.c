@@ -89,6 +89,12 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	return 0;
 }
 
+/* test_tree has it */
+int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	return -ENOSYS;
+}
+
 /* test_room has it */
 int room_check(pid_t pid, const struct room *need)
 {

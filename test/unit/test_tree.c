@@ -82,7 +82,8 @@ int proc_tree(pid_t root, pid_t **pids, size_t *nr)
 	return -ENOSYS;
 }
 
-static size_t nr_walks; /* through the mappings of a process */
+static size_t nr_walks; /* through the page tables of a process */
+static size_t nr_map_looks; /* at the mappings alone of a process */
 
 int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
 {
@@ -123,6 +124,21 @@ static struct kvm_process *add_process(pid_t pid)
 	return proc;
 }
 
+/* Of a process without KVM fds. What /proc would say of a userfaultfd its scan has beforehand. */
+int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	nr_map_looks++;
+	*nr = 0;
+	*recs = calloc(1, sizeof(**recs));
+	assert_non_null(*recs);
+	for (size_t p = 0; p < tree.nr_procs; p++)
+		if (procs[p].pid == pid && procs[p].scan.uffd_area)
+			(*recs)[(*nr)++] = (struct kvm_rec){ .type = KVM_REC_UFFD };
+	return 0;
+}
+
+#define VM_USUAL 0xfbull /* VM_READ, WRITE, SHARED, and that they may be, of linux/mm.h */
+
 static struct kvm_rec *add_rec(struct kvm_process *proc, enum kvm_rec_type type, unsigned long long kvm, int fd,
 			       bool owned)
 {
@@ -161,6 +177,7 @@ static void add_map(struct kvm_process *proc, unsigned long long kvm, unsigned i
 	struct kvm_rec *rec = add_rec(proc, KVM_REC_MAP, kvm, 0, owned);
 
 	rec->map.start = start;
+	rec->map.flags = VM_USUAL;
 	rec->map.idx = idx;
 	proc->scan.maps = more(proc->scan.maps, proc->scan.nr_maps, sizeof(*proc->scan.maps));
 	proc->scan.maps[proc->scan.nr_maps++] = (struct proc_map){ .start = start,
@@ -206,7 +223,7 @@ static int set_up(void **state)
 {
 	tree = (struct kvm_tree){ .procs = procs };
 	all = (struct discovered){ 0 };
-	nr_walks = nr_looks = nr_holders = held = 0;
+	nr_walks = nr_map_looks = nr_looks = nr_holders = held = 0;
 	log_reset();
 	return 0;
 }
@@ -287,7 +304,70 @@ static void four_vms_of_one_process(void **state)
 			assert_int_equal(all.vms[v].vm->park_base,
 					 all.vms[v - 1].vm->park_base + vm_nr_parked(all.vms[v - 1].vm));
 	}
+	assert_int_equal(nr_walks, 0);
+}
+
+/* What is usual is known without a walk through its page tables; of the rest /proc has the name. */
+static void page_tables_are_walked_for_what_is_unusual(void **state)
+{
+	static const struct {
+		unsigned long long vm_flags;
+		uint32_t flags;
+		size_t walks;
+	} maps[] = {
+		{ VM_USUAL, 0, 0 },
+		{ VM_USUAL | 1 << 27, 0, 0 },	/* SOFTDIRTY */
+		{ VM_USUAL | 1 << 13 | 1 << 17, VCPU_MAP_LOCKED | VCPU_MAP_DONTFORK, 0 },
+		{ VM_USUAL | 1 << 10, 0, 1 },	/* PFNMAP */
+		{ VM_USUAL | 1ull << 42, 0, 1 }, /* SEALED */
+		{ 0, 0, 1 },			/* was not told */
+	};
+
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
+		struct kvm_process *proc = add_process(10);
+
+		add_vm(proc, 1, true);
+		for (size_t r = 0; r < proc->nr_recs; r++)
+			if (proc->recs[r].type == KVM_REC_MAP && proc->recs[r].map.idx == 1)
+				proc->recs[r].map.flags = maps[i].vm_flags;
+		assert_found(1);
+		assert_int_equal(nr_walks, maps[i].walks);
+		if (!maps[i].walks)
+			assert_int_equal(all.vms[0].vm->vcpus[1].maps[0].flags, maps[i].flags);
+		tear_down(state);
+		set_up(state);
+	}
+}
+
+static void page_tables_are_walked_for_a_mapping_that_was_not_seen(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+
+	add_vm(proc, 1, true);
+	proc->recs[proc->nr_recs - 1].map.start += 4096;
+	discover_tree();
 	assert_int_equal(nr_walks, 1);
+}
+
+static void memory_of_a_vms_process_under_a_userfaultfd(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+
+	add_vm(proc, 1, true);
+	add_rec(proc, KVM_REC_UFFD, 0, 0, false)->map.start = 0x7000;
+	proc->scan.uffd_area = 0x7000;
+	assert_refused("pid 10: mapping 0x7000: memory of a userfaultfd that another process holds");
+	assert_int_equal(nr_walks, 1);
+}
+
+/* What CRIU says to it is CRIU's: it may have opened /dev/kvm for a look. */
+static void a_userfaultfd_without_a_vm(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+
+	add_rec(proc, KVM_REC_UFFD, 0, 0, false)->map.start = 0x7000;
+	proc->scan.uffd_area = 0x7000;
+	assert_found(0);
 }
 
 static void vms_of_several_processes(void **state)
@@ -513,7 +593,8 @@ static void a_helper(void **state)
 {
 	add_helper();
 	assert_found(1);
-	assert_int_equal(nr_walks, 2);
+	assert_int_equal(nr_map_looks, 1);
+	assert_int_equal(nr_walks, 0);
 }
 
 static void a_helper_with_vhost(void **state)
@@ -532,6 +613,7 @@ static void memory_of_a_helpers_under_a_userfaultfd(void **state)
 {
 	add_helper()->scan.uffd_area = 0x7000;
 	assert_refused("pid 11: mapping 0x7000: memory of a userfaultfd that another process holds");
+	assert_int_equal(nr_walks, 1);
 }
 
 static void a_helper_with_a_high_fd(void **state)
@@ -580,6 +662,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(four_vms_of_one_process),	     TEST(vms_of_several_processes),
+		TEST(page_tables_are_walked_for_what_is_unusual),
+		TEST(page_tables_are_walked_for_a_mapping_that_was_not_seen),
+		TEST(memory_of_a_vms_process_under_a_userfaultfd), TEST(a_userfaultfd_without_a_vm),
 		TEST(what_others_have_is_the_owners), TEST(one_file_with_many_fds),
 		TEST(more_files_than_images_have_room_for),
 		TEST(more_of_dev_kvm_than_images_have_room_for),
