@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "probe/area.h"
 #include "probe/proc.h"
 #include "state/vcpu.h"
 
@@ -165,39 +166,35 @@ static int scan_fds(pid_t pid, struct proc_scan *scan)
  * CRIU puts code into the first executable mapping, by ptrace, which writes to what the process itself may not write to only
  * where it is private. Elsewhere CRIU ends by SIGSEGV (seen with 4.1.1; 4.2.1 reads the same).
  */
-static void scan_text(struct proc_scan *scan, uint64_t start, const char *perms)
+static void scan_text(struct proc_scan *scan, const struct proc_area *area)
 {
-	if (perms[2] != 'x' || scan->has_text)
+	if (!(area->prot & PROT_EXEC) || scan->has_text)
 		return;
 	scan->has_text = true;
-	if (perms[3] == 's' && perms[1] != 'w')
-		scan->barred_text = start;
+	if (area->is_shared && !(area->prot & PROT_WRITE))
+		scan->barred_text = area->start;
 }
 
 static int scan_map(struct proc_scan *scan, const char *line)
 {
-	uint64_t start, end, offset;
+	struct proc_area area;
 	struct proc_map *map;
-	char perms[5];
-	int name = 0;
 
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %*u %n", &start, &end, perms, &offset,
-		   &name) != 4)
+	if (!proc_area_parse(line, &area))
 		return 0;
-	scan_text(scan, start, perms);
-	if (strncmp(line + name, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
+	scan_text(scan, &area);
+	if (strncmp(area.name, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
 		return 0;
 	map = grow(&scan->maps, &scan->nr_maps, sizeof(*map));
 	if (!map)
 		return -ENOMEM;
 	*map = (struct proc_map){
-		.start = start,
-		.size = end - start,
-		.offset = offset,
-		.prot = (perms[0] == 'r' ? PROT_READ : 0) | (perms[1] == 'w' ? PROT_WRITE : 0) |
-			(perms[2] == 'x' ? PROT_EXEC : 0),
-		.is_shared = perms[3] == 's',
-		.vcpu_id = strtoul(line + name + strlen(ANON "kvm-vcpu:"), NULL, 10),
+		.start = area.start,
+		.size = area.end - area.start,
+		.offset = area.offset,
+		.prot = area.prot,
+		.is_shared = area.is_shared,
+		.vcpu_id = strtoul(area.name + strlen(ANON "kvm-vcpu:"), NULL, 10),
 	};
 	return 0;
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See standing.h. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "probe/area.h"
 #include "probe/standing.h"
 #include "remote/give.h"
 
@@ -93,15 +93,16 @@ int standing_check(pid_t pid, const struct vm_state *vm)
 
 static bool parse_area(const char *line, struct standing_area *area)
 {
-	unsigned long inode;
-	char perms[5];
-	int name = 0;
+	struct proc_area is;
 
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*s %lu %n", &area->start, &area->end, perms, &inode, &name) != 4)
+	if (!proc_area_parse(line, &is))
 		return false;
-	area->prot = (perms[0] == 'r' ? PROT_READ : 0) | (perms[1] == 'w' ? PROT_WRITE : 0) |
-		     (perms[2] == 'x' ? PROT_EXEC : 0);
-	area->is_copy = perms[3] == 'p' && !inode && strncmp(line + name, "[v", 2);
+	*area = (struct standing_area){
+		.start = is.start,
+		.end = is.end,
+		.prot = is.prot,
+		.is_copy = !is.is_shared && !is.inode && strncmp(is.name, "[v", 2),
+	};
 	return true;
 }
 

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See served.h. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "probe/area.h"
 #include "remote/served.h"
 
 /* Of memfds and of shared anonymous memory: by its number, for a file can have any name. 0: it has none. */
@@ -51,13 +50,10 @@ int served_find(pid_t pid, struct served *served)
 	if (!maps)
 		return errno ? -errno : -EIO;
 	while (!ret && getline(&line, &room, maps) > 0) {
-		unsigned int major, minor;
-		uint64_t start, end;
-		unsigned long inode;
+		struct proc_area area;
 
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %*x %x:%x %lu", &start, &end, &major, &minor, &inode) == 5 &&
-		    inode && makedev(major, minor) != own)
-			ret = add(served, start, end);
+		if (proc_area_parse(line, &area) && area.inode && area.dev != own)
+			ret = add(served, area.start, area.end);
 	}
 	free(line);
 	fclose(maps);

@@ -10,7 +10,6 @@
  * batch_code.S and held.h.
  */
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -21,6 +20,7 @@
 #include "clock.h"
 #include "fault.h"
 #include "log.h"
+#include "probe/area.h"
 #include "probe/proc.h"
 #include "remote/batch_code.h"
 #include "remote/bring.h"
@@ -214,19 +214,16 @@ enum place { FILE_PADDING, OTHER_PADDING, FILE_START, OTHER_START, NO_PLACE };
 /* In one that is shared the code would be everybody's. */
 static enum place judge_place(struct task_remote *task, const char *line, uint64_t *addr)
 {
-	uint64_t start, end;
-	unsigned long inode;
-	char perms[5];
+	struct proc_area area;
 
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*s %lu", &start, &end, perms, &inode) != 4 ||
-	    perms[2] != 'x' || perms[3] != 'p')
+	if (!proc_area_parse(line, &area) || !(area.prot & PROT_EXEC) || area.is_shared)
 		return NO_PLACE;
-	if (is_padding(task, end)) {
-		*addr = end - CODE_WORDS * sizeof(uint64_t);
-		return inode ? FILE_PADDING : OTHER_PADDING;
+	if (is_padding(task, area.end)) {
+		*addr = area.end - CODE_WORDS * sizeof(uint64_t);
+		return area.inode ? FILE_PADDING : OTHER_PADDING;
 	}
-	*addr = start;
-	return inode ? FILE_START : OTHER_START;
+	*addr = area.start;
+	return area.inode ? FILE_START : OTHER_START;
 }
 
 /*

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "probe/area.h"
 #include "probe/proc.h"
 #include "testlog.h"
 
@@ -170,6 +171,40 @@ static void nobody_traces_this(void **state)
 	assert_int_equal(proc_tracer(getpid(), 0x7ffffff), -ESRCH);
 }
 
+static void a_line_of_maps_is_read(void **state)
+{
+	struct proc_area area;
+
+	assert_true(proc_area_parse("ffff8c0a9000-ffff8c0ab000 rw-s 00001000 00:0e 1057                    anon_inode:kvm-vcpu:12\n", &area));
+	assert_int_equal(area.start, 0xffff8c0a9000);
+	assert_int_equal(area.end, 0xffff8c0ab000);
+	assert_int_equal(area.prot, PROT_READ | PROT_WRITE);
+	assert_true(area.is_shared);
+	assert_int_equal(area.offset, 0x1000);
+	assert_int_equal(area.dev, makedev(0, 0xe));
+	assert_int_equal(area.inode, 1057);
+	assert_string_equal(area.name, "anon_inode:kvm-vcpu:12\n");
+
+	assert_true(proc_area_parse("00400000-00401000 --xp 00000000 103:02 0 \n", &area));
+	assert_int_equal(area.prot, PROT_EXEC);
+	assert_false(area.is_shared);
+	assert_int_equal(area.dev, makedev(0x103, 2));
+	assert_int_equal(area.inode, 0);
+	assert_string_equal(area.name, "\n");
+}
+
+static void what_is_no_line_of_maps_is_not_read(void **state)
+{
+	static const char *const lines[] = { "", "\n", "Size:                  4 kB\n", "VmFlags: rd wr\n", "00400000-00401000",
+					     "00400000-00401000 rw", "00400000-00401000 rw-p", "00400000-00401000 rw-p 0 00:00",
+					     "00400000-00401000 rw-p 0 00:00 ", "-00401000 rw-p 0 00:00 0\n",
+					     "00400000 00401000 rw-p 0 00:00 0\n" };
+	struct proc_area area;
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		assert_false(proc_area_parse(lines[i], &area));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +214,8 @@ int main(void)
 		cmocka_unit_test(a_name_that_is_cut_says_so),
 		cmocka_unit_test(the_first_text),
 		cmocka_unit_test(nobody_traces_this),
+		cmocka_unit_test(a_line_of_maps_is_read),
+		cmocka_unit_test(what_is_no_line_of_maps_is_not_read),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
