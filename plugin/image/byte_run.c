@@ -8,13 +8,24 @@
 /* So many zeros are left out; fewer are shorter than the head of a run. */
 #define RUN_GAP 8
 
+static size_t zeros(const uint8_t *bytes, size_t size)
+{
+	static const uint8_t line[64];
+	size_t n = 0;
+
+	while (size - n >= sizeof(line) && !memcmp(bytes + n, line, sizeof(line)))
+		n += sizeof(line);
+	while (n < size && !bytes[n])
+		n++;
+	return n;
+}
+
 /* The run that begins at @at or later: its bytes, 0 at the end. */
 static size_t next_run(const uint8_t *bytes, size_t size, size_t *at)
 {
 	size_t end;
 
-	while (*at < size && !bytes[*at])
-		++*at;
+	*at += zeros(bytes + *at, size - *at);
 	end = *at;
 	for (size_t i = *at; i < size && i < end + RUN_GAP; i++)
 		if (bytes[i])

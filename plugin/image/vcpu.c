@@ -28,6 +28,15 @@ static uint32_t stored_size(const struct vcpu_reg *reg)
 	return size < VCPU_REG_MAX ? size : VCPU_REG_MAX;
 }
 
+static size_t stored_sizes(const struct vcpu_state *vcpu)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		size += stored_size(&vcpu->regs[i]);
+	return size;
+}
+
 /* The ids of a VM's registers are most of them: they are in the image once, as a rule. */
 static void pack_regs(KvmVgic__VcpuEntry *entry, const struct vcpu_state *vcpu,
 		      const struct vcpu_state *before)
@@ -97,7 +106,7 @@ void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struc
 	entry.run_size = vcpu->run_size;
 	entry.n_run = byte_runs_pack(out, &entry.run, vcpu->run, vcpu->run_size);
 	entry.reg_ids = entry_room(out, vcpu->nr_regs, sizeof(*entry.reg_ids));
-	entry.reg_values.data = entry_room(out, vcpu->nr_regs, VCPU_REG_MAX);
+	entry.reg_values.data = entry_room(out, stored_sizes(vcpu), 1);
 	if (entry.reg_ids && entry.reg_values.data && ENTRY_LIST(out, vcpu->nr_maps, entry.maps)) {
 		pack_regs(&entry, vcpu, before);
 		pack_maps(entry.maps, vcpu);

@@ -10,10 +10,16 @@
 #include "remote/remote.h"
 #include "uapi/kvm_arm64.h"
 
-/* The first level is kept outside of the list of calls, which moves as it grows. */
 union two_level {
 	struct kvm_one_reg reg;
 	struct kvm_device_attr attr;
+};
+
+/* The first levels of calls, outside of the list of calls, which moves as it grows. */
+struct batch_levels {
+	struct batch_levels *next;
+	size_t nr;
+	union two_level list[128];
 };
 
 static struct remote_call *batch_add(struct batch *b, const char *what)
@@ -64,24 +70,34 @@ struct remote_call *batch_ioctl(struct batch *b, int fd, unsigned long req, void
 	return call;
 }
 
+static union two_level *add_level(struct batch *b)
+{
+	struct batch_levels *block = b->levels;
+
+	if (!block || block->nr == sizeof(block->list) / sizeof(block->list[0])) {
+		block = malloc(sizeof(*block));
+		if (!block) {
+			b->no_memory = true;
+			return NULL;
+		}
+		block->next = b->levels;
+		block->nr = 0;
+		b->levels = block;
+	}
+	return &block->list[block->nr++];
+}
+
 static struct remote_call *add_two_level(struct batch *b, int fd, unsigned long req, union two_level arg,
 					 uint32_t size, uint32_t inner_at, void *value, uint32_t value_size,
 					 const char *what)
 {
-	union two_level *kept = malloc(sizeof(*kept));
+	union two_level *kept = add_level(b);
 	struct remote_call *call;
 
-	if (!kept) {
-		b->no_memory = true;
+	if (!kept)
 		return batch_add(b, what);
-	}
 	*kept = arg;
 	call = batch_ioctl(b, fd, req, kept, size, what);
-	if (b->no_memory) {
-		free(kept); /* the call is none of the list's */
-		return call;
-	}
-	call->owned = true;
 	call->inner = value;
 	call->inner_size = value_size;
 	call->inner_at = inner_at;
@@ -253,9 +269,12 @@ int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd)
 
 void batch_reset(struct batch *b)
 {
-	for (size_t i = 0; i < b->nr; i++)
-		if (b->calls[i].owned)
-			free(b->calls[i].data);
+	while (b->levels) {
+		struct batch_levels *block = b->levels;
+
+		b->levels = block->next;
+		free(block);
+	}
 	b->nr = 0;
 	b->no_memory = false;
 }

@@ -28,7 +28,6 @@ struct remote_call {
 	uint32_t size; /* bytes */
 	void *inner;
 	uint32_t inner_size, inner_at; /* bytes */
-	bool owned;		       /* @data was allocated by the batch, and goes with it */
 	bool writes_back; /* the call answers in the innermost of the two; else they are only read */
 
 	int may_fail;	  /* an errno that is an answer, and does not end the batch; 0: none is */
@@ -40,6 +39,8 @@ struct remote_call {
 };
 
 struct remote;
+struct batch_levels;
+struct vm_state;
 
 struct remote_ops {
 	/*
@@ -63,6 +64,8 @@ struct remote {
 	 * with all that is in it, when the session ends: also by the death of criu.
 	 */
 	uint64_t room;
+	/* The VM whose vCPUs' pages stand in the room; NULL: nobody's. */
+	const struct vm_state *pages_of;
 };
 
 /* A growing list of calls on one remote. The context names a failing call. */
@@ -70,6 +73,7 @@ struct batch {
 	struct remote *remote;
 	struct remote_call *calls;
 	size_t nr, room;
+	struct batch_levels *levels; /* what calls of two levels point to */
 	bool no_memory;	  /* a call could not be added: batch_run() says -ENOMEM */
 	uint32_t vm;	  /* for the error line */
 	const char *step; /* likewise */

@@ -85,8 +85,14 @@ static int read_table(struct guest_memory *mem, uint64_t gpa, uint32_t size, str
 	return 0;
 }
 
+/* Most of a table is nothing: by lines at first. */
 static void trim(struct lpi_table *table)
 {
+	static const uint8_t nothing[64];
+
+	while (table->size >= sizeof(nothing) &&
+	       !memcmp(&table->bytes[table->size - sizeof(nothing)], nothing, sizeof(nothing)))
+		table->size -= sizeof(nothing);
 	while (table->size && !table->bytes[table->size - 1])
 		table->size--;
 }
