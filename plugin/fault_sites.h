@@ -11,6 +11,7 @@
 
 /* First: the functions are declared there. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>

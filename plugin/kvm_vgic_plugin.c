@@ -15,6 +15,7 @@
  */
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,7 @@ struct dumped_vm {
 	struct vm_state *vm;
 	const struct discovered_fd *fds;
 	size_t nr_fds;
+	size_t next_fd; /* of fds, that CRIU is likely to ask for next */
 	struct image_seals seals;
 	pid_t pid;
 	unsigned long long kvm; /* by which the probe knows it */
@@ -131,6 +133,23 @@ static int to_criu(int ret)
 /* ---- dump ---- */
 
 /*
+ * What a dump allocates while tasks stand still, brought beforehand: malloc() has it from the kernel page by page, by a fault
+ * each. Nothing is given back between two allocations.
+ */
+static void warm_heap(void)
+{
+	const size_t size = 4u << 20;
+	void *heap;
+
+	mallopt(M_MMAP_THRESHOLD, 2 * size);
+	mallopt(M_TRIM_THRESHOLD, 2 * size);
+	heap = aligned_alloc(64, size);
+	if (heap)
+		explicit_bzero(heap, size);
+	free(heap);
+}
+
+/*
  * Outside of CRIU's limit for stopping tasks (--timeout, 10 s), in which this hook is called: on a slow
  * host the kernel takes long to verify the probe, and nothing is stopped yet.
  */
@@ -139,6 +158,7 @@ static int load_probe(void)
 	unsigned int left = alarm(0);
 	int ret = kernel_probe_load();
 
+	warm_heap();
 	alarm(left);
 	return ret;
 }
@@ -463,12 +483,15 @@ static bool same_file(int fd, pid_t pid, int task_fd)
 	return !syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, fd, task_fd);
 }
 
-/* The object of @d behind @fd: 1 and *@file, or 0. */
-static int find_file(const struct dumped_vm *d, int fd, struct kvm_file *file)
+/* The object of @d behind @fd: 1 and *@file, or 0. CRIU asks by rising numbers, as they are here: it is the next one, as a rule. */
+static int find_file(struct dumped_vm *d, int fd, struct kvm_file *file)
 {
-	for (size_t i = 0; i < d->nr_fds; i++) {
+	for (size_t n = 0; n < d->nr_fds; n++) {
+		size_t i = (d->next_fd + n) % d->nr_fds;
+
 		if (!same_file(fd, d->fds[i].pid, d->fds[i].fd))
 			continue;
+		d->next_fd = i + 1;
 		file->kind = d->fds[i].object.kind;
 		file->index = d->fds[i].object.index;
 		return 1;
