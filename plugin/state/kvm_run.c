@@ -121,6 +121,8 @@ static int with_page(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 	int64_t page, end;
 	int ret;
 
+	if (remote->pages_of == vm)
+		return use(vm, remote, vcpu, room_of(vm, remote, vcpu));
 	add_map(&map, vm, vcpu);
 	page = run_one(&map);
 	if (page < 0)
@@ -131,29 +133,38 @@ static int with_page(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 	return ret ?: end < 0 ? (int)end : 0;
 }
 
-/* Runs @b, and with @go_on what is behind a call that fails too. 0 or the first error; each is logged. */
-static int run_all(struct batch *b, bool go_on)
+/* What of @b is behind a call that has failed, and behind each more; each is logged. */
+static void run_rest(const struct batch *b)
 {
 	struct batch rest = *b;
-	int ret = b->nr || b->no_memory ? batch_run(&rest) : 0, err = ret;
+	int err;
 
-	while (go_on && err) {
+	do {
 		size_t n = 0;
 
 		while (n < rest.nr && rest.calls[n].done)
 			n++;
 		if (!n || n == rest.nr) /* the remote side itself has failed, or there is no more */
-			break;
+			return;
 		rest.calls += n;
 		rest.nr -= n;
 		err = batch_run(&rest);
-	}
+	} while (err);
+}
+
+/* Runs @b, and with @go_on what is behind a call that fails too. 0 or the first error; each is logged. */
+static int run_all(struct batch *b, bool go_on)
+{
+	int ret = b->nr || b->no_memory ? batch_run(b) : 0;
+
+	if (ret && go_on)
+		run_rest(b);
 	return ret;
 }
 
 /*
  * Maps the pages of all vCPUs: their addresses, or what is none, for the caller to free; NULL without memory. *@ret: what
- * it has come to. They stay in the room until something else is mapped there or the session ends.
+ * it has come to. They stay in the room until the session ends, and are mapped there once.
  */
 static int64_t *map_pages(struct vm_state *vm, struct remote *remote, bool go_on, int *ret)
 {
@@ -164,10 +175,15 @@ static int64_t *map_pages(struct vm_state *vm, struct remote *remote, bool go_on
 	if (!pages)
 		return NULL;
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		add_map(&b, vm, &vm->vcpus[i]);
+		if (remote->pages_of == vm)
+			pages[i] = room_of(vm, remote, &vm->vcpus[i]);
+		else
+			add_map(&b, vm, &vm->vcpus[i]);
 	*ret = run_all(&b, go_on);
 	for (size_t i = 0; i < b.nr; i++)
 		pages[i] = b.calls[i].done ? b.calls[i].result : -EIO;
+	if (!*ret)
+		remote->pages_of = vm;
 	batch_fini(&b);
 	return pages;
 }
@@ -410,26 +426,20 @@ int kvm_run_swap_out(struct vm_state *vm, struct remote *remote)
 }
 
 /* Each vCPU's mapping in each of its places, of the task or of the copy that CRIU restored. */
-int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on)
+static void add_maps(struct batch *b, const struct vm_state *vm)
 {
-	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
-	int ret;
-
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		const struct vcpu_state *vcpu = &vm->vcpus[i];
 
-		b.vcpu = vcpu->idx;
+		b->vcpu = vcpu->idx;
 		for (size_t m = 0; m < vcpu->nr_maps; m++)
-			batch_syscall(&b, "mmap", SYS_mmap, vcpu->maps[m].start, vcpu->maps[m].size,
+			batch_syscall(b, "mmap", SYS_mmap, vcpu->maps[m].start, vcpu->maps[m].size,
 				      vcpu->maps[m].prot,
 				      MAP_SHARED | MAP_FIXED |
 					      (vcpu->maps[m].flags & VCPU_MAP_NORESERVE ? MAP_NORESERVE : 0),
 				      vcpu->fd, vcpu->maps[m].offset)
 				->detail = vcpu->maps[m].start;
 	}
-	ret = run_all(&b, go_on);
-	batch_fini(&b);
-	return ret;
 }
 
 static const struct {
@@ -458,31 +468,46 @@ static void add_map_flags(struct batch *b, const struct vcpu_map *map)
 			map->start;
 }
 
-static bool has_failed(const struct batch *b, const struct vcpu_state *vcpu)
+static void add_flags(struct batch *b, const struct vm_state *vm)
 {
-	for (size_t i = 0; i < b->nr; i++)
-		if (b->calls[i].vcpu == (int32_t)vcpu->idx && (!b->calls[i].done || b->calls[i].result < 0))
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		b->vcpu = vm->vcpus[i].idx;
+		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++)
+			add_map_flags(b, &vm->vcpus[i].maps[m]);
+	}
+}
+
+/* Whether one of the calls of @b from @first on has failed, of those before @end; with @vcpu, of its own. */
+static bool has_failed(const struct batch *b, size_t first, size_t end, const struct vcpu_state *vcpu)
+{
+	for (size_t i = first; i < end; i++)
+		if ((!vcpu || b->calls[i].vcpu == (int32_t)vcpu->idx) && (!b->calls[i].done || b->calls[i].result < 0))
 			return true;
 	return b->no_memory;
 }
 
-int kvm_run_set_flags(struct vm_state *vm, struct remote *remote,
-		      void (*lost)(const struct vm_state *vm, const struct vcpu_state *vcpu))
+int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on,
+		void (*lost)(const struct vm_state *vm, const struct vcpu_state *vcpu))
 {
-	struct batch b = BATCH(remote, vm->id, "flags of kvm_run mappings");
+	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
+	size_t nr;
 	int ret;
 
-	for (size_t i = 0; i < vm->nr_vcpus; i++) {
-		b.vcpu = vm->vcpus[i].idx;
-		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++)
-			add_map_flags(&b, &vm->vcpus[i].maps[m]);
+	add_maps(&b, vm);
+	nr = b.nr;
+	add_flags(&b, vm);
+	ret = run_all(&b, go_on);
+	if (ret && lost && !has_failed(&b, 0, nr, NULL)) {
+		/* Behind one flag that is lost are those of others. */
+		if (!go_on)
+			run_rest(&b);
+		ret = 0;
 	}
-	ret = run_all(&b, lost);
-	for (size_t i = 0; lost && ret && i < vm->nr_vcpus; i++)
-		if (has_failed(&b, &vm->vcpus[i]))
+	for (size_t i = 0; lost && i < vm->nr_vcpus; i++)
+		if (has_failed(&b, nr, b.nr, &vm->vcpus[i]))
 			lost(vm, &vm->vcpus[i]);
 	batch_fini(&b);
-	return lost ? 0 : ret;
+	return ret;
 }
 
 /* One that fails, as mlock2() does when the limit was lowered, costs no vCPU its page. */
@@ -499,9 +524,8 @@ int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 
 	err = use_pages(vm, remote, true, pages, forbid_run);
 	ret = ret ?: err;
-	err = kvm_run_map(vm, remote, true);
+	err = kvm_run_map(vm, remote, true, say_lost);
 	ret = ret ?: err;
-	kvm_run_set_flags(vm, remote, say_lost);
 	err = use_pages(vm, remote, true, pages, kvm_run_release);
 	free(pages);
 	return ret ?: err;
@@ -725,8 +749,7 @@ int kvm_run_apply(struct vm_state *vm, struct remote *remote)
 {
 	int ret = fault_leaves_out("kvm_run bytes") ? 0 : kvm_run_for_all_pages(vm, remote, false, apply_page);
 
-	ret = ret ?: kvm_run_map(vm, remote, false);
-	return ret ?: kvm_run_set_flags(vm, remote, NULL);
+	return ret ?: kvm_run_map(vm, remote, false, NULL);
 }
 
 int kvm_run_allow(struct vm_state *vm, struct remote *remote)

@@ -21,9 +21,8 @@ int kvm_run_for_all_pages(struct vm_state *vm, struct remote *remote, bool go_on
  * Each vCPU's mapping in each of its places, of the task or of the copy that CRIU restored; with @go_on all of them, whatever
  * fails. Then what mmap() does not give them: with @lost, which is called for each vCPU of which some failed, it is no error.
  */
-int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on);
-int kvm_run_set_flags(struct vm_state *vm, struct remote *remote,
-		      void (*lost)(const struct vm_state *vm, const struct vcpu_state *vcpu));
+int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on,
+		void (*lost)(const struct vm_state *vm, const struct vcpu_state *vcpu));
 
 /* A kvm_run_use: the page as vcpu->run has it, without mark and record (left.h). The vCPU may run. */
 int kvm_run_release(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page);

@@ -189,9 +189,8 @@ static void say_lost(const struct vm_state *vm, const struct vcpu_state *vcpu)
 
 static int put_back(struct vm_state *vm, struct remote *remote)
 {
-	int ret = kvm_run_for_all_pages(vm, remote, false, write_body) ?: kvm_run_map(vm, remote, false);
+	int ret = kvm_run_for_all_pages(vm, remote, false, write_body) ?: kvm_run_map(vm, remote, false, say_lost);
 
-	ret = ret ?: kvm_run_set_flags(vm, remote, say_lost);
 	return ret ?: kvm_run_for_all_pages(vm, remote, false, kvm_run_release);
 }
 

@@ -170,70 +170,75 @@ static struct vgic_region unpack_region(uint64_t value)
 
 #define REGIONS_AT_ONCE 2 /* most VMs have one */
 
-/* The regions from @first on, in *@values: how many there are of them, or a negative errno. */
-static int read_regions(struct vm_state *vm, struct remote *remote, size_t first, uint64_t *values)
+/* Those from @first on, in @values, behind what is in @b. */
+static void add_get_regions(struct batch *b, const struct vgic_v3_state *gic, size_t first, uint64_t *values)
 {
-	struct batch b = BATCH(remote, vm->id, "GIC redistributor regions");
-	int ret, nr = 0;
-
 	for (size_t i = 0; i < REGIONS_AT_ONCE; i++) {
 		values[i] = first + i;
-		batch_get_attr(&b, vm->vgic->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION,
-			       &values[i], sizeof(values[i]), "KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION")
+		batch_get_attr(b, gic->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION, &values[i],
+			       sizeof(values[i]), "KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION")
 			->may_fail = ENOENT;
 	}
-	ret = batch_run(&b);
-	while (!ret && nr < REGIONS_AT_ONCE && !b.calls[nr].result)
-		nr++;
-	batch_fini(&b);
-	return ret ?: nr;
 }
 
-/* By index until -ENOENT. Region 0 with count 0 was set as the one legacy region. */
-static int capture_regions(struct vm_state *vm, struct remote *remote)
+/* What has come of @values, by the last calls of @b: 1 if there may be more, 0, or a negative errno. */
+static int take_regions(struct vm_state *vm, const struct batch *b, const uint64_t *values)
 {
 	struct vgic_v3_state *gic = vm->vgic;
-	uint64_t values[REGIONS_AT_ONCE];
-	int nr;
+	const struct remote_call *calls = &b->calls[b->nr - REGIONS_AT_ONCE];
 
-	gic->regions = calloc(VGIC_MAX_REGIONS, sizeof(*gic->regions));
-	if (!gic->regions)
-		return -ENOMEM;
-	do {
-		nr = read_regions(vm, remote, gic->nr_regions, values);
-		for (int i = 0; i < nr; i++) {
-			if (gic->nr_regions == VGIC_MAX_REGIONS) {
-				pr_err("vm %u: GIC: more than %u redistributor regions\n", vm->id, VGIC_MAX_REGIONS);
-				return -E2BIG;
-			}
-			gic->regions[gic->nr_regions++] = unpack_region(values[i]);
+	for (size_t i = 0; i < REGIONS_AT_ONCE && !calls[i].result; i++) {
+		if (gic->nr_regions == VGIC_MAX_REGIONS) {
+			pr_err("vm %u: GIC: more than %u redistributor regions\n", vm->id, VGIC_MAX_REGIONS);
+			return -E2BIG;
 		}
-	} while (nr == REGIONS_AT_ONCE);
-	gic->legacy_redist = gic->nr_regions == 1 && !gic->regions[0].count;
-	return nr < 0 ? nr : 0;
+		gic->regions[gic->nr_regions++] = unpack_region(values[i]);
+	}
+	return !calls[REGIONS_AT_ONCE - 1].result;
+}
+
+static int capture_more_regions(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "GIC redistributor regions");
+	uint64_t values[REGIONS_AT_ONCE];
+	int ret;
+
+	add_get_regions(&b, vm->vgic, vm->vgic->nr_regions, values);
+	ret = batch_run(&b) ?: take_regions(vm, &b, values);
+	batch_fini(&b);
+	return ret;
 }
 
 int vgic_v3_capture_config(struct vm_state *vm, struct remote *remote)
 {
 	struct vgic_v3_state *gic = vm->vgic;
 	struct batch b = BATCH(remote, vm->id, "GIC addresses");
+	uint64_t regions[REGIONS_AT_ONCE];
 	int ret;
 
+	gic->regions = calloc(VGIC_MAX_REGIONS, sizeof(*gic->regions));
+	if (!gic->regions)
+		return -ENOMEM;
 	batch_get_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_DIST, &gic->dist_base,
 		       sizeof(gic->dist_base), "KVM_VGIC_V3_ADDR_TYPE_DIST");
 	batch_get_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &gic->nr_irqs, sizeof(gic->nr_irqs),
 		       "KVM_DEV_ARM_VGIC_GRP_NR_IRQS");
 	batch_get_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x8, &gic->iidr, sizeof(gic->iidr),
 		       "GICD_IIDR");
-	ret = batch_run(&b);
+	add_get_regions(&b, gic, 0, regions);
+	ret = batch_run(&b) ?: take_regions(vm, &b, regions);
 	batch_fini(&b);
+	while (ret > 0)
+		ret = capture_more_regions(vm, remote);
 	if (ret)
 		return ret;
+	/* By index until -ENOENT. Region 0 with count 0 was set as the one legacy region. */
+	gic->legacy_redist = gic->nr_regions == 1 && !gic->regions[0].count;
 	if (gic->nr_irqs < VGIC_MIN_IRQS || gic->nr_irqs > VGIC_MAX_IRQS || gic->nr_irqs % 32) {
 		pr_err("vm %u: GIC: %u interrupts\n", vm->id, gic->nr_irqs);
 		return -EINVAL;
 	}
-	return capture_regions(vm, remote);
+	return 0;
 }
 
 /*
