@@ -78,6 +78,37 @@ class Statistics(unittest.TestCase):
             measured.check()
 
 
+def measured_once(shape=smallvm.POINT):
+    measured = smallvm.Measured(shape)
+    spent = Spent(LOG, 'dump')
+    for action in smallvm.ACTIONS:
+        measured.add_spent(action, spent)
+        measured.alone_us[action].add(617)
+        measured.alone_ioctls[action].add(spent.ioctls)
+    measured.bytes.add(53533)
+    return measured
+
+
+class Told(unittest.TestCase):
+    def test_a_row_has_a_cell_for_each_column(self):
+        row = measured_once().row()
+        self.assertEqual(len(row), len(smallvm.HEAD))
+        self.assertEqual(row[:8], [8, 960, 2048, '1.2', '0.6', '2.00', 3827, '165'])
+
+    def test_what_the_json_is_to_have_is_there(self):
+        found = measured_once().figures()
+        for key in ('dump_ratio', 'restore_ratio', 'round_trips_dump', 'round_trips_restore', 'image_bytes'):
+            self.assertIn(key, found)
+        self.assertEqual(found['dump_ratio'], 2)
+        self.assertEqual(found['dump_parts_us'], {'looking': 200, 'putting back': 34, 'kvm_run': 1000})
+
+    def test_the_line_that_the_document_shows_is_one_of_the_plugin(self):
+        with open(os.path.join(HERE, '../../docs/performance.md')) as f:
+            shown = [line for line in f if 'kvm_vgic: the dump took' in line]
+        self.assertEqual(len(shown), 1)
+        self.assertGreater(Spent(shown[0], 'dump').ioctls, 0)
+
+
 class Sizes(unittest.TestCase):
     def test_one_size_is_varied_at_a_time_around_the_point(self):
         found = smallvm.shapes(smallvm.AXES)
