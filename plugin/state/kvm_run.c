@@ -620,6 +620,8 @@ static int step_once(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 
 	ret = set_debug(vm, remote, vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
 			PSTATE_MASKED(pstate), mdscr & ~MDSCR_ENABLED);
+	if (ret == -ETIMEDOUT) /* the VMM answers no more: its page is as it was */
+		return ret;
 	if (!ret)
 		ret = write_fresh(vm, remote, vcpu, page, false);
 	if (!ret)

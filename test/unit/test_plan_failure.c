@@ -274,7 +274,9 @@ static void a_vmm_that_answers_no_more_ends_the_plan(void **state)
 		a.kvm->dead = ETIMEDOUT;
 		assert_int_equal(plan->steps[i].run(a.vm, &a.kvm->remote), -ETIMEDOUT);
 		assert_int_equal(log_errors(), 1);
-		assert_non_null(strstr(log_error(), "cannot run system calls in the VMM: "));
+		/* Pages that are mapped already are written to at once. */
+		assert_true(strstr(log_error(), "cannot run system calls in the VMM: ") ||
+			    strstr(log_error(), "kvm_run page: write: "));
 		forget(&a);
 	}
 }
