@@ -50,8 +50,9 @@ static int read_page(struct vm_state *vm, struct remote *remote, struct vcpu_sta
 }
 
 /*
- * The page as it was before the dump. Where the VMM has the real one still, its exit is the newer one; and
- * what it has cleared of immediate_exit it wants cleared. What stood where the record is, a copy has; else it was nothing.
+ * The page as it was before the dump. Where the VMM has the real one still, its exit is the newer one, but for none, which the
+ * swap has put there: then a put_back() was cut short behind the mappings. What the VMM has cleared of immediate_exit it wants
+ * cleared. What stood where the record is, a copy has; else it was nothing.
  */
 static void clean(const struct vm_state *vm, struct vcpu_state *vcpu, const struct left_record *record, bool has_copy)
 {
@@ -61,7 +62,7 @@ static void clean(const struct vm_state *vm, struct vcpu_state *vcpu, const stru
 	memcpy(run->padding1, before->padding1, sizeof(run->padding1));
 	if (has_copy || run->immediate_exit)
 		run->immediate_exit = before->immediate_exit;
-	if (has_copy)
+	if (has_copy || run->exit_reason == KVM_EXIT_UNKNOWN)
 		run->exit_reason = before->exit_reason;
 	memset(vcpu->run + left_record_at(vm->page_size), 0, sizeof(*record));
 }
@@ -187,10 +188,31 @@ static void say_lost(const struct vm_state *vm, const struct vcpu_state *vcpu)
 	pr_warn("vcpu %u: goes on, but its mapping of kvm_run has lost flags\n", vcpu->id);
 }
 
-static int put_back(struct vm_state *vm, struct remote *remote)
+/*
+ * Into each of several copies what all of them come to: should this be cut short behind write_body(), the older content of one
+ * would be a change of the page.
+ */
+static int write_copies(struct vm_state *vm, struct remote *remote, const struct left_view *view, const struct vcpu_state *vcpu)
 {
-	int ret = kvm_run_for_all_pages(vm, remote, false, write_body) ?: kvm_run_map(vm, remote, false, say_lost);
+	int ret = 0;
 
+	for (size_t i = 0; i < vcpu->nr_maps && vcpu->nr_maps > 1 && !ret; i++) {
+		const struct vcpu_map *map = &vcpu->maps[i];
+
+		if (view->look(view, vcpu, map) == LEFT_COPY)
+			ret = remote->ops->write(remote, map->start, vcpu->run + map->offset, map->size);
+	}
+	return ret ? kvm_run_access_failed(vm, vcpu, "copy", ret) : 0;
+}
+
+static int put_back(struct vm_state *vm, struct remote *remote, const struct left_view *view)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
+		ret = write_copies(vm, remote, view, &vm->vcpus[i]);
+	ret = ret ?: kvm_run_for_all_pages(vm, remote, false, write_body);
+	ret = ret ?: kvm_run_map(vm, remote, false, say_lost);
 	return ret ?: kvm_run_for_all_pages(vm, remote, false, kvm_run_release);
 }
 
@@ -201,7 +223,7 @@ int left_put_back(struct vm_state *vm, struct remote *remote, const struct left_
 
 	vm->nr_vcpus = *nr;
 	if (!ret)
-		ret = put_back(vm, remote);
+		ret = put_back(vm, remote, view);
 	vm->nr_vcpus = all;
 	return ret;
 }
