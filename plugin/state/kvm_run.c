@@ -503,7 +503,8 @@ int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on,
 			run_rest(&b);
 		ret = 0;
 	}
-	for (size_t i = 0; lost && i < vm->nr_vcpus; i++)
+	/* None was asked for where the first page that could not be mapped was the end of it. */
+	for (size_t i = 0; lost && (go_on || !ret) && i < vm->nr_vcpus; i++)
 		if (has_failed(&b, nr, b.nr, &vm->vcpus[i]))
 			lost(vm, &vm->vcpus[i]);
 	batch_fini(&b);

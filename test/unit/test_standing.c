@@ -131,6 +131,7 @@ int visit(pid_t pid, struct task_space space, int (*run)(void *arg, struct remot
 {
 	host.visits++;
 	assert_in_range(space.room, 1, FAKE_ROOM_SIZE);
+	kvm_of(pid)->remote.pages_of = NULL;
 	return host.visit_errno ? -host.visit_errno : run(arg, &kvm_of(pid)->remote);
 }
 
@@ -358,6 +359,18 @@ static void the_page_of_another_vms_vcpu_of_the_same_id_is_left_alone(void **sta
 	assert_true(log_has("neither its page nor a copy of it is where the dump found it mapped: end the process"));
 }
 
+static void a_vcpu_whose_page_cannot_be_mapped_is_not_said_to_go_on(void **state)
+{
+	kill_criu(0, 0, shape.nr_vcpus);
+	host.kvm[0]->fail_like = "vcpu 1: mmap fd * fixed *";
+	host.kvm[0]->fail_times = 1;
+	host.kvm[0]->fail_errno = ENOMEM;
+	assert_int_equal(put_back_standing(&host.all), -ENOMEM);
+	assert_false(log_has("goes on, but its mapping of kvm_run has lost flags"));
+	assert_int_equal(put_back_standing(&host.all), 1);
+	assert_as_before(0);
+}
+
 /* It stands as before: the next dump, or criu-kvm recover, can have it. */
 static void a_process_that_cannot_be_entered_fails_the_dump(void **state)
 {
@@ -474,6 +487,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_a_restore_has_left_is_refused, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_record_of_what_is_not_there_is_refused, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(the_page_of_another_vms_vcpu_of_the_same_id_is_left_alone, two_vmms, clear),
+		cmocka_unit_test_setup_teardown(a_vcpu_whose_page_cannot_be_mapped_is_not_said_to_go_on, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_process_that_cannot_be_entered_fails_the_dump, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(a_page_that_cannot_be_seen_fails_the_dump, two_vmms, clear),
 		cmocka_unit_test_setup_teardown(what_is_no_vcpu_any_more_is_not_mapped, two_vmms, clear),
