@@ -687,11 +687,12 @@ int kvm_maps(struct bpf_iter__task_vma *ctx)
 
 	if (!vma || !ctx->task)
 		return 0;
+	rec.map.start = BPF_CORE_READ(vma, vm_start);
+	/* Of any mapping: one of writes alone (UFFD_FEATURE_WP_ASYNC) of a vCPU's too. */
 	if (bpf_core_field_exists(vma->vm_userfaultfd_ctx.ctx) && BPF_CORE_READ(vma, vm_userfaultfd_ctx.ctx)) {
 		rec.type = KVM_REC_UFFD;
-		rec.map.start = BPF_CORE_READ(vma, vm_start);
 		emit(ctx->meta->seq, &rec);
-		return 0;
+		rec.type = KVM_REC_MAP;
 	}
 	file = BPF_CORE_READ(vma, vm_file);
 	if (!file || !read_name(file, name, sizeof(name)) || !BEGINS(name, "kvm-vcpu:"))
@@ -700,7 +701,6 @@ int kvm_maps(struct bpf_iter__task_vma *ctx)
 	kvm = BPF_CORE_READ(vcpu, kvm);
 	rec.kvm = (unsigned long long)kvm;
 	rec.owned = is_owned(ctx->task, kvm);
-	rec.map.start = BPF_CORE_READ(vma, vm_start);
 	rec.map.flags = BPF_CORE_READ(vma, vm_flags);
 	rec.map.idx = BPF_CORE_READ(vcpu, vcpu_idx);
 	emit(ctx->meta->seq, &rec);

@@ -21,6 +21,7 @@ ROWS = [
      ' on this kernel'),
     ('userfaultfd', 'a userfaultfd: KVM would wait for its handler, which stands still: ' + REFUSAL),
     ('userfaultfd-elsewhere', 'memory of a userfaultfd that another process holds: ' + REFUSAL),
+    ('userfaultfd-of-kvm-run', 'memory of a userfaultfd that another process holds: ' + REFUSAL),
     ('userfaultfd-of-child', 'a userfaultfd: KVM would wait for its handler, which stands still: ' + REFUSAL),
     ('vhost', '/dev/vhost-vsock: a device that reaches guest memory by itself: ' + REFUSAL),
     ('vhost-of-child', '/dev/vhost-vsock: a device that reaches guest memory by itself: ' + REFUSAL),

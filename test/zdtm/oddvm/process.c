@@ -195,22 +195,32 @@ static int userfaultfd(struct odd_vm *vm)
 	return open_userfaultfd() < 0 ? -1 : 0;
 }
 
-/* A userfaultfd for a page of this process, which waits for whoever holds it. */
-static int register_page(void)
+/* A userfaultfd with @features for what is mapped at @page of this process, which is for whoever holds it. */
+static int register_page(void *page, size_t size, uint64_t features, uint64_t mode)
 {
 	int fd = open_userfaultfd();
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register range = { .range.len = getpagesize(), .mode = UFFDIO_REGISTER_MODE_MISSING };
-	void *page = mmap(NULL, range.range.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	struct uffdio_register range = { .range = { (uintptr_t)page, size }, .mode = mode };
 
-	range.range.start = (uintptr_t)page;
-	if (fd < 0 || page == MAP_FAILED || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range))
-		return -1;
-	return fd;
+	return fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range) ? -1 : fd;
 }
 
-/* As a migration daemon does: the child holds it, and nothing of the VM. */
-static int userfaultfd_elsewhere(struct odd_vm *vm)
+/* Which waits. */
+static int register_memory(struct odd_vm *vm)
+{
+	void *page = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return page == MAP_FAILED ? -1 : register_page(page, getpagesize(), 0, UFFDIO_REGISTER_MODE_MISSING);
+}
+
+/* Of writes alone, which do not wait, any mapping can tell one. */
+static int register_kvm_run(struct odd_vm *vm)
+{
+	return register_page(vm->vcpu[1].run, vm->run_size, UFFD_FEATURE_WP_ASYNC, UFFDIO_REGISTER_MODE_WP);
+}
+
+/* As a migration daemon does: the child holds what @make has made, and nothing of the VM. */
+static int held_by_child(struct odd_vm *vm, int (*make)(struct odd_vm *vm))
 {
 	int pair[2], fd, ret;
 
@@ -226,10 +236,20 @@ static int userfaultfd_elsewhere(struct odd_vm *vm)
 		sleep_and_exit();
 	}
 	close(pair[1]);
-	fd = child < 0 ? -1 : register_page();
+	fd = child < 0 ? -1 : make(vm);
 	ret = fd < 0 ? -1 : odd_send_fd(pair[0], fd) || wait_for(pair[0]);
 	close(pair[0]);
 	return ret ? -1 : close(fd);
+}
+
+static int userfaultfd_elsewhere(struct odd_vm *vm)
+{
+	return held_by_child(vm, register_memory);
+}
+
+static int userfaultfd_of_kvm_run(struct odd_vm *vm)
+{
+	return held_by_child(vm, register_kvm_run);
 }
 
 static int open_vhost(void)
@@ -386,6 +406,7 @@ const struct oddity process_oddities[] = {
 	{ "few-fds", .running = few_fds },
 	{ "userfaultfd", .running = userfaultfd },
 	{ "userfaultfd-elsewhere", .running = userfaultfd_elsewhere },
+	{ "userfaultfd-of-kvm-run", .running = userfaultfd_of_kvm_run },
 	{ "userfaultfd-of-child", .running = userfaultfd_of_child },
 	{ "vhost", .running = vhost },
 	{ "vhost-of-child", .running = vhost_of_child },
