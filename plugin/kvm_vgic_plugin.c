@@ -47,6 +47,7 @@
 #include "remote/give.h"
 #include "remote/task.h"
 #include "remote/threads.h"
+#include "remote/visit.h"
 #include "setting.h"
 #include "signals.h"
 #include "spent.h"
@@ -81,6 +82,7 @@ struct dumped_vm {
 	const struct discovered_fd *fds;
 	size_t nr_fds;
 	size_t next_fd; /* of fds, that CRIU is likely to ask for next */
+	size_t nr_noted; /* so many of the first of fds are in vm->files */
 	struct image_seals seals;
 	pid_t pid;
 	unsigned long long kvm; /* by which the probe knows it */
@@ -222,10 +224,14 @@ static bool is_noted(const struct vm_state *vm, const struct kvm_file *object)
 /* Whether CRIU will ask for another file: of each object it asks for one, of statistics and of /dev/kvm nobody knows. */
 static bool more_are_to_come(void)
 {
-	for (size_t i = 0; i < dump.nr; i++)
-		for (size_t f = 0; f < dump.vms[i].nr_fds; f++)
-			if (!is_noted(dump.vms[i].vm, &dump.vms[i].fds[f].object))
-				return true;
+	for (size_t i = 0; i < dump.nr; i++) {
+		struct dumped_vm *d = &dump.vms[i];
+
+		while (d->nr_noted < d->nr_fds && is_noted(d->vm, &d->fds[d->nr_noted].object))
+			d->nr_noted++;
+		if (d->nr_noted < d->nr_fds)
+			return true;
+	}
 	return false;
 }
 
@@ -270,21 +276,6 @@ static struct task_space undo_space(const struct vm_state *vm)
 	return (struct task_space){ .scratch = TASK_SCRATCH_SMALL, .room = kvm_run_room(vm) };
 }
 
-/* @run with a session open on @d's process. */
-static int with_remote(struct dumped_vm *d, struct task_space space,
-		       int (*run)(struct dumped_vm *d, struct remote *remote))
-{
-	struct remote *remote;
-	int ret, err;
-
-	ret = task_remote_open(d->pid, space, &remote);
-	if (ret)
-		return ret;
-	ret = run(d, remote);
-	err = task_remote_close(remote);
-	return ret ?: err;
-}
-
 static int swap_in(struct dumped_vm *d, struct remote *remote)
 {
 	int ret = d->view ? put_back_written(d->vm, remote, d->view) : kvm_run_swap_in(d->vm, remote);
@@ -310,8 +301,9 @@ static int swap_out(struct dumped_vm *d, struct remote *remote)
 	return ret;
 }
 
-static int put_lpis_back(struct dumped_vm *d, struct remote *remote)
+static int put_lpis_back(void *arg, struct remote *remote)
 {
+	struct dumped_vm *d = arg;
 	int ret = lpi_put_back(d->vm, remote, d->dumped);
 
 	d->lpis_changed = ret;
@@ -350,8 +342,9 @@ static bool has_threads(const struct dumped_vm *d)
  * Reads all of the VM, then takes kvm_run out of CRIU's sight: in one session, which takes longer to open
  * than images to write. Should criu be killed meanwhile the task goes on by its way back.
  */
-static int save(struct dumped_vm *d, struct remote *remote)
+static int save(void *arg, struct remote *remote)
 {
+	struct dumped_vm *d = arg;
 	int ret = read_vm(d, remote);
 
 	spent_on(SPENT_IMAGES);
@@ -369,7 +362,7 @@ static int dump_vm(struct dumped_vm *d)
 	ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
 	spent_on(SPENT_READ);
 	if (!ret)
-		ret = with_remote(d, vm_space(d->vm), save);
+		ret = session(d->pid, vm_space(d->vm), save, d);
 	if (!ret)
 		ret = fault_injected("swapped");
 	return ret ?: interrupted();
@@ -551,8 +544,9 @@ static int dump_ext_file(int fd, int id)
 	return ret == -ENOTSUP ? ret : to_criu(ret);
 }
 
-static int put_back(struct dumped_vm *d, struct remote *remote)
+static int put_back(void *arg, struct remote *remote)
 {
+	struct dumped_vm *d = arg;
 	int ret = 0, err = 0;
 
 	/* First: no vCPU may find what was saved of its interrupts. */
@@ -583,7 +577,7 @@ static int undo(struct dumped_vm *d)
 	int ret = may_be_written ? standing_places_read(d->pid, &places) : 0, err;
 
 	d->view = may_be_written ? &places.view : NULL;
-	err = with_remote(d, undo_space(d->vm), ret ? put_lpis_back : put_back);
+	err = session(d->pid, undo_space(d->vm), ret ? put_lpis_back : put_back, d);
 	d->view = NULL;
 	standing_places_free(&places);
 	return ret ?: err;
@@ -814,20 +808,20 @@ static void keep_ptimer(struct vm_state *vm)
 		fclose(file);
 }
 
-/* Runs part of the restore sequence in @r's owner. */
-static int run_plan_there(struct restored_vm *r, struct plan_part part)
-{
-	struct remote *remote;
-	int ret, err;
+struct part_of_plan {
+	struct restored_vm *r;
+	struct plan_part part;
+};
 
-	ret = task_remote_open(r->pid, vm_space(r->vm), &remote);
+/* Part of the restore sequence, in the VM's owner. */
+static int run_part(void *arg, struct remote *remote)
+{
+	const struct part_of_plan *of = arg;
+	int ret = plan_run_part(plan_restore, plan_nr_restore, of->part, of->r->vm, remote);
+
 	if (ret)
-		return ret;
-	ret = plan_run_part(plan_restore, plan_nr_restore, part, r->vm, remote);
-	if (ret)
-		lpi_give_back(r->vm, remote);
-	err = task_remote_close(remote);
-	return ret ?: err;
+		lpi_give_back(of->r->vm, remote);
+	return ret;
 }
 
 /* From outside of its owner, in whose mount namespace their paths mean something. */
@@ -846,55 +840,49 @@ static int check_files_late(const struct restored_vm *r)
 /* Eventfds of other processes are brought there, into one that may have as many fds as it is allowed. */
 static int run_plan(struct restored_vm *r, struct plan_part part)
 {
-	struct rlimit limit;
-	int ret = more_fds_begin(r->pid, open_limit(), &limit), err;
+	return session_with_more_fds(r->pid, vm_space(r->vm), open_limit(), run_part, &(struct part_of_plan){ r, part });
+}
 
-	if (ret)
-		return ret;
-	ret = run_plan_there(r, part);
-	err = more_fds_end(r->pid, &limit);
-	return ret ?: err;
+static int create_there(void *arg, struct remote *remote)
+{
+	return fault_injected("create") ?: vm_create(arg, remote, false);
 }
 
 /* A VM of which CRIU has opened no file in its owner. */
 static int create_late(struct restored_vm *r)
 {
-	struct remote *remote;
-	struct rlimit limit;
-	int ret = check_files_late(r), err, limited;
+	return check_files_late(r) ?:
+	       session_with_more_fds(r->pid, TASK_SPACE_SMALL, open_limit(), create_there, r->vm);
+}
 
-	if (ret)
-		return ret;
-	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, TASK_SPACE_SMALL, &remote);
-	if (ret)
-		return ret;
-	ret = fault_injected("create") ?: vm_create(r->vm, remote, false);
-	err = task_remote_close(remote);
-	limited = more_fds_end(r->pid, &limit);
-	return ret ?: err ?: limited;
+struct fetched {
+	const struct restored_vm *r;
+	const struct kvm_file *file;
+	int fd;
+};
+
+static int fetch_there(void *arg, struct remote *remote)
+{
+	struct fetched *f = arg;
+
+	f->fd = kvm_file_fetch(f->r->vm, f->file, f->r->pid, remote);
+	return f->fd < 0 ? f->fd : 0;
 }
 
 /* What CRIU's file @id is, for those who have a stand-in of it. */
 static int fetch_file(uint32_t id)
 {
 	struct restored_vm *r;
-	const struct kvm_file *file = file_by_id(id, &r);
-	struct remote *remote;
-	struct rlimit limit;
-	int ret, err, limited;
+	struct fetched f = { .file = file_by_id(id, &r), .fd = -1 };
+	int ret;
 
 	if (!r)
 		return -EINVAL;
-	ret = more_fds_begin(r->pid, open_limit(), &limit) ?: task_remote_open(r->pid, TASK_SPACE_SMALL, &remote);
-	if (ret)
-		return ret;
-	ret = kvm_file_fetch(r->vm, file, r->pid, remote);
-	err = task_remote_close(remote);
-	limited = more_fds_end(r->pid, &limit);
-	err = err ?: limited;
-	if (err && ret >= 0)
-		close(ret);
-	return err ?: ret;
+	f.r = r;
+	ret = session_with_more_fds(r->pid, TASK_SPACE_SMALL, open_limit(), fetch_there, &f);
+	if (ret && f.fd >= 0)
+		close(f.fd);
+	return ret ?: f.fd;
 }
 
 /* With the files of all VMs there. */
@@ -927,14 +915,10 @@ static int build_vm(struct restored_vm *r)
 }
 
 /* Of a VM that is whole already, when another is not to be. */
-static void give_lpis_back(struct restored_vm *r)
+static int give_lpis_back(void *arg, struct remote *remote)
 {
-	struct remote *remote;
-
-	if (task_remote_open(r->pid, vm_space(r->vm), &remote))
-		return;
-	lpi_give_back(r->vm, remote);
-	task_remote_close(remote);
+	lpi_give_back(arg, remote);
+	return 0;
 }
 
 /*
@@ -948,7 +932,7 @@ static int stop_restore(struct restored_vm *r, pid_t pid, int err)
 	       pid, restore.nr > 1 ? "any VM" : "it");
 	for (size_t i = 0; i < restore.nr; i++)
 		if (restore.vms[i].built && restore.vms[i].vm->lpi)
-			give_lpis_back(&restore.vms[i]);
+			session(restore.vms[i].pid, vm_space(restore.vms[i].vm), give_lpis_back, restore.vms[i].vm);
 	if (!fault_leaves_out("the end of the tree"))
 		kill(restore.root, SIGKILL);
 	return to_criu(err);

@@ -16,6 +16,7 @@
 #include "probe/proc.h"
 #include "remote/give.h"
 #include "remote/task.h"
+#include "remote/visit.h"
 #include "stand_in.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -136,22 +137,21 @@ static int by_id(const void *a_, const void *b_)
 	return a->id < b->id ? -1 : a->id > b->id;
 }
 
-static int give(const struct stand_in *s, int file)
-{
-	struct remote *remote;
-	struct rlimit limit;
-	int ret, err, limited;
+struct gift {
+	const struct stand_in *to;
+	int file;
+};
 
-	ret = more_fds_begin(s->pid, open_limit(), &limit) ?: task_remote_open(s->pid, TASK_SPACE_SMALL, &remote);
-	if (ret)
-		return ret;
-	ret = fd_give(remote, s->pid, file, s->fd, s->cloexec);
-	err = task_remote_close(remote);
-	limited = more_fds_end(s->pid, &limit);
+static int give(void *arg, struct remote *remote)
+{
+	const struct gift *gift = arg;
+	const struct stand_in *s = gift->to;
+	int ret = fd_give(remote, s->pid, gift->file, s->fd, s->cloexec);
+
 	if (ret)
 		pr_err("pid %d: fd %d: cannot give it its file %#x: %s (errno %d)\n", s->pid, s->fd, s->id,
 		       strerror(-ret), -ret);
-	return ret ?: err ?: limited;
+	return ret;
 }
 
 /* Those of one file, which are the first @nr of @list. */
@@ -162,7 +162,8 @@ static int replace_file(const struct stand_in *list, size_t nr, int (*get)(uint3
 	if (file < 0)
 		return file;
 	for (size_t i = 0; i < nr && !ret; i++)
-		ret = give(&list[i], file);
+		ret = session_with_more_fds(list[i].pid, TASK_SPACE_SMALL, open_limit(), give,
+					    &(struct gift){ &list[i], file });
 	close(file);
 	return ret;
 }
