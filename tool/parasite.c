@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "parasite.h"
+#include "probe/area.h"
 #include "remote/trace.h"
 #include "tool.h"
 
@@ -23,19 +24,17 @@ static int cannot_read(pid_t pid, const char *what, int err)
 /* compel maps it shared; its parts may have been given protections of their own. */
 static int add_map(struct parasite *p, char *line)
 {
-	struct parasite_map map, *more;
-	char perms[5];
-	int name = 0;
+	struct parasite_map *more;
+	struct proc_area area;
 
 	line[strcspn(line, "\n")] = 0;
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*s %*u %n", &map.start, &map.end, perms, &name) != 3 ||
-	    perms[3] != 's' || strcmp(line + name, NAME))
+	if (!proc_area_parse(line, &area) || !area.is_shared || strcmp(area.name, NAME))
 		return 0;
 	more = reallocarray(p->maps, p->nr_maps + 1, sizeof(*more));
 	if (!more)
 		return -ENOMEM;
 	p->maps = more;
-	more[p->nr_maps++] = map;
+	more[p->nr_maps++] = (struct parasite_map){ .start = area.start, .end = area.end };
 	return 0;
 }
 

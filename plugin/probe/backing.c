@@ -14,13 +14,8 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "probe/area.h"
 #include "probe/backing.h"
-
-/* A mapping, as /proc/PID/maps has it. */
-struct area {
-	uint64_t start, end, offset;
-	bool is_shared;
-};
 
 struct capture {
 	pid_t pid;
@@ -131,7 +126,7 @@ static void warn(const struct capture *c, const struct backing *b, bool is_share
 }
 
 /* The file under [@start, @end) of @area, which is all @slot's. */
-static int capture_range(const struct capture *c, const struct area *area, const struct memslot *slot,
+static int capture_range(const struct capture *c, const struct proc_area *area, const struct memslot *slot,
 			 uint64_t start, uint64_t end)
 {
 	uint64_t offset = area->offset + (start - area->start), size = end - start;
@@ -164,7 +159,7 @@ static int capture_range(const struct capture *c, const struct area *area, const
 	return ret;
 }
 
-static int capture_area(const struct capture *c, const struct area *area)
+static int capture_area(const struct capture *c, const struct proc_area *area)
 {
 	int ret = 0;
 
@@ -179,19 +174,6 @@ static int capture_area(const struct capture *c, const struct area *area)
 	return ret;
 }
 
-/* 1: a mapping of a file. Anonymous memory has no inode. */
-static bool parse(const char *line, struct area *area)
-{
-	unsigned long inode;
-	char perms[5];
-
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %lu", &area->start, &area->end, perms,
-		   &area->offset, &inode) != 5)
-		return false;
-	area->is_shared = perms[3] == 's';
-	return inode;
-}
-
 int backing_root(pid_t pid)
 {
 	char path[32];
@@ -204,11 +186,11 @@ int backing_root(pid_t pid)
 	return fd < 0 ? failed(pid, path) : fd;
 }
 
-/* @use for each mapping of a file, to the first that answers something else than 0: that. */
-static int each_area(const struct capture *c, int (*use)(const struct capture *c, const struct area *area))
+/* @use for each mapping of a file, which has an inode, to the first that answers something else than 0: that. */
+static int each_area(const struct capture *c, int (*use)(const struct capture *c, const struct proc_area *area))
 {
 	char path[32], *line = NULL;
-	struct area area;
+	struct proc_area area;
 	size_t room = 0;
 	int ret = 0;
 	FILE *maps;
@@ -218,14 +200,14 @@ static int each_area(const struct capture *c, int (*use)(const struct capture *c
 	if (!maps)
 		return failed(c->pid, path);
 	while (!ret && getline(&line, &room, maps) > 0)
-		if (parse(line, &area))
+		if (proc_area_parse(line, &area) && area.inode)
 			ret = use(c, &area);
 	free(line);
 	fclose(maps);
 	return ret;
 }
 
-static int is_under_slot(const struct capture *c, const struct area *area)
+static int is_under_slot(const struct capture *c, const struct proc_area *area)
 {
 	for (size_t i = 0; i < c->vm->nr_slots; i++)
 		if (area->start < c->vm->slots[i].hva + c->vm->slots[i].size && area->end > c->vm->slots[i].hva)

@@ -242,14 +242,21 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	return take_records(&pile, ret, pid, recs, nr);
 }
 
-int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
+static int probe_thread(const struct bpf_program *prog, pid_t tid, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
+	int ret = run_on_thread(prog, tid, &pile);
+
+	return take_records(&pile, ret, tid, recs, nr);
+}
+
+int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
 	int ret = kernel_probe_load();
 
 	*recs = NULL;
 	*nr = 0;
-	return ret ?: take_records(&pile, run_on_thread(skel->progs.kvm_maps, pid, &pile), pid, recs, nr);
+	return ret ?: probe_thread(skel->progs.kvm_maps, pid, recs, nr);
 }
 
 /* One pass of one program, over @pid or, where that is 0, over all tasks. */
@@ -263,15 +270,13 @@ static int probe_once(const struct bpf_program *prog, pid_t pid, struct kvm_rec 
 
 int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr)
 {
-	struct pile pile = { 0 };
 	int ret = kernel_probe_load();
 
 	if (ret)
 		return ret;
 	skel->bss->binding_fd = fd;
 	skel->bss->first_binding = first;
-	ret = run_on_thread(skel->progs.kvm_bindings, pid, &pile);
-	return take_records(&pile, ret, pid, recs, nr);
+	return probe_thread(skel->progs.kvm_bindings, pid, recs, nr);
 }
 
 int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
