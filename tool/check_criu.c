@@ -41,12 +41,16 @@ struct version {
 	bool known; /* the numbers are */
 };
 
+/* Asked once: two checks want to know. */
 static struct version find_version(void)
 {
-	struct version v = { 0 };
-	char out[4096], *text;
+	static struct version v;
+	static bool is_asked;
+	char out[4096], *text = NULL;
 
-	text = output_of("criu --version 2>/dev/null", out, sizeof(out)) ? strstr(out, "Version: ") : NULL;
+	if (!is_asked && output_of("criu --version 2>/dev/null", out, sizeof(out)))
+		text = strstr(out, "Version: ");
+	is_asked = true;
 	if (!text)
 		return v;
 	text += strlen("Version: ");

@@ -19,7 +19,6 @@
 
 #define KVM_MISC_MAJOR 10
 #define KVM_MISC_MINOR 232
-#define ANON "anon_inode:"
 
 static int failed(pid_t pid, const char *what)
 {
@@ -70,23 +69,23 @@ static bool reaches_memory(dev_t device, const char *link)
 /* The kind of fd that @link names, or -1: not KVM's. No file with a path has a name without a slash in front. */
 static int fd_kind(dev_t device, const char *link)
 {
-	if (!strncmp(link, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
+	if (!strncmp(link, PROC_VCPU, strlen(PROC_VCPU)))
 		return PROC_FD_VCPU;
-	if (!strcmp(link, ANON "kvm-vm"))
+	if (!strcmp(link, PROC_ANON "kvm-vm"))
 		return PROC_FD_VM;
-	if (!strcmp(link, ANON "kvm-arm-vgic-v2"))
+	if (!strcmp(link, PROC_ANON "kvm-arm-vgic-v2"))
 		return PROC_FD_VGIC_V2;
-	if (!strcmp(link, ANON "kvm-arm-vgic-v3"))
+	if (!strcmp(link, PROC_ANON "kvm-arm-vgic-v3"))
 		return PROC_FD_VGIC_V3;
-	if (!strcmp(link, ANON "kvm-arm-vgic-v5"))
+	if (!strcmp(link, PROC_ANON "kvm-arm-vgic-v5"))
 		return PROC_FD_VGIC_V5;
-	if (!strcmp(link, ANON "kvm-arm-vgic-its"))
+	if (!strcmp(link, PROC_ANON "kvm-arm-vgic-its"))
 		return PROC_FD_ITS;
-	if (!strcmp(link, ANON "kvm-vm-stats") ||
-	    !strncmp(link, ANON "kvm-vcpu-stats:", strlen(ANON "kvm-vcpu-stats:")))
+	if (!strcmp(link, PROC_ANON "kvm-vm-stats") ||
+	    !strncmp(link, PROC_ANON "kvm-vcpu-stats:", strlen(PROC_ANON "kvm-vcpu-stats:")))
 		return PROC_FD_STATS;
-	if (!strncmp(link, ANON "kvm-", strlen(ANON "kvm-")) ||
-	    !strncmp(link, ANON "[kvm-", strlen(ANON "[kvm-")) || !strncmp(link, "/[kvm-gmem]", 11))
+	if (!strncmp(link, PROC_ANON "kvm-", strlen(PROC_ANON "kvm-")) ||
+	    !strncmp(link, PROC_ANON "[kvm-", strlen(PROC_ANON "[kvm-")) || !strncmp(link, "/[kvm-gmem]", 11))
 		return PROC_FD_OTHER;
 	return device == makedev(KVM_MISC_MAJOR, KVM_MISC_MINOR) ? PROC_FD_SYSTEM : -1;
 }
@@ -111,7 +110,7 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 	*open = fd;
 	if (readlinkat(dirfd, name, link, sizeof(link) - 1) < 0)
 		return errno == ENOENT ? 0 : -errno; /* closed meanwhile, by a task that still runs */
-	if (!strcmp(link, ANON "[userfaultfd]"))
+	if (!strcmp(link, PROC_ANON "[userfaultfd]"))
 		scan->userfaultfd = fd;
 	device = link[0] == '/' ? device_of(dirfd, name) : 0;
 	if (device && reaches_memory(device, link))
@@ -183,7 +182,7 @@ static int scan_map(struct proc_scan *scan, const char *line)
 	if (!proc_area_parse(line, &area))
 		return 0;
 	scan_text(scan, &area);
-	if (strncmp(area.name, ANON "kvm-vcpu:", strlen(ANON "kvm-vcpu:")))
+	if (strncmp(area.name, PROC_VCPU, strlen(PROC_VCPU)))
 		return 0;
 	map = grow(&scan->maps, &scan->nr_maps, sizeof(*map));
 	if (!map)
@@ -194,7 +193,7 @@ static int scan_map(struct proc_scan *scan, const char *line)
 		.offset = area.offset,
 		.prot = area.prot,
 		.is_shared = area.is_shared,
-		.vcpu_id = strtoul(area.name + strlen(ANON "kvm-vcpu:"), NULL, 10),
+		.vcpu_id = strtoul(area.name + strlen(PROC_VCPU), NULL, 10),
 	};
 	return 0;
 }

@@ -8,6 +8,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define PROC_ANON "anon_inode:" /* a link of an fd, or a name of a mapping, begins with it */
+#define PROC_VCPU PROC_ANON "kvm-vcpu:"
+
 enum proc_fd_kind {
 	PROC_FD_SYSTEM, /* /dev/kvm */
 	PROC_FD_VM,

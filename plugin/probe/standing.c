@@ -28,11 +28,10 @@ static int page_failed(pid_t pid, int fd, int err)
 /* Asked again of what was taken: a process that runs may have put there meanwhile what never answers, a file of FUSE's. */
 static bool is_vcpu(int ours)
 {
-	static const char name[] = "anon_inode:kvm-vcpu:";
-	char path[32], link[sizeof(name)] = "";
+	char path[32], link[sizeof(PROC_VCPU)] = "";
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", ours);
-	return readlink(path, link, sizeof(link) - 1) > 0 && !strcmp(link, name);
+	return readlink(path, link, sizeof(link) - 1) > 0 && !strcmp(link, PROC_VCPU);
 }
 
 /* By a mapping of our own; a copy, which the VMM cannot change any more. 0 or a negative errno, logged. */
