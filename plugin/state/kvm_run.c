@@ -85,6 +85,7 @@ static uint64_t room_of(const struct vm_state *vm, const struct remote *remote, 
 /* Maps @vcpu's page in the room: the result is its address there. */
 static void add_map(struct batch *b, const struct vm_state *vm, const struct vcpu_state *vcpu)
 {
+	b->remote->pages_of = NULL; /* what stands there is replaced */
 	b->vcpu = vcpu->idx;
 	batch_syscall(b, "mmap", SYS_mmap, room_of(vm, b->remote, vcpu), vcpu->run_size, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_FIXED, vcpu->fd, 0);
