@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the sweep chooses, and what the runner takes for growth."""
+"""What the sweep chooses, how hosts share it, what is counted, and what the runner takes for growth."""
 
 import argparse
+import contextlib
+import io
+import json
 import os
 import random
 import sys
@@ -13,6 +16,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, '../zdtm'), os.path.join(HERE, '../zdtm/failcases')]
 sys.dont_write_bytecode = True
 
+import counts  # noqa: E402
 import growth  # noqa: E402
 import sweep  # noqa: E402
 from zdtmvm import Failure  # noqa: E402
@@ -40,6 +44,160 @@ class Sweep(unittest.TestCase):
             f.write('1\tstep\ts\ta\n2\tcall\ts\tb\n1\tstep\ts\ta\n2\tmemory\tgrow\tframe.c\n')
             f.flush()
             self.assertEqual(sweep.points_in(f.name), [(1, 'step', 's', 'a'), (2, 'memory', 'grow', 'frame.c')])
+
+
+class Shared(unittest.TestCase):
+    """Two hosts that share a sweep, each with a list of its own."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def parts(self, *lists):
+        """The names of what each host tries."""
+        parts = [sweep.Part(argparse.Namespace(part=(n, len(lists)), share=self.folder), 'dump')
+                 for n in range(1, len(lists) + 1)]
+        names = [sweep.names_of(x) for x in lists]
+        own = [part.own(*x) for part, x in zip(parts, zip(lists, names))]
+        own = [x + part.nobodys(*y) for x, part, y in zip(own, parts, zip(lists, names))]
+        return [[of[p.nr] for p in x] for of, x in zip(names, own)]
+
+    def test_each_point_is_tried_by_one_host(self):
+        same = points(*'abcdefghijklmnopqrstuvwxyz' * 4)
+        one, two = self.parts(same, same)
+        self.assertGreater(len(one), 26)
+        self.assertGreater(len(two), 26)
+        self.assertEqual(sorted(one + two), sorted(sweep.names_of(same).values()))
+
+    def test_what_one_host_alone_has_is_tried_too(self):
+        lists = [points(*x) for x in ('abcdefgh' * 3, 'xaabbccddeffgh', 'abcdefghijklmnop', 'zxy')]
+        tried = sum(self.parts(*lists), [])
+        self.assertEqual(sorted(tried), sorted({x for some in lists for x in sweep.names_of(some).values()}))
+
+    def test_a_host_alone_shares_with_nobody(self):
+        same = points(*'aab')
+        self.assertEqual(self.parts(same), [['call step: a, pass 1', 'call step: a, pass 2', 'call step: b, pass 1']])
+
+    def test_a_host_that_lists_nothing_is_told(self):
+        part = sweep.Part(argparse.Namespace(part=(1, 2), share=self.folder), 'dump')
+        sweep.HOST_SECONDS = 0
+        part.own(points('a'), {1: 'a'})
+        with self.assertRaisesRegex(Failure, 'host 2 has listed no points of dump'):
+            part.nobodys(points('a'), {1: 'a'})
+
+
+def row_of(*tried, listed=None, **more):
+    row = {'action': 'dump', 'vm': 'v3', 'points': 9, 'places': 3, 'chosen': len(tried), 'tried': len(tried), 'seconds': 1,
+           'limited': False, 'listed': listed or list(tried), 'tried_points': list(tried), 'bad': [],
+           **dict.fromkeys(counts.OUTCOMES, 0), counts.REFUSED: len(tried)}
+    return {**row, **more}
+
+
+BAD_ONE = {'what': counts.HARMED, 'name': 'point 1', 'how': 'changed'}
+
+
+class Counts(unittest.TestCase):
+    def test_a_whole_sweep_is_good(self):
+        self.assertIsNone(counts.wrong(row_of('a', 'b')))
+        self.assertIsNone(counts.wrong(counts.add([row_of('a', listed=['a', 'b']), row_of('b', listed=['a', 'b'])])))
+
+    def test_a_sweep_that_is_not_whole_is_bad(self):
+        self.assertRegex(counts.wrong(row_of('a', chosen=2)), '1 were tried of 2')
+        self.assertRegex(counts.wrong(counts.add([row_of('a', listed=['a', 'b']), row_of('a2')])), '2 were tried of 3')
+        self.assertRegex(counts.wrong(row_of()), '0 of 0 were not reached')
+        self.assertIsNone(counts.wrong(row_of('a', chosen=2, limited=True)))
+
+    def test_what_has_no_outcome_is_bad(self):
+        self.assertRegex(counts.wrong(row_of('a', 'b', **{counts.REFUSED: 1})), '2 were tried, and 1 have an outcome')
+
+    def test_little_that_is_reached_is_bad(self):
+        self.assertRegex(counts.wrong(row_of(*'abcd', **{counts.REFUSED: 3, counts.UNREACHED: 1})), '1 of 4 were not reached')
+
+    def test_one_host_that_found_something_is_enough(self):
+        found = row_of('b', bad=[BAD_ONE], **{counts.REFUSED: 0, counts.HARMED: 1})
+        self.assertEqual(counts.wrong(counts.add([row_of('a'), found])), 'point 1: VM harmed')
+        self.assertEqual(counts.add([row_of('a'), found])[counts.HARMED], 1)
+
+    def test_what_two_hosts_have_tried_is_not_counted_as_two(self):
+        with self.assertRaisesRegex(ValueError, '1 points were tried by two hosts'):
+            counts.add([row_of('a', 'b'), row_of('b')])
+
+    def total(self, *hosts):
+        """(exit status, what it prints) for these hosts' rows, or None where a host has told nothing."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [os.path.join(folder, f'{n}.json') for n in range(len(hosts))]
+            for path, rows in zip(paths, hosts):
+                if rows is not None:
+                    with open(path, 'w') as f:
+                        json.dump({'seed': 1, 'rows': rows}, f)
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                return counts.main(paths), out.getvalue()
+
+    def test_one_table_for_all_hosts(self):
+        status, said = self.total([row_of('a')], [row_of('b')])
+        self.assertEqual(status, 0)
+        self.assertIn('dump of v3: points 9, places 3, tried 2 of 2, survived 0, clean refusals 2', said)
+
+    def test_a_host_without_counts_is_a_failure(self):
+        status, said = self.total([row_of('a')], None)
+        self.assertEqual(status, 1)
+        self.assertIn('BAD: no counts of host 2', said)
+        self.assertEqual(self.total(None, None)[0], 1)
+        self.assertEqual(self.total([row_of('a')], [])[0], 1)
+
+
+class Begins(unittest.TestCase):
+    """A sweep whose VM, or whose first dump, fails."""
+
+    class Swept:
+        def __init__(self, fails):
+            self.fails, self.ended = fails, False
+
+        def step(self, name):
+            if name == self.fails:
+                raise Failure(f'criu {name} hangs')
+
+        def start(self):
+            self.step('start')
+
+        def points(self):
+            self.step('points')
+            return points('a', 'b')
+
+        def attempt(self, *_):
+            self.step('attempt')
+            return counts.REFUSED, ''
+
+        def last(self):
+            self.step('last')
+
+        def end(self):
+            self.ended = True
+
+    def row(self, fails):
+        swept = self.Swept(fails)
+        sweep.SWEPT = {'dump': lambda what: swept}
+        args = argparse.Namespace(vm='v3', part=(1, 1), share=None, seed=1, seconds=None, points=None, kind=None, match=None,
+                                  distinct=False, step=1, signal=None, verbose=False)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            row = sweep.Sweep('dump', args).run().row()
+        return row, out.getvalue(), swept.ended
+
+    def test_it_says_what_it_was_and_is_bad(self):
+        for fails, when in (('start', 'at the beginning'), ('points', 'at the beginning'), ('attempt', 'on the way'),
+                            ('last', 'at the end')):
+            row, said, ended = self.row(fails)
+            self.assertIn(f'{when}: {counts.HARMED}: criu {fails} hangs', said)
+            self.assertRegex(counts.wrong(row), f'^{when}')
+            self.assertTrue(ended)
+
+    def test_nothing_fails(self):
+        row, said, ended = self.row(None)
+        self.assertIsNone(counts.wrong(row))
+        self.assertEqual(row['tried'], 2)
 
 
 class LetsGo(unittest.TestCase):

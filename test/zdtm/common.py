@@ -228,10 +228,10 @@ def bpf_ids():
 def processes():
     """All but the kernel's threads, by whatever name: a task of a restore bears criu's until late."""
     found = set()
-    for link in glob.glob('/proc/[0-9]*/exe'):
+    for name in filter(str.isdigit, os.listdir('/proc')):
         try:
-            os.readlink(link)
-            found.add(int(link.split('/')[2]))
+            os.readlink(f'/proc/{name}/exe')
+            found.add(int(name))
         except OSError:
             pass            # a thread of the kernel, a zombie, or gone
     return found
@@ -240,9 +240,9 @@ def processes():
 def left_of(before, seconds=10):
     """What has come since @before and does not go."""
     end = time.monotonic() + seconds
-    while processes() - before and time.monotonic() < end:
+    while (left := processes() - before) and time.monotonic() < end:
         time.sleep(0.02)
-    return processes() - before
+    return left
 
 
 def check_nothing_left(images, bpf_before):
