@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the sweep chooses, how hosts share it, what is counted, and what the runner takes for growth."""
+"""What the sweep chooses, how hosts share it, what is counted; what the runner takes for growth, for a jump of the guest's counter,
+and for a criu that hangs."""
 
 import argparse
 import contextlib
@@ -18,6 +19,7 @@ sys.dont_write_bytecode = True
 
 import counts  # noqa: E402
 import growth  # noqa: E402
+import guestclock  # noqa: E402
 import sweep  # noqa: E402
 from zdtmvm import Failure  # noqa: E402
 
@@ -251,6 +253,39 @@ class Grown(unittest.TestCase):
         seen = self.grow(fds=5)
         seen.look(type('Vm', (), {'pid': self.pid})())
         seen.check()
+
+
+class GuestClock(unittest.TestCase):
+    """A VM whose counter is the time, noted by vCPUs that do not always run."""
+
+    @staticmethod
+    def stats(when, *noted):
+        return argparse.Namespace(when=when, cntfrq=1000, cpus=[{'cntvct': round(1000 * x)} for x in noted])
+
+    def look(self, *stats):
+        guestclock.LOOK_EVERY = 0
+        readings = iter(stats)
+        return guestclock.look(argparse.Namespace(stats=lambda: next(readings)))
+
+    def test_a_look_is_not_older_than_the_one_before(self):
+        before, since = self.look(self.stats(10, 5, 8), self.stats(11, 5, 8), self.stats(12, 5, 11.5))
+        self.assertEqual((guestclock.counter_of(before), since), (11.5, 11))
+
+    def test_vcpus_that_get_no_cpu_are_no_jump(self):
+        """As seen: one had noted the counter 1.6 s before the dump, all were up to date after the restore."""
+        before, since = self.look(self.stats(100, 98.4, 99.99), self.stats(100.01, 98.4, 100.005))
+        guestclock.check(before, self.stats(120, 119.9, 120), 120.0 - since)
+        guestclock.check(before, self.stats(122, 119.9, 120), 122.0 - since - 2)
+
+    def test_a_jump_is_found(self):
+        before, since = self.look(self.stats(100, 99, 99.99), self.stats(100.01, 99, 100.005))
+        with self.assertRaisesRegex(Failure, 'the guest counter jumped: 22.00 s passed in the guest, 20.00 s were possible'):
+            guestclock.check(before, self.stats(122, 110, 122), 122.0 - since - 2)
+
+    def test_a_counter_that_stands_is_told(self):
+        still = self.stats(1, 1)
+        with self.assertRaisesRegex(Failure, 'no vCPU has noted the counter'):
+            guestclock.look(argparse.Namespace(stats=lambda: still), 0.01)
 
 
 if __name__ == '__main__':
