@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -21,6 +22,7 @@ import counts  # noqa: E402
 import growth  # noqa: E402
 import guestclock  # noqa: E402
 import sweep  # noqa: E402
+import zdtmvm  # noqa: E402
 from zdtmvm import Failure  # noqa: E402
 
 
@@ -253,6 +255,33 @@ class Grown(unittest.TestCase):
         seen = self.grow(fds=5)
         seen.look(type('Vm', (), {'pid': self.pid})())
         seen.check()
+
+
+class Hangs(unittest.TestCase):
+    """A criu that is slow, one that hangs, one that goes round in circles."""
+
+    def output_of(self, script, silence, longest=60):
+        zdtmvm.SILENCE, zdtmvm.LONGEST = silence, longest
+        with tempfile.TemporaryDirectory() as folder:
+            log = os.path.join(folder, 'dump.log')
+            with subprocess.Popen(['bash', '-c', script, 'criu', log], stdout=subprocess.PIPE) as process:
+                output = zdtmvm.output_of(process, log)
+            self.assertEqual(process.returncode, 3)
+            return output
+
+    def test_one_that_is_slow_is_waited_for(self):
+        script = 'for i in 1 2 3 4 5; do sleep 0.7; echo step >>"$1"; done; echo said; exit 3'
+        self.assertEqual(self.output_of(script, 2), b'said\n')
+
+    def test_one_that_says_nothing_hangs(self):
+        with self.assertRaisesRegex(Failure, r'criu hangs: after \d s, the last \d of them .* its log ends with: step 2$'):
+            self.output_of('echo "step 1" >"$1"; echo "step 2" >>"$1"; exec sleep 60', 1)
+        with self.assertRaisesRegex(Failure, 'ends with: nothing'):
+            self.output_of('exec sleep 60', 1)
+
+    def test_one_that_never_ends_hangs(self):
+        with self.assertRaisesRegex(Failure, r'criu hangs: after \d s, the last 0 of them .* step$'):
+            self.output_of('while :; do echo step >>"$1"; done', 1, 2)
 
 
 class GuestClock(unittest.TestCase):

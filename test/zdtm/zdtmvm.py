@@ -33,9 +33,42 @@ GUEST_LPI_FIELDS = ['lpi_sent', 'lpi_taken', 'lpi_cleared', 'msi_taken', 'msi_cl
 MUST_MOVE = ['loops', 'ticks_taken', 'sgi_taken', 'reads', 'writes']
 CAUGHT = ['pending MMIO read', 'pending MMIO write', 'KVM_RUN interrupted', 'guest in WFI']
 
+SILENCE = 120           # seconds; a criu that writes nothing to its log for so long hangs
+LONGEST = 1800          # in all, a criu that goes round in circles
+
 
 class Failure(Exception):
     pass
+
+
+def last_line(path):
+    try:
+        with open(path, errors='replace') as f:
+            return f.read().rstrip().rpartition('\n')[2] or 'nothing'
+    except FileNotFoundError:
+        return 'nothing'
+
+
+def output_of(process, log, look=None):
+    """What a criu prints until it ends. How long that takes is the machine's matter; that it comes to a new line is not.
+    @look: to be called often."""
+    begun = grown = time.monotonic()
+    size = -1
+    while True:
+        try:
+            return process.communicate(timeout=0.02 if look else 0.5)[0]
+        except subprocess.TimeoutExpired:
+            pass
+        if look:
+            look()
+        now, old = time.monotonic(), size
+        size = os.path.getsize(log) if os.path.exists(log) else 0
+        grown = now if size != old else grown
+        if now - grown > SILENCE or now - begun > LONGEST:
+            process.kill()
+            process.wait()
+            raise Failure(f'criu hangs: after {now - begun:.0f} s, the last {now - grown:.0f} of them without a word, '
+                          f'its log ends with: {last_line(log)}')
 
 
 class Stats:
@@ -221,10 +254,7 @@ class Criu:
         start = time.monotonic()
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, env={**os.environ, **TESTING, **(env or {})}) as process:
-            while self.watch and process.poll() is None:
-                self.look()
-                time.sleep(0.02)
-            output = process.communicate()[0]
+            output = output_of(process, log, self.look if self.watch else None)
         if process.returncode:
             raise Failure(f'criu {action} failed with {process.returncode}: {output.decode()}')
         return time.monotonic() - start
