@@ -379,6 +379,21 @@ static int check_vm_ids(const struct vm_state *const *vms, size_t n)
 	return 0;
 }
 
+/* KVM has memory for each page of them, whatever the log says, and clears the clean ones by pieces. */
+static int check_logged_pages(const struct vm_state *const *vms, size_t n)
+{
+	uint64_t pages = 0;
+
+	for (size_t v = 0; v < n; v++)
+		for (size_t i = 0; i < vms[v]->nr_slots; i++) {
+			if (vms[v]->slots[i].flags & KVM_MEM_LOG_DIRTY_PAGES)
+				pages += vms[v]->slots[i].size / vms[v]->page_size;
+			if (pages > DIRTY_LOG_MAX_PAGES)
+				return refuse_vm(vms[v], "more than %llu pages with dirty logs", DIRTY_LOG_MAX_PAGES);
+		}
+	return 0;
+}
+
 /* Room for all that the VMs can claim. */
 static int alloc_shared(const struct vm_state *const *vms, size_t n, size_t loose, struct claims *fds,
 			struct claims *maps, struct claims *ids)
@@ -406,6 +421,8 @@ int check_shared(const struct vm_state *const *vms, size_t n, const struct image
 		ret = check_loose_file(&files->list[i]);
 	if (!ret)
 		ret = check_vm_ids(vms, n);
+	if (!ret)
+		ret = check_logged_pages(vms, n);
 	if (!ret)
 		ret = check_thread_owners(vms, n);
 	if (!ret)

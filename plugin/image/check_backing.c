@@ -47,6 +47,27 @@ static int check_backing(const struct vm_state *vm, size_t i)
 	return 0;
 }
 
+/* They are read one after the other: else one file could be read as often as there are backings. */
+static int check_backing_clashes(const struct vm_state *vm)
+{
+	struct claims gpas;
+	const struct claim *c;
+	int ret = claims_alloc(&gpas, vm->nr_backings);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < vm->nr_backings; i++) {
+		const struct backing *b = &vm->backings[i];
+
+		claims_add(&gpas, &(struct claim){ .first = b->gpa, .last = b->gpa + b->size - 1, .n = i });
+	}
+	c = claims_clash(&gpas);
+	if (c)
+		ret = refuse_vm(vm, "backing %zu: gpa 0x%" PRIx64 " is backing %zu's too", c->n, c->first, c[-1].n);
+	claims_free(&gpas);
+	return ret;
+}
+
 int check_backings(const struct vm_state *vm)
 {
 	int ret = 0;
@@ -55,5 +76,5 @@ int check_backings(const struct vm_state *vm)
 		return refuse_vm(vm, "%zu backings, at most %u expected", vm->nr_backings, VM_MAX_BACKINGS);
 	for (size_t i = 0; i < vm->nr_backings && !ret; i++)
 		ret = check_backing(vm, i);
-	return ret;
+	return ret ?: check_backing_clashes(vm);
 }

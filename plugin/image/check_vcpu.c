@@ -286,9 +286,9 @@ static int check_vcpu(const struct vm_state *vm, size_t i)
 		return refuse_vcpu(vm, i, "id %u, below %u expected", vcpu->id, VM_MAX_VCPUS);
 	if (!is_mp_state(vcpu->mp_state))
 		return refuse_vcpu(vm, i, "mp_state %u is not known", vcpu->mp_state);
-	if (!vcpu->run_size || vcpu->run_size > VCPU_RUN_MAX || !aligned(vcpu->run_size, vm->page_size))
-		return refuse_vcpu(vm, i, "run_size %zu, pages of %u bytes up to %u expected", vcpu->run_size,
-				   vm->page_size, VCPU_RUN_MAX);
+	/* KVM_GET_VCPU_MMAP_SIZE of arm64: struct kvm_run, and the ring of coalesced MMIO. */
+	if (vcpu->run_size != 2 * (size_t)vm->page_size)
+		return refuse_vcpu(vm, i, "run_size %zu, two pages of %u bytes expected", vcpu->run_size, vm->page_size);
 	ret = check_timer_irqs(vm, i);
 	if (!ret)
 		ret = check_regs(vm, i);

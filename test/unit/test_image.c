@@ -230,9 +230,10 @@ static void a_vm_with_little_comes_back(void **state)
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		vm->vcpus[i].nr_maps = 0;
 		vm->vcpus[i].pending = VCPU_PENDING_NONE;
-		vm->vcpus[i].run_size = 65536;
+		vm->vcpus[i].run_size = VCPU_RUN_MAX;
 		free(vm->vcpus[i].run);
-		vm->vcpus[i].run = calloc(1, 65536);
+		vm->vcpus[i].run = calloc(1, VCPU_RUN_MAX);
+		vm->vcpus[i].run[VCPU_RUN_MAX - 1] = 0xee;
 	}
 	assert_round_trip(&vm, 1);
 }
@@ -309,12 +310,10 @@ static void to_the_limits(struct vm_state *vm)
 		memset(vcpu->regs[r].value, r, VCPU_REG_MAX);
 	}
 
-	vcpu->run = resize(vcpu->run, VCPU_RUN_MAX, 1);
-	memset(vcpu->run + vcpu->run_size, 0xee, VCPU_RUN_MAX - vcpu->run_size);
-	vcpu->run_size = VCPU_RUN_MAX;
+	memset(vcpu->run + vm->page_size, 0xee, vm->page_size);
 	vcpu->nr_maps = VCPU_MAX_MAPS;
 	for (size_t m = 0; m < VCPU_MAX_MAPS; m++)
-		vcpu->maps[m] = (struct vcpu_map){ (m + 1) * -VCPU_RUN_MAX, VCPU_RUN_MAX, 0, m % 4, VCPU_MAP_KNOWN_FLAGS };
+		vcpu->maps[m] = (struct vcpu_map){ (m + 1) * -vcpu->run_size, vcpu->run_size, 0, m % 4, VCPU_MAP_KNOWN_FLAGS };
 
 	vm->vgic->regions = resize(vm->vgic->regions, VGIC_MAX_REGIONS, sizeof(*vm->vgic->regions));
 	vm->vgic->nr_regions = VGIC_MAX_REGIONS;

@@ -223,6 +223,10 @@ RULE(log_empty_run, BOTH, "kvm-vm.img: VM 1: memslot 1: dirty log, run 1: 0 page
      vm->slots[0].log.runs[1] = 0)
 RULE(log_beyond, BOTH, "kvm-vm.img: VM 1: memslot 1: dirty log, run 3: 31766 pages of 31765",
      vm->slots[0].log.runs[3]++)
+/* A page more than the most: the log of a memslot that is all clean takes no room in the image, and much in the kernel. */
+#define MANY_LOGGED ((struct memslot){ 7, KVM_MEM_LOG_DIRTY_PAGES, 1ULL << 44, (1ULL << 40) - 32767 * 4096, 1ULL << 40, .log = { 0 } })
+RULE(logs_many, BOTH, "kvm-vm.img: VM 1: more than 268435456 pages with dirty logs", vm->ipa_bits = 48,
+     vm->slots[2] = MANY_LOGGED)
 RULE(log_overflow, BOTH, "kvm-vm.img: VM 1: memslot 1: dirty log, run 2: 18446744073709551615 pages of 32765",
      vm->slots[0].log.runs[2] = UINT64_MAX)
 RULE(slot_id_twice, BOTH, "kvm-vm.img: VM 1: memslot 1: twice", vm->slots[2].slot = 1)
@@ -265,6 +269,9 @@ RULE(backing_file_huge, BOTH,
 RULE(backing_overflow, BOTH,
      "kvm-vm.img: VM 1: backing 1: offset 0x1000, size 0xfffffffffffff000: not in a file of 0x4000000 bytes",
      BACKING->offset = 0x1000, BACKING->size = -4096ULL)
+/* Else one large file could be read thousands of times. */
+RULE(backing_overlap, BOTH, "kvm-vm.img: VM 1: backing 1: gpa 0x43fff000 is backing 0's too",
+     BACKING->gpa = 0x43fff000)
 RULE(backing_of_no_slot, BOTH, "kvm-vm.img: VM 1: backing 1: gpa 0x44000000, size 0x4000000: not in memslot 5",
      BACKING->slot = 5)
 RULE(backing_before_slot, BOTH, "kvm-vm.img: VM 1: backing 1: gpa 0x3ffff000, size 0x4000000: not in memslot 1",
@@ -417,14 +424,17 @@ RULE(maps_many_at_dump, CHECK_ONLY, "kvm-vcpu-1.img: vCPU 1: 17 mappings, at mos
      VCPU1->nr_maps = 17)
 
 /* The page, and what is pending */
-RULE(run_none, BOTH, "kvm-vcpu-1.img: vCPU 1: run_size 0, pages of 4096 bytes up to 131072 expected",
+RULE(run_none, BOTH, "kvm-vcpu-1.img: vCPU 1: run_size 0, two pages of 4096 bytes expected",
      VCPU1->run_size = 0)
-RULE(run_no_pages, BOTH, "kvm-vcpu-1.img: vCPU 1: run_size 4097, pages of 4096 bytes up to 131072 expected",
-     VCPU1->run_size = 4097)
+RULE(run_no_pages, BOTH, "kvm-vcpu-1.img: vCPU 1: run_size 4097, two pages of 4096 bytes expected", VCPU1->run_size = 4097)
+RULE(run_one_page, BOTH, "kvm-vcpu-1.img: vCPU 1: run_size 4096, two pages of 4096 bytes expected",
+     VCPU1->run_size = 4096, VCPU1->nr_maps = 0)
+RULE(run_four_pages, BOTH, "kvm-vcpu-1.img: vCPU 1: run_size 16384, two pages of 4096 bytes expected",
+     VCPU1->run = grow(VCPU1->run, 16384, 1), memset(VCPU1->run + 8192, 0, 8192), VCPU1->run_size = 16384)
 RULE(run_large, READ_ONLY, "kvm-vcpu-1.img: vCPU 1: run_size 135168, at most 131072 expected",
      VCPU1->run = grow(VCPU1->run, 135168, 1), VCPU1->run_size = 135168)
 RULE(run_large_at_dump, CHECK_ONLY,
-     "kvm-vcpu-1.img: vCPU 1: run_size 135168, pages of 4096 bytes up to 131072 expected",
+     "kvm-vcpu-1.img: vCPU 1: run_size 135168, two pages of 4096 bytes expected",
      VCPU1->run_size = 135168)
 RULE(pending_unknown, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 3 is not known", VCPU1->pending = 3)
 RULE(pending_other_exit, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but exit_reason is 10",
@@ -816,6 +826,16 @@ static void an_eventfd_above_the_parked_fds_is_accepted(void **state)
 	accept(vm);
 }
 
+static void the_most_logged_pages_are_accepted(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 96);
+
+	vm->ipa_bits = 48;
+	vm->slots[2] = MANY_LOGGED;
+	vm->slots[2].size -= 4096;
+	accept(vm);
+}
+
 static void a_dump_may_lack_files(void **state)
 {
 	struct vm_state *vm = fixture_vm(2, 96);
@@ -893,6 +913,17 @@ static void two_vms_with_one_mapping(void **state)
 
 	b->vcpus[0].maps[0].start = a->vcpus[1].maps[0].start;
 	check_pair(a, b, "kvm-vcpu-2.img: vCPU 0: mapping 0xffff80008000 overlaps one of vCPU 1 of VM 1");
+}
+
+/* Each by itself has few enough. */
+static void two_vms_with_many_logged_pages(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, 2, 96), *b = fixture_vm_id(2, 1, 64);
+
+	a->ipa_bits = b->ipa_bits = 48;
+	a->slots[2] = b->slots[2] = MANY_LOGGED;
+	a->slots[2].size = b->slots[2].size = 1ULL << 39;
+	check_pair(a, b, "kvm-vm.img: VM 2: more than 268435456 pages with dirty logs");
 }
 
 static void two_vms_with_one_file(void **state)
@@ -982,9 +1013,11 @@ int main(void)
 		cmocka_unit_test(the_unbroken_vm_is_accepted),
 		cmocka_unit_test(what_kvm_takes_of_a_pmu_is_accepted),
 		cmocka_unit_test(an_eventfd_above_the_parked_fds_is_accepted),
+		cmocka_unit_test(the_most_logged_pages_are_accepted),
 		cmocka_unit_test(a_dump_may_lack_files),
 		cmocka_unit_test(two_vms_of_one_process),      cmocka_unit_test(two_vms_with_one_id),
 		cmocka_unit_test(two_vms_with_one_fd),	       cmocka_unit_test(two_vms_with_one_mapping),
+		cmocka_unit_test(two_vms_with_many_logged_pages),
 		cmocka_unit_test(two_vms_with_one_file),
 	};
 	struct CMUnitTest tests[sizeof(rules) / sizeof(rules[0])];
