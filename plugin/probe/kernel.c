@@ -9,6 +9,7 @@
 
 #include "kvm_iter.skel.h"
 #include "log.h"
+#include "probe/discover.h"
 #include "probe/kernel.h"
 
 /*
@@ -217,6 +218,27 @@ static int take_records(struct pile *pile, int ret, pid_t pid, struct kvm_rec **
 
 /* KVM has 32764 memslots at most: a VM with more records than this is none. */
 #define MAX_RECORDS 65536
+/* Of devices and interrupts of ITSes, of a process: each of 64 VMs has 57344 LPIs at most. */
+#define ITS_STEPS (1u << 23)
+
+/* By as many passes as the VM with the most records needs. */
+static int probe_files(pid_t pid, struct pile *pile)
+{
+	int ret;
+
+	skel->bss->first_record = 0;
+	skel->bss->most_records = 0;
+	skel->bss->nr_too_many = 0;
+	skel->bss->its_steps_left = ITS_STEPS;
+	do {
+		skel->bss->nr_seen = 0;
+		ret = run_on_thread(skel->progs.kvm_files, pid, pile);
+		skel->bss->first_record += KVM_RECORDS_IN_PASS;
+		if (!ret && skel->bss->nr_too_many)
+			ret = -ENOTSUP;
+	} while (!ret && skel->bss->first_record < skel->bss->most_records && skel->bss->first_record < MAX_RECORDS);
+	return !ret && skel->bss->first_record < skel->bss->most_records ? -E2BIG : ret;
+}
 
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
@@ -228,18 +250,12 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	ret = kernel_probe_load();
 	if (ret)
 		return ret;
-	skel->bss->first_record = 0;
-	skel->bss->most_records = 0;
-	do {
-		skel->bss->nr_seen = 0;
-		ret = run_on_thread(skel->progs.kvm_files, pid, &pile);
-		skel->bss->first_record += KVM_RECORDS_IN_PASS;
-	} while (!ret && skel->bss->first_record < skel->bss->most_records && skel->bss->first_record < MAX_RECORDS);
-	if (!ret && skel->bss->first_record < skel->bss->most_records)
-		ret = -E2BIG;
-	if (!ret)
-		ret = run_on_thread(skel->progs.kvm_maps, pid, &pile);
-	return take_records(&pile, ret, pid, recs, nr);
+	ret = probe_files(pid, &pile) ?: run_on_thread(skel->progs.kvm_maps, pid, &pile);
+	if (!skel->bss->nr_too_many)
+		return take_records(&pile, ret, pid, recs, nr);
+	free(pile.buf);
+	pr_err("pid %d: more than 64 VMs in a process: " REFUSAL ": dump parts of it\n", pid);
+	return -ENOTSUP;
 }
 
 static int probe_thread(const struct bpf_program *prog, pid_t tid, struct kvm_rec **recs, size_t *nr)

@@ -18,7 +18,7 @@
 #define ID_AA64DFR0_EL1 32 /* in kvm->arch.id_regs: IDREG_IDX(), in the kernels that kernel.c knows */
 #define DEBUG_REGS 64	 /* in struct kvm_guest_debug_arch */
 #define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
-#define MAX_SEEN 64 /* VMs of a process that are told once; those beyond, by each of their fds */
+#define MAX_SEEN 64 /* VMs of a process: DISCOVER_MAX_VMS */
 #define KVM_DEV_TYPE_ARM_VGIC_V2 5
 #define KVM_DEV_TYPE_ARM_VGIC_V3 7
 #define NR_PRIVATE 32
@@ -40,6 +40,13 @@ struct {
 	unsigned int fd;
 } seen[MAX_SEEN];
 unsigned int nr_seen;
+unsigned int nr_too_many; /* VMs that are not told, for there were as many as there may be */
+
+/*
+ * Steps in the lists of ITSes that are left to a probe, which user space sets: the process has as many fds of one as it likes,
+ * and each is walked.
+ */
+unsigned int its_steps_left;
 
 struct walk {
 	struct seq_file *seq;
@@ -414,7 +421,8 @@ static bool is_owned(struct task_struct *task, struct kvm *kvm)
 
 /*
  * Whether @kvm is still to be told of, or was by this same @fd: the kernel calls again for a file
- * whose records did not fit, and takes back those that did.
+ * whose records did not fit, and takes back those that did. One too many is not: it would be told by each of its fds, which are
+ * as many as the process likes.
  */
 static bool is_first_fd(struct kvm *kvm, unsigned int fd)
 {
@@ -423,11 +431,13 @@ static bool is_first_fd(struct kvm *kvm, unsigned int fd)
 	for (i = 0; i < MAX_SEEN && i < nr_seen; i++)
 		if (seen[i].kvm == (unsigned long long)kvm)
 			return seen[i].fd == fd;
-	if (i < MAX_SEEN) {
-		seen[i].kvm = (unsigned long long)kvm;
-		seen[i].fd = fd;
-		nr_seen = i + 1;
+	if (i == MAX_SEEN) {
+		nr_too_many++;
+		return false;
 	}
+	seen[i].kvm = (unsigned long long)kvm;
+	seen[i].fd = fd;
+	nr_seen = i + 1;
 	return true;
 }
 
@@ -591,8 +601,9 @@ static int step_its(__u32 i, struct its_walk *w)
 	unsigned long long next = pointer_at(w->at + bpf_core_field_offset(struct list_head, next)), ite;
 	struct its_device *dev;
 
-	if (!next)
+	if (!next || !its_steps_left)
 		return 1;
+	its_steps_left--;
 	if (w->device && next == w->device + bpf_core_field_offset(struct its_device, itt_head)) {
 		w->at = w->device + bpf_core_field_offset(struct its_device, dev_list);
 		w->device = 0;

@@ -41,6 +41,11 @@ def marked():
         finish(vm)
 
 
+def many_vms():
+    """What criu learns of them is not multiplied by their fds: it has 192 MiB."""
+    refused('hostile-many-vms', 'more than 64 VMs in a process: ' + REFUSAL, wrap=('prlimit', '--data=201326592'))
+
+
 def served(what, says):
     """The server is of the tree, and stands still: the dump fails in its time, and the VM goes on."""
     if subprocess.run(['modprobe', 'fuse'], check=False).returncode:
@@ -67,6 +72,7 @@ def cases():
     yield 'hostile-many-fds', 'main', works, ('hostile-many-fds',)
     yield 'hostile-many-files', 'main', refused, ('hostile-many-files', 'more than 4096 files')
     yield 'hostile-many-slots', 'main', works, ('hostile-many-slots',)
+    yield 'hostile-many-vms', 'main', many_vms, ()
     yield 'hostile-shared-table', 'main', works, ('hostile-shared-table',)
     yield 'hostile-thread-table', 'main', works, ('hostile-thread-table',)
     yield 'hostile-served-memory', 'main', served, ('served-memory', 'a file under a memslot cannot be read: no answer of its server')

@@ -145,6 +145,44 @@ static int many_slots(struct odd_vm *vm)
 	return 0;
 }
 
+#define NR_VMS		66	/* and that of the test: images have room for 64 */
+#define NR_VM_SLOTS	300
+
+static int small_vm(void *memory)
+{
+	struct kvm_userspace_memory_region region = { .memory_size = 4096, .userspace_addr = (uintptr_t)memory };
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), fd = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
+
+	for (region.slot = 0; fd >= 0 && region.slot < NR_VM_SLOTS; region.slot++) {
+		region.guest_phys_addr = 2 * 4096 * (uint64_t)region.slot;
+		if (ioctl(fd, KVM_SET_USER_MEMORY_REGION, &region))
+			return -1;
+	}
+	return kvm < 0 || close(kvm) ? -1 : fd;
+}
+
+/* All that there is to tell of each of them; and many fds of the last. */
+static int many_vms(struct odd_vm *vm)
+{
+	struct rlimit limit = { 8192, 8192 };
+	void *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = -1;
+	unsigned int i;
+
+	if (memory == MAP_FAILED || setrlimit(RLIMIT_NOFILE, &limit))
+		return -1;
+	for (i = 0; i < NR_VMS; i++) {
+		fd = small_vm(memory);
+		if (fd < 0)
+			return -1;
+	}
+	/* Behind those of the others. */
+	for (i = 0; i < 3 * NR_FDS; i++)
+		if (fcntl(fd, F_DUPFD, fd) < 0)
+			return -1;
+	return 0;
+}
+
 /* A process that has the same table of fds, and its own memory. */
 static pid_t sharing;
 
@@ -252,6 +290,7 @@ const struct oddity hostile_oddities[] = {
 	{ "hostile-many-fds", .running = many_fds },
 	{ "hostile-many-files", .running = many_files },
 	{ "hostile-many-slots", .built = many_slots },
+	{ "hostile-many-vms", .running = many_vms },
 	{ "hostile-shared-table", .running = shared_table, .after = end_sharing },
 	{ "hostile-thread-table", .running = thread_table },
 	{ "hostile-served-memory", .built = served_memory },
