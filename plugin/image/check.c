@@ -422,6 +422,8 @@ int check_shared(const struct vm_state *const *vms, size_t n, const struct image
 	if (!ret)
 		ret = check_vm_ids(vms, n);
 	if (!ret)
+		ret = check_nr_regs(vms, n);
+	if (!ret)
 		ret = check_logged_pages(vms, n);
 	if (!ret)
 		ret = check_thread_owners(vms, n);

@@ -16,6 +16,8 @@ int check_caps(const struct vm_state *vm);
 int check_slots(const struct vm_state *vm);
 int check_bindings(const struct vm_state *vm);
 int check_vcpus(const struct vm_state *vm);
+/* Of all @vms; while they are read, too: each takes memory some hundred times as much as a file. */
+int check_nr_regs(const struct vm_state *const *vms, size_t n);
 int check_vgic(const struct vm_state *vm);
 int check_vgic_v2(const struct vm_state *vm);
 int check_vgic_v5(const struct vm_state *vm);

@@ -324,6 +324,22 @@ static int check_vcpu_clashes(const struct vm_state *vm, struct claims *ids, str
 	return 0;
 }
 
+/* 512 vCPUs with all that one can have; of some 350, as without SVE, 6000 vCPUs. */
+#define MAX_REGS (VM_MAX_VCPUS * VCPU_MAX_REGS)
+
+int check_nr_regs(const struct vm_state *const *vms, size_t n)
+{
+	size_t nr = 0;
+
+	for (size_t v = 0; v < n; v++)
+		for (size_t i = 0; i < vms[v]->nr_vcpus; i++) {
+			nr += vms[v]->vcpus[i].nr_regs;
+			if (nr > MAX_REGS)
+				return refuse(IMAGE_VCPU ": more than %u registers in all images", vms[v]->id, MAX_REGS);
+		}
+	return 0;
+}
+
 int check_vcpus(const struct vm_state *vm)
 {
 	struct claims ids = { 0 }, mpidrs = { 0 };

@@ -915,6 +915,38 @@ static void two_vms_with_one_mapping(void **state)
 	check_pair(a, b, "kvm-vcpu-2.img: vCPU 0: mapping 0xffff80008000 overlaps one of vCPU 1 of VM 1");
 }
 
+/* As many registers as one VM can have, which are the same memory here. */
+static struct vcpu_reg *share_regs(struct vm_state *vm)
+{
+	struct vcpu_reg *regs = calloc(VCPU_MAX_REGS, sizeof(*regs));
+
+	assert_non_null(regs);
+	for (size_t r = 0; r < VCPU_MAX_REGS; r++)
+		regs[r].id = KVM_REG_ARM64 | KVM_REG_SIZE_U8 | r;
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		free(vm->vcpus[i].regs);
+		vm->vcpus[i].regs = regs;
+		vm->vcpus[i].nr_regs = VCPU_MAX_REGS;
+	}
+	return regs;
+}
+
+static void the_most_registers(void **state)
+{
+	struct vm_state *a = fixture_vm_id(1, VM_MAX_VCPUS, 96), *b = fixture_vm_id(2, 1, 64);
+	const struct vm_state *vms[] = { a, b };
+	struct vcpu_reg *regs = share_regs(a);
+
+	log_reset();
+	assert_int_equal(image_check(vms, 1), 0);
+	assert_refusal(image_check(vms, 2), "kvm-vcpu-2.img: more than 2097152 registers in all images");
+	free(regs);
+	for (size_t i = 0; i < VM_MAX_VCPUS; i++)
+		a->vcpus[i].regs = NULL;
+	vm_state_free(a);
+	vm_state_free(b);
+}
+
 /* Each by itself has few enough. */
 static void two_vms_with_many_logged_pages(void **state)
 {
@@ -1017,6 +1049,7 @@ int main(void)
 		cmocka_unit_test(a_dump_may_lack_files),
 		cmocka_unit_test(two_vms_of_one_process),      cmocka_unit_test(two_vms_with_one_id),
 		cmocka_unit_test(two_vms_with_one_fd),	       cmocka_unit_test(two_vms_with_one_mapping),
+		cmocka_unit_test(the_most_registers),
 		cmocka_unit_test(two_vms_with_many_logged_pages),
 		cmocka_unit_test(two_vms_with_one_file),
 	};
