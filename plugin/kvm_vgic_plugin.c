@@ -994,15 +994,59 @@ static int build_vms_of(int pid, int vpid)
 	return ret;
 }
 
+/* Whether a task of the tree is @vpid, and not one that has ended: the hook is called for that one too. */
+static bool is_called_for(int32_t vpid, const pid_t *pids, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (proc_is_traced(pids[i]) && proc_vpid(pids[i], pids[i]) == vpid)
+			return true;
+	return false;
+}
+
+/*
+ * With the first task, which is the tree's root: whom an image names is the image's. A VM that nobody makes would be missed at
+ * exit only, with the tasks running.
+ */
+static int check_owners(pid_t root)
+{
+	pid_t *pids;
+	size_t nr;
+	int ret = proc_tree(root, &pids, &nr);
+
+	for (size_t i = 0; i < restore.nr && !ret; i++) {
+		const struct vm_state *vm = restore.vms[i].vm;
+
+		if (is_called_for(vm->vpid, pids, nr))
+			continue;
+		pr_err("vm %u: no task is pid %d, whose VM it is: the images do not belong together\n", vm->id, vm->vpid);
+		ret = -EINVAL;
+	}
+	free(pids);
+	return ret ? stop_restore(&restore.vms[0], root, ret) : 0;
+}
+
+/* The owner of all VMs is @vpid, as a rule: no tree is to be looked at then. */
+static bool owns_all(int32_t vpid)
+{
+	for (size_t i = 0; i < restore.nr; i++)
+		if (restore.vms[i].vm->vpid != vpid)
+			return false;
+	return true;
+}
+
 static int build_and_start(int pid)
 {
+	bool is_first = !restore.root;
 	int vpid, ret;
 
-	if (!restore.root)
+	if (is_first)
 		restore.root = pid;
 	vpid = proc_vpid(pid, pid);
 	if (vpid < 0)
 		return stop_restore(&restore.vms[0], pid, vpid);
+	ret = is_first && !owns_all(vpid) ? check_owners(pid) : 0;
+	if (ret)
+		return ret;
 	ret = build_vms_of(pid, vpid);
 	return !ret && restore.nr_built == restore.nr ? start_vms() : ret;
 }

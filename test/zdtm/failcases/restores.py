@@ -2,6 +2,7 @@
 """A restore that cannot be complete leaves nothing that runs; damaged images are refused before a task is forked."""
 
 import collections
+import ctypes
 import glob
 import os
 import re
@@ -438,6 +439,27 @@ def of_another_dump(name):
         check_refused(name if name != FILES[0] else FILES[1], damaged.dir, 'of another dump')
 
 
+def sealed(data):
+    """With the seal that belongs to it: whoever makes images can make that, too."""
+    body = data[:-13]
+    xxh64 = ctypes.CDLL('libxxhash.so.0').XXH64
+    xxh64.restype = ctypes.c_uint64
+    return body + data[-13:-8] + xxh64(body, ctypes.c_size_t(len(body)), ctypes.c_uint64(0)).to_bytes(8, 'little')
+
+
+def of_no_task():
+    """A VM whose owner is none of the tasks: nobody would make it, and nobody is to run without it."""
+    with Damaged(FILES[0]) as damaged:
+        vpid = damaged.data.index(b'\x08\x01\x10', 12 + int.from_bytes(damaged.data[8:12], 'little')) + 3
+        damaged.write(sealed(damaged.data[:vpid] + bytes([damaged.data[vpid] ^ 1]) + damaged.data[vpid + 1:]))
+        before = processes()
+        result = criu('restore', damaged.dir, '-d')
+        left = left_of(before)
+    result.require(not left, f'tasks left: {sorted(left)}')
+    result.require(result.status != 0, 'the restore succeeded')
+    result.require(any('no task is pid' in x for x in result.errors), 'no error says so')
+
+
 # For a host without KVM: images that a boot before it has made.
 
 def keep_images(folder):
@@ -489,6 +511,7 @@ def cases():
         yield f'image-truncated-{name}', 'main', truncated, (name,)
         yield f'image-missing-{name}', 'main', missing, (name,)
         yield f'image-of-another-dump-{name}', 'main', of_another_dump, (name,)
+    yield 'image-of-a-vm-of-no-task', 'main', of_no_task, ()
     yield 'restore-after-failures', 'main', works_at_last, ('one',)
     yield 'restore-with-an-its-after-failures', 'main', works_at_last, ('its',)
     for what in ('tree-root', 'tree-child'):
