@@ -487,8 +487,9 @@ static bool has_failed(const struct batch *b, size_t first, size_t end, const st
 	return b->no_memory;
 }
 
-int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on,
-		void (*lost)(const struct vm_state *vm, const struct vcpu_state *vcpu))
+/* As kvm_run_map(). Of @pages, where there are, those stay of which the VMM sees all mappings. */
+static int map_all(struct vm_state *vm, struct remote *remote, bool go_on,
+		   void (*lost)(const struct vm_state *vm, const struct vcpu_state *vcpu), int64_t *pages)
 {
 	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
 	size_t nr;
@@ -504,6 +505,9 @@ int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on,
 			run_rest(&b);
 		ret = 0;
 	}
+	for (size_t i = 0; pages && i < vm->nr_vcpus; i++)
+		if (has_failed(&b, 0, nr, &vm->vcpus[i]))
+			pages[i] = -EIO;
 	/* None was asked for where the first page that could not be mapped was the end of it. */
 	for (size_t i = 0; lost && (go_on || !ret) && i < vm->nr_vcpus; i++)
 		if (has_failed(&b, nr, b.nr, &vm->vcpus[i]))
@@ -512,13 +516,22 @@ int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on,
 	return ret;
 }
 
+int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on,
+		void (*lost)(const struct vm_state *vm, const struct vcpu_state *vcpu))
+{
+	return map_all(vm, remote, go_on, lost, NULL);
+}
+
 /* One that fails, as mlock2() does when the limit was lowered, costs no vCPU its page. */
 static void say_lost(const struct vm_state *vm, const struct vcpu_state *vcpu)
 {
 	pr_err("vm %u: vcpu %u: goes on, but its mapping of kvm_run has lost flags\n", vm->id, vcpu->idx);
 }
 
-/* All of it, whatever fails: each vCPU put back is one that runs. */
+/*
+ * All of it, whatever fails: each vCPU put back is one that runs. One whose mapping could not be stays forbidden, and marked for
+ * another try: with the copy the VMM would not see its exits.
+ */
 int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 {
 	int ret, err;
@@ -526,7 +539,7 @@ int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 
 	err = use_pages(vm, remote, true, pages, forbid_run);
 	ret = ret ?: err;
-	err = kvm_run_map(vm, remote, true, say_lost);
+	err = map_all(vm, remote, true, say_lost, pages);
 	ret = ret ?: err;
 	err = use_pages(vm, remote, true, pages, kvm_run_release);
 	free(pages);
