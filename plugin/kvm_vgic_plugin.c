@@ -1009,8 +1009,8 @@ static bool is_called_for(int32_t vpid, const pid_t *pids, size_t nr)
  */
 static int check_owners(pid_t root)
 {
-	pid_t *pids;
-	size_t nr;
+	pid_t *pids = NULL;
+	size_t nr = 0;
 	int ret = proc_tree(root, &pids, &nr);
 
 	for (size_t i = 0; i < restore.nr && !ret; i++) {
