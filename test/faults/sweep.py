@@ -156,8 +156,14 @@ class Dumps:
                 verdict = self.after(result, images, unharmed, point)
             return (UNREACHED, '') if point and not was_reached(result, point) else verdict
         except (Failure, OSError) as e:
-            self.start()
+            self.start_anew(e)
             return HARMED, str(e)
+
+    def start_anew(self, error):
+        try:
+            self.start()
+        except (Failure, OSError) as e:
+            raise Failure(f'{error}; and no other VM starts: {e}') from e
 
     def after(self, result, images, unharmed, point):
         if result.status == 0:
@@ -361,6 +367,7 @@ class Sweep:
         self.swept = SWEPT[action](args.vm)
         self.points, self.choice, self.names = [], [], {}
         self.own = []       # of the choice, those that are not another host's
+        self.when = 'at the beginning'
         self.counts, self.bad, self.tried = collections.Counter(), [], []
 
     def seconds(self):
@@ -380,6 +387,7 @@ class Sweep:
             rng.shuffle(self.choice)    # it may end before the last of them
 
     def attempt(self, point):
+        self.when = name_of(point)
         what, how = self.swept.attempt(point, fault_env(point, self.args.signal), self.args.signal)
         self.counts[what] += 1
         self.tried.append(self.names[point.nr])
@@ -397,21 +405,20 @@ class Sweep:
                 print(f'  {n} of {len(points)} in {self.seconds():.0f} s: {dict(self.counts)}', flush=True)
 
     def run(self):
-        part, when = Part(self.args, self.action), 'at the beginning'
+        part = Part(self.args, self.action)
         try:
             self.list()
             self.own = part.own(self.choice, self.names)
             print(f'{self.action} of {self.args.vm}: {len(self.points)} points, of {self.places()} places; '
                   f'{len(self.own)} to be tried', flush=True)
-            when = 'on the way'
             self.attempt_all(self.own)
             more = part.nobodys(self.choice, self.names)
             self.own += more
             self.attempt_all(more)
-            when = 'at the end'
+            self.when = 'at the end'
             self.swept.last()
         except (Failure, OSError) as e:
-            self.found(HARMED, when, str(e))
+            self.found(HARMED, self.when, str(e))
             self.swept.end()
         return self
 

@@ -191,7 +191,7 @@ class Begins(unittest.TestCase):
         return row, out.getvalue(), swept.ended
 
     def test_it_says_what_it_was_and_is_bad(self):
-        for fails, when in (('start', 'at the beginning'), ('points', 'at the beginning'), ('attempt', 'on the way'),
+        for fails, when in (('start', 'at the beginning'), ('points', 'at the beginning'), ('attempt', 'point 1, call step: a'),
                             ('last', 'at the end')):
             row, said, ended = self.row(fails)
             self.assertIn(f'{when}: {counts.HARMED}: criu {fails} hangs', said)
