@@ -801,24 +801,22 @@ static int check_highest_fd(const struct kvm_process *proc)
 	return -ENOTSUP;
 }
 
-static const struct kvm_rec *rec_of_map(const struct kvm_rec *recs, size_t nr, uint64_t start)
-{
-	for (size_t i = 0; i < nr; i++)
-		if (recs[i].type == KVM_REC_MAP && recs[i].map.start == start)
-			return &recs[i];
-	return NULL;
-}
-
-/* Whether @recs say all there is to know of the mappings in @scan, which get their flags, and nothing that is refused. */
-static bool has_usual_maps(struct proc_scan *scan, const struct kvm_rec *recs, size_t nr)
+static bool has_userfaultfd(const struct kvm_rec *recs, size_t nr)
 {
 	for (size_t i = 0; i < nr; i++)
 		if (recs[i].type == KVM_REC_UFFD)
-			return false;
-	for (size_t i = 0; i < scan->nr_maps; i++) {
-		const struct kvm_rec *rec = rec_of_map(recs, nr, scan->maps[i].start);
+			return true;
+	return false;
+}
 
-		if (!rec || !probe_map_flags(rec->map.flags, &scan->maps[i].flags))
+/* Whether the records say all there is to know of @proc's mappings of vCPUs, which get their flags, and nothing that is refused. */
+static bool has_usual_maps(struct kvm_process *proc)
+{
+	for (size_t i = 0; i < proc->scan.nr_maps; i++) {
+		struct proc_map *map = &proc->scan.maps[i];
+		const struct kvm_rec *rec = kvm_rec_of_map(proc, map->start);
+
+		if (!rec || !probe_map_flags(rec->map.flags, &map->flags))
 			return false;
 	}
 	return true;
@@ -836,12 +834,12 @@ static int scan_map_flags(struct kvm_process *proc)
 	int ret;
 
 	if (kvm_process_has_kvm(proc)) {
-		usual = has_usual_maps(&proc->scan, proc->recs, proc->nr_recs);
+		usual = !has_userfaultfd(proc->recs, proc->nr_recs) && has_usual_maps(proc);
 	} else {
 		ret = kernel_probe_maps(proc->pid, &recs, &nr);
 		if (ret)
 			return ret;
-		usual = has_usual_maps(&proc->scan, recs, nr);
+		usual = !has_userfaultfd(recs, nr);
 		free(recs);
 	}
 	return usual ? 0 : proc_scan_map_flags(proc->pid, &proc->scan);

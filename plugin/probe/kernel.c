@@ -202,6 +202,13 @@ static int run_on_thread(const struct bpf_program *prog, pid_t tid, struct pile 
 	return run_pass(prog, &info, pile);
 }
 
+/* Its mappings of vCPUs, and those of userfaultfds. */
+static int run_on_maps(pid_t pid, struct pile *pile)
+{
+	skel->bss->maps_told = 0;
+	return run_on_thread(skel->progs.kvm_maps, pid, pile);
+}
+
 /* What @pile has, for the caller to free; where @ret is an error, that, logged. */
 static int take_records(struct pile *pile, int ret, pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
@@ -250,7 +257,7 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	ret = kernel_probe_load();
 	if (ret)
 		return ret;
-	ret = probe_files(pid, &pile) ?: run_on_thread(skel->progs.kvm_maps, pid, &pile);
+	ret = probe_files(pid, &pile) ?: run_on_maps(pid, &pile);
 	if (!skel->bss->nr_too_many)
 		return take_records(&pile, ret, pid, recs, nr);
 	free(pile.buf);
@@ -258,21 +265,14 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	return -ENOTSUP;
 }
 
-static int probe_thread(const struct bpf_program *prog, pid_t tid, struct kvm_rec **recs, size_t *nr)
-{
-	struct pile pile = { 0 };
-	int ret = run_on_thread(prog, tid, &pile);
-
-	return take_records(&pile, ret, tid, recs, nr);
-}
-
 int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
+	struct pile pile = { 0 };
 	int ret = kernel_probe_load();
 
 	*recs = NULL;
 	*nr = 0;
-	return ret ?: probe_thread(skel->progs.kvm_maps, pid, recs, nr);
+	return ret ?: take_records(&pile, run_on_maps(pid, &pile), pid, recs, nr);
 }
 
 /* One pass of one program, over @pid or, where that is 0, over all tasks. */
@@ -286,13 +286,15 @@ static int probe_once(const struct bpf_program *prog, pid_t pid, struct kvm_rec 
 
 int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr)
 {
+	struct pile pile = { 0 };
 	int ret = kernel_probe_load();
 
 	if (ret)
 		return ret;
 	skel->bss->binding_fd = fd;
 	skel->bss->first_binding = first;
-	return probe_thread(skel->progs.kvm_bindings, pid, recs, nr);
+	ret = run_on_thread(skel->progs.kvm_bindings, pid, &pile);
+	return take_records(&pile, ret, pid, recs, nr);
 }
 
 int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
@@ -319,8 +321,10 @@ int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **rec
 	if (ret)
 		return ret;
 	ret = run_pass(skel->progs.fd_holders, NULL, &pile);
-	for (size_t i = 0; i < nr_pids && !ret; i++)
+	for (size_t i = 0; i < nr_pids && !ret; i++) {
+		skel->bss->holders_told = 0;
 		ret = run_on_thread(skel->progs.map_holders, pids[i], &pile);
+	}
 	return take_records(&pile, ret, 0, recs, nr);
 }
 

@@ -87,6 +87,9 @@ int fd_holders(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
+/* As maps_told (kvm_iter.bpf.c). */
+unsigned long holders_told;
+
 SEC("iter/task_vma")
 int map_holders(struct bpf_iter__task_vma *ctx)
 {
@@ -94,11 +97,12 @@ int map_holders(struct bpf_iter__task_vma *ctx)
 	struct task_struct *task = ctx->task;
 	struct kvm_rec rec = { 0 };
 
-	if (!vma || !begin_holder(task, BPF_CORE_READ(vma, vm_file), &rec))
+	if (!vma || BPF_CORE_READ(vma, vm_start) < holders_told || !begin_holder(task, BPF_CORE_READ(vma, vm_file), &rec))
 		return 0;
 	rec.holder.in = (unsigned long long)BPF_CORE_READ(task, mm);
 	rec.holder.at = BPF_CORE_READ(vma, vm_start);
 	rec.holder.is_map = 1;
-	bpf_seq_write(ctx->meta->seq, &rec, sizeof(rec));
+	if (!bpf_seq_write(ctx->meta->seq, &rec, sizeof(rec)))
+		holders_told = rec.holder.at + 1;
 	return 0;
 }

@@ -683,37 +683,53 @@ int kvm_files(struct bpf_iter__task_file *ctx)
 }
 
 /*
+ * Where those that were told end, which user space sets to 0 before a pass: of one thread alone, which is what is asked, the kernel
+ * begins again behind the last that a read ended with, without end (task_vma_seq_get_next()). Nothing told is the end of it.
+ */
+unsigned long maps_told;
+
+/*
  * /proc tells mappings of vCPUs of several VMs by their ids alone; and flags of mappings, and whose faults a userfaultfd
  * has, by a walk through all page tables of the process.
  */
+static int tell_map(struct bpf_iter__task_vma *ctx, struct vm_area_struct *vma, struct file *file)
+{
+	struct kvm_rec rec = { .type = KVM_REC_MAP };
+	struct kvm_vcpu *vcpu = BPF_CORE_READ(file, private_data);
+	struct kvm *kvm = BPF_CORE_READ(vcpu, kvm);
+
+	rec.kvm = (unsigned long long)kvm;
+	rec.owned = is_owned(ctx->task, kvm);
+	rec.map.start = BPF_CORE_READ(vma, vm_start);
+	rec.map.flags = BPF_CORE_READ(vma, vm_flags);
+	rec.map.idx = BPF_CORE_READ(vcpu, vcpu_idx);
+	return bpf_seq_write(ctx->meta->seq, &rec, sizeof(rec));
+}
+
+/* Of any mapping: one of writes alone (UFFD_FEATURE_WP_ASYNC) of a vCPU's too. */
+static int tell_userfaultfd(struct bpf_iter__task_vma *ctx, struct vm_area_struct *vma)
+{
+	struct kvm_rec rec = { .type = KVM_REC_UFFD };
+
+	if (!bpf_core_field_exists(vma->vm_userfaultfd_ctx.ctx) || !BPF_CORE_READ(vma, vm_userfaultfd_ctx.ctx))
+		return 0;
+	rec.map.start = BPF_CORE_READ(vma, vm_start);
+	return bpf_seq_write(ctx->meta->seq, &rec, sizeof(rec));
+}
+
+/* What does not fit is asked for again. */
 SEC("iter/task_vma")
 int kvm_maps(struct bpf_iter__task_vma *ctx)
 {
-	struct kvm_rec rec = { .type = KVM_REC_MAP };
 	struct vm_area_struct *vma = ctx->vma;
 	char name[24] = "";
-	struct kvm_vcpu *vcpu;
 	struct file *file;
-	struct kvm *kvm;
 
-	if (!vma || !ctx->task)
+	if (!vma || !ctx->task || BPF_CORE_READ(vma, vm_start) < maps_told || tell_userfaultfd(ctx, vma))
 		return 0;
-	rec.map.start = BPF_CORE_READ(vma, vm_start);
-	/* Of any mapping: one of writes alone (UFFD_FEATURE_WP_ASYNC) of a vCPU's too. */
-	if (bpf_core_field_exists(vma->vm_userfaultfd_ctx.ctx) && BPF_CORE_READ(vma, vm_userfaultfd_ctx.ctx)) {
-		rec.type = KVM_REC_UFFD;
-		emit(ctx->meta->seq, &rec);
-		rec.type = KVM_REC_MAP;
-	}
 	file = BPF_CORE_READ(vma, vm_file);
-	if (!file || !read_name(file, name, sizeof(name)) || !BEGINS(name, "kvm-vcpu:"))
+	if (file && read_name(file, name, sizeof(name)) && BEGINS(name, "kvm-vcpu:") && tell_map(ctx, vma, file))
 		return 0;
-	vcpu = BPF_CORE_READ(file, private_data);
-	kvm = BPF_CORE_READ(vcpu, kvm);
-	rec.kvm = (unsigned long long)kvm;
-	rec.owned = is_owned(ctx->task, kvm);
-	rec.map.flags = BPF_CORE_READ(vma, vm_flags);
-	rec.map.idx = BPF_CORE_READ(vcpu, vcpu_idx);
-	emit(ctx->meta->seq, &rec);
+	maps_told = BPF_CORE_READ(vma, vm_start) + 1;
 	return 0;
 }

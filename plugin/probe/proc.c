@@ -272,6 +272,22 @@ static bool is_of_userfaultfd(const char *names)
 	return strstr(names, " um") || strstr(names, " uw") || strstr(names, " ui");
 }
 
+static int compare_starts(const void *key, const void *map)
+{
+	const uint64_t start = *(const uint64_t *)key, its = ((const struct proc_map *)map)->start;
+
+	return (start > its) - (start < its);
+}
+
+/* They are in the order of maps. */
+static struct proc_map *map_at(const struct proc_scan *scan, uint64_t start, uint64_t end)
+{
+	struct proc_map *map =
+		scan->nr_maps ? bsearch(&start, scan->maps, scan->nr_maps, sizeof(*map), compare_starts) : NULL;
+
+	return map && map->size == end - start ? map : NULL;
+}
+
 /* A mapping's line as maps has it, then what is known of it. */
 static int scan_smap(struct proc_scan *scan, const char *line)
 {
@@ -279,10 +295,7 @@ static int scan_smap(struct proc_scan *scan, const char *line)
 
 	if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) == 2) {
 		scan->area_now = start;
-		scan->map_now = NULL;
-		for (size_t i = 0; i < scan->nr_maps; i++)
-			if (scan->maps[i].start == start && scan->maps[i].size == end - start)
-				scan->map_now = &scan->maps[i];
+		scan->map_now = map_at(scan, start, end);
 	} else if (!strncmp(line, "VmFlags:", 8)) {
 		if (scan->map_now)
 			scan_vm_flags(scan->map_now, line + 8);

@@ -30,18 +30,32 @@ static int compare_handles(const void *a, const void *b)
 	return x->fd != y->fd ? (x->fd > y->fd) - (x->fd < y->fd) : (x->type > y->type) - (x->type < y->type);
 }
 
+static int compare_maps(const void *a, const void *b)
+{
+	const struct kvm_rec *x = *(const struct kvm_rec *const *)a, *y = *(const struct kvm_rec *const *)b;
+
+	return (x->map.start > y->map.start) - (x->map.start < y->map.start);
+}
+
 int kvm_process_list_handles(struct kvm_process *proc)
 {
 	free(proc->handles);
-	proc->nr_handles = 0;
+	free(proc->maps);
+	proc->nr_handles = proc->nr_maps = 0;
 	proc->handles = calloc(proc->nr_recs + 1, sizeof(*proc->handles));
-	if (!proc->handles)
+	proc->maps = calloc(proc->nr_recs + 1, sizeof(*proc->maps));
+	if (!proc->handles || !proc->maps)
 		return -ENOMEM;
-	for (size_t i = 0; i < proc->nr_recs; i++)
-		if (proc->recs[i].type != KVM_REC_MAP && kvm_rec_is_handle(&proc->recs[i]))
+	for (size_t i = 0; i < proc->nr_recs; i++) {
+		if (proc->recs[i].type == KVM_REC_MAP)
+			proc->maps[proc->nr_maps++] = &proc->recs[i];
+		else if (kvm_rec_is_handle(&proc->recs[i]))
 			proc->handles[proc->nr_handles++] = &proc->recs[i];
+	}
 	if (proc->nr_handles)
 		qsort(proc->handles, proc->nr_handles, sizeof(*proc->handles), compare_handles);
+	if (proc->nr_maps)
+		qsort(proc->maps, proc->nr_maps, sizeof(*proc->maps), compare_maps);
 	return 0;
 }
 
@@ -56,12 +70,13 @@ const struct kvm_rec *kvm_rec_of(const struct kvm_process *proc, const struct pr
 	return found ? *found : NULL;
 }
 
-static const struct kvm_rec *rec_of_map(const struct kvm_process *proc, const struct proc_map *map)
+const struct kvm_rec *kvm_rec_of_map(const struct kvm_process *proc, uint64_t start)
 {
-	for (size_t i = 0; i < proc->nr_recs; i++)
-		if (proc->recs[i].type == KVM_REC_MAP && proc->recs[i].map.start == map->start)
-			return &proc->recs[i];
-	return NULL;
+	const struct kvm_rec key = { .map.start = start }, *at = &key, **found = NULL;
+
+	if (proc->nr_maps)
+		found = bsearch(&at, proc->maps, proc->nr_maps, sizeof(at), compare_maps);
+	return found ? *found : NULL;
 }
 
 /* Each fd and each mapping has its record. */
@@ -76,7 +91,7 @@ static int check_complete(const struct kvm_process *proc)
 		return -EIO;
 	}
 	for (size_t i = 0; i < proc->scan.nr_maps; i++) {
-		if (rec_of_map(proc, &proc->scan.maps[i]))
+		if (kvm_rec_of_map(proc, proc->scan.maps[i].start))
 			continue;
 		pr_err("pid %d: mapping %#llx of a vCPU: the BPF iterator did not see it\n", proc->pid,
 		       (unsigned long long)proc->scan.maps[i].start);
@@ -90,6 +105,7 @@ void kvm_process_free(struct kvm_process *proc)
 	proc_scan_free(&proc->scan);
 	free(proc->recs);
 	free(proc->handles);
+	free(proc->maps);
 }
 
 static int scan_process(pid_t pid, int (*check)(pid_t pid, const struct proc_scan *scan),
@@ -162,7 +178,7 @@ static void filter_fds(const struct kvm_process *proc, unsigned long long kvm, s
 static void filter_maps(const struct kvm_process *proc, unsigned long long kvm, struct proc_scan *part)
 {
 	for (size_t i = 0; i < proc->scan.nr_maps; i++) {
-		const struct kvm_rec *rec = rec_of_map(proc, &proc->scan.maps[i]);
+		const struct kvm_rec *rec = kvm_rec_of_map(proc, proc->scan.maps[i].start);
 
 		if (rec && rec->kvm == kvm)
 			part->maps[part->nr_maps++] = proc->scan.maps[i];

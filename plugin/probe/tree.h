@@ -13,6 +13,8 @@ struct kvm_process {
 	size_t nr_recs;
 	const struct kvm_rec **handles; /* of its fds, by their numbers: there may be a million */
 	size_t nr_handles;
+	const struct kvm_rec **maps; /* of its mappings, by their addresses: likewise */
+	size_t nr_maps;
 };
 
 struct kvm_tree {
@@ -33,11 +35,14 @@ void kvm_tree_free(struct kvm_tree *tree);
 /* Whether @proc has VMs, or parts of some, or /dev/kvm alone. */
 bool kvm_process_has_kvm(const struct kvm_process *proc);
 
-/* Fills proc->handles from its records: 0 or -ENOMEM. kvm_tree_scan() has done so. */
+/* Fills proc->handles and maps from its records: 0 or -ENOMEM. kvm_tree_scan() has done so. */
 int kvm_process_list_handles(struct kvm_process *proc);
 
 /* The record of what @fd of @proc is; NULL of /dev/kvm, which is of no VM. */
 const struct kvm_rec *kvm_rec_of(const struct kvm_process *proc, const struct proc_fd *fd);
+
+/* The record of its mapping at @start, or NULL. */
+const struct kvm_rec *kvm_rec_of_map(const struct kvm_process *proc, uint64_t start);
 
 /* Whether @rec is of an fd or a mapping, and not of what a VM or a vCPU has. */
 bool kvm_rec_is_handle(const struct kvm_rec *rec);

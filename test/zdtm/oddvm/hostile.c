@@ -145,6 +145,18 @@ static int many_slots(struct odd_vm *vm)
 	return 0;
 }
 
+#define NR_MAPS		50000	/* vm.max_map_count is 65530 */
+
+static int many_maps(struct odd_vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_MAPS; i++)
+		if (map_one(vm->vcpu[0].fd))
+			return -1;
+	return 0;
+}
+
 #define NR_VMS		66	/* and that of the test: images have room for 64 */
 #define NR_VM_SLOTS	300
 
@@ -290,6 +302,7 @@ const struct oddity hostile_oddities[] = {
 	{ "hostile-many-fds", .running = many_fds },
 	{ "hostile-many-files", .running = many_files },
 	{ "hostile-many-slots", .built = many_slots },
+	{ "hostile-many-maps", .running = many_maps },
 	{ "hostile-many-vms", .running = many_vms },
 	{ "hostile-shared-table", .running = shared_table, .after = end_sharing },
 	{ "hostile-thread-table", .running = thread_table },
