@@ -79,6 +79,7 @@ def cases():
     yield 'hostile-many-fds', 'main', works, ('hostile-many-fds',)
     yield 'hostile-many-files', 'main', refused, ('hostile-many-files', 'more than 4096 files')
     yield 'hostile-many-slots', 'main', works, ('hostile-many-slots',)
+    yield 'hostile-many-vcpus', 'main', works, ('hostile-many-vcpus',)
     yield 'hostile-many-maps', 'main', many_maps, ()
     yield 'hostile-many-vms', 'main', many_vms, ()
     yield 'hostile-shared-table', 'main', works, ('hostile-shared-table',)

@@ -145,6 +145,36 @@ static int many_slots(struct odd_vm *vm)
 	return 0;
 }
 
+#define NR_VCPUS	400	/* more of them than the iterator tells in one read */
+
+static int add_vcpu(int vm_fd, unsigned int id)
+{
+	struct kvm_vcpu_init init = { 0 };
+	int fd = ioctl(vm_fd, KVM_CREATE_VCPU, id);
+
+	if (fd < 0 || ioctl(vm_fd, KVM_ARM_PREFERRED_TARGET, &init))
+		return -1;
+	init.features[0] = 1u << KVM_ARM_VCPU_PSCI_0_2;
+	return ioctl(fd, KVM_ARM_VCPU_INIT, &init) || map_one(fd) ? -1 : 0;
+}
+
+/* Another VM, whose guest does not run. */
+static int many_vcpus(struct odd_vm *vm)
+{
+	struct kvm_create_device gic = { .type = KVM_DEV_TYPE_ARM_VGIC_V3 };
+	uint64_t dist = ODD_DIST_BASE, redist = 0x100000000;
+	int fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+	unsigned int i;
+
+	for (i = 0; fd >= 0 && i < NR_VCPUS; i++)
+		if (add_vcpu(fd, i))
+			return -1;
+	return fd < 0 || ioctl(fd, KVM_CREATE_DEVICE, &gic) ||
+	       odd_set_attr(gic.fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_DIST, &dist) ||
+	       odd_set_attr(gic.fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_REDIST, &redist) ||
+	       odd_set_attr(gic.fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL) ? -1 : 0;
+}
+
 #define NR_MAPS		50000	/* vm.max_map_count is 65530 */
 
 static int many_maps(struct odd_vm *vm)
@@ -302,6 +332,7 @@ const struct oddity hostile_oddities[] = {
 	{ "hostile-many-fds", .running = many_fds },
 	{ "hostile-many-files", .running = many_files },
 	{ "hostile-many-slots", .built = many_slots },
+	{ "hostile-many-vcpus", .running = many_vcpus },
 	{ "hostile-many-maps", .running = many_maps },
 	{ "hostile-many-vms", .running = many_vms },
 	{ "hostile-shared-table", .running = shared_table, .after = end_sharing },
