@@ -175,7 +175,7 @@ static int many_vcpus(struct odd_vm *vm)
 	       odd_set_attr(gic.fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL) ? -1 : 0;
 }
 
-#define NR_MAPS		50000	/* vm.max_map_count is 65530 */
+#define NR_MAPS		20000	/* vm.max_map_count is 65530 */
 
 static int many_maps(struct odd_vm *vm)
 {
