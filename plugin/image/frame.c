@@ -216,7 +216,9 @@ static int store(const struct frame_out *out, int dirfd)
 
 	snprintf(tmp, sizeof(tmp), "%s.tmp", out->file);
 	ret = fault_point(FAULT_IMAGE, "create", out->file);
-	fd = ret ?: openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	/* What one that was cut short has left; or a FIFO, at which an open would wait with the VM standing still. */
+	unlinkat(dirfd, tmp, 0);
+	fd = ret ?: openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		ret = ret ?: -errno;
 		pr_err("%s: cannot create %s: %s\n", out->file, tmp, strerror(-ret));

@@ -830,6 +830,20 @@ static void a_failed_write_leaves_the_former_file(void **state)
 	assert_int_equal(faccessat(set->dir, "kvm-vcpu-1.img.tmp", F_OK, 0), -1);
 }
 
+/* As one that was cut short leaves it; or a FIFO, at which nobody is to wait while a VM stands still. */
+static void what_bears_the_name_of_a_new_file_is_replaced(void **state)
+{
+	struct set *set = *state;
+	int fd = openat(set->dir, "kvm-vcpu-1.img.tmp", O_WRONLY | O_CREAT | O_EXCL, 0644);
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(mkfifoat(set->dir, "kvm-vm.img.tmp", 0600), 0);
+	assert_int_equal(fixture_write(set->dir, &fixture_dump, &set->vm, 1), 0);
+	assert_int_equal(read_result(set->dir), 0);
+	assert_int_equal(faccessat(set->dir, "kvm-vm.img.tmp", F_OK, 0), -1);
+}
+
 static void images_are_for_root_only(void **state)
 {
 	struct set *set = *state;
@@ -884,6 +898,7 @@ int main(void)
 		WITH_SET(a_huge_file_is_refused_before_it_is_read),
 		WITH_SET(the_index_can_be_rewritten),
 		WITH_SET(a_failed_write_leaves_the_former_file),
+		WITH_SET(what_bears_the_name_of_a_new_file_is_replaced),
 		WITH_SET(images_are_for_root_only),
 		cmocka_unit_test(dump_ids_differ),
 	};
