@@ -256,15 +256,21 @@ int batch_try(struct batch *b)
 	return run(b, false);
 }
 
-int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd)
+static int close_once(struct remote *remote, uint32_t vm, const char *step, int fd, bool log)
 {
 	struct batch b = BATCH(remote, vm, step);
 	int ret;
 
 	batch_syscall(&b, "close", SYS_close, fd, 0, 0, 0, 0, 0)->detail = fd;
-	ret = batch_try(&b) ? batch_run(&b) : 0;
+	ret = run(&b, log);
 	batch_fini(&b);
 	return ret;
+}
+
+/* Each time with a batch of its own: one that had no memory for its call cannot be run again. */
+int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd)
+{
+	return close_once(remote, vm, step, fd, false) ? close_once(remote, vm, step, fd, true) : 0;
 }
 
 void batch_reset(struct batch *b)

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "fake_vm.h"
+#include "fault.h"
 #include "testlog.h"
 
 static int set_up(void **state)
@@ -168,6 +169,22 @@ static void a_close_that_fails_once_is_tried_again(void **state)
 	assert_int_equal(log_errors(), 0);
 }
 
+/* Each try takes memory of its own: of the first that had none nothing is left. */
+static void a_close_without_memory_is_tried_again(void **state)
+{
+	struct failing f = { .remote = { .ops = &failing_ops } };
+
+	setenv("KVM_VGIC_TESTING", "1", 1);
+	setenv("KVM_VGIC_FAULT", "1", 1);
+	fault_init();
+	assert_int_equal(batch_close(&f.remote, 3, "test", 17), 0);
+	unsetenv("KVM_VGIC_FAULT");
+	fault_init();
+	assert_int_equal(f.nr, 1);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), "vm 3: test: out of memory");
+}
+
 static void an_fd_that_stays_open_is_named(void **state)
 {
 	struct failing f = { .remote = { .ops = &failing_ops }, .failures = 2, .err = EINTR };
@@ -199,6 +216,7 @@ int main(void)
 		TEST(what_a_call_only_reads_is_not_written),
 		TEST(a_call_that_was_not_made_is_not_taken_for_one_that_succeeded),
 		TEST(a_close_that_fails_once_is_tried_again),
+		TEST(a_close_without_memory_is_tried_again),
 		TEST(an_fd_that_stays_open_is_named),
 		TEST(an_fd_that_is_closed_is_not_closed_again),
 	};
