@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Loading and running the iterator. */
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -29,15 +31,27 @@ static const struct series {
 static struct kvm_iter *skel;
 static int load_result = 1; /* not tried yet */
 
-static int to_log(enum libbpf_print_level level, const char *format, va_list args)
-{
-	char line[512];
+#define VERIFIER_LOG (2u << 20) /* bytes: all of it for the loader, else that one is not loaded; of a program, its end */
+#define VERIFIER_TOLD (4u << 10)
 
-	if (level == LIBBPF_DEBUG)
-		return 0; /* hundreds of lines, for authors of libbpf */
-	vsnprintf(line, sizeof(line), format, args);
-	print_on_level(LOG_DEBUG, LOG_PREFIX "%s", line);
-	return 0;
+/* What the kernel's verifier says of a program that it does not take, the end of it: for authors of this one. */
+static void log_verifier(void)
+{
+	char *buf = calloc(1, VERIFIER_LOG), *line, *rest;
+	struct kvm_iter *again = buf ? kvm_iter__open() : NULL;
+
+	if (again) {
+		again->ctx.log_level = 1;
+		again->ctx.log_size = VERIFIER_LOG - 1;
+		again->ctx.log_buf = (uintptr_t)buf;
+		kvm_iter__load(again);
+		kvm_iter__destroy(again);
+		rest = buf + (strlen(buf) > VERIFIER_TOLD ? strlen(buf) - VERIFIER_TOLD : 0);
+		while ((line = strsep(&rest, "\n")))
+			if (*line)
+				pr_debug("verifier: %s\n", line);
+	}
+	free(buf);
 }
 
 static const struct series *running_series(struct utsname *uts)
@@ -112,18 +126,17 @@ static int load(void)
 		       strerror(-ret));
 		return ret;
 	}
-	libbpf_set_print(to_log);
-	skel = kvm_iter__open_and_load();
-	if (!skel) {
-		ret = -errno;
+	skel = kvm_iter__open();
+	ret = skel ? kvm_iter__load(skel) : -ENOMEM;
+	if (ret) {
 		pr_err("cannot load the BPF iterator: %s (errno %d): %s (details with -v4)\n", strerror(-ret), -ret,
 		       kernel_is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
 					   "that it can be" :
 					   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
 					   "structures this plugin knows, that is not locked down for confidentiality");
-		return ret ?: -EINVAL;
+		log_verifier();
 	}
-	return 0;
+	return ret;
 }
 
 int kernel_probe_load(void)
@@ -135,7 +148,8 @@ int kernel_probe_load(void)
 
 void kernel_probe_unload(void)
 {
-	kvm_iter__destroy(skel);
+	if (skel)
+		kvm_iter__destroy(skel);
 	skel = NULL;
 	load_result = 1;
 }
@@ -170,21 +184,22 @@ static int read_all(int fd, struct pile *pile)
 }
 
 /* One pass of @prog over what @info names, or over all tasks. */
-static int run_pass(const struct bpf_program *prog, const union bpf_iter_link_info *info, struct pile *pile)
+static int run_pass(struct bpf_prog_desc prog, const union bpf_iter_link_info *info, struct pile *pile)
 {
-	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = (void *)info, .link_info_len = sizeof(*info));
-	struct bpf_link *link = bpf_program__attach_iter(prog, info ? &opts : NULL);
-	int fd = link ? bpf_iter_create(bpf_link__fd(link)) : -1;
-	int ret = fd < 0 ? -errno : read_all(fd, pile);
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = (void *)info, .iter_info_len = info ? sizeof(*info) : 0);
+	int link = bpf_link_create(prog.prog_fd, 0, BPF_TRACE_ITER, &opts);
+	int fd = link < 0 ? link : bpf_iter_create(link);
+	int ret = fd < 0 ? fd : read_all(fd, pile);
 
 	if (fd >= 0)
 		close(fd);
-	bpf_link__destroy(link);
+	if (link >= 0)
+		close(link);
 	return ret;
 }
 
 /* Of the threads of @pid: those that share its fds are passed over. */
-static int run_on_process(const struct bpf_program *prog, pid_t pid, struct pile *pile)
+static int run_on_process(struct bpf_prog_desc prog, pid_t pid, struct pile *pile)
 {
 	const union bpf_iter_link_info info = { .task.pid = pid };
 
@@ -195,7 +210,7 @@ static int run_on_process(const struct bpf_program *prog, pid_t pid, struct pile
  * Of one thread: all have the same mappings, and each would tell them. Of fds it is the first's that CRIU dumps: another
  * thread can have a table of its own.
  */
-static int run_on_thread(const struct bpf_program *prog, pid_t tid, struct pile *pile)
+static int run_on_thread(struct bpf_prog_desc prog, pid_t tid, struct pile *pile)
 {
 	const union bpf_iter_link_info info = { .task.tid = tid };
 
@@ -276,7 +291,7 @@ int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
 }
 
 /* One pass of one program, over @pid or, where that is 0, over all tasks. */
-static int probe_once(const struct bpf_program *prog, pid_t pid, struct kvm_rec **recs, size_t *nr)
+static int probe_once(struct bpf_prog_desc prog, pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
 	int ret = pid ? run_on_process(prog, pid, &pile) : run_pass(prog, NULL, &pile);
