@@ -31,10 +31,13 @@ int eventfds(struct bpf_iter__task_file *ctx)
 	if (!task || !file || !read_name(file, name, sizeof(name)) || !IS(name, "[eventfd]"))
 		return 0;
 	eventfd = BPF_CORE_READ(file, private_data);
+	rec.eventfd.users = BPF_CORE_READ(eventfd, kref.refcount.refs.counter);
+	/* Bound to nothing, as any process can have as many as it likes. */
+	if (rec.eventfd.users < 2)
+		return 0;
 	rec.eventfd.eventfd = (unsigned long long)eventfd;
 	rec.eventfd.files = (unsigned long long)BPF_CORE_READ(task, files);
 	rec.eventfd.refs = file_refs(file) - 1; /* the iterator holds it too */
-	rec.eventfd.users = BPF_CORE_READ(eventfd, kref.refcount.refs.counter);
 	rec.eventfd.flags = BPF_CORE_READ(eventfd, flags);
 	rec.eventfd.tasks = BPF_CORE_READ(task, files, count.counter);
 	rec.eventfd.pid = pid_of(task);

@@ -3,9 +3,10 @@
 
 import os
 import subprocess
+import sys
 import time
 
-from common import Skip, criu, finish, odd_vm, require
+from common import SmallVm, Skip, criu, criu_ok, discard, finish, odd_vm, require
 from cramped import works
 from lives.kvm_signals import recover
 from refusals import REFUSAL, refused
@@ -46,6 +47,36 @@ def many_vms():
     refused('hostile-many-vms', 'more than 64 VMs in a process: ' + REFUSAL, wrap=('prlimit', '--data=201326592'))
 
 
+HOLDER = """
+import os, resource, sys
+nr = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (nr + 64, nr + 64))
+fd = os.eventfd(0)
+for _ in range(nr):
+    os.dup(fd)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def many_eventfds():
+    """Of another process, and bound to nothing: criu, which has 64 MiB, learns nothing of them."""
+    vm = SmallVm('kvm_irqfd', [])
+    images = os.path.join(vm.dir, 'images')
+    try:
+        os.mkdir(images)
+        vm.wait_moved(vm.stats())
+        with subprocess.Popen([sys.executable, '-c', HOLDER, '600000'], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            require(holder.stdout.readline() == b'held\n', 'there are not so many fds')
+            criu_ok('dump', images, '-t', str(vm.pid), wrap=('prlimit', '--data=67108864'))
+            holder.stdin.close()
+        criu_ok('restore', images, '-d')
+        vm.wait_moved(vm.stats())
+        finish(vm)
+    finally:
+        discard(vm)
+
+
 def served(what, says):
     """The server is of the tree, and stands still: the dump fails in its time, and the VM goes on."""
     if subprocess.run(['modprobe', 'fuse'], check=False).returncode:
@@ -75,6 +106,7 @@ def cases():
     yield 'hostile-many-vcpus', 'main', works, ('hostile-many-vcpus',)
     yield 'hostile-many-maps', 'main', refused, ('hostile-many-maps', 'more than 16 mappings of a vCPU: ' + REFUSAL)
     yield 'hostile-many-vms', 'main', many_vms, ()
+    yield 'hostile-many-eventfds', 'main', many_eventfds, ()
     yield 'hostile-shared-table', 'main', works, ('hostile-shared-table',)
     yield 'hostile-thread-table', 'main', works, ('hostile-thread-table',)
     yield 'hostile-served-memory', 'main', served, ('served-memory', 'a file under a memslot cannot be read: no answer of its server')
