@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "kvm_iter.skel.h"
 #include "log.h"
 #include "probe/discover.h"
@@ -187,10 +188,11 @@ static int read_all(int fd, struct pile *pile)
 static int run_pass(struct bpf_prog_desc prog, const union bpf_iter_link_info *info, struct pile *pile)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = (void *)info, .iter_info_len = info ? sizeof(*info) : 0);
-	int link = bpf_link_create(prog.prog_fd, 0, BPF_TRACE_ITER, &opts);
+	int ret = fault_point(FAULT_REMOTE, __func__, "BPF iterator");
+	int link = ret ?: bpf_link_create(prog.prog_fd, 0, BPF_TRACE_ITER, &opts);
 	int fd = link < 0 ? link : bpf_iter_create(link);
-	int ret = fd < 0 ? fd : read_all(fd, pile);
 
+	ret = fd < 0 ? fd : read_all(fd, pile);
 	if (fd >= 0)
 		close(fd);
 	if (link >= 0)
