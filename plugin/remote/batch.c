@@ -256,21 +256,15 @@ int batch_try(struct batch *b)
 	return run(b, false);
 }
 
-static int close_once(struct remote *remote, uint32_t vm, const char *step, int fd, bool log)
-{
-	struct batch b = BATCH(remote, vm, step);
-	int ret;
-
-	batch_syscall(&b, "close", SYS_close, fd, 0, 0, 0, 0, 0)->detail = fd;
-	ret = run(&b, log);
-	batch_fini(&b);
-	return ret;
-}
-
-/* Each time with a batch of its own: one that had no memory for its call cannot be run again. */
 int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd)
 {
-	return close_once(remote, vm, step, fd, false) ? close_once(remote, vm, step, fd, true) : 0;
+	struct remote_call call; /* no memory is asked for: what is to be closed is to be so also where there is none */
+	struct batch b = BATCH(remote, vm, step);
+
+	b.calls = &call;
+	b.room = 1;
+	batch_syscall(&b, "close", SYS_close, fd, 0, 0, 0, 0, 0)->detail = fd;
+	return batch_try(&b) ? batch_run(&b) : 0;
 }
 
 void batch_reset(struct batch *b)
