@@ -122,6 +122,9 @@ static int check_pending(const struct vm_state *vm, size_t i)
 	if (slot)
 		return refuse_vcpu(vm, i, "pending %d, but mmio.phys_addr 0x%llx is in memslot %u",
 				   (int)vcpu->pending, (unsigned long long)run.mmio.phys_addr, slot->slot);
+	/* By which it is replayed. */
+	if (!vcpu_reg_u64(vcpu, ARM64_CORE_PSTATE) || !vcpu_reg_u64(vcpu, ARM64_MDSCR_EL1))
+		return refuse_vcpu(vm, i, "pending %d, but no PSTATE or no MDSCR_EL1", (int)vcpu->pending);
 	return 0;
 }
 

@@ -303,6 +303,7 @@ static void to_the_limits(struct vm_state *vm)
 	vm->nr_files = VM_MAX_FILES;
 	vm->files[0].id = UINT32_MAX;
 
+	vcpu->pending = VCPU_PENDING_NONE; /* which is replayed by registers */
 	vcpu->regs = resize(vcpu->regs, VCPU_MAX_REGS, sizeof(*vcpu->regs));
 	vcpu->nr_regs = VCPU_MAX_REGS;
 	for (size_t r = 0; r < VCPU_MAX_REGS; r++) {
@@ -583,6 +584,7 @@ static void many_mappings(struct vm_state *vm)
 /* As many registers as the emulated host's vCPUs have, each as long as the most of them are. */
 static void usual_registers(struct vcpu_state *vcpu)
 {
+	vcpu->pending = VCPU_PENDING_NONE; /* which is replayed by registers */
 	vcpu->nr_regs = 260;
 	vcpu->regs = zeros(vcpu->regs, vcpu->nr_regs, sizeof(*vcpu->regs));
 	for (size_t r = 0; r < vcpu->nr_regs; r++) {

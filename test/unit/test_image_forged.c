@@ -1089,7 +1089,7 @@ static const struct change changes[] = {
 	{ "reg_long", FORGE_VCPU, reg_long,
 	  "kvm-vcpu-1.img: vCPU 0: reg_values: 4 bytes after the last register" },
 	{ "reg_ids_of_no_vcpu_before", FORGE_VCPU, reg_ids_of_no_vcpu_before,
-	  "kvm-vcpu-1.img: vCPU 0: reg_values: 365 bytes after the last register" },
+	  "kvm-vcpu-1.img: vCPU 0: reg_values: 373 bytes after the last register" },
 	{ "values_of_the_vcpu_before", FORGE_VCPU, values_of_the_vcpu_before,
 	  "kvm-vcpu-1.img: vCPU 1: register 0x603000000013c005: size 8, reg_values has 0 bytes left" },
 	{ "maps_many", FORGE_VCPU, maps_many, "kvm-vcpu-1.img: vCPU 0: 17 mappings, at most 16 expected" },

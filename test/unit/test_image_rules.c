@@ -437,6 +437,10 @@ RULE(run_large_at_dump, CHECK_ONLY,
      "kvm-vcpu-1.img: vCPU 1: run_size 135168, two pages of 4096 bytes expected",
      VCPU1->run_size = 135168)
 RULE(pending_unknown, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 3 is not known", VCPU1->pending = 3)
+RULE(pending_without_pstate, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but no PSTATE or no MDSCR_EL1",
+     VCPU1->regs[2].id = KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | 2)
+RULE(pending_without_mdscr, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but no PSTATE or no MDSCR_EL1",
+     VCPU1->regs[3].id = KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | 4)
 RULE(pending_other_exit, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but exit_reason is 10",
      RUN1->exit_reason = KVM_EXIT_INTR)
 RULE(pending_len_zero, BOTH, "kvm-vcpu-1.img: vCPU 1: pending 2, but mmio.len is 0", RUN1->mmio.len = 0)
@@ -927,6 +931,7 @@ static struct vcpu_reg *share_regs(struct vm_state *vm)
 		free(vm->vcpus[i].regs);
 		vm->vcpus[i].regs = regs;
 		vm->vcpus[i].nr_regs = VCPU_MAX_REGS;
+		vm->vcpus[i].pending = VCPU_PENDING_NONE; /* which is replayed by registers */
 	}
 	return regs;
 }
