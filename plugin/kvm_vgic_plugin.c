@@ -106,7 +106,7 @@ static struct {
 /* A VM that is being restored. */
 struct restored_vm {
 	struct vm_state *vm;
-	bool *created; /* by its owner, in RESTORE_EXT_FILE: that runs in a child of criu, and criu is to know */
+	bool *created; /* by its owner, in RESTORE_EXT_FILE: that runs in a child of criu, and criu is to know: shared memory */
 	bool built, started;
 	pid_t pid; /* of its owner, from the late hook on */
 };
@@ -118,6 +118,7 @@ static struct {
 	struct image_files files; /* of no VM */
 	bool done;
 	struct stand_in_token token;
+	bool *stand_ins; /* one was made, likewise */
 	pid_t root; /* the first task that the late hook was called for */
 } restore;
 
@@ -685,7 +686,7 @@ static bool inventory_has_us(void)
 
 static int list_vms(void)
 {
-	bool *created = mmap(NULL, IMAGE_MAX_VMS * sizeof(*created), PROT_READ | PROT_WRITE,
+	bool *created = mmap(NULL, (IMAGE_MAX_VMS + 1) * sizeof(*created), PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	restore.vms = created == MAP_FAILED ? NULL : calloc(restore.nr + 1, sizeof(*restore.vms));
@@ -695,6 +696,7 @@ static int list_vms(void)
 		restore.vms[i].vm = restore.states[i];
 		restore.vms[i].created = &created[i];
 	}
+	restore.stand_ins = &created[IMAGE_MAX_VMS];
 	return 0;
 }
 
@@ -776,8 +778,10 @@ static int create_once(struct restored_vm *r)
 static int open_file(struct restored_vm *r, const struct kvm_file *file)
 {
 	/* Which may be in another mount namespace than the VM's process. */
-	if (getpid() != r->vm->vpid)
+	if (getpid() != r->vm->vpid) {
+		*restore.stand_ins = true;
 		return stand_in_open(&restore.token, file->id);
+	}
 	return create_once(r) ?: kvm_file_open(r->vm, file);
 }
 
@@ -888,7 +892,9 @@ static int fetch_file(uint32_t id)
 /* With the files of all VMs there. */
 static int replace_stand_ins(void)
 {
-	return fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
+	int ret = fault_injected("stand-ins");
+
+	return ret || !*restore.stand_ins ? ret : stand_in_replace_all(&restore.token, restore.root, fetch_file);
 }
 
 /* The last one of all is built and let go in one session, which takes long to open. */

@@ -532,6 +532,7 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
 	rec.vcpu.idx = BPF_CORE_READ(vcpu, vcpu_idx);
 	rec.vcpu.id = BPF_CORE_READ(vcpu, vcpu_id);
 	rec.vcpu.mmio_needed = BPF_CORE_READ(vcpu, mmio_needed);
+	bpf_probe_read_kernel(&rec.vcpu.run_head, sizeof(rec.vcpu.run_head), BPF_CORE_READ(vcpu, run));
 	rec.vcpu.exit_reason = BPF_CORE_READ(vcpu, run, exit_reason);
 	rec.vcpu.mmio_addr = BPF_CORE_READ(vcpu, run, mmio.phys_addr);
 	rec.vcpu.mmio_is_write = BPF_CORE_READ(vcpu, run, mmio.is_write);

@@ -83,7 +83,8 @@ struct kvm_rec {
 		} lines;
 		struct {
 			unsigned long long guest_debug, steal_base, sigset;
-			unsigned long long mmio_addr; /* of kvm_run, as the next two */
+			unsigned long long run_head;  /* of kvm_run, the first eight bytes */
+			unsigned long long mmio_addr; /* likewise, as the next two */
 			unsigned int exit_reason, mmio_is_write;
 			unsigned int idx, id;
 			unsigned int mmio_needed, iflags, sflags, sigset_active;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What runs inside the task: one system call (one_call, in its text), or an array of struct
- * batch_slot (batch_code, in memory of ours). Position independent; uses no FP register and
- * no stack.
+ * What runs inside the task, in its text: one system call (one_call), or an array of struct batch_slot
+ * (batch_code). Position independent; uses no FP register and no stack.
  *
  * Both end with a signal to itself, at which its tracer takes over. A task that
  * has lost its tracer, criu having been killed, ignores that signal (SIGURG), gives back
@@ -16,6 +15,8 @@
 #define NR_tgkill	131
 #define NR_rt_sigreturn	139
 #define NR_munmap	215
+#define NR_mprotect	226
+#define PROT_READ_WRITE	3
 
 	.macro	label name
 	.globl	\name
@@ -25,11 +26,21 @@
 
 	.section .rodata
 	.balign 8
-/* x0 to x5, x8: the call. x20: its result. */
+/*
+ * x0 to x5, x8: the call. x20: its result. x26: bytes, where it is the mmap() of our memory, that are to be read and written; x27:
+ * whether they are, as mprotect() answers. Else x26 is 0.
+ */
+	label	task_code
 	label	one_call
 	svc	#0
 	mov	x20, x0
-	label	one_call_tail
+	cbz	x26, one_call_tail
+	mov	x1, x26
+	mov	x2, #PROT_READ_WRITE
+	mov	x8, #NR_mprotect
+	svc	#0
+	mov	x27, x0
+one_call_tail:
 	mov	x0, x21
 	mov	x1, x22
 	mov	x2, #SIGURG
@@ -45,13 +56,8 @@
 	svc	#0
 2:	mov	x8, #NR_rt_sigreturn
 	svc	#0
-	label	one_call_end
 
-	.balign 8
-/*
- * x19: the first slot, x20: how many, x25: where one_call_tail stands. x20: the number of slots not executed, or
- * executed and failed.
- */
+/* x19: the first slot, x20: how many. x20: the number of slots not executed, or executed and failed. */
 	label	batch_code
 	ldp	x8, x0, [x19]
 	ldp	x1, x2, [x19, #16]
@@ -67,7 +73,7 @@
 1:	add	x19, x19, #64
 	subs	x20, x20, #1
 	b.ne	batch_code
-2:	ret	x25				/* not br: the text may be guarded by BTI */
-	label	batch_code_end
+2:	b	one_call_tail
+	label	task_code_end
 
 	.section .note.GNU-stack, "", %progbits

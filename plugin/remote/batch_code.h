@@ -16,7 +16,7 @@ struct batch_slot {
 };
 _Static_assert(sizeof(struct batch_slot) == 64, "batch_code.S steps by 64");
 
-extern const uint32_t one_call[], one_call_tail[], one_call_stop[], one_call_end[];
-extern const uint32_t batch_code[], batch_code_end[];
+/* All of it, and where in it is begun and stopped. */
+extern const uint32_t task_code[], task_code_end[], one_call[], one_call_stop[], batch_code[];
 
 #endif

@@ -30,24 +30,24 @@
 #include "remote/task.h"
 #include "remote/trace.h"
 
-/* The words of one_call, and of batch_code, as POKEDATA writes them. */
-#define CODE_WORDS 16
+/* The words of task_code, as POKEDATA writes them. */
+#define CODE_WORDS 18
 
 struct task_remote {
 	struct remote remote;
 	struct held held; /* its first thread */
 	int mem;	  /* /proc/PID/mem */
 
-	uint64_t entry;			  /* where one_call stands in its text */
+	uint64_t entry;			  /* where task_code stands in its text */
 	uint64_t entry_words[CODE_WORDS]; /* what stood there */
 
 	struct task_space space;
-	uint64_t code, scratch; /* remote addresses, the room follows; 0: not mapped */
-	uint64_t mapped;	/* bytes from code, that are to go should criu be killed */
-	bool filtered;		/* its seccomp filter holds again then, and may know no munmap() */
-	bool other_away;	/* another thread did not come back, and has still to return into our text */
-	uint8_t *mirror;	/* local copy of the scratch area */
-	struct served served;	/* of the process as it was */
+	uint64_t scratch; /* remote address, the room follows; 0: not mapped */
+	uint64_t mapped;  /* bytes from there, that are to go should criu be killed */
+	bool filtered;	  /* its seccomp filter holds again then, and may know no munmap() */
+	bool other_away;  /* another thread did not come back, and has still to return into our text */
+	uint8_t *mirror;  /* local copy of the scratch area */
+	struct served served; /* of the process as it was */
 };
 
 static struct task_remote_use use;
@@ -68,10 +68,10 @@ static struct task_remote *to_task(struct remote *remote)
 	return (struct task_remote *)remote;
 }
 
-/* Bytes from the start of a piece of code to @label. */
-static uint64_t code_offset(const uint32_t *code, const uint32_t *label)
+/* Where @label of task_code stands in the task. */
+static uint64_t code_at(const struct task_remote *task, const uint32_t *label)
 {
-	return (label - code) * sizeof(*code);
+	return task->entry + (label - task_code) * sizeof(*label);
 }
 
 /* Runs @held, a thread of it, from @regs. What is ours is left to the first thread's way back to unmap. */
@@ -80,12 +80,11 @@ static int run(struct task_remote *task, struct held *held, struct user_regs_str
 	bool unmaps = held == &task->held && !task->filtered;
 	int ret;
 
-	regs->regs[23] = task->code;
+	regs->regs[23] = task->scratch;
 	regs->regs[24] = unmaps ? task->mapped : 0;
-	regs->regs[25] = task->entry + code_offset(one_call, one_call_tail);
 	use.trips++;
 	use.us -= clock_us();
-	ret = held_run(held, regs, task->entry + code_offset(one_call, one_call_stop));
+	ret = held_run(held, regs, code_at(task, one_call_stop));
 	use.us += clock_us();
 	return ret;
 }
@@ -98,8 +97,9 @@ static int run_one(struct task_remote *task, struct held *held, long nr, const u
 	int ret;
 
 	regs.regs[8] = nr;
+	regs.regs[26] = 0;
 	memcpy(regs.regs, arg, 6 * sizeof(*arg));
-	regs.pc = task->entry;
+	regs.pc = code_at(task, one_call);
 	ret = run(task, held, &regs);
 	count_call(nr);
 	*result = regs.regs[20];
@@ -118,7 +118,8 @@ static int64_t run_syscall(struct task_remote *task, long nr, uint64_t a0, uint6
 
 static bool is_ours(const struct task_remote *task, uint64_t addr, size_t size)
 {
-	return addr >= task->code && addr - task->code <= task->mapped && size <= task->mapped - (addr - task->code);
+	return addr >= task->scratch && addr - task->scratch <= task->mapped &&
+	       size <= task->mapped - (addr - task->scratch);
 }
 
 /* Whether no page of it waits for somebody: what we have mapped is anonymous or of a vCPU. */
@@ -183,18 +184,6 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 	return ret;
 }
 
-/* @code as words for trace_poke(), the last one filled up with zeroes: how many. */
-static size_t code_words(const uint32_t *code, const uint32_t *end, uint64_t words[CODE_WORDS])
-{
-	size_t size = code_offset(code, end);
-
-	if (size > CODE_WORDS * sizeof(*words))
-		abort(); /* batch_code.S has grown: so must CODE_WORDS */
-	memset(words, 0, CODE_WORDS * sizeof(*words));
-	memcpy(words, code, size);
-	return (size + 7) / 8;
-}
-
 /* Whether the last words before @end, in the page's padding, are nobody's. */
 static bool is_padding(struct task_remote *task, uint64_t end)
 {
@@ -257,35 +246,40 @@ static int find_text(struct task_remote *task)
 
 static int plant_entry(struct task_remote *task)
 {
-	uint64_t words[CODE_WORDS];
-	size_t nr = code_words(one_call, one_call_end, words);
+	size_t size = (task_code_end - task_code) * sizeof(*task_code);
+	uint64_t words[CODE_WORDS] = { 0 };
 	int ret = find_text(task);
 
+	if (size > sizeof(words))
+		abort(); /* batch_code.S has grown: so must CODE_WORDS */
+	memcpy(words, task_code, size);
 	if (!ret)
 		ret = held_read(&task->held, task->entry, task->entry_words, sizeof(task->entry_words));
 	if (ret)
 		task->entry = 0;
-	return ret ?: trace_poke(task->held.pid, task->entry, words, nr);
+	return ret ?: trace_poke(task->held.pid, task->entry, words, CODE_WORDS);
 }
 
+/* The room is address space alone: no limit but that of it counts it, and it is no neighbour's to merge with. */
 static int map_scratch(struct task_remote *task)
 {
-	size_t page = sysconf(_SC_PAGESIZE), nr;
-	uint64_t words[CODE_WORDS];
-	int64_t addr;
+	struct user_regs_struct regs = task->held.regs;
+	int ret;
 
-	task->mapped = page + task->space.scratch + task->space.room;
-	/* The room is address space alone: no limit but that of it counts it, and it is no neighbour's to merge with. */
-	addr = run_syscall(task, SYS_mmap, 0, task->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (addr < 0)
-		return addr;
-	task->code = addr;
-	task->scratch = addr + page;
+	task->mapped = task->space.scratch + task->space.room;
+	memcpy(regs.regs, (uint64_t[]){ 0, task->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0 },
+	       6 * sizeof(*regs.regs));
+	regs.regs[8] = SYS_mmap;
+	regs.regs[26] = task->space.scratch;
+	regs.pc = code_at(task, one_call);
+	ret = run(task, &task->held, &regs);
+	count_call(SYS_mmap);
+	count_call(SYS_mprotect);
+	if (ret || (int64_t)regs.regs[20] < 0)
+		return ret ?: (int)regs.regs[20];
+	task->scratch = regs.regs[20];
 	task->remote.room = task->scratch + task->space.scratch;
-	addr = run_syscall(task, SYS_mprotect, task->code, page, PROT_READ | PROT_EXEC, 0, 0, 0);
-	addr = addr ?: run_syscall(task, SYS_mprotect, task->scratch, task->space.scratch, PROT_READ | PROT_WRITE, 0, 0, 0);
-	nr = code_words(batch_code, batch_code_end, words);
-	return addr ?: trace_poke(task->held.pid, task->code, words, nr);
+	return regs.regs[27];
 }
 
 static void count_calls(const struct remote_call *calls, size_t nr)
@@ -304,7 +298,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_
 	ret = held_write(&task->held, task->scratch, task->mirror, used);
 	if (ret)
 		return ret;
-	regs.pc = task->code;
+	regs.pc = code_at(task, batch_code);
 	regs.regs[19] = task->scratch;
 	regs.regs[20] = nr;
 	ret = run(task, &task->held, &regs);
@@ -346,7 +340,7 @@ static int task_exec(struct remote *remote, struct remote_call *calls, size_t nr
 }
 
 /*
- * Each by one_call: batch_code is in memory of ours, which the first thread unmaps should criu be killed,
+ * Each by one_call: slots are in memory of ours, which the first thread unmaps should criu be killed,
  * and so is all that a call could point to.
  */
 static int run_in(struct task_remote *task, struct held *held, struct remote_call *calls, size_t nr)
@@ -401,7 +395,7 @@ static const struct remote_ops task_ops = {
 
 static int unmap(struct task_remote *task, uint64_t size)
 {
-	return run_syscall(task, SYS_munmap, task->code, size, 0, 0, 0, 0);
+	return run_syscall(task, SYS_munmap, task->scratch, size, 0, 0, 0, 0);
 }
 
 static int take_text_back(struct task_remote *task)
@@ -418,7 +412,7 @@ static int put_back(struct task_remote *task)
 {
 	int ret = 0, err;
 
-	if (task->code && !task->held.away && !fault_leaves_out("munmap")) {
+	if (task->scratch && !task->held.away && !fault_leaves_out("munmap")) {
 		uint64_t size = task->mapped;
 
 		task->mapped = 0; /* once is enough: somebody else's may be there at once */

@@ -246,9 +246,14 @@ static const uint8_t mark[] = { 'k', 'v', 'm', 'v', 'g', 'i' };
 _Static_assert(sizeof(((struct kvm_run *)0)->padding1) == sizeof(mark), "padding1");
 _Static_assert(offsetof(struct kvm_run, exit_reason) + sizeof(uint32_t) == KVM_RUN_HEAD, "head");
 
+bool kvm_run_has_mark(const void *head)
+{
+	return !memcmp((const uint8_t *)head + offsetof(struct kvm_run, padding1), mark, sizeof(mark));
+}
+
 bool kvm_run_is_marked(const struct vcpu_state *vcpu)
 {
-	return !memcmp(run_of(vcpu)->padding1, mark, sizeof(mark));
+	return kvm_run_has_mark(vcpu->run);
 }
 
 static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)

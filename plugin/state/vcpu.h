@@ -69,6 +69,7 @@ struct vcpu_state {
 	struct arm64_guest_debug debug; /* control 0: its debugger is not attached */
 
 	bool mmio_needed; /* of struct kvm_vcpu, at the dump; not in the image: pending is what it means */
+	bool marked;	  /* its page (kvm_run_has_mark()), when the probe saw it; not in the image */
 	enum vcpu_pending pending;
 	struct vcpu_map maps[VCPU_MAX_MAPS];
 	size_t nr_maps;

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "fake_vm.h"
+#include "state/kvm_run_page.h"
 
 #define SPI_LEVEL 32
 #define SPI_EDGE 33
@@ -609,6 +610,7 @@ static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, s
 	vcpu->id = kvm->vcpus[i].id;
 	vcpu->fd = FAKE_VCPU_FD + i;
 	vcpu->mmio_needed = kvm->vcpus[i].mmio_needed;
+	vcpu->marked = kvm_run_has_mark(kvm->vcpus[i].run);
 	vcpu->vtid = kvm->vcpus[i].vtid;
 	vcpu->pmu_created = kvm->vcpus[i].pmu_created;
 	vcpu->pvtime = kvm->vcpus[i].pvtime;

@@ -135,6 +135,7 @@ static void a_vcpu_with_nothing_has_nothing(void **state)
 	assert_int_equal(vcpu.id, 77);
 	assert_true(vcpu.pvtime == VCPU_NO_PVTIME);
 	assert_false(vcpu.mmio_needed);
+	assert_false(vcpu.marked);
 	assert_false(vcpu.pmu_created);
 	assert_int_equal(vcpu.vtid, 0);
 	assert_false(vcpu.sigset_active);
@@ -152,6 +153,7 @@ static void what_a_vmm_has_set_up_is_found(void **state)
 	rec.vcpu.pmu_created = 1;
 	rec.vcpu.vtid = 4711;
 	rec.vcpu.mmio_needed = 1;
+	memcpy(&rec.vcpu.run_head, "\0\1kvmvgi", sizeof(rec.vcpu.run_head));
 	assert_int_equal(probe(&rec, 1, &vcpu), 0);
 	assert_int_equal(vcpu.pvtime, 0x40000040);
 	assert_true(vcpu.sigset_active);
@@ -159,6 +161,7 @@ static void what_a_vmm_has_set_up_is_found(void **state)
 	assert_true(vcpu.pmu_created);
 	assert_int_equal(vcpu.vtid, 4711);
 	assert_true(vcpu.mmio_needed);
+	assert_true(vcpu.marked);
 }
 
 /* KVM keeps one that was set, and taken away again. */

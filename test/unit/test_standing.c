@@ -385,18 +385,20 @@ static void a_process_that_cannot_be_entered_fails_the_dump(void **state)
 
 static void a_page_that_cannot_be_seen_fails_the_dump(void **state)
 {
+	kill_criu(0, 0, shape.nr_vcpus);
 	host.take_errno = EPERM;
 	assert_int_equal(put_back_standing(&host.all), -EPERM);
-	assert_string_equal(log_error(), "pid 42: fd 10: kvm_run cannot be looked at: Operation not permitted (errno 1)");
+	assert_true(log_has("pid 42: fd 10: kvm_run cannot be looked at: Operation not permitted (errno 1)"));
 	assert_int_equal(host.visits, 0);
 }
 
 /* criu-kvm recover looks at processes that run: what is there now may be a file of FUSE's, whose server never answers. */
 static void what_is_no_vcpu_any_more_is_not_mapped(void **state)
 {
+	kill_criu(0, 0, shape.nr_vcpus);
 	host.link = "/mnt/never-answers";
 	assert_int_equal(put_back_standing(&host.all), -EBADF);
-	assert_string_equal(log_error(), "pid 42: fd 10: kvm_run cannot be looked at: Bad file descriptor (errno 9)");
+	assert_true(log_has("pid 42: fd 10: kvm_run cannot be looked at: Bad file descriptor (errno 9)"));
 	assert_int_equal(host.visits, 0);
 }
 
