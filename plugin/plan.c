@@ -5,6 +5,7 @@
 #include "fault.h"
 #include "log.h"
 #include "plan.h"
+#include "remote/remote.h"
 #include "state/counter.h"
 #include "state/kvm_run.h"
 #include "state/reg_policy.h"
@@ -197,22 +198,27 @@ int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, stru
 int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part part, struct vm_state *vm,
 		  struct remote *remote)
 {
-	for (size_t i = part.first; i < part.first + part.nr; i++) {
+	size_t last = part.first;
+	int ret = 0;
+
+	for (size_t i = part.first; !ret && i < part.first + part.nr; i++) {
 		const struct plan_step *moved = moved_behind(steps, i);
-		int ret;
 
 		if (!plan_applies(&steps[i], vm) || fault_leaves_out(steps[i].name) ||
 		    (steps == plan_restore && fault_moves(steps[i].name)))
 			continue;
+		last = i;
 		ret = run_step(&steps[i], vm, remote);
 		if (!ret && moved)
 			ret = run_step(moved, vm, remote);
-		if (ret) {
-			pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, i + 1, nr,
-			       steps[i].name, strerror(-ret), -ret);
-			return ret;
-		}
-		pr_debug("vm %u: step %zu of %zu, %s: done\n", vm->id, i + 1, nr, steps[i].name);
+		if (!ret)
+			pr_debug("vm %u: step %zu of %zu, %s: done\n", vm->id, i + 1, nr, steps[i].name);
 	}
-	return 0;
+	ret = ret ?: batch_flush(remote);
+	if (!ret)
+		return 0;
+	pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, last + 1, nr, steps[last].name, strerror(-ret),
+	       -ret);
+	batch_drop(remote);
+	return ret;
 }

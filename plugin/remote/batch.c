@@ -38,7 +38,7 @@ static struct remote_call *batch_add(struct batch *b, const char *what)
 		b->room = room;
 	}
 
-	b->calls[b->nr] = (struct remote_call){ .what = what, .vcpu = b->vcpu };
+	b->calls[b->nr] = (struct remote_call){ .step = b->step, .what = what, .vcpu = b->vcpu };
 	return &b->calls[b->nr++];
 }
 
@@ -176,7 +176,7 @@ static void log_failure(const struct batch *b, const struct remote_call *call, i
 
 	if (call->vcpu >= 0)
 		snprintf(object, sizeof(object), "vcpu %d: ", call->vcpu);
-	pr_err("vm %u: %s: %s%s%s (%#" PRIx64 "): %s (errno %d)\n", b->vm, b->step, object, operation(call),
+	pr_err("vm %u: %s: %s%s%s (%#" PRIx64 "): %s (errno %d)\n", b->vm, call->step, object, operation(call),
 	       call->what, call->detail, strerror(-err), -err);
 }
 
@@ -203,7 +203,7 @@ static size_t calls_before_fault(const struct batch *b)
 {
 	size_t i = 0;
 
-	while (i < b->nr && !fault_passed(FAULT_CALL, b->step, b->calls[i].what))
+	while (i < b->nr && !fault_passed(FAULT_CALL, b->calls[i].step, b->calls[i].what))
 		i++;
 	return i;
 }
@@ -223,15 +223,19 @@ static int exec_all(struct batch *b)
 	return 0;
 }
 
+static int no_memory(const struct batch *b)
+{
+	pr_err("vm %u: %s: out of memory\n", b->vm, b->step);
+	return -ENOMEM;
+}
+
 static int run(struct batch *b, bool log)
 {
 	const struct remote_call *failed;
 	int ret;
 
-	if (b->no_memory) {
-		pr_err("vm %u: %s: out of memory\n", b->vm, b->step);
-		return -ENOMEM;
-	}
+	if (b->no_memory)
+		return no_memory(b);
 	ret = exec_all(b);
 	if (ret) {
 		log_remote_failure(b, ret);
@@ -246,14 +250,105 @@ static int run(struct batch *b, bool log)
 	return ret;
 }
 
+static void free_levels(struct batch_levels *levels)
+{
+	while (levels) {
+		struct batch_levels *block = levels;
+
+		levels = block->next;
+		free(block);
+	}
+}
+
+/* The calls of @b, behind those that wait. */
+static int queue_calls(struct batch_queue *q, const struct batch *b)
+{
+	if (q->room - q->nr < b->nr) {
+		size_t room = 2 * (q->nr + b->nr);
+		struct remote_call *calls = reallocarray(q->calls, room, sizeof(*calls));
+
+		if (!calls)
+			return -ENOMEM;
+		q->calls = calls;
+		q->room = room;
+	}
+	if (b->nr)
+		memcpy(&q->calls[q->nr], b->calls, b->nr * sizeof(*b->calls));
+	q->nr += b->nr;
+	return 0;
+}
+
+/* What waits, and then @b, in one: nothing waits afterwards. */
+static int run_behind_queue(struct batch *b)
+{
+	struct batch_queue q = b->remote->queue;
+	size_t waited = q.nr;
+	int ret = b->no_memory || queue_calls(&q, b) ? no_memory(b) : 0;
+	struct batch all = *b;
+
+	b->remote->queue = (struct batch_queue){ 0 };
+	all.calls = q.calls;
+	all.nr = q.nr;
+	ret = ret ?: run(&all, true);
+	if (b->nr && q.nr == waited + b->nr)
+		memcpy(b->calls, &q.calls[waited], b->nr * sizeof(*b->calls));
+	free_levels(q.levels);
+	free(q.calls);
+	return ret;
+}
+
 int batch_run(struct batch *b)
 {
-	return run(b, true);
+	if (!b->remote->queue.nr)
+		return run(b, true);
+	if (!b->vtid)
+		return run_behind_queue(b);
+	return batch_flush(b->remote) ?: run(b, true);
 }
 
 int batch_try(struct batch *b)
 {
-	return run(b, false);
+	return batch_flush(b->remote) ?: run(b, false);
+}
+
+int batch_later(struct batch *b)
+{
+	struct batch_queue *q = &b->remote->queue;
+	struct batch_levels **end = &b->levels;
+
+	if (!b->remote->can_wait || b->no_memory)
+		return batch_run(b);
+	if (!q->calls) {
+		q->calls = b->calls;
+		q->nr = b->nr;
+		q->room = b->room;
+		b->calls = NULL;
+		b->room = 0;
+	} else if (queue_calls(q, b)) {
+		return batch_run(b);
+	}
+	while (*end)
+		end = &(*end)->next;
+	*end = q->levels;
+	q->levels = b->levels;
+	q->vm = b->vm;
+	b->levels = NULL;
+	b->nr = 0;
+	return 0;
+}
+
+int batch_flush(struct remote *remote)
+{
+	struct batch none = BATCH(remote, remote->queue.vm, "calls that waited");
+
+	return remote->queue.nr ? run_behind_queue(&none) : 0;
+}
+
+void batch_drop(struct remote *remote)
+{
+	free_levels(remote->queue.levels);
+	free(remote->queue.calls);
+	remote->queue = (struct batch_queue){ 0 };
 }
 
 int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd)
@@ -269,12 +364,8 @@ int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd)
 
 void batch_reset(struct batch *b)
 {
-	while (b->levels) {
-		struct batch_levels *block = b->levels;
-
-		b->levels = block->next;
-		free(block);
-	}
+	free_levels(b->levels);
+	b->levels = NULL;
 	b->nr = 0;
 	b->no_memory = false;
 }

@@ -31,7 +31,8 @@ struct remote_call {
 	bool writes_back; /* the call answers in the innermost of the two; else they are only read */
 
 	int may_fail;	  /* an errno that is an answer, and does not end the batch; 0: none is */
-	const char *what; /* for the error line: "KVM_SET_ONE_REG", "GICD_CTLR" */
+	const char *step; /* for the error line: of its batch */
+	const char *what; /* likewise: "KVM_SET_ONE_REG", "GICD_CTLR" */
 	uint64_t detail;  /* likewise: a register id or an offset */
 	int32_t vcpu;	  /* likewise: the vCPU it concerns, or -1 */
 	int64_t result;	  /* as the kernel returns it: negative errno, or the value */
@@ -57,8 +58,18 @@ struct remote_ops {
 	int (*bring)(struct remote *remote, int32_t vpid, int fd);
 };
 
+/* Calls that wait for the next batch: batch_later(). */
+struct batch_queue {
+	struct remote_call *calls;
+	size_t nr, room;
+	struct batch_levels *levels;
+	uint32_t vm; /* whose they are */
+};
+
 struct remote {
 	const struct remote_ops *ops;
+	bool can_wait; /* a round trip is dear: calls wait for others where they can */
+	struct batch_queue queue;
 	/*
 	 * Address space of ours there, PROT_NONE and page-aligned, for what is mapped with MAP_FIXED. It is gone,
 	 * with all that is in it, when the session ends: also by the death of criu.
@@ -109,6 +120,17 @@ struct remote_call *batch_set_attr(struct batch *b, int fd, uint32_t group, uint
  * executed. The results stay until batch_reset().
  */
 int batch_run(struct batch *b);
+
+/*
+ * batch_run() together with the next batch that is run on this remote, and before it: for calls whose answers nobody looks at
+ * before, and whose buffers live as long as the VM's state. One that fails fails the other batch, under its own name. 0 or a
+ * negative errno. @b is empty then.
+ */
+int batch_later(struct batch *b);
+
+/* Runs what waits: 0 or a negative errno, logged. Or forgets it. */
+int batch_flush(struct remote *remote);
+void batch_drop(struct remote *remote);
 
 /* batch_run() without the log line, for calls whose failure is an answer. */
 int batch_try(struct batch *b);

@@ -155,9 +155,9 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 {
 	struct task_remote *task = to_task(remote);
 	const size_t max = task->space.scratch - COPY_AT;
-	int ret = 0;
+	int ret = batch_flush(remote);
 
-	if (is_at_hand(task, addr, size))
+	if (!ret && is_at_hand(task, addr, size))
 		return held_read(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
@@ -172,9 +172,9 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 {
 	struct task_remote *task = to_task(remote);
 	const size_t max = task->space.scratch - COPY_AT;
-	int ret = 0;
+	int ret = batch_flush(remote);
 
-	if (is_at_hand(task, addr, size))
+	if (!ret && is_at_hand(task, addr, size))
 		return held_write(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
@@ -444,6 +444,7 @@ int task_remote_close(struct remote *remote)
 	if (!remote)
 		return 0;
 	task = to_task(remote);
+	batch_drop(remote);
 	ret = put_back(task);
 	if (ret)
 		pr_err("pid %d: cannot put back its registers or memory: %s (errno %d)\n", task->held.pid,
@@ -492,6 +493,7 @@ int task_remote_open(pid_t pid, struct task_space space, struct remote **remote)
 	if (!task)
 		return -ENOMEM;
 	task->remote.ops = &task_ops;
+	task->remote.can_wait = true;
 	task->space = space;
 	ret = take(task, pid);
 	if (ret) {

@@ -33,7 +33,7 @@ int vcpu_for_each(struct vm_state *vm, struct remote *remote, const char *step,
 		b.vcpu = i;
 		add(&b, vm, &vm->vcpus[i]);
 	}
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }
@@ -159,7 +159,7 @@ int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
 		ret = name_regs(&vm->vcpus[i], vcpu_reg_list(&lists, i));
 	free(lists.words);
 	if (!ret)
-		ret = vcpu_for_each(vm, remote, "vCPU registers", get_regs);
+		ret = vcpu_for_each(vm, remote, "vCPU registers", get_regs) ?: batch_flush(remote);
 	if (!ret)
 		counter_note(vm);
 	return ret;

@@ -84,7 +84,7 @@ struct vm_state;
 struct remote;
 struct batch;
 
-/* Runs, for the step of this name, the batch that @add fills for every vCPU. 0 or a negative errno, logged. */
+/* Runs by batch_later(), for the step of this name, what @add adds for every vCPU. 0 or a negative errno, logged. */
 int vcpu_for_each(struct vm_state *vm, struct remote *remote, const char *step,
 		  void (*add)(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu));
 

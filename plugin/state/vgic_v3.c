@@ -323,7 +323,7 @@ int vgic_v3_apply_redist(struct vm_state *vm, struct remote *remote)
 		vgic_regs_add_apply(&b, &part, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
 				    vm->vgic->cpus[i].redist);
 	}
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }
@@ -346,7 +346,7 @@ int vgic_v3_enable_lpis(struct vm_state *vm, struct remote *remote)
 		b.vcpu = i;
 		vgic_reg_add_set(&b, &part, &vgic_v3_redist_regs[ctlr - vm->vgic->cpus[i].redist], 0, ctlr->v);
 	}
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }
@@ -363,7 +363,7 @@ int vgic_v3_apply_cpuif(struct vm_state *vm, struct remote *remote)
 		vgic_regs_add_apply(&b, &part, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
 				    vm->vgic->cpus[i].cpuif);
 	}
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }

@@ -249,7 +249,7 @@ static int fake_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 {
 	struct fake_kvm *kvm = to_fake(remote);
 	struct fake_map *map;
-	int ret = access_memory(kvm, "read", addr, size, &map);
+	int ret = batch_flush(remote) ?: access_memory(kvm, "read", addr, size, &map);
 
 	if (!ret && map->vcpu < 0)
 		memcpy(buf, fake_map_byte(kvm, map, addr), size);
@@ -262,7 +262,7 @@ static int fake_write(struct remote *remote, uint64_t addr, const void *buf, siz
 {
 	struct fake_kvm *kvm = to_fake(remote);
 	struct fake_map *map;
-	int ret = access_memory(kvm, "write", addr, size, &map);
+	int ret = batch_flush(remote) ?: access_memory(kvm, "write", addr, size, &map);
 
 	for (size_t i = 0; !ret && i < size; i++)
 		*fake_map_byte(kvm, map, addr + i) = ((const uint8_t *)buf)[i];

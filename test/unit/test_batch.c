@@ -136,6 +136,103 @@ static void a_call_that_was_not_made_is_not_taken_for_one_that_succeeded(void **
 	batch_fini(&b);
 }
 
+/* Of calls that wait. */
+
+static void read_pc_later(struct fake_kvm *kvm, const char *step, int vcpu, uint64_t *pc)
+{
+	struct batch b = BATCH(&kvm->remote, 3, step);
+
+	b.vcpu = vcpu;
+	batch_get_reg(&b, FAKE_VCPU_FD + vcpu, ARM64_CORE_PC, pc);
+	assert_int_equal(batch_later(&b), 0);
+	batch_fini(&b);
+}
+
+static void calls_that_wait_are_made_before_the_next(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[3] = { 0 };
+
+	kvm->remote.can_wait = true;
+	read_pc_later(kvm, "first", 0, &value[0]);
+	read_pc_later(kvm, "second", 1, &value[1]);
+	assert_int_equal(kvm->nr_calls, 0);
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PSTATE, &value[2]);
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_U64(9), &value[2])->may_fail = ENOENT;
+	assert_int_equal(batch_run(&b), 0);
+	assert_int_equal(kvm->nr_calls, 4);
+	assert_true(value[0] == kvm->vcpus[0].insn.pc);
+	assert_true(value[1] == kvm->vcpus[1].insn.pc);
+	assert_true(value[2] == fake_reg_u64(&kvm->vcpus[0], ARM64_CORE_PSTATE));
+	assert_true(b.calls[0].done);
+	assert_int_equal(b.calls[1].result, -ENOENT);
+	assert_int_equal(kvm->remote.queue.nr, 0);
+	batch_fini(&b);
+}
+
+static void a_call_that_waited_fails_under_its_own_name(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test"), later = BATCH(&kvm->remote, 3, "earlier");
+	uint64_t value[2] = { 0 };
+
+	kvm->remote.can_wait = true;
+	later.vcpu = 1;
+	batch_get_reg(&later, FAKE_VCPU_FD + 1, ARM64_CORE_U64(9), &value[0]);
+	assert_int_equal(batch_later(&later), 0);
+	batch_fini(&later);
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PC, &value[1]);
+	assert_int_equal(batch_run(&b), -ENOENT);
+	assert_false(b.calls[0].done);
+	assert_true(value[1] == 0);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), "vm 3: earlier: vcpu 1: KVM_GET_ONE_REG (0x6030000000100009): "
+					 "No such file or directory (errno 2)");
+	assert_int_equal(kvm->remote.queue.nr, 0);
+	batch_fini(&b);
+}
+
+/* Whose failure is its own alone. */
+static void what_is_tried_is_tried_behind_calls_that_wait(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[2] = { 0 };
+
+	kvm->remote.can_wait = true;
+	read_pc_later(kvm, "first", 0, &value[0]);
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_U64(9), &value[1]);
+	assert_int_equal(batch_try(&b), -ENOENT);
+	assert_true(value[0] == kvm->vcpus[0].insn.pc);
+	assert_int_equal(log_errors(), 0);
+	batch_fini(&b);
+}
+
+static void calls_that_wait_are_made_or_forgotten(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	uint64_t value[2] = { 0 };
+
+	kvm->remote.can_wait = true;
+	read_pc_later(kvm, "first", 0, &value[0]);
+	assert_int_equal(batch_flush(&kvm->remote), 0);
+	assert_true(value[0] == kvm->vcpus[0].insn.pc);
+	read_pc_later(kvm, "second", 1, &value[1]);
+	batch_drop(&kvm->remote);
+	assert_int_equal(batch_flush(&kvm->remote), 0);
+	assert_int_equal(kvm->nr_calls, 1);
+}
+
+static void where_a_round_trip_is_cheap_no_call_waits(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	uint64_t value = 0;
+
+	read_pc_later(kvm, "first", 0, &value);
+	assert_true(value == kvm->vcpus[0].insn.pc);
+}
+
 /* A VMM in which the first calls fail. */
 struct failing {
 	struct remote remote;
@@ -215,6 +312,11 @@ int main(void)
 		TEST(a_list_can_be_used_again),
 		TEST(what_a_call_only_reads_is_not_written),
 		TEST(a_call_that_was_not_made_is_not_taken_for_one_that_succeeded),
+		TEST(calls_that_wait_are_made_before_the_next),
+		TEST(a_call_that_waited_fails_under_its_own_name),
+		TEST(what_is_tried_is_tried_behind_calls_that_wait),
+		TEST(calls_that_wait_are_made_or_forgotten),
+		TEST(where_a_round_trip_is_cheap_no_call_waits),
 		TEST(a_close_that_fails_once_is_tried_again),
 		TEST(a_close_takes_no_memory),
 		TEST(an_fd_that_stays_open_is_named),

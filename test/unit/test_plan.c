@@ -88,6 +88,57 @@ static void a_vm_comes_back_whole(void **state)
 				.nr_vcpus = nr_vcpus[i], .nr_irqs = 64 + 32 * i, .legacy_redist = legacy }));
 }
 
+/* As in a task, where a round trip is dear. */
+static struct trip trip_where_calls_wait(void)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 });
+	struct trip trip;
+
+	source->remote.can_wait = true;
+	trip = trip_dump(source);
+	trip.copy->remote.can_wait = true;
+	return trip;
+}
+
+static void a_vm_comes_back_whole_where_calls_wait(void **state)
+{
+	struct trip trip = trip_where_calls_wait();
+
+	assert_int_equal(trip_restore(&trip), 0);
+	assert_int_equal(log_errors(), 0);
+	assert_int_equal(trip.copy->remote.queue.nr, 0);
+	trip_assert_same(&trip);
+	trip_finish(&trip);
+}
+
+/* The next may be one of another session. */
+static void no_call_waits_when_a_part_has_ended(void **state)
+{
+	for (size_t n = 1; n <= plan_nr_restore; n++) {
+		struct trip trip = trip_where_calls_wait();
+		const struct plan_part part = { 0, n };
+
+		assert_int_equal(plan_run_part(plan_restore, plan_nr_restore, part, trip.vm, &trip.copy->remote), 0);
+		assert_int_equal(trip.copy->remote.queue.nr, 0);
+		trip_finish(&trip);
+	}
+}
+
+/* Behind which others have been said to be done. */
+static void a_call_that_waited_and_fails_fails_the_restore(void **state)
+{
+	struct trip trip = trip_where_calls_wait();
+
+	trip.copy->fail_like = "vcpu 1: KVM_SET_MP_STATE*";
+	trip.copy->fail_times = 1;
+	trip.copy->fail_errno = ENOMEM;
+	assert_int_equal(trip_restore(&trip), -ENOMEM);
+	assert_true(log_has("vm 1: power states: vcpu 1: KVM_SET_MP_STATE"));
+	assert_int_equal(trip.copy->remote.queue.nr, 0);
+	assert_no_vcpu_runs(&trip);
+	trip_finish(&trip);
+}
+
 static void the_largest_gic_comes_back(void **state)
 {
 	trip_assert_comes_back(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = VGIC_MAX_IRQS }));
@@ -314,6 +365,9 @@ int main(void)
 		cmocka_unit_test(no_vcpu_runs_before_the_vm_is_whole),
 		cmocka_unit_test(no_vcpu_runs_before_its_page_is_mapped),
 		cmocka_unit_test(a_vm_comes_back_whole),
+		cmocka_unit_test(a_vm_comes_back_whole_where_calls_wait),
+		cmocka_unit_test(no_call_waits_when_a_part_has_ended),
+		cmocka_unit_test(a_call_that_waited_and_fails_fails_the_restore),
 		cmocka_unit_test(the_largest_gic_comes_back),
 		cmocka_unit_test(active_priorities_come_back_as_far_as_there_are_any),
 		cmocka_unit_test(an_active_priority_register_that_is_absent_stays_absent),
