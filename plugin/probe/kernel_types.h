@@ -335,13 +335,7 @@ struct kvm_vcpu_arch {
 typedef struct {
 	unsigned long sig[1];
 } sigset_t;
-struct kvm_run {
-	__u32 exit_reason;
-	struct {
-		__u64 phys_addr;
-		__u8 is_write;
-	} mmio;
-};
+struct kvm_run;
 struct kvm_vcpu {
 	struct kvm *kvm;
 	struct kvm_run *run;

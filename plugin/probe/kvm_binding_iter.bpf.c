@@ -52,9 +52,8 @@ static void emit_binding(struct binding_walk *w, struct kvm_rec *rec)
 /* The next node of the list, or NULL at its end. */
 static void *step(struct binding_walk *w)
 {
-	struct list_head *node = (void *)w->at;
+	void *node = next_of((void *)w->at);
 
-	node = BPF_CORE_READ(node, next);
 	w->at = (unsigned long long)node;
 	return w->at == w->head ? NULL : node;
 }
@@ -143,16 +142,15 @@ static int tell_route(__u32 i, struct binding_walk *w)
 	struct kvm_irq_routing_table *table = (void *)w->at;
 	struct kvm_rec rec = { .type = KVM_REC_ROUTE };
 	struct kvm_kernel_irq_routing_entry *e;
-	struct hlist_node *first = NULL;
-	void *map;
+	void *map, *first;
 
 	if (i >= w->nr_routes)
 		return 1;
 	map = (void *)table + bpf_core_field_offset(struct kvm_irq_routing_table, map);
-	bpf_probe_read_kernel(&first, sizeof(first), map + i * sizeof(void *));
+	first = next_of(map + i * sizeof(void *));
 	if (!first)
 		return 0;
-	e = (void *)first - bpf_core_field_offset(struct kvm_kernel_irq_routing_entry, link);
+	e = first - bpf_core_field_offset(struct kvm_kernel_irq_routing_entry, link);
 	rec.route.gsi = i;
 	rec.route.type = BPF_CORE_READ(e, type);
 	if (rec.route.type == KVM_IRQ_ROUTING_IRQCHIP) {

@@ -11,6 +11,15 @@
 #define IS(name, what) (!bpf_strncmp(name, sizeof(what), what))
 #define BEGINS(name, what) (!bpf_strncmp(name, sizeof(what) - 1, what))
 
+/* The next one of a list: the first word of a node or a head of any kind (linux/types.h), in all kernels. */
+static inline void *next_of(const void *node)
+{
+	void *next = NULL;
+
+	bpf_probe_read_kernel(&next, sizeof(next), node);
+	return next;
+}
+
 /* The name of @file where it has no inode of its own, which KVM's have not. */
 static bool read_name(struct file *file, char *name, unsigned int size)
 {

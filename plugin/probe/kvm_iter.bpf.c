@@ -81,13 +81,13 @@ static void emit_more(struct walk *w, struct kvm_rec *rec)
 
 static int emit_slot(__u32 i, struct walk *w)
 {
-	struct hlist_node *node = (void *)w->at;
+	void *node = (void *)w->at;
 	struct kvm_rec rec = { .type = KVM_REC_SLOT, .fd = w->fd, .kvm = w->kvm };
 	struct kvm_memory_slot *slot;
 
 	if (!node)
 		return 1;
-	slot = (void *)node - bpf_core_field_offset(struct kvm_memory_slot, id_node) -
+	slot = node - bpf_core_field_offset(struct kvm_memory_slot, id_node) -
 	       w->aux * sizeof(void *) * 2;
 	rec.slot.gpa = BPF_CORE_READ(slot, base_gfn);
 	rec.slot.npages = BPF_CORE_READ(slot, npages);
@@ -95,7 +95,7 @@ static int emit_slot(__u32 i, struct walk *w)
 	rec.slot.flags = BPF_CORE_READ(slot, flags);
 	rec.slot.id = (unsigned short)BPF_CORE_READ(slot, id) | (__u32)BPF_CORE_READ(slot, as_id) << 16;
 	emit_more(w, &rec);
-	w->at = (unsigned long long)BPF_CORE_READ(node, next);
+	w->at = (unsigned long long)next_of(node);
 	return 0;
 }
 
@@ -103,11 +103,9 @@ static int walk_bucket(__u32 i, struct walk *w)
 {
 	struct kvm *kvm = (void *)w->kvm;
 	struct kvm_memslots *slots = BPF_CORE_READ(kvm, memslots[0]);
-	struct hlist_head *heads = (void *)slots + bpf_core_field_offset(struct kvm_memslots, id_hash);
-	struct hlist_node *first = NULL;
+	void *heads = (void *)slots + bpf_core_field_offset(struct kvm_memslots, id_hash);
 
-	bpf_probe_read_kernel(&first, sizeof(first), (void *)heads + i * sizeof(void *));
-	w->at = (unsigned long long)first;
+	w->at = (unsigned long long)next_of(heads + i * sizeof(void *));
 	w->aux = BPF_CORE_READ(slots, node_idx);
 	bpf_loop(MAX_CHAIN, emit_slot, w, 0);
 	return 0;
@@ -115,9 +113,8 @@ static int walk_bucket(__u32 i, struct walk *w)
 
 static int count_device(__u32 i, struct walk *w)
 {
-	struct list_head *node = (void *)w->at;
+	void *node = next_of((void *)w->at);
 
-	node = BPF_CORE_READ(node, next);
 	if (!node || (unsigned long long)node == w->aux)
 		return 1;
 	w->at = (unsigned long long)node;
@@ -266,9 +263,7 @@ static int emit_pmu_events(__u32 i, struct walk *w)
 
 static bool list_is_empty(void *head)
 {
-	struct list_head *list = head;
-
-	return (void *)BPF_CORE_READ(list, next) == head;
+	return next_of(head) == head;
 }
 
 static bool is_protected(struct kvm *kvm)
@@ -419,6 +414,16 @@ static bool is_owned(struct task_struct *task, struct kvm *kvm)
 	return task && BPF_CORE_READ(kvm, mm) == BPF_CORE_READ(task, mm);
 }
 
+/* By which fd w->kvm was told, in w->result. */
+static int find_seen(__u32 i, struct walk *w)
+{
+	if (i >= MAX_SEEN || i >= nr_seen)
+		return 1;
+	w->at = seen[i].kvm == w->kvm;
+	w->result = seen[i].fd;
+	return !!w->at;
+}
+
 /*
  * Whether @kvm is still to be told of, or was by this same @fd: the kernel calls again for a file
  * whose records did not fit, and takes back those that did. One too many is not: it would be told by each of its fds, which are
@@ -426,12 +431,13 @@ static bool is_owned(struct task_struct *task, struct kvm *kvm)
  */
 static bool is_first_fd(struct kvm *kvm, unsigned int fd)
 {
-	unsigned int i;
+	struct walk w = { .kvm = (unsigned long long)kvm };
+	unsigned int i = nr_seen;
 
-	for (i = 0; i < MAX_SEEN && i < nr_seen; i++)
-		if (seen[i].kvm == (unsigned long long)kvm)
-			return seen[i].fd == fd;
-	if (i == MAX_SEEN) {
+	bpf_loop(MAX_SEEN, find_seen, &w, 0);
+	if (w.at)
+		return w.result == fd;
+	if (i >= MAX_SEEN) {
 		nr_too_many++;
 		return false;
 	}
@@ -520,6 +526,17 @@ static unsigned int runner_of(struct kvm_vcpu *vcpu, int tgid)
 	return number_at(pid, BPF_CORE_READ(pid, level));
 }
 
+/* struct kvm_run of linux/kvm.h, the same in all kernels, as far as it is read. */
+static struct {
+	__u64 head;
+	__u32 exit_reason, flags;
+	__u64 cr8, apic_base;
+	__u64 mmio_addr; /* of the union, as those that follow */
+	__u8 mmio_data[8];
+	__u32 mmio_len;
+	__u8 mmio_is_write;
+} run_page;
+
 static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
 {
 	struct kvm_rec rec = { .type = KVM_REC_VCPU, .fd = ctx->fd };
@@ -532,10 +549,11 @@ static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
 	rec.vcpu.idx = BPF_CORE_READ(vcpu, vcpu_idx);
 	rec.vcpu.id = BPF_CORE_READ(vcpu, vcpu_id);
 	rec.vcpu.mmio_needed = BPF_CORE_READ(vcpu, mmio_needed);
-	bpf_probe_read_kernel(&rec.vcpu.run_head, sizeof(rec.vcpu.run_head), BPF_CORE_READ(vcpu, run));
-	rec.vcpu.exit_reason = BPF_CORE_READ(vcpu, run, exit_reason);
-	rec.vcpu.mmio_addr = BPF_CORE_READ(vcpu, run, mmio.phys_addr);
-	rec.vcpu.mmio_is_write = BPF_CORE_READ(vcpu, run, mmio.is_write);
+	bpf_probe_read_kernel(&run_page, sizeof(run_page), BPF_CORE_READ(vcpu, run));
+	rec.vcpu.run_head = run_page.head;
+	rec.vcpu.exit_reason = run_page.exit_reason;
+	rec.vcpu.mmio_addr = run_page.mmio_addr;
+	rec.vcpu.mmio_is_write = run_page.mmio_is_write;
 	rec.vcpu.iflags = BPF_CORE_READ(vcpu, arch.iflags);
 	rec.vcpu.sflags = BPF_CORE_READ_BITFIELD_PROBED(vcpu, arch.sflags);
 	rec.vcpu.sigset_active = BPF_CORE_READ(vcpu, sigset_active);
@@ -599,7 +617,7 @@ static unsigned long long pointer_at(unsigned long long addr)
  */
 static int step_its(__u32 i, struct its_walk *w)
 {
-	unsigned long long next = pointer_at(w->at + bpf_core_field_offset(struct list_head, next)), ite;
+	unsigned long long next = pointer_at(w->at), ite;
 	struct its_device *dev;
 
 	if (!next || !its_steps_left)
