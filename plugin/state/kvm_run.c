@@ -266,7 +266,7 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 	const uint64_t *pc = vcpu_reg_u64(vcpu, ARM64_CORE_PC);
 	int ret;
 
-	vcpu->run = calloc(1, vcpu->run_size);
+	vcpu->run = malloc(vcpu->run_size);
 	if (!vcpu->run)
 		return -ENOMEM;
 	ret = remote->ops->read(remote, page, vcpu->run, vcpu->run_size);

@@ -139,14 +139,17 @@ static void get_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vc
 		batch_get_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
 }
 
+/* Of most registers a value has room for much more than it has: that stays as it is. */
 static int name_regs(struct vcpu_state *vcpu, const struct kvm_reg_list *list)
 {
-	vcpu->regs = calloc(list->n, sizeof(*vcpu->regs));
+	vcpu->regs = reallocarray(NULL, list->n ?: 1, sizeof(*vcpu->regs));
 	if (!vcpu->regs)
 		return -ENOMEM;
 	vcpu->nr_regs = list->n;
-	for (size_t r = 0; r < vcpu->nr_regs; r++)
+	for (size_t r = 0; r < vcpu->nr_regs; r++) {
 		vcpu->regs[r].id = list->reg[r];
+		memset(vcpu->regs[r].value, 0, sizeof(uint64_t));
+	}
 	return 0;
 }
 
