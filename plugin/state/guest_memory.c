@@ -84,6 +84,18 @@ int guest_read_u64(struct guest_memory *mem, uint64_t gpa, uint64_t *value)
 	return ret;
 }
 
+uint64_t guest_count_zeroes(const struct guest_memory *mem, uint64_t gpa, uint64_t nr)
+{
+	const uint64_t *at = (const uint64_t *)&mem->buf[gpa % GUEST_PAGE];
+	uint64_t left = (GUEST_PAGE - gpa % GUEST_PAGE) / sizeof(*at), n = 0;
+
+	if (!mem->has_page || mem->page != gpa - gpa % GUEST_PAGE || gpa % sizeof(*at))
+		return 0;
+	while (n < nr && n < left && !at[n])
+		n++;
+	return n;
+}
+
 int guest_write(struct guest_memory *mem, uint64_t gpa, const void *buf, size_t size)
 {
 	const uint8_t *from = buf;

@@ -44,6 +44,8 @@ bool guest_has(struct guest_memory *mem, uint64_t gpa);
 int guest_read(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size);
 /* The little-endian word that all tables of an ITS consist of. */
 int guest_read_u64(struct guest_memory *mem, uint64_t gpa, uint64_t *value);
+/* How many of the @nr such words at @gpa, as far as they are in the page that was read last, are 0 before the first that is not. */
+uint64_t guest_count_zeroes(const struct guest_memory *mem, uint64_t gpa, uint64_t nr);
 /* 0 or -EFAULT. */
 int guest_write(struct guest_memory *mem, uint64_t gpa, const void *buf, size_t size);
 

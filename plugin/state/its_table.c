@@ -116,6 +116,13 @@ static int scan(struct walk *w, const char *table, uint64_t base, uint64_t bytes
 		next = visit(w, id, entry);
 		if (next <= 0)
 			return next;
+		/* Most of a table is nothing. */
+		if (!entry) {
+			uint32_t more = guest_count_zeroes(w->mem, base + at + ENTRY, (bytes - at) / ENTRY - 1);
+
+			next += more;
+			w->mem->nr_entries += more;
+		}
 		at += (uint64_t)next * ENTRY;
 		id += next;
 	}

@@ -215,13 +215,27 @@ static int add_regs(const struct vm_state *vm, struct vcpu_state *vcpu, const st
 	return ret ?: report_additions(vm, vcpu, &a);
 }
 
+/* The same, and in the same order, as one kernel lists them: there is nothing to fit. */
+static bool has_the_same(const struct vcpu_state *vcpu, const struct kvm_reg_list *host)
+{
+	if (vcpu->nr_regs != host->n)
+		return false;
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		if (vcpu->regs[i].id != host->reg[i])
+			return false;
+	return true;
+}
+
 /* Fits @vcpu's registers of one class to what this kernel has, which is sorted then. */
 static int fit(struct vm_state *vm, struct vcpu_state *vcpu, struct kvm_reg_list *host, reg_class class)
 {
-	uint64_t *ids = calloc(vcpu->nr_regs + 1, sizeof(*ids));
 	size_t nr = vcpu->nr_regs;
+	uint64_t *ids;
 	int ret, err;
 
+	if (has_the_same(vcpu, host))
+		return 0;
+	ids = calloc(nr + 1, sizeof(*ids));
 	if (!ids)
 		return -ENOMEM;
 	for (size_t i = 0; i < nr; i++)
