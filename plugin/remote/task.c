@@ -246,7 +246,7 @@ static int find_text(struct task_remote *task)
 
 static int plant_entry(struct task_remote *task)
 {
-	size_t size = (task_code_end - task_code) * sizeof(*task_code);
+	size_t size = code_at(task, task_code_end) - code_at(task, task_code);
 	uint64_t words[CODE_WORDS] = { 0 };
 	int ret = find_text(task);
 
