@@ -195,10 +195,23 @@ int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, stru
 	return plan_run_part(steps, nr, (struct plan_part){ 0, nr }, vm, remote);
 }
 
+#define MAX_STEPS 64
+_Static_assert(sizeof(plan_dump) / sizeof(plan_dump[0]) <= MAX_STEPS && sizeof(plan_restore) / sizeof(plan_restore[0]) <= MAX_STEPS,
+	       "steps");
+
+/* Steps whose calls have all been made: how many are left that wait. */
+static size_t tell_done(const struct plan_step *steps, size_t nr, const struct vm_state *vm, const size_t *waiting,
+			size_t nr_waiting)
+{
+	for (size_t i = 0; i < nr_waiting; i++)
+		pr_debug("vm %u: step %zu of %zu, %s: done\n", vm->id, waiting[i] + 1, nr, steps[waiting[i]].name);
+	return 0;
+}
+
 int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part part, struct vm_state *vm,
 		  struct remote *remote)
 {
-	size_t last = part.first;
+	size_t waiting[MAX_STEPS], nr_waiting = 0, last = part.first;
 	int ret = 0;
 
 	for (size_t i = part.first; !ret && i < part.first + part.nr; i++) {
@@ -211,10 +224,13 @@ int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part par
 		ret = run_step(&steps[i], vm, remote);
 		if (!ret && moved)
 			ret = run_step(moved, vm, remote);
-		if (!ret)
-			pr_debug("vm %u: step %zu of %zu, %s: done\n", vm->id, i + 1, nr, steps[i].name);
+		waiting[nr_waiting++] = i;
+		if (!ret && !remote->queue.nr)
+			nr_waiting = tell_done(steps, nr, vm, waiting, nr_waiting);
 	}
 	ret = ret ?: batch_flush(remote);
+	if (!ret)
+		tell_done(steps, nr, vm, waiting, nr_waiting);
 	if (!ret)
 		return 0;
 	pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, last + 1, nr, steps[last].name, strerror(-ret),
