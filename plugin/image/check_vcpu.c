@@ -54,6 +54,8 @@ static int check_regs(const struct vm_state *vm, size_t i)
 
 	if (!vcpu->nr_regs || vcpu->nr_regs > VCPU_MAX_REGS)
 		return refuse_vcpu(vm, i, "%zu registers, 1 to %u expected", vcpu->nr_regs, VCPU_MAX_REGS);
+	if (i && vcpu_same_regs(vcpu, &vm->vcpus[i - 1]))
+		return check_mpidr(vm, i);
 	ret = claims_alloc(&ids, vcpu->nr_regs);
 	if (ret)
 		return ret;

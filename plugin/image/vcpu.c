@@ -11,16 +11,6 @@ _Static_assert((int)VCPU_PENDING_NONE == (int)KVM_VGIC__VCPU_PENDING__VCPU_PENDI
 		       (int)VCPU_PENDING_WRITE == (int)KVM_VGIC__VCPU_PENDING__VCPU_PENDING_WRITE,
 	       "vcpu.proto has the values of state/vcpu.h");
 
-static bool same_reg_ids(const struct vcpu_state *a, const struct vcpu_state *b)
-{
-	if (a->nr_regs != b->nr_regs)
-		return false;
-	for (size_t i = 0; i < a->nr_regs; i++)
-		if (a->regs[i].id != b->regs[i].id)
-			return false;
-	return true;
-}
-
 static uint32_t stored_size(const struct vcpu_reg *reg)
 {
 	uint32_t size = kvm_reg_size(reg->id);
@@ -41,7 +31,7 @@ static size_t stored_sizes(const struct vcpu_state *vcpu)
 static void pack_regs(KvmVgic__VcpuEntry *entry, const struct vcpu_state *vcpu,
 		      const struct vcpu_state *before)
 {
-	bool ids = !before || !same_reg_ids(vcpu, before);
+	bool ids = !before || !vcpu_same_regs(vcpu, before);
 
 	for (size_t i = 0; i < vcpu->nr_regs; i++) {
 		uint32_t size = stored_size(&vcpu->regs[i]);

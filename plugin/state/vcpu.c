@@ -23,6 +23,16 @@ const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id)
 	return NULL;
 }
 
+bool vcpu_same_regs(const struct vcpu_state *a, const struct vcpu_state *b)
+{
+	if (a->nr_regs != b->nr_regs)
+		return false;
+	for (size_t i = 0; i < a->nr_regs; i++)
+		if (a->regs[i].id != b->regs[i].id)
+			return false;
+	return true;
+}
+
 int vcpu_for_each(struct vm_state *vm, struct remote *remote, const char *step,
 		  void (*add)(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu))
 {

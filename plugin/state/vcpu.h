@@ -119,5 +119,7 @@ struct kvm_reg_list *vcpu_reg_list(const struct vcpu_reg_lists *lists, size_t i)
 
 /* The value of a 64-bit register of @vcpu, or NULL. */
 const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id);
+/* Whether two vCPUs have the same registers, in the same order: as a rule all of a VM have. */
+bool vcpu_same_regs(const struct vcpu_state *a, const struct vcpu_state *b);
 
 #endif
