@@ -116,9 +116,10 @@ static int check_fds(pid_t pid, const struct proc_scan *scan)
 /* KVM_ARM_VCPU_PMU_V3_SET_PMU ties a VM to CPUs of one kind, and whether it was used is not to be seen. */
 static int check_cpu_kinds(const struct discovery *d)
 {
-	size_t kinds = pmu_nr_cpu_kinds();
+	bool has_pmu = d->vm_rec->vm.features >> KVM_ARM_VCPU_PMU_V3 & 1;
+	size_t kinds = has_pmu ? pmu_nr_cpu_kinds() : 1;
 
-	if (kinds == 1 || !(d->vm_rec->vm.features >> KVM_ARM_VCPU_PMU_V3 & 1))
+	if (kinds == 1)
 		return 0;
 	if (kinds)
 		return refuse(d->pid, "a PMU, on a host with CPUs of several kinds",

@@ -76,10 +76,30 @@ int guest_read(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size)
 	return 0;
 }
 
+int guest_read_at_once(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size)
+{
+	const struct memslot *slot = find_slot(mem, gpa);
+	uint64_t pages = (gpa % GUEST_PAGE + size + GUEST_PAGE - 1) / GUEST_PAGE;
+	int ret;
+
+	if (!slot || size > slot->size - (gpa - slot->gpa))
+		return -EFAULT;
+	if (pages > GUEST_MAX_PAGES - mem->nr_pages)
+		return -E2BIG;
+	mem->nr_pages += pages;
+	ret = mem->remote->ops->read(mem->remote, slot->hva + (gpa - slot->gpa), buf, size);
+	return ret == -EIO ? -EFAULT : ret;
+}
+
+/* As a rule an entry is in the page that the one before it was in. */
 int guest_read_u64(struct guest_memory *mem, uint64_t gpa, uint64_t *value)
 {
-	int ret = guest_read(mem, gpa, value, sizeof(*value));
+	int ret = 0;
 
+	if (mem->has_page && gpa - mem->page <= GUEST_PAGE - sizeof(*value))
+		memcpy(value, &mem->buf[gpa - mem->page], sizeof(*value));
+	else
+		ret = guest_read(mem, gpa, value, sizeof(*value));
 	*value = le64toh(*value);
 	return ret;
 }

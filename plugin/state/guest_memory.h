@@ -42,6 +42,8 @@ bool guest_has(struct guest_memory *mem, uint64_t gpa);
  * precedes the failing page is in @buf.
  */
 int guest_read(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size);
+/* Likewise, by one access: where it fails nobody knows how far it has come. */
+int guest_read_at_once(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size);
 /* The little-endian word that all tables of an ITS consist of. */
 int guest_read_u64(struct guest_memory *mem, uint64_t gpa, uint64_t *value);
 /* How many of the @nr such words at @gpa, as far as they are in the page that was read last, are 0 before the first that is not. */

@@ -72,6 +72,8 @@ static int read_table(struct guest_memory *mem, uint64_t gpa, uint32_t size, str
 	table->bytes = malloc(size ?: 1);
 	if (!table->bytes)
 		return -ENOMEM;
+	if (size && !guest_read_at_once(mem, gpa, table->bytes, size))
+		table->size = size;
 	while (table->size < size) {
 		uint32_t part = GUEST_PAGE - (gpa + table->size) % GUEST_PAGE;
 
