@@ -26,7 +26,7 @@ static size_t next_run(const uint8_t *bytes, size_t size, size_t *at)
 	size_t end;
 
 	if (*at == size)
-		return 0;       /* a table of no bytes has no place in memory either */
+		return 0; /* a table of no bytes has no place in memory either */
 	*at += zeros(bytes + *at, size - *at);
 	end = *at;
 	for (size_t i = *at; i < size && i < end + RUN_GAP; i++)

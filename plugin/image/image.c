@@ -381,7 +381,7 @@ int image_read_all(int dirfd, struct vm_state ***vms, size_t *n, struct image_fi
 	ret = read_index(dirfd, &index);
 	for (size_t i = 0; i < index.n && !ret; i++)
 		ret = read_parts(dirfd, &index.dump, index.vms[i], &index.seals[i]) ?:
-			      check_nr_regs((const struct vm_state *const *)index.vms, i + 1);
+		      check_nr_regs((const struct vm_state *const *)index.vms, i + 1);
 	if (!ret)
 		ret = check((const struct vm_state *const *)index.vms, index.n, &index.files, true);
 	if (!ret) {

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "probe/eventfd.h"
+#include "probe/kvm_iter.h"
 #include "state/vm.h"
 
 /* Of an error line that names what cannot be carried; what to do comes behind it. */
@@ -16,7 +17,7 @@
  * told, logged but for -ESRCH: it has ended. */
 int discover_uses_kvm(pid_t pid);
 
-#define DISCOVER_MAX_VMS 64 /* in a tree of processes: IMAGE_MAX_VMS */
+#define DISCOVER_MAX_VMS KVM_MAX_VMS /* in a tree of processes: IMAGE_MAX_VMS */
 
 /* An fd of an object of a VM, in any process of the tree. */
 struct discovered_fd {

@@ -278,6 +278,7 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	if (!skel->bss->nr_too_many)
 		return take_records(&pile, ret, pid, recs, nr);
 	free(pile.buf);
+	_Static_assert(KVM_MAX_VMS == 64, "the text says so");
 	pr_err("pid %d: more than 64 VMs in a process: " REFUSAL ": dump parts of it\n", pid);
 	return -ENOTSUP;
 }

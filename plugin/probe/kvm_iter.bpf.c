@@ -18,7 +18,6 @@
 #define ID_AA64DFR0_EL1 32 /* in kvm->arch.id_regs: IDREG_IDX(), in the kernels that kernel.c knows */
 #define DEBUG_REGS 64	 /* in struct kvm_guest_debug_arch */
 #define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
-#define MAX_SEEN 64 /* VMs of a process: DISCOVER_MAX_VMS */
 #define KVM_DEV_TYPE_ARM_VGIC_V2 5
 #define KVM_DEV_TYPE_ARM_VGIC_V3 7
 #define NR_PRIVATE 32
@@ -38,7 +37,7 @@ char _license[] SEC("license") = "GPL";
 struct {
 	unsigned long long kvm;
 	unsigned int fd;
-} seen[MAX_SEEN];
+} seen[KVM_MAX_VMS];
 unsigned int nr_seen;
 unsigned int nr_too_many; /* VMs that are not told, for there were as many as there may be */
 
@@ -417,7 +416,7 @@ static bool is_owned(struct task_struct *task, struct kvm *kvm)
 /* By which fd w->kvm was told, in w->result. */
 static int find_seen(__u32 i, struct walk *w)
 {
-	if (i >= MAX_SEEN || i >= nr_seen)
+	if (i >= KVM_MAX_VMS || i >= nr_seen)
 		return 1;
 	w->at = seen[i].kvm == w->kvm;
 	w->result = seen[i].fd;
@@ -434,10 +433,10 @@ static bool is_first_fd(struct kvm *kvm, unsigned int fd)
 	struct walk w = { .kvm = (unsigned long long)kvm };
 	unsigned int i = nr_seen;
 
-	bpf_loop(MAX_SEEN, find_seen, &w, 0);
+	bpf_loop(KVM_MAX_VMS, find_seen, &w, 0);
 	if (w.at)
 		return w.result == fd;
-	if (i >= MAX_SEEN) {
+	if (i >= KVM_MAX_VMS) {
 		nr_too_many++;
 		return false;
 	}

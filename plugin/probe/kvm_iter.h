@@ -31,6 +31,9 @@ enum kvm_rec_type {
 	KVM_REC_HOLDER,	 /* of a fd or a mapping, in any process, of an open file of a VM */
 };
 
+/* VMs of one process: a dump carries no more of a whole tree. */
+#define KVM_MAX_VMS 64
+
 /*
  * What one pass of the iterator can tell of an object has to fit into 32 KiB: of a VM it tells so many records
  * beside the first, and a further pass goes on behind them.

@@ -2,7 +2,6 @@
 /* /proc/PID/fd, maps, smaps and status, as far as KVM is in them. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -291,11 +290,11 @@ static struct proc_map *map_at(const struct proc_scan *scan, uint64_t start, uin
 /* A mapping's line as maps has it, then what is known of it. */
 static int scan_smap(struct proc_scan *scan, const char *line)
 {
-	uint64_t start, end;
+	struct proc_area area;
 
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) == 2) {
-		scan->area_now = start;
-		scan->map_now = map_at(scan, start, end);
+	if (proc_area_parse(line, &area)) {
+		scan->area_now = area.start;
+		scan->map_now = map_at(scan, area.start, area.end);
 	} else if (!strncmp(line, "VmFlags:", 8)) {
 		if (scan->map_now)
 			scan_vm_flags(scan->map_now, line + 8);
