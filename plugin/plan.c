@@ -221,18 +221,22 @@ int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part par
 		    (steps == plan_restore && fault_moves(steps[i].name)))
 			continue;
 		last = i;
+		remote->plan_step = i;
 		ret = run_step(&steps[i], vm, remote);
 		if (!ret && moved)
 			ret = run_step(moved, vm, remote);
+		ret = ret ?: remote->queue.failed; /* of an earlier step, and taken for an answer to this one */
 		waiting[nr_waiting++] = i;
 		if (!ret && !remote->queue.nr)
 			nr_waiting = tell_done(steps, nr, vm, waiting, nr_waiting);
 	}
 	ret = ret ?: batch_flush(remote);
-	if (!ret)
+	if (!ret) {
 		tell_done(steps, nr, vm, waiting, nr_waiting);
-	if (!ret)
 		return 0;
+	}
+	if (remote->queue.failed)
+		last = remote->queue.failed_step;
 	pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, last + 1, nr, steps[last].name, strerror(-ret),
 	       -ret);
 	batch_drop(remote);

@@ -38,7 +38,9 @@ static struct remote_call *batch_add(struct batch *b, const char *what)
 		b->room = room;
 	}
 
-	b->calls[b->nr] = (struct remote_call){ .step = b->step, .what = what, .vcpu = b->vcpu };
+	b->calls[b->nr] = (struct remote_call){
+		.step = b->step, .what = what, .plan_step = b->remote->plan_step, .vcpu = b->vcpu
+	};
 	return &b->calls[b->nr++];
 }
 
@@ -180,15 +182,18 @@ static void log_failure(const struct batch *b, const struct remote_call *call, i
 	       call->what, call->detail, strerror(-err), -err);
 }
 
-/* The remote side itself, for which no call is to blame. */
+/* The remote side itself, for which no call is to blame. Of several steps the first that has no answer is named. */
 static void log_remote_failure(const struct batch *b, int err)
 {
+	const struct remote_call *first = first_failure(b, b->nr);
+	const char *step = first ? first->step : b->step;
+
 	if (b->vtid && err == -ESRCH)
-		pr_err("vm %u: %s: vcpu %d: thread %d of the image is not there, or has died\n", b->vm, b->step, b->vcpu,
+		pr_err("vm %u: %s: vcpu %d: thread %d of the image is not there, or has died\n", b->vm, step, b->vcpu,
 		       b->vtid);
 	else
-		pr_err("vm %u: %s: cannot run system calls in the VMM: %s (errno %d)\n", b->vm, b->step,
-		       strerror(-err), -err);
+		pr_err("vm %u: %s: cannot run system calls in the VMM: %s (errno %d)\n", b->vm, step, strerror(-err),
+		       -err);
 }
 
 static int exec(struct batch *b, struct remote_call *calls, size_t nr)
@@ -278,6 +283,17 @@ static int queue_calls(struct batch_queue *q, const struct batch *b)
 	return 0;
 }
 
+/* @err is of @all, of which the first @waited calls have waited: whether it is one of these that has failed. */
+static void keep_failure(struct batch_queue *q, const struct batch *all, size_t waited, int err)
+{
+	const struct remote_call *failed = first_failure(all, waited);
+
+	if (!failed)
+		return;
+	q->failed = err;
+	q->failed_step = failed->plan_step;
+}
+
 /* What waits, and then @b, in one: nothing waits afterwards. */
 static int run_behind_queue(struct batch *b)
 {
@@ -290,6 +306,8 @@ static int run_behind_queue(struct batch *b)
 	all.calls = q.calls;
 	all.nr = q.nr;
 	ret = ret ?: run(&all, true);
+	if (ret)
+		keep_failure(&b->remote->queue, &all, waited, ret);
 	if (b->nr && q.nr == waited + b->nr)
 		memcpy(b->calls, &q.calls[waited], b->nr * sizeof(*b->calls));
 	free_levels(q.levels);
@@ -341,7 +359,7 @@ int batch_flush(struct remote *remote)
 {
 	struct batch none = BATCH(remote, remote->queue.vm, "calls that waited");
 
-	return remote->queue.nr ? run_behind_queue(&none) : 0;
+	return remote->queue.failed ?: remote->queue.nr ? run_behind_queue(&none) : 0;
 }
 
 void batch_drop(struct remote *remote)

@@ -33,6 +33,7 @@ struct remote_call {
 	int may_fail;	  /* an errno that is an answer, and does not end the batch; 0: none is */
 	const char *step; /* for the error line: of its batch */
 	const char *what; /* likewise: "KVM_SET_ONE_REG", "GICD_CTLR" */
+	size_t plan_step; /* likewise: remote->plan_step when it was added */
 	uint64_t detail;  /* likewise: a register id or an offset */
 	int32_t vcpu;	  /* likewise: the vCPU it concerns, or -1 */
 	int64_t result;	  /* as the kernel returns it: negative errno, or the value */
@@ -64,12 +65,16 @@ struct batch_queue {
 	size_t nr, room;
 	struct batch_levels *levels;
 	uint32_t vm; /* whose they are */
+	/* One of them has failed, or was not made, whatever became of the batch that it was made with: until batch_drop(). */
+	int failed;	    /* its errno, negative */
+	size_t failed_step; /* its plan_step */
 };
 
 struct remote {
 	const struct remote_ops *ops;
 	bool can_wait; /* a round trip is dear: calls wait for others where they can */
 	struct batch_queue queue;
+	size_t plan_step; /* that calls are made for; 0 where there is no plan */
 	/*
 	 * Address space of ours there, PROT_NONE and page-aligned, for what is mapped with MAP_FIXED. It is gone,
 	 * with all that is in it, when the session ends: also by the death of criu.
@@ -123,12 +128,13 @@ int batch_run(struct batch *b);
 
 /*
  * batch_run() together with the next batch that is run on this remote, and before it: for calls whose answers nobody looks at
- * before, and whose buffers live as long as the VM's state. One that fails fails the other batch, under its own name. 0 or a
+ * before, and whose buffers live as long as the VM's state. One that fails fails the other batch, under its own name, and each
+ * batch_flush() from then on: whoever takes the failure for the other batch's may go on, but not to an end that is good. 0 or a
  * negative errno. @b is empty then.
  */
 int batch_later(struct batch *b);
 
-/* Runs what waits: 0 or a negative errno, logged. Or forgets it. */
+/* Runs what waits: 0 or a negative errno, logged, also of what has waited before. Or forgets it. */
 int batch_flush(struct remote *remote);
 void batch_drop(struct remote *remote);
 

@@ -224,6 +224,64 @@ static void calls_that_wait_are_made_or_forgotten(void **state)
 	assert_int_equal(kvm->nr_calls, 1);
 }
 
+/* Nobody asks again for what has failed: the plan that it was made for is told of it at its end. */
+static void a_call_that_waited_and_failed_is_no_answer_to_another(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch later = BATCH(&kvm->remote, 3, "earlier");
+	uint64_t value = 0;
+	int fd;
+
+	kvm->remote.can_wait = true;
+	batch_syscall(&later, "eventfd2", SYS_eventfd2, 0, 0, 0, 0, 0, 0);
+	assert_int_equal(batch_run(&later), 0);
+	fd = later.calls[0].result;
+	batch_reset(&later);
+	batch_get_reg(&later, FAKE_VCPU_FD, ARM64_CORE_U64(9), &value);
+	assert_int_equal(batch_later(&later), 0);
+	batch_fini(&later);
+	assert_int_equal(batch_close(&kvm->remote, 3, "test", fd), 0);
+	assert_int_equal(kvm->fds[fd].kind, FAKE_CLOSED);
+	assert_int_equal(batch_flush(&kvm->remote), -ENOENT);
+	assert_int_equal(log_errors(), 1);
+	batch_drop(&kvm->remote);
+	assert_int_equal(batch_flush(&kvm->remote), 0);
+}
+
+/* The other's own failure is its own. */
+static void a_batch_that_fails_behind_calls_that_wait_fails_alone(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[2] = { 0 };
+
+	kvm->remote.can_wait = true;
+	read_pc_later(kvm, "first", 0, &value[0]);
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_U64(9), &value[1]);
+	assert_int_equal(batch_run(&b), -ENOENT);
+	assert_true(value[0] == kvm->vcpus[0].insn.pc);
+	assert_int_equal(batch_flush(&kvm->remote), 0);
+	batch_fini(&b);
+}
+
+/* Of them nobody knows whether they were made. */
+static void calls_that_wait_fail_with_a_vmm_that_does_not_answer(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[2] = { 0 };
+
+	kvm->remote.can_wait = true;
+	read_pc_later(kvm, "first", 0, &value[0]);
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PC, &value[1]);
+	kvm->dead = ETIMEDOUT;
+	assert_int_equal(batch_run(&b), -ETIMEDOUT);
+	kvm->dead = 0;
+	assert_int_equal(batch_run(&b), 0);
+	assert_int_equal(batch_flush(&kvm->remote), -ETIMEDOUT);
+	batch_fini(&b);
+}
+
 static void where_a_round_trip_is_cheap_no_call_waits(void **state)
 {
 	struct fake_kvm *kvm = *state;
@@ -316,6 +374,9 @@ int main(void)
 		TEST(a_call_that_waited_fails_under_its_own_name),
 		TEST(what_is_tried_is_tried_behind_calls_that_wait),
 		TEST(calls_that_wait_are_made_or_forgotten),
+		TEST(a_call_that_waited_and_failed_is_no_answer_to_another),
+		TEST(a_batch_that_fails_behind_calls_that_wait_fails_alone),
+		TEST(calls_that_wait_fail_with_a_vmm_that_does_not_answer),
 		TEST(where_a_round_trip_is_cheap_no_call_waits),
 		TEST(a_close_that_fails_once_is_tried_again),
 		TEST(a_close_takes_no_memory),

@@ -124,6 +124,35 @@ static void no_call_waits_when_a_part_has_ended(void **state)
 	}
 }
 
+/* Nothing but when they are made changes: not their order, and none is made twice, or not at all. */
+static void calls_come_in_the_same_order_where_they_wait(void **state)
+{
+	for (int round = 0; round < 2; round++) {
+		const struct fake_shape shape = { .nr_vcpus = 3, .nr_irqs = 64, .itses = round };
+		struct fake_kvm *kvm[2][2];
+		struct vm_state *vm[2];
+
+		for (int waits = 0; waits < 2; waits++) {
+			kvm[0][waits] = fake_running(shape);
+			vm[waits] = fake_discovered(kvm[0][waits]);
+			kvm[0][waits]->remote.can_wait = waits;
+			assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm[waits], &kvm[0][waits]->remote), 0);
+			kvm[1][waits] = fake_created(kvm[0][waits], vm[waits]);
+			kvm[1][waits]->remote.can_wait = waits;
+			assert_int_equal(plan_run(plan_restore, plan_nr_restore, vm[waits], &kvm[1][waits]->remote), 0);
+		}
+		for (int plan = 0; plan < 2; plan++) {
+			assert_int_equal(kvm[plan][0]->nr_lines, kvm[plan][1]->nr_lines);
+			for (size_t i = 0; i < kvm[plan][0]->nr_lines; i++)
+				assert_string_equal(kvm[plan][0]->lines[i], kvm[plan][1]->lines[i]);
+			fake_free(kvm[plan][0]);
+			fake_free(kvm[plan][1]);
+		}
+		vm_state_free(vm[0]);
+		vm_state_free(vm[1]);
+	}
+}
+
 /* Behind which others have been said to be done. */
 static void a_call_that_waited_and_fails_fails_the_restore(void **state)
 {
@@ -136,6 +165,55 @@ static void a_call_that_waited_and_fails_fails_the_restore(void **state)
 	assert_true(log_has("vm 1: power states: vcpu 1: KVM_SET_MP_STATE"));
 	assert_int_equal(trip.copy->remote.queue.nr, 0);
 	assert_no_vcpu_runs(&trip);
+	trip_finish(&trip);
+}
+
+static bool ran_on;
+
+static int sets_what_nobody_has(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "what nobody has");
+	static const uint64_t value;
+	int ret;
+
+	batch_set_reg(&b, FAKE_VCPU_FD, ARM64_CORE_U64(9), &value);
+	ret = batch_later(&b);
+	batch_fini(&b);
+	return ret;
+}
+
+/* As where a failure is an answer. */
+static int tries(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "what is tried");
+
+	batch_try(&b);
+	batch_fini(&b);
+	return 0;
+}
+
+static int runs_on(struct vm_state *vm, struct remote *remote)
+{
+	ran_on = true;
+	return 0;
+}
+
+/* What is tried behind it is no excuse: nothing comes after it. */
+static void a_call_that_waited_and_fails_fails_the_plan_whoever_made_it(void **state)
+{
+	const struct plan_step steps[] = {
+		{ "first", ANY_GIC, sets_what_nobody_has, "" },
+		{ "second", ANY_GIC, tries, "" },
+		{ "third", ANY_GIC, runs_on, "" },
+	};
+	struct trip trip = trip_where_calls_wait();
+
+	ran_on = false;
+	log_reset();
+	assert_int_equal(plan_run(steps, 3, trip.vm, &trip.source->remote), -ENOENT);
+	assert_string_equal(log_error(), "vm 1: step 1 of 3, first: failed: No such file or directory (errno 2)");
+	assert_false(ran_on);
+	assert_int_equal(plan_run(&steps[2], 1, trip.vm, &trip.source->remote), 0);
 	trip_finish(&trip);
 }
 
@@ -367,7 +445,9 @@ int main(void)
 		cmocka_unit_test(a_vm_comes_back_whole),
 		cmocka_unit_test(a_vm_comes_back_whole_where_calls_wait),
 		cmocka_unit_test(no_call_waits_when_a_part_has_ended),
+		cmocka_unit_test(calls_come_in_the_same_order_where_they_wait),
 		cmocka_unit_test(a_call_that_waited_and_fails_fails_the_restore),
+		cmocka_unit_test(a_call_that_waited_and_fails_fails_the_plan_whoever_made_it),
 		cmocka_unit_test(the_largest_gic_comes_back),
 		cmocka_unit_test(active_priorities_come_back_as_far_as_there_are_any),
 		cmocka_unit_test(an_active_priority_register_that_is_absent_stays_absent),

@@ -18,6 +18,7 @@ static const struct fake_shape plain = { .nr_vcpus = 2, .nr_irqs = 64 };
 static const struct fake_shape with_offset = { .nr_vcpus = 2, .nr_irqs = 64, .counter_offset = true };
 static const struct fake_shape with_itses = { .nr_vcpus = 2, .nr_irqs = 64, .itses = true };
 static struct fake_shape shape;
+static bool calls_wait; /* in fail_plan(): as in a task, where a round trip is dear */
 
 struct plan {
 	const char *name;
@@ -198,19 +199,34 @@ static void fail_step(const struct plan *plan, size_t call, bool again)
 	forget(&a);
 }
 
-static void fail_plan(const struct plan *plan, size_t call, bool again)
+/* The step that has failed is in @said. */
+static void run_plan_that_fails(const struct plan *plan, size_t call, bool again, bool can_wait, char said[160])
 {
 	struct attempt a = before_failure(plan, call, again);
-	char said[96];
+	char failed[96];
 	int ret;
 
+	a.kvm->remote.can_wait = can_wait;
 	ret = plan_run(plan->steps, *plan->nr, a.vm, &a.kvm->remote);
 	assert_int_equal(ret, -ERR);
 	assert_int_equal(log_errors(), 2);
-	snprintf(said, sizeof(said), "failed: %s (errno %d)", strerror(ERR), ERR);
-	assert_non_null(strstr(log_error(), said));
+	snprintf(failed, sizeof(failed), "failed: %s (errno %d)", strerror(ERR), ERR);
+	assert_non_null(strstr(log_error(), failed));
+	snprintf(said, 160, "%s", log_error());
+	assert_int_equal(a.kvm->remote.queue.nr, 0);
 	check_left(plan, &a);
 	forget(&a);
+}
+
+static void fail_plan(const struct plan *plan, size_t call, bool again)
+{
+	char said[160], said_at_once[160];
+
+	run_plan_that_fails(plan, call, again, calls_wait, said);
+	if (!calls_wait)
+		return;
+	run_plan_that_fails(plan, call, again, false, said_at_once);
+	assert_string_equal(said, said_at_once);
 }
 
 /* Of what was open for the moment only a close that fails once is none: it is tried again. */
@@ -472,6 +488,13 @@ static int itses(void **state)
 	return 0;
 }
 
+static int itses_and_calls_that_wait(void **state)
+{
+	shape = with_itses;
+	calls_wait = true;
+	return 0;
+}
+
 #define FOR_BOTH(test)                                                                                       \
 	{ .name = "dump: " #test, .test_func = test, .initial_state = (void *)&dump },                       \
 	{                                                                                                    \
@@ -501,7 +524,12 @@ int main(void)
 		FOR_BOTH(each_step_fails_on_request),
 	};
 
+	const struct CMUnitTest waiting[] = {
+		FOR_BOTH(each_failure_ends_the_plan_with_its_errno),
+	};
+
 	return cmocka_run_group_tests_name("failures of dump and restore", tests, without_itses, NULL) |
 	       cmocka_run_group_tests_name("failures with ITSes", with, itses, NULL) |
-	       cmocka_run_group_tests_name("failures with a counter offset", with, an_offset, NULL);
+	       cmocka_run_group_tests_name("failures with a counter offset", with, an_offset, NULL) |
+	       cmocka_run_group_tests_name("failures where calls wait", waiting, itses_and_calls_that_wait, NULL);
 }
