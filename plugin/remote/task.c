@@ -184,15 +184,29 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 	return ret;
 }
 
-/* Whether the last words before @end, in the page's padding, are nobody's. */
+static void code_words(const struct task_remote *task, uint64_t words[CODE_WORDS])
+{
+	size_t size = code_at(task, task_code_end) - code_at(task, task_code);
+
+	if (size > CODE_WORDS * sizeof(*words))
+		abort(); /* batch_code.S has grown: so must CODE_WORDS */
+	memset(words, 0, CODE_WORDS * sizeof(*words));
+	memcpy(words, task_code, size);
+}
+
+/*
+ * Whether the last words before @end, in the page's padding, are nobody's, or what a criu that was killed has left there: with a
+ * place of its own for each such criu the task's own code would be what is left.
+ */
 static bool is_padding(struct task_remote *task, uint64_t end)
 {
-	uint64_t words[CODE_WORDS];
+	uint64_t words[CODE_WORDS], code[CODE_WORDS];
 
 	if (held_read(&task->held, end - sizeof(words), words, sizeof(words)))
 		return false;
+	code_words(task, code);
 	for (size_t i = 0; i < CODE_WORDS; i++)
-		if (words[i])
+		if (words[i] && words[i] != code[i])
 			return false;
 	return true;
 }
@@ -246,13 +260,10 @@ static int find_text(struct task_remote *task)
 
 static int plant_entry(struct task_remote *task)
 {
-	size_t size = code_at(task, task_code_end) - code_at(task, task_code);
-	uint64_t words[CODE_WORDS] = { 0 };
+	uint64_t words[CODE_WORDS];
 	int ret = find_text(task);
 
-	if (size > sizeof(words))
-		abort(); /* batch_code.S has grown: so must CODE_WORDS */
-	memcpy(words, task_code, size);
+	code_words(task, words);
 	if (!ret)
 		ret = held_read(&task->held, task->entry, task->entry_words, sizeof(task->entry_words));
 	if (ret)
