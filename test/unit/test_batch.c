@@ -209,6 +209,24 @@ static void what_is_tried_is_tried_behind_calls_that_wait(void **state)
 	batch_fini(&b);
 }
 
+/* Not in that thread, where they would point to nothing. */
+static void calls_of_one_thread_come_behind_calls_that_wait(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value = 0;
+
+	kvm->remote.can_wait = true;
+	read_pc_later(kvm, "first", 0, &value);
+	b.vtid = FAKE_THREAD(1);
+	batch_syscall(&b, "eventfd2", SYS_eventfd2, 0, 0, 0, 0, 0, 0);
+	assert_int_equal(batch_run(&b), 0);
+	assert_true(value == kvm->vcpus[0].insn.pc);
+	assert_int_equal(fake_last(kvm, "task: eventfd2*"), kvm->nr_lines - 1);
+	assert_int_equal(kvm->remote.queue.nr, 0);
+	batch_fini(&b);
+}
+
 static void calls_that_wait_are_made_or_forgotten(void **state)
 {
 	struct fake_kvm *kvm = *state;
@@ -373,6 +391,7 @@ int main(void)
 		TEST(calls_that_wait_are_made_before_the_next),
 		TEST(a_call_that_waited_fails_under_its_own_name),
 		TEST(what_is_tried_is_tried_behind_calls_that_wait),
+		TEST(calls_of_one_thread_come_behind_calls_that_wait),
 		TEST(calls_that_wait_are_made_or_forgotten),
 		TEST(a_call_that_waited_and_failed_is_no_answer_to_another),
 		TEST(a_batch_that_fails_behind_calls_that_wait_fails_alone),
