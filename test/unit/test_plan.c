@@ -127,8 +127,17 @@ static void no_call_waits_when_a_part_has_ended(void **state)
 /* Nothing but when they are made changes: not their order, and none is made twice, or not at all. */
 static void calls_come_in_the_same_order_where_they_wait(void **state)
 {
-	for (int round = 0; round < 2; round++) {
-		const struct fake_shape shape = { .nr_vcpus = 3, .nr_irqs = 64, .itses = round };
+	static const struct fake_shape shapes[] = {
+		{ .nr_vcpus = 3, .nr_irqs = 64 },
+		{ .nr_vcpus = 3, .nr_irqs = 64, .itses = true },
+		{ .nr_vcpus = 2, .nr_irqs = 64, .counter_offset = true },
+		{ .nr_vcpus = 2, .nr_irqs = 64, .v2 = true },
+		{ .nr_vcpus = 2, .nr_irqs = 32, .v5 = true, .lpi_bits = 8 },
+		{ .nr_vcpus = 2, .nr_irqs = 32, .v5 = true, .abi = MODEL_V1, .lpi_bits = 8 },
+	};
+
+	for (size_t s = 0; s < COUNT(shapes); s++) {
+		const struct fake_shape shape = shapes[s];
 		struct fake_kvm *kvm[2][2];
 		struct vm_state *vm[2];
 
