@@ -57,20 +57,20 @@ one_call_tail:
 2:	mov	x8, #NR_rt_sigreturn
 	svc	#0
 
-/* x19: the first slot, x20: how many. x20: the number of slots not executed, or executed and failed. */
+/* x19: the first slot, x20: how many, x25: the first result. x20: the number of slots not executed, or executed and failed. */
 	label	batch_code
 	ldp	x8, x0, [x19]
 	ldp	x1, x2, [x19, #16]
 	ldp	x3, x4, [x19, #32]
 	ldr	x5, [x19, #48]
 	svc	#0
-	ldr	x9, [x19, #56]
-	str	x0, [x19, #56]
+	ldr	x9, [x25]
+	str	x0, [x25], #8
 	cmn	x0, x9
 	b.eq	1f
 	/* mmap returns addresses, which are positive here: the sign alone tells an error */
 	tbnz	x0, #63, 2f
-1:	add	x19, x19, #64
+1:	add	x19, x19, #56
 	subs	x20, x20, #1
 	b.ne	batch_code
 2:	b	one_call_tail

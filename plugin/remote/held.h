@@ -35,7 +35,7 @@ struct held {
 int held_take(struct held *held, pid_t pid, pid_t tid, int mem);
 
 /*
- * Runs it from @regs, whose x0 to x8, x19, x20, x23, x24, x26 and x27 are the caller's, until the SIGURG that our
+ * Runs it from @regs, whose x0 to x8, x19, x20 and x23 to x27 are the caller's, until the SIGURG that our
  * code sends itself, with the PC at @stop. *@regs is then what it has there. 0 or a negative errno.
  */
 int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop);

@@ -17,36 +17,70 @@
 /*
  * One system call. Where @data is set, argument @data_arg is the address of a
  * copy of it in the remote mm; where @inner is set, the u64 at @data + @inner_at
- * is the address of a copy of that: the second level of KVM_GET_ONE_REG and
- * KVM_GET_DEVICE_ATTR.
+ * is the address of a copy of that.
+ *
+ * Most calls are KVM_GET_ONE_REG and KVM_GET_DEVICE_ATTR, or SET, with a value behind a struct kvm_one_reg or a struct
+ * kvm_device_attr. That struct is in the call itself: where @arg_2_is_rest is set, argument 2 is the address of
+ * arguments 3 to 5, where they are in the remote mm. An ioctl() looks at no more than three. Such calls come in
+ * runs, which differ in the number of the register or attribute alone, and in the value: a run is one struct remote_call, begun as
+ * its first call, which whoever adds it makes a run by @more, @stride and where the numbers are.
  */
 struct remote_call {
 	long nr;
 	uint64_t arg[6];
-	int data_arg; /* index of the argument that points to @data */
 	void *data;
-	uint32_t size; /* bytes */
+	uint32_t size;	    /* bytes */
+	uint8_t data_arg;   /* index of the argument that points to @data */
+	bool arg_2_is_rest; /* the one before @data_arg is the number then */
+	bool writes_back;   /* the call answers in @inner, or else in @data; if not, they are only read */
+	bool done;	    /* it was executed; a run, to its end or to the call that failed */
 	void *inner;
 	uint32_t inner_size, inner_at; /* bytes */
-	bool writes_back; /* the call answers in the innermost of the two; else they are only read */
 
-	int may_fail;	  /* an errno that is an answer, and does not end the batch; 0: none is */
+	uint32_t more;		 /* calls of the run behind the first; 0: it is one call */
+	uint32_t made;		 /* calls of it that were executed */
+	uint32_t stride;		 /* bytes from the value of one to that of the next */
+	uint32_t number_stride;	 /* likewise, of numbers that are not in @numbers */
+	const uint64_t *numbers; /* all of them, with @stride from one to the next; or NULL */
+
 	const char *step; /* for the error line: of its batch */
 	const char *what; /* likewise: "KVM_SET_ONE_REG", "GICD_CTLR" */
 	size_t plan_step; /* likewise: remote->plan_step when it was added */
 	uint64_t detail;  /* likewise: a register id or an offset */
 	int32_t vcpu;	  /* likewise: the vCPU it concerns, or -1 */
-	int64_t result;	  /* as the kernel returns it: negative errno, or the value */
-	bool done;	  /* it was executed */
+	int may_fail;	  /* an errno that is an answer, and does not end the batch; 0: none is */
+	int64_t result;	  /* as the kernel returns it: negative errno, or the value; of a run, the last that is not 0 */
 };
 
+/* Whether the call, or one of the run, has failed, and may not. */
+static inline bool remote_call_failed(const struct remote_call *call)
+{
+	return call->result < 0 && call->result != -call->may_fail;
+}
+
+/* How many calls of it were not executed. */
+static inline uint32_t remote_call_left(const struct remote_call *call)
+{
+	return 1 + call->more - call->made;
+}
+
+/* The number by which call @i of a run differs from the others. */
+static inline uint64_t remote_call_number(const struct remote_call *run, uint32_t i)
+{
+	if (run->numbers)
+		return *(const uint64_t *)((const char *)run->numbers + (size_t)i * run->stride);
+	return run->arg[run->data_arg - 1] + (uint64_t)i * run->number_stride;
+}
+
+/* Notes what the call has answered, or the next @nr of a run. */
+void remote_call_made(struct remote_call *run, const int64_t *results, uint32_t nr);
+
 struct remote;
-struct batch_levels;
 struct vm_state;
 
 struct remote_ops {
 	/*
-	 * Executes @calls in order, ends after the first that fails otherwise than by may_fail.
+	 * Executes what is left of @calls in order, ends after the first that fails otherwise than by may_fail.
 	 * 0 when it got through or ended so; a negative errno when the remote side
 	 * itself failed: -ETIMEDOUT, -ESRCH, -EIO.
 	 */
@@ -59,11 +93,14 @@ struct remote_ops {
 	int (*bring)(struct remote *remote, int32_t vpid, int fd);
 };
 
+/* An exec() of one call at a time, by @make: of a run each as a call of its own. */
+int remote_exec_each(struct remote *remote, struct remote_call *calls, size_t nr,
+		     int64_t (*make)(struct remote *remote, const struct remote_call *call));
+
 /* Calls that wait for the next batch: batch_later(). */
 struct batch_queue {
 	struct remote_call *calls;
 	size_t nr, room;
-	struct batch_levels *levels;
 	uint32_t vm; /* whose they are */
 	/* One of them has failed, or was not made, whatever became of the batch that it was made with: until batch_drop(). */
 	int failed;	    /* its errno, negative */
@@ -89,7 +126,6 @@ struct batch {
 	struct remote *remote;
 	struct remote_call *calls;
 	size_t nr, room;
-	struct batch_levels *levels; /* what calls of two levels point to */
 	bool no_memory;	  /* a call could not be added: batch_run() says -ENOMEM */
 	uint32_t vm;	  /* for the error line */
 	const char *step; /* likewise */

@@ -1,76 +1,176 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* See slots.h. Slots first, then what each call points to, in their order. */
+/*
+ * See slots.h. In this order: the results, and what the calls answer, which are read back; the slots, and what the calls only
+ * read, which are not.
+ */
 #include <string.h>
 
 #include "remote/batch_code.h"
 #include "remote/slots.h"
 
-static uint32_t align16(uint32_t size)
+static uint32_t align8(uint32_t size)
 {
-	return (size + 15) & ~15u;
+	return (size + 7) & ~7u;
 }
 
-static uint32_t call_size(const struct remote_call *call)
+/* Most are as small as that: no call for them. */
+static void copy(void *to, const void *from, uint32_t size)
 {
-	return align16(call->size) + align16(call->inner_size);
+	if (size == sizeof(uint64_t))
+		memcpy(to, from, sizeof(uint64_t));
+	else if (size == sizeof(uint32_t))
+		memcpy(to, from, sizeof(uint32_t));
+	else if (size)
+		memcpy(to, from, size);
 }
 
-size_t slots_fit(const struct remote_call *calls, size_t nr, size_t room)
+/* What @call, or the first of a run, answers in; and the bytes of that, of each. */
+static void *answer_of(const struct remote_call *call)
 {
-	uint64_t used = 0;
-	size_t n;
-
-	for (n = 0; n < nr; n++) {
-		used += sizeof(struct batch_slot) + call_size(&calls[n]);
-		if (used > room)
-			break;
-	}
-	return n;
+	return call->inner ?: call->data;
 }
 
-uint32_t slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *calls, size_t nr)
+static uint32_t answer_size(const struct remote_call *call)
 {
-	struct batch_slot *slot = (struct batch_slot *)mirror;
-	uint32_t at = nr * sizeof(*slot);
+	if (!call->writes_back)
+		return 0;
+	return call->inner ? call->inner_size : call->size;
+}
+
+/* How many calls of @call, at most @max, are to be made next. */
+static size_t next_of(const struct remote_call *call, size_t max)
+{
+	uint32_t left = remote_call_left(call);
+
+	return left < max ? left : max;
+}
+
+struct slots slots_fit(const struct remote_call *calls, size_t nr, size_t room)
+{
+	struct slots fit = { 0 };
 
 	for (size_t i = 0; i < nr; i++) {
 		const struct remote_call *call = &calls[i];
+		uint32_t answer = sizeof(int64_t) + align8(answer_size(call));
+		uint64_t all = sizeof(struct batch_slot) + sizeof(int64_t) + (uint64_t)align8(call->size) +
+			       align8(call->inner_size);
+		size_t n = next_of(call, (room - fit.used) / all);
 
-		slot[i].nr = call->nr;
-		memcpy(slot[i].arg, call->arg, sizeof(slot[i].arg));
-		slot[i].result = call->may_fail;
-		if (!call->data)
-			continue;
-		slot[i].arg[call->data_arg] = scratch + at;
-		memcpy(mirror + at, call->data, call->size);
-		if (call->inner) {
-			uint64_t inner = scratch + at + align16(call->size);
-
-			memcpy(mirror + at + call->inner_at, &inner, sizeof(inner));
-			memcpy(mirror + at + align16(call->size), call->inner, call->inner_size);
-		}
-		at += call_size(call);
+		fit.nr += n;
+		fit.answers += n * answer;
+		fit.used += n * all;
+		if (n < remote_call_left(call))
+			break;
 	}
+	return fit;
+}
+
+struct layout {
+	uint8_t *mirror;
+	uint64_t scratch;
+	int64_t *result;
+	struct batch_slot *slot;
+	uint32_t answers, inputs; /* where the next of each begins */
+};
+
+/* The next @nr calls of @call, or of the run that it is, whose argument 2 is the address of those behind it. */
+static void lay_out_run(struct layout *l, const struct remote_call *call, size_t nr)
+{
+	uint32_t *next = call->writes_back ? &l->answers : &l->inputs, at = *next;
+	const uint32_t size = call->size, stride = call->stride, first = call->made;
+	uint64_t rest = l->scratch + ((uint8_t *)&l->slot->arg[3] - l->mirror);
+	const unsigned int arg = call->data_arg;
+	const char *data = call->data;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		struct batch_slot *slot = &l->slot[i];
+
+		slot->nr = call->nr;
+		memcpy(slot->arg, call->arg, sizeof(slot->arg));
+		slot->arg[2] = rest + i * sizeof(*slot);
+		if (call->more)
+			slot->arg[arg - 1] = remote_call_number(call, first + i);
+		l->result[i] = call->may_fail;
+		if (!data)
+			continue;
+		slot->arg[arg] = l->scratch + at;
+		copy(l->mirror + at, data + (size_t)(first + i) * stride, size);
+		at += align8(size);
+	}
+	*next = at;
+	l->slot += nr;
+	l->result += nr;
+}
+
+/* Gives @data a place, and returns where. */
+static uint32_t place(struct layout *l, const void *data, uint32_t size, bool is_answer)
+{
+	uint32_t *next = is_answer ? &l->answers : &l->inputs, at = *next;
+
+	copy(l->mirror + at, data, size);
+	*next += align8(size);
 	return at;
 }
 
-void slots_collect(const uint8_t *mirror, struct remote_call *calls, size_t nr, size_t executed)
+static void lay_out_call(struct layout *l, const struct remote_call *call)
 {
-	const struct batch_slot *slot = (const struct batch_slot *)mirror;
-	uint32_t at = nr * sizeof(*slot); /* not by the slot's argument: see slots.h */
+	struct batch_slot *slot = l->slot++;
+	uint64_t inner;
+	uint32_t at;
 
-	for (size_t i = 0; i < executed; i++) {
-		struct remote_call *call = &calls[i];
+	slot->nr = call->nr;
+	memcpy(slot->arg, call->arg, sizeof(slot->arg));
+	*l->result++ = call->may_fail;
+	if (!call->data)
+		return;
+	at = place(l, call->data, call->size, call->writes_back && !call->inner);
+	slot->arg[call->data_arg] = l->scratch + at;
+	if (!call->inner)
+		return;
+	inner = l->scratch + place(l, call->inner, call->inner_size, call->writes_back);
+	memcpy(l->mirror + at + call->inner_at, &inner, sizeof(inner));
+}
 
-		call->result = slot[i].result;
-		call->done = true;
-		if (!call->data)
-			continue;
-		/* Buffers that a call only reads come back as they went: const ones are const in truth too. */
-		if (call->inner && call->writes_back)
-			memcpy(call->inner, mirror + at + align16(call->size), call->inner_size);
-		else if (call->writes_back)
-			memcpy(call->data, mirror + at, call->size);
-		at += call_size(call);
+void slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *call, const struct slots *slots)
+{
+	struct layout l = {
+		.mirror = mirror,
+		.scratch = scratch,
+		.result = (int64_t *)mirror,
+		.slot = (struct batch_slot *)(mirror + slots->answers),
+		.answers = slots->nr * sizeof(int64_t),
+		.inputs = slots->answers + slots->nr * sizeof(struct batch_slot),
+	};
+
+	for (size_t left = slots->nr, n; left; left -= n, call++) {
+		n = next_of(call, left);
+		if (call->arg_2_is_rest)
+			lay_out_run(&l, call, n);
+		else if (n)
+			lay_out_call(&l, call);
+	}
+}
+
+/* What the next @nr calls of @call have brought. Returns the bytes of @answers that were theirs. */
+static uint32_t collect(struct remote_call *call, size_t nr, const int64_t *result, const uint8_t *answers)
+{
+	uint32_t size = answer_size(call), at = 0;
+	char *data = answer_of(call);
+
+	/* Buffers that a call only reads stay as they are: const ones are const in truth too. */
+	for (uint32_t i = 0; size && i < nr; i++, at += align8(size))
+		copy(data + (size_t)(call->made + i) * call->stride, answers + at, size);
+	remote_call_made(call, result, nr);
+	return at;
+}
+
+void slots_collect(const uint8_t *mirror, struct remote_call *call, const struct slots *slots, size_t executed)
+{
+	const int64_t *result = (const int64_t *)mirror;
+	uint32_t at = slots->nr * sizeof(*result); /* not by the slot's argument: see slots.h */
+
+	for (size_t left = executed, n; left; left -= n, result += n, call++) {
+		n = next_of(call, left);
+		at += collect(call, n, result, mirror + at);
 	}
 }

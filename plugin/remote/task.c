@@ -293,25 +293,30 @@ static int map_scratch(struct task_remote *task)
 	return regs.regs[27];
 }
 
-static void count_calls(const struct remote_call *calls, size_t nr)
+/* The next @nr of those at @call. */
+static void count_calls(const struct remote_call *call, size_t nr)
 {
-	for (size_t i = 0; i < nr; i++)
-		count_call(calls[i].nr);
+	for (size_t n; nr; nr -= n, call++) {
+		n = remote_call_left(call) < nr ? remote_call_left(call) : nr;
+		use.calls += n;
+		use.ioctls += call->nr == SYS_ioctl ? n : 0;
+	}
 }
 
-static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_t nr, bool *stopped)
+static int exec_chunk(struct task_remote *task, struct remote_call *calls, const struct slots *slots, bool *stopped)
 {
 	struct user_regs_struct regs = task->held.regs;
-	uint32_t used = slots_lay_out(task->mirror, task->scratch, calls, nr);
-	size_t left, executed;
+	size_t nr = slots->nr, left, executed;
 	int ret;
 
-	ret = held_write(&task->held, task->scratch, task->mirror, used);
+	slots_lay_out(task->mirror, task->scratch, calls, slots);
+	ret = held_write(&task->held, task->scratch, task->mirror, slots->used);
 	if (ret)
 		return ret;
 	regs.pc = code_at(task, batch_code);
-	regs.regs[19] = task->scratch;
+	regs.regs[19] = task->scratch + slots->answers;
 	regs.regs[20] = nr;
+	regs.regs[25] = task->scratch;
 	ret = run(task, &task->held, &regs);
 	if (ret)
 		return ret;
@@ -319,14 +324,14 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_
 	if (left > nr)
 		return -EFAULT;
 	/* Twice: what the calls have answered is nowhere else, and new fds would stay. */
-	ret = held_read(&task->held, task->scratch, task->mirror, used) ?
-		      held_read(&task->held, task->scratch, task->mirror, used) : 0;
+	ret = held_read(&task->held, task->scratch, task->mirror, slots->answers) ?
+		      held_read(&task->held, task->scratch, task->mirror, slots->answers) : 0;
 	if (ret)
 		return ret;
 	*stopped = left > 0;
 	executed = *stopped ? nr - left + 1 : nr;
-	slots_collect(task->mirror, calls, nr, executed);
 	count_calls(calls, executed);
+	slots_collect(task->mirror, calls, slots, executed);
 	return 0;
 }
 
@@ -336,16 +341,16 @@ static int task_exec(struct remote *remote, struct remote_call *calls, size_t nr
 	bool stopped = false;
 
 	while (nr && !stopped) {
-		size_t n = slots_fit(calls, nr, task->space.scratch);
+		const struct slots slots = slots_fit(calls, nr, task->space.scratch);
 		int ret;
 
-		if (!n)
+		if (!slots.nr)
 			return -E2BIG;
-		ret = exec_chunk(task, calls, n, &stopped);
+		ret = exec_chunk(task, calls, &slots, &stopped);
 		if (ret)
 			return ret;
-		calls += n;
-		nr -= n;
+		for (; nr && !remote_call_left(calls); nr--)
+			calls++;
 	}
 	return 0;
 }
@@ -359,13 +364,15 @@ static int run_in(struct task_remote *task, struct held *held, struct remote_cal
 	int ret = 0;
 
 	for (size_t i = 0; i < nr; i++) {
-		if (calls[i].data)
+		int64_t result;
+
+		if (calls[i].data || calls[i].arg_2_is_rest)
 			return -EINVAL;
-		ret = run_one(task, held, calls[i].nr, calls[i].arg, &calls[i].result);
+		ret = run_one(task, held, calls[i].nr, calls[i].arg, &result);
 		if (ret)
 			break;
-		calls[i].done = true;
-		if (calls[i].result < 0 && calls[i].result != -calls[i].may_fail)
+		remote_call_made(&calls[i], &result, 1);
+		if (remote_call_failed(&calls[i]))
 			break;
 	}
 	return ret;

@@ -143,10 +143,29 @@ int vcpu_get_reg_lists(struct vm_state *vm, struct remote *remote, struct vcpu_r
 	return !ret && longest > lists->room ? -E2BIG : ret;
 }
 
+/* Whether @reg can be one more of @run, which ends with the one before it. */
+static bool joins(const struct remote_call *run, const struct vcpu_reg *reg)
+{
+	return run && run->size == kvm_reg_size(reg->id);
+}
+
+/* Makes @call, for @reg, the first of a run. */
+static struct remote_call *begin_run(struct remote_call *call, const struct vcpu_reg *reg)
+{
+	call->stride = sizeof(*reg);
+	call->numbers = &reg->id;
+	return call;
+}
+
 static void get_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
 {
-	for (size_t i = 0; i < vcpu->nr_regs; i++)
-		batch_get_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
+	struct remote_call *run = NULL;
+
+	for (struct vcpu_reg *reg = vcpu->regs; reg < vcpu->regs + vcpu->nr_regs; reg++)
+		if (joins(run, reg))
+			run->more++;
+		else
+			run = begin_run(batch_get_reg(b, vcpu->fd, reg->id, reg->value), reg);
 }
 
 /* Of most registers a value has room for much more than it has: that stays as it is. */
@@ -319,14 +338,23 @@ static bool left_out(uint64_t id)
 	return false;
 }
 
+static bool is_set(uint64_t id)
+{
+	return !reg_policy_is_first(id) && !is_counter(id) && id != ARM64_SVE_VLS && !clears(id) && !left_out(id);
+}
+
 static void set_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
 {
+	struct remote_call *run = NULL;
+
 	clear_bits(b, vcpu);
-	for (size_t i = 0; i < vcpu->nr_regs; i++)
-		if (!reg_policy_is_first(vcpu->regs[i].id) && !is_counter(vcpu->regs[i].id) &&
-		    vcpu->regs[i].id != ARM64_SVE_VLS && !clears(vcpu->regs[i].id) &&
-		    !left_out(vcpu->regs[i].id))
-			batch_set_reg(b, vcpu->fd, vcpu->regs[i].id, vcpu->regs[i].value);
+	for (const struct vcpu_reg *reg = vcpu->regs; reg < vcpu->regs + vcpu->nr_regs; reg++)
+		if (!is_set(reg->id))
+			run = NULL;
+		else if (joins(run, reg))
+			run->more++;
+		else
+			run = begin_run(batch_set_reg(b, vcpu->fd, reg->id, reg->value), reg);
 }
 
 int vcpu_apply_regs(struct vm_state *vm, struct remote *remote)

@@ -162,11 +162,13 @@ static int64_t execute(struct fake_kvm *kvm, long nr, const uint64_t *arg)
 }
 
 /* The model sees copies of exactly the size the caller gave: a sanitizer finds what reaches beyond. */
-static void run_call(struct fake_kvm *kvm, struct remote_call *call)
+static int64_t run_call(struct remote *remote, const struct remote_call *call)
 {
-	void *data = NULL, *inner = NULL;
+	void *data = NULL, *inner = NULL, *rest = NULL;
+	struct fake_kvm *kvm = to_fake(remote);
 	char line[FAKE_LINE];
 	uint64_t arg[6];
+	int64_t result;
 
 	memcpy(arg, call->arg, sizeof(arg));
 	if (call->data) {
@@ -177,18 +179,23 @@ static void run_call(struct fake_kvm *kvm, struct remote_call *call)
 		inner = copy_of(call->inner, call->inner_size);
 		memcpy((uint8_t *)data + call->inner_at, &inner, sizeof(inner));
 	}
+	if (call->arg_2_is_rest) {
+		rest = copy_of(&arg[3], (call->data_arg - 2) * sizeof(arg[0]));
+		arg[2] = (uintptr_t)rest;
+	}
 
 	describe(kvm, call->nr, arg, line);
-	call->result = note_call(kvm, line);
-	if (!call->result)
-		call->result = execute(kvm, call->nr, arg);
-	call->done = true;
+	result = note_call(kvm, line);
+	if (!result)
+		result = execute(kvm, call->nr, arg);
 	if (call->writes_back && inner)
 		memcpy(call->inner, inner, call->inner_size);
 	else if (call->writes_back && data)
 		memcpy(call->data, data, call->size);
 	free(inner);
 	free(data);
+	free(rest);
+	return result;
 }
 
 static int fake_exec(struct remote *remote, struct remote_call *calls, size_t nr)
@@ -197,12 +204,7 @@ static int fake_exec(struct remote *remote, struct remote_call *calls, size_t nr
 
 	if (kvm->dead)
 		return -kvm->dead;
-	for (size_t i = 0; i < nr; i++) {
-		run_call(kvm, &calls[i]);
-		if (calls[i].result < 0 && calls[i].result != -calls[i].may_fail)
-			break;
-	}
-	return 0;
+	return remote_exec_each(remote, calls, nr, run_call);
 }
 
 /* In one of its threads, without memory to point to. */
@@ -216,7 +218,7 @@ static int fake_exec_in(struct remote *remote, int32_t vtid, struct remote_call 
 	if (vtid < FAKE_FIRST_THREAD || vtid > FAKE_THREAD(FAKE_VCPUS - 1))
 		return -ESRCH;
 	for (size_t i = 0; i < nr; i++)
-		if (calls[i].data)
+		if (calls[i].data || calls[i].arg_2_is_rest)
 			return -EINVAL;
 	kvm->vtid = vtid;
 	ret = fake_exec(remote, calls, nr);

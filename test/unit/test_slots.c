@@ -11,17 +11,31 @@
 #include "remote/slots.h"
 
 #define SCRATCH 0xffff80000000ull
-#define NR 4
+#define NR 7 /* structs */
+#define RUN 3
+#define ALL (NR + 2 * (RUN - 1)) /* calls: two of the structs are runs */
 
 static uint64_t value, other, inner;
 static char text[24];
+static uint64_t read_values[RUN];
+static struct {
+	uint64_t number;
+	uint32_t value[4];
+} written[RUN];
 static struct remote_call calls[NR];
 static _Alignas(16) uint8_t mirror[4096];
 
+/* In the order of @calls: a plain argument, none, two levels, one that may fail; attributes, registers; a call of neither. */
 static int set_up(void **state)
 {
 	value = other = inner = 0;
 	memset(mirror, 0, sizeof(mirror));
+	memset(text, 'x', sizeof(text));
+	memset(read_values, 0xee, sizeof(read_values));
+	for (uint32_t i = 0; i < RUN; i++) {
+		written[i].number = 0x700 + i * i;
+		memset(written[i].value, 0x10 + i, sizeof(written[i].value));
+	}
 	memcpy(calls,
 	       (struct remote_call[NR]){
 		       { .nr = 1, .data_arg = 2, .data = &value, .size = sizeof(value), .writes_back = true },
@@ -29,14 +43,20 @@ static int set_up(void **state)
 		       { .nr = 3, .data_arg = 1, .data = text, .size = sizeof(text), .inner = &inner, .inner_size = sizeof(inner),
 			 .inner_at = 8, .writes_back = true },
 		       { .nr = 4, .data_arg = 2, .data = &other, .size = sizeof(other), .writes_back = true, .may_fail = 2 },
+		       { .nr = 5, .arg = { 9, 8, 0, 7, 0x40, 0 }, .arg_2_is_rest = true, .data_arg = 5, .data = read_values,
+			 .size = 4, .writes_back = true, .more = RUN - 1, .stride = 8, .number_stride = 0x10 },
+		       { .nr = 6, .arg = { 9, 8, 0, 0x700, 0, 0 }, .arg_2_is_rest = true, .data_arg = 4,
+			 .data = written[0].value, .size = 16, .more = RUN - 1, .stride = sizeof(written[0]),
+			 .numbers = &written[0].number },
+		       { .nr = 7, .arg = { 9, 8, 0, 1, 2, 0 }, .arg_2_is_rest = true, .data_arg = 5 },
 	       },
 	       sizeof(calls));
 	return 0;
 }
 
-static struct batch_slot *slot(size_t i)
+static struct batch_slot *slot(const struct slots *slots, size_t i)
 {
-	return (struct batch_slot *)mirror + i;
+	return (struct batch_slot *)(mirror + slots->answers) + i;
 }
 
 /* Where an address of the task's is in the mirror. */
@@ -46,63 +66,158 @@ static void *there(uint64_t addr)
 	return mirror + (addr - SCRATCH);
 }
 
-/* As the calls do. */
-static void answer(void)
+/* As batch_code.S does, and the kernel: of all that is laid out call @i. */
+static void answer_one(const struct slots *slots, size_t i)
 {
-	uint64_t at;
+	const struct batch_slot *s = slot(slots, i);
+	uint64_t at, *rest;
 
-	memcpy(there(slot(0)->arg[2]), &(uint64_t){ 0x11 }, 8);
-	memcpy(&at, (char *)there(slot(2)->arg[1]) + 8, sizeof(at));
-	memcpy(there(at), &(uint64_t){ 0x33 }, 8);
-	memcpy(there(slot(3)->arg[2]), &(uint64_t){ 0x44 }, 8);
-	for (size_t i = 0; i < NR; i++)
-		slot(i)->result = i;
+	((int64_t *)mirror)[i] = s->nr == 5 || s->nr == 6 ? 0 : s->nr;
+	switch (s->nr) {
+	case 1:
+	case 4:
+		memcpy(there(s->arg[2]), &(uint64_t){ 0x11 * s->nr }, 8);
+		break;
+	case 3:
+		memcpy(&at, (char *)there(s->arg[1]) + 8, sizeof(at));
+		memcpy(there(at), &(uint64_t){ 0x33 }, 8);
+		break;
+	case 5:
+		rest = there(s->arg[2]);
+		assert_int_equal(rest[0], 7);
+		memcpy(there(rest[2]), &(uint32_t){ rest[1] + 1 }, 4);
+		break;
+	case 6:
+		rest = there(s->arg[2]);
+		assert_ptr_equal(rest, &s->arg[3]);
+		for (uint32_t r = 0; r < RUN; r++)
+			if (written[r].number == rest[0])
+				assert_memory_equal(there(rest[1]), written[r].value, 16);
+		memset(there(rest[1]), 0xff, 16);
+	}
+}
+
+static void answer(const struct slots *slots)
+{
+	for (size_t i = 0; i < slots->nr; i++)
+		answer_one(slots, i);
 }
 
 static void assert_answered(void)
 {
 	for (size_t i = 0; i < NR; i++) {
 		assert_true(calls[i].done);
-		assert_int_equal(calls[i].result, i);
+		assert_int_equal(remote_call_left(&calls[i]), 0);
+		assert_int_equal(calls[i].result, i == 4 || i == 5 ? 0 : calls[i].nr);
 	}
 	assert_int_equal(value, 0x11);
 	assert_int_equal(inner, 0x33);
 	assert_int_equal(other, 0x44);
+	for (uint32_t i = 0; i < RUN; i++) {
+		assert_int_equal(read_values[i], 0xeeeeeeee00000000 | (0x41 + 0x10 * i));
+		for (uint32_t w = 0; w < 4; w++)
+			assert_int_equal(written[i].value[w], 0x01010101 * (0x10 + i));
+	}
+	for (uint32_t i = 0; i < sizeof(text); i++)
+		assert_int_equal(text[i], 'x');
+}
+
+static struct slots lay_out(size_t room)
+{
+	struct slots slots = slots_fit(calls, NR, room);
+
+	slots_lay_out(mirror, SCRATCH, calls, &slots);
+	return slots;
 }
 
 static void each_call_has_its_answer(void **state)
 {
-	uint32_t used = slots_lay_out(mirror, SCRATCH, calls, NR);
+	struct slots slots = lay_out(sizeof(mirror));
+	uint64_t *rest;
 
-	assert_int_equal(used, NR * sizeof(struct batch_slot) + 16 + 32 + 16 + 16);
-	assert_int_equal(slots_fit(calls, NR, used), NR);
-	assert_int_equal(slots_fit(calls, NR, used - 1), NR - 1);
-	assert_int_equal(slot(1)->arg[1], 6);
-	assert_int_equal(slot(3)->result, 2);
-	answer();
-	slots_collect(mirror, calls, NR, NR);
+	assert_int_equal(slots.nr, ALL);
+	assert_int_equal(slots.answers, ALL * 8 + 3 * 8 + RUN * 8);
+	assert_int_equal(slots.used, slots.answers + ALL * sizeof(struct batch_slot) + 24 + RUN * 16);
+	assert_int_equal(slots_fit(calls, NR, slots.used).nr, ALL);
+	assert_int_equal(slots_fit(calls, NR, slots.used - 1).nr, ALL - 1);
+	assert_int_equal(slot(&slots, 1)->arg[1], 6);
+	assert_int_equal(((int64_t *)mirror)[3], 2);
+	for (uint64_t i = 0; i < RUN; i++) {
+		assert_int_equal(slot(&slots, 4 + i)->arg[4], 0x40 + 0x10 * i);
+		assert_int_equal(slot(&slots, 4 + RUN + i)->arg[3], written[i].number);
+	}
+	rest = there(slot(&slots, ALL - 1)->arg[2]);
+	assert_ptr_equal(rest, &slot(&slots, ALL - 1)->arg[3]);
+	assert_int_equal(rest[1], 2);
+	answer(&slots);
+	slots_collect(mirror, calls, &slots, ALL);
 	assert_answered();
 }
 
 static void what_was_not_executed_has_none(void **state)
 {
-	slots_lay_out(mirror, SCRATCH, calls, NR);
-	answer();
-	slots_collect(mirror, calls, NR, 1);
+	struct slots slots = lay_out(sizeof(mirror));
+
+	answer(&slots);
+	slots_collect(mirror, calls, &slots, 1);
 	assert_true(calls[0].done);
 	assert_false(calls[1].done);
 	assert_int_equal(value, 0x11);
 	assert_int_equal(other, 0);
 }
 
-/* Who shares the memory writes addresses to the slots: criu's own memory is not to be read by them. */
+/* The second of three fails: it is the one that is told, and the third is not made. */
+static void a_run_ends_with_the_call_that_fails(void **state)
+{
+	struct slots slots = lay_out(sizeof(mirror));
+
+	answer(&slots);
+	((int64_t *)mirror)[5] = -22;
+	slots_collect(mirror, calls, &slots, 6);
+	assert_true(calls[4].done);
+	assert_true(remote_call_failed(&calls[4]));
+	assert_int_equal(calls[4].result, -22);
+	assert_int_equal(calls[4].made, 2);
+	assert_int_equal(read_values[0] & 0xffffffff, 0x41);
+	assert_int_equal(read_values[2] & 0xffffffff, 0xeeeeeeee);
+	assert_false(calls[5].done);
+}
+
+/* As long as one call fits. */
+static void what_does_not_fit_comes_next(void **state)
+{
+	for (size_t room = 2 * sizeof(struct batch_slot); room < 1024; room += 8) {
+		size_t made = 0;
+
+		set_up(NULL);
+		while (made < ALL) {
+			size_t first = 0;
+			struct slots slots;
+
+			while (!remote_call_left(&calls[first]))
+				first++;
+			slots = slots_fit(&calls[first], NR - first, room);
+			assert_in_range(slots.nr, 1, ALL - made);
+			assert_true(slots.used <= room);
+			memset(mirror, 0xaa, sizeof(mirror));
+			slots_lay_out(mirror, SCRATCH, &calls[first], &slots);
+			answer(&slots);
+			assert_int_equal(mirror[slots.used], 0xaa);
+			slots_collect(mirror, &calls[first], &slots, slots.nr);
+			made += slots.nr;
+		}
+		assert_answered();
+	}
+}
+
+/* Who shares the memory writes addresses to the slots: criu's own memory is not to be read by them. Of slots nothing is read back. */
 static void an_address_that_was_changed_is_not_followed(void **state)
 {
-	slots_lay_out(mirror, SCRATCH, calls, NR);
-	answer();
-	for (size_t i = 0; i < NR; i++)
-		memset(slot(i)->arg, 0x7f, sizeof(slot(i)->arg));
-	slots_collect(mirror, calls, NR, NR);
+	struct slots slots = lay_out(sizeof(mirror));
+
+	answer(&slots);
+	memset(mirror + slots.answers, 0x7f, sizeof(mirror) - slots.answers);
+	slots_collect(mirror, calls, &slots, ALL);
 	assert_answered();
 }
 
@@ -111,6 +226,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(each_call_has_its_answer, set_up),
 		cmocka_unit_test_setup(what_was_not_executed_has_none, set_up),
+		cmocka_unit_test_setup(a_run_ends_with_the_call_that_fails, set_up),
+		cmocka_unit_test_setup(what_does_not_fit_comes_next, set_up),
 		cmocka_unit_test_setup(an_address_that_was_changed_is_not_followed, set_up),
 	};
 
