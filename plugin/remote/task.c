@@ -303,6 +303,28 @@ static void count_calls(const struct remote_call *call, size_t nr)
 	}
 }
 
+/*
+ * The scratch area is anonymous memory that is there: process_vm_writev() copies it at once, /proc/PID/mem page by page and by
+ * way of a page of the kernel's. What the first does not, for whatever reason, the second tries, and tells.
+ */
+static int write_scratch(struct task_remote *task, size_t size)
+{
+	struct iovec here = { task->mirror, size }, there = { (void *)task->scratch, size };
+
+	if (process_vm_writev(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
+		return 0;
+	return held_write(&task->held, task->scratch, task->mirror, size);
+}
+
+static int read_scratch(struct task_remote *task, size_t size)
+{
+	struct iovec here = { task->mirror, size }, there = { (void *)task->scratch, size };
+
+	if (process_vm_readv(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
+		return 0;
+	return held_read(&task->held, task->scratch, task->mirror, size);
+}
+
 static int exec_chunk(struct task_remote *task, struct remote_call *calls, const struct slots *slots, bool *stopped)
 {
 	struct user_regs_struct regs = task->held.regs;
@@ -310,7 +332,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	int ret;
 
 	slots_lay_out(task->mirror, task->scratch, calls, slots);
-	ret = held_write(&task->held, task->scratch, task->mirror, slots->used);
+	ret = write_scratch(task, slots->used);
 	if (ret)
 		return ret;
 	regs.pc = code_at(task, batch_code);
@@ -323,9 +345,8 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	left = regs.regs[20];
 	if (left > nr)
 		return -EFAULT;
-	/* Twice: what the calls have answered is nowhere else, and new fds would stay. */
-	ret = held_read(&task->held, task->scratch, task->mirror, slots->answers) ?
-		      held_read(&task->held, task->scratch, task->mirror, slots->answers) : 0;
+	/* In two ways: what the calls have answered is nowhere else, and new fds would stay. */
+	ret = read_scratch(task, slots->answers);
 	if (ret)
 		return ret;
 	*stopped = left > 0;

@@ -90,6 +90,73 @@ static void a_long_list_is_executed_in_order(void **state)
 	batch_fini(&b);
 }
 
+/* Of @nr registers, in one run. */
+static struct remote_call *read_run(struct batch *b, const uint64_t *ids, uint32_t nr, uint64_t *values)
+{
+	struct remote_call *run = batch_get_reg(b, FAKE_VCPU_FD + 1, ids[0], values);
+
+	run->more = nr - 1;
+	run->stride = sizeof(*ids);
+	run->numbers = ids;
+	return run;
+}
+
+static void a_run_is_executed_in_order(void **state)
+{
+	static const uint64_t ids[] = { ARM64_CORE_PSTATE, ARM64_CORE_PC, FAKE_X0 };
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[3];
+
+	fake_set_reg_u64(&kvm->vcpus[1], FAKE_X0, 5);
+	read_run(&b, ids, 3, value);
+	for (size_t i = 1; i <= 2; i++) {
+		memset(value, 0, sizeof(value));
+		assert_int_equal(batch_run(&b), 0);
+		assert_int_equal(kvm->nr_calls, 3 * i);
+		assert_true(b.calls[0].done);
+		assert_true(value[0] == fake_reg_u64(&kvm->vcpus[1], ARM64_CORE_PSTATE));
+		assert_true(value[1] == kvm->vcpus[1].insn.pc);
+		assert_true(value[2] == 5);
+	}
+	batch_fini(&b);
+}
+
+static void a_run_ends_with_the_call_that_fails_which_is_named(void **state)
+{
+	static const uint64_t ids[] = { ARM64_CORE_PC, ARM64_CORE_U64(9), ARM64_CORE_PSTATE };
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[4] = { 0 };
+
+	b.vcpu = 1;
+	read_run(&b, ids, 3, value);
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PC, &value[3]);
+	assert_int_equal(batch_run(&b), -ENOENT);
+	assert_int_equal(kvm->nr_calls, 2);
+	assert_true(value[0] == kvm->vcpus[1].insn.pc);
+	assert_true(value[2] == 0 && value[3] == 0);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), "vm 3: test: vcpu 1: KVM_GET_ONE_REG (0x6030000000100009): "
+					 "No such file or directory (errno 2)");
+	batch_fini(&b);
+}
+
+static void a_run_with_leave_to_fail_goes_on(void **state)
+{
+	static const uint64_t ids[] = { ARM64_CORE_U64(9), ARM64_CORE_PC };
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[2] = { 0 };
+
+	read_run(&b, ids, 2, value)->may_fail = ENOENT;
+	assert_int_equal(batch_run(&b), 0);
+	assert_int_equal(b.calls[0].result, -ENOENT);
+	assert_true(value[1] == kvm->vcpus[1].insn.pc);
+	assert_int_equal(log_errors(), 0);
+	batch_fini(&b);
+}
+
 static void a_list_can_be_used_again(void **state)
 {
 	struct fake_kvm *kvm = *state;
@@ -133,6 +200,26 @@ static void a_call_that_was_not_made_is_not_taken_for_one_that_succeeded(void **
 	batch_syscall(&b, "close", SYS_close, 5, 0, 0, 0, 0, 0)->may_fail = EBADF;
 	assert_int_equal(batch_run(&b), -EIO);
 	assert_int_equal(log_errors(), 1);
+	batch_fini(&b);
+}
+
+static int exec_one(struct remote *remote, struct remote_call *calls, size_t nr)
+{
+	remote_call_made(calls, &(int64_t){ 0 }, 1);
+	return 0;
+}
+
+static void a_run_that_was_not_made_to_its_end_has_not_succeeded(void **state)
+{
+	static const struct remote_ops ops = { .exec = exec_one };
+	static const uint64_t ids[] = { ARM64_CORE_PC, ARM64_CORE_PSTATE };
+	struct remote remote = { .ops = &ops };
+	struct batch b = BATCH(&remote, 3, "test");
+	uint64_t value[2];
+
+	read_run(&b, ids, 2, value);
+	assert_int_equal(batch_run(&b), -EIO);
+	assert_string_equal(log_error(), "vm 3: test: KVM_GET_ONE_REG (0x6030000000100042): Input/output error (errno 5)");
 	batch_fini(&b);
 }
 
@@ -385,9 +472,13 @@ int main(void)
 		TEST(a_call_with_leave_to_fail_does_not_end_the_list),
 		TEST(a_failure_that_is_an_answer_is_not_logged),
 		TEST(a_long_list_is_executed_in_order),
+		TEST(a_run_is_executed_in_order),
+		TEST(a_run_ends_with_the_call_that_fails_which_is_named),
+		TEST(a_run_with_leave_to_fail_goes_on),
 		TEST(a_list_can_be_used_again),
 		TEST(what_a_call_only_reads_is_not_written),
 		TEST(a_call_that_was_not_made_is_not_taken_for_one_that_succeeded),
+		TEST(a_run_that_was_not_made_to_its_end_has_not_succeeded),
 		TEST(calls_that_wait_are_made_before_the_next),
 		TEST(a_call_that_waited_fails_under_its_own_name),
 		TEST(what_is_tried_is_tried_behind_calls_that_wait),
