@@ -211,7 +211,6 @@ static int exec_first(struct batch *b, size_t n, uint32_t of_run)
 	b->calls[n].more = of_run - 1;
 	ret = exec(b, b->calls, n + 1);
 	b->calls[n].more = more;
-	b->calls[n].done = remote_call_failed(&b->calls[n]);
 	return ret;
 }
 
