@@ -258,6 +258,19 @@ static int find_text(struct task_remote *task)
 	return best == NO_PLACE ? -ENOENT : 0;
 }
 
+/*
+ * Text may not be written to, and /proc/PID/mem does all the same: all of it at once. Where the kernel was told that it may not
+ * (proc_mem.force_override) ptrace() does, a word at a time.
+ */
+static int write_text(struct task_remote *task, const uint64_t words[CODE_WORDS])
+{
+	const size_t size = CODE_WORDS * sizeof(*words);
+
+	if (pwrite(task->mem, words, size, task->entry) == (ssize_t)size)
+		return 0;
+	return trace_poke(task->held.pid, task->entry, words, CODE_WORDS);
+}
+
 static int plant_entry(struct task_remote *task)
 {
 	uint64_t words[CODE_WORDS];
@@ -268,7 +281,7 @@ static int plant_entry(struct task_remote *task)
 		ret = held_read(&task->held, task->entry, task->entry_words, sizeof(task->entry_words));
 	if (ret)
 		task->entry = 0;
-	return ret ?: trace_poke(task->held.pid, task->entry, words, CODE_WORDS);
+	return ret ?: write_text(task, words);
 }
 
 /* The room is address space alone: no limit but that of it counts it, and it is no neighbour's to merge with. */
@@ -439,7 +452,7 @@ static int unmap(struct task_remote *task, uint64_t size)
 
 static int take_text_back(struct task_remote *task)
 {
-	return trace_poke(task->held.pid, task->entry, task->entry_words, CODE_WORDS);
+	return write_text(task, task->entry_words);
 }
 
 /*
