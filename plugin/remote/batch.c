@@ -31,7 +31,8 @@ static struct remote_call *batch_add(struct batch *b, const char *what)
 	if (b->nr == b->room && !grow(b))
 		return &nowhere;
 	b->calls[b->nr] = (struct remote_call){
-		.step = b->step, .what = what, .plan_step = b->remote->plan_step, .vcpu = b->vcpu
+		.step = b->step, .what = what, .plan_step = b->remote->plan_step, .vcpu = b->vcpu,
+		.object = b->object, .errors = b->errors
 	};
 	return &b->calls[b->nr++];
 }
@@ -156,6 +157,17 @@ static uint64_t detail_of(const struct remote_call *call)
 	return remote_call_number(call, call->done ? call->made - 1 : call->made);
 }
 
+/* What the errno means for the VM, where that is known. */
+static void explain(const struct batch *b, const struct remote_call *call, int err)
+{
+	const struct kvm_error *errors = call->errors;
+
+	while (errors && errors->err && errors->err != -err)
+		errors++;
+	if (errors && errors->err)
+		pr_err("vm %u: %s: %s\n", b->vm, call->object ?: call->step, errors->meaning);
+}
+
 static void log_failure(const struct batch *b, const struct remote_call *call, int err)
 {
 	char object[32] = "";
@@ -164,6 +176,7 @@ static void log_failure(const struct batch *b, const struct remote_call *call, i
 		snprintf(object, sizeof(object), "vcpu %d: ", call->vcpu);
 	pr_err("vm %u: %s: %s%s%s (%#" PRIx64 "): %s (errno %d)\n", b->vm, call->step, object, operation(call),
 	       call->what, detail_of(call), strerror(-err), -err);
+	explain(b, call, err);
 }
 
 /* The remote side itself, for which no call is to blame. Of several steps the first that has no answer is named. */

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "remote/kvm_error.h"
+
 /*
  * One system call. Where @data is set, argument @data_arg is the address of a
  * copy of it in the remote mm; where @inner is set, the u64 at @data + @inner_at
@@ -48,6 +50,8 @@ struct remote_call {
 	size_t plan_step; /* likewise: remote->plan_step when it was added */
 	uint64_t detail;  /* likewise: a register id or an offset */
 	int32_t vcpu;	  /* likewise: the vCPU it concerns, or -1 */
+	const char *object;		 /* for a second line: what is concerned; NULL: as @step says */
+	const struct kvm_error *errors; /* likewise: what an errno says of it; NULL: no more than strerror() does */
 	int may_fail;	  /* an errno that is an answer, and does not end the batch; 0: none is */
 	int64_t result;	  /* as the kernel returns it: negative errno, or the value; of a run, the last that is not 0 */
 };
@@ -130,12 +134,16 @@ struct batch {
 	uint32_t vm;	  /* for the error line */
 	const char *step; /* likewise */
 	int32_t vcpu;	  /* given to the calls added from now on; -1: the VM or a device */
+	const char *object; /* likewise: as a call's; it lives as long as the call, which may wait */
+	const struct kvm_error *errors; /* likewise */
 	int32_t vtid;	  /* the thread that makes the calls, which have no data then; 0: whichever it is */
 };
 
-#define BATCH(remote_, vm_, step_)                                                                           \
+#define BATCH(remote_, vm_, step_) BATCH_FOR(remote_, vm_, step_, NULL, NULL)
+#define BATCH_FOR(remote_, vm_, step_, object_, errors_)                                                     \
 	{                                                                                                    \
-		.remote = (remote_), .vm = (vm_), .step = (step_), .vcpu = -1                                \
+		.remote = (remote_), .vm = (vm_), .step = (step_), .vcpu = -1, .object = (object_),          \
+		.errors = (errors_)                                                                          \
 	}
 
 /*

@@ -10,7 +10,6 @@
 #include "remote/remote.h"
 #include "state/guest_memory.h"
 #include "state/its_table.h"
-#include "state/kvm_error.h"
 #include "state/lpi.h"
 #include "state/vm.h"
 
@@ -149,7 +148,7 @@ static const struct kvm_error save_errors[] = {
 
 int lpi_save_pending(struct vm_state *vm, struct remote *remote)
 {
-	struct batch b = BATCH(remote, vm->id, "LPI pending tables saved");
+	struct batch b = BATCH_FOR(remote, vm->id, "LPI pending tables saved", "the GIC", save_errors);
 	int ret;
 
 	if (!vm->nr_itses)
@@ -158,7 +157,6 @@ int lpi_save_pending(struct vm_state *vm, struct remote *remote)
 		       NULL, 0, "KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES");
 	ret = batch_run(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "the GIC", save_errors, ret);
 	return ret;
 }
 
