@@ -12,6 +12,7 @@
  * size, 0 to leave it there; x23 is 0 while the one call is the mmap() of it.
  */
 #define SIGURG		23
+#define NR_ioctl	29
 #define NR_tgkill	131
 #define NR_rt_sigreturn	139
 #define NR_munmap	215
@@ -59,21 +60,27 @@ one_call_tail:
 
 /* x19: the first slot, x20: how many, x25: the first result. x20: the number of slots not executed, or executed and failed. */
 	label	batch_code
-	ldp	x8, x0, [x19]
-	ldp	x1, x2, [x19, #16]
-	ldp	x3, x4, [x19, #32]
-	ldr	x5, [x19, #48]
-	svc	#0
+	ldr	x8, [x19], #8
+	lsr	x1, x8, #32
+	cbz	x1, 1f
+	mov	w0, w8				/* struct batch_ioctl */
+	mov	x2, x19
+	mov	x8, #NR_ioctl
+	add	x19, x19, #24
+	b	2f
+1:	ldp	x0, x1, [x19], #16		/* struct batch_slot */
+	ldp	x2, x3, [x19], #16
+	ldp	x4, x5, [x19], #16
+2:	svc	#0
 	ldr	x9, [x25]
 	str	x0, [x25], #8
 	cmn	x0, x9
-	b.eq	1f
+	b.eq	3f
 	/* mmap returns addresses, which are positive here: the sign alone tells an error */
-	tbnz	x0, #63, 2f
-1:	add	x19, x19, #56
-	subs	x20, x20, #1
+	tbnz	x0, #63, 4f
+3:	subs	x20, x20, #1
 	b.ne	batch_code
-2:	b	one_call_tail
+4:	b	one_call_tail
 	label	task_code_end
 
 	.section .note.GNU-stack, "", %progbits

@@ -22,8 +22,8 @@
  * is the address of a copy of that.
  *
  * Most calls are KVM_GET_ONE_REG and KVM_GET_DEVICE_ATTR, or SET, with a value behind a struct kvm_one_reg or a struct
- * kvm_device_attr. That struct is in the call itself: where @arg_2_is_rest is set, argument 2 is the address of
- * arguments 3 to 5, where they are in the remote mm. An ioctl() looks at no more than three. Such calls come in
+ * kvm_device_attr. That struct is in the call itself: where @arg_2_is_rest is set, which is an ioctl()'s alone, argument 2 is the
+ * address of what arguments 3 to 5 say, in the remote mm. It has no more than three itself. Such calls come in
  * runs, which differ in the number of the register or attribute alone, and in the value: a run is one struct remote_call, begun as
  * its first call, which whoever adds it makes a run by @more, @stride and where the numbers are.
  */

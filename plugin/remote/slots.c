@@ -37,6 +37,11 @@ static uint32_t answer_size(const struct remote_call *call)
 	return call->inner ? call->inner_size : call->size;
 }
 
+static uint32_t slot_size(const struct remote_call *call)
+{
+	return call->arg_2_is_rest ? sizeof(struct batch_ioctl) : sizeof(struct batch_slot);
+}
+
 /* How many calls of @call, at most @max, are to be made next. */
 static size_t next_of(const struct remote_call *call, size_t max)
 {
@@ -52,16 +57,17 @@ struct slots slots_fit(const struct remote_call *calls, size_t nr, size_t room)
 	for (size_t i = 0; i < nr; i++) {
 		const struct remote_call *call = &calls[i];
 		uint32_t answer = sizeof(int64_t) + align8(answer_size(call));
-		uint64_t all = sizeof(struct batch_slot) + sizeof(int64_t) + (uint64_t)align8(call->size) +
-			       align8(call->inner_size);
+		uint64_t all = slot_size(call) + sizeof(int64_t) + (uint64_t)align8(call->size) + align8(call->inner_size);
 		size_t n = next_of(call, (room - fit.used) / all);
 
 		fit.nr += n;
 		fit.answers += n * answer;
+		fit.slots += n * slot_size(call);
 		fit.used += n * all;
 		if (n < remote_call_left(call))
 			break;
 	}
+	fit.slots += fit.answers;
 	return fit;
 }
 
@@ -69,25 +75,22 @@ struct layout {
 	uint8_t *mirror;
 	uint64_t scratch;
 	int64_t *result;
-	struct batch_slot *slot;
-	uint32_t answers, inputs; /* where the next of each begins */
+	uint32_t answers, slots, inputs; /* where the next of each begins */
 };
 
-/* The next @nr calls of @call, or of the run that it is, whose argument 2 is the address of those behind it. */
-static void lay_out_run(struct layout *l, const struct remote_call *call, size_t nr)
+/* The next @nr calls of @call, or of the run that it is. */
+static void lay_out_ioctls(struct layout *l, const struct remote_call *call, size_t nr)
 {
+	struct batch_ioctl *slot = (struct batch_ioctl *)(l->mirror + l->slots);
 	uint32_t *next = call->writes_back ? &l->answers : &l->inputs, at = *next;
 	const uint32_t size = call->size, stride = call->stride, first = call->made;
-	uint64_t rest = l->scratch + ((uint8_t *)&l->slot->arg[3] - l->mirror);
-	const unsigned int arg = call->data_arg;
+	const unsigned int arg = call->data_arg - 3;
 	const char *data = call->data;
 
-	for (uint32_t i = 0; i < nr; i++) {
-		struct batch_slot *slot = &l->slot[i];
-
-		slot->nr = call->nr;
-		memcpy(slot->arg, call->arg, sizeof(slot->arg));
-		slot->arg[2] = rest + i * sizeof(*slot);
+	for (uint32_t i = 0; i < nr; i++, slot++) {
+		slot->fd = call->arg[0];
+		slot->request = call->arg[1];
+		memcpy(slot->arg, &call->arg[3], sizeof(slot->arg));
 		if (call->more)
 			slot->arg[arg - 1] = remote_call_number(call, first + i);
 		l->result[i] = call->may_fail;
@@ -98,7 +101,7 @@ static void lay_out_run(struct layout *l, const struct remote_call *call, size_t
 		at += align8(size);
 	}
 	*next = at;
-	l->slot += nr;
+	l->slots += nr * sizeof(*slot);
 	l->result += nr;
 }
 
@@ -114,10 +117,11 @@ static uint32_t place(struct layout *l, const void *data, uint32_t size, bool is
 
 static void lay_out_call(struct layout *l, const struct remote_call *call)
 {
-	struct batch_slot *slot = l->slot++;
+	struct batch_slot *slot = (struct batch_slot *)(l->mirror + l->slots);
 	uint64_t inner;
 	uint32_t at;
 
+	l->slots += sizeof(*slot);
 	slot->nr = call->nr;
 	memcpy(slot->arg, call->arg, sizeof(slot->arg));
 	*l->result++ = call->may_fail;
@@ -137,15 +141,15 @@ void slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *
 		.mirror = mirror,
 		.scratch = scratch,
 		.result = (int64_t *)mirror,
-		.slot = (struct batch_slot *)(mirror + slots->answers),
 		.answers = slots->nr * sizeof(int64_t),
-		.inputs = slots->answers + slots->nr * sizeof(struct batch_slot),
+		.slots = slots->answers,
+		.inputs = slots->slots,
 	};
 
 	for (size_t left = slots->nr, n; left; left -= n, call++) {
 		n = next_of(call, left);
 		if (call->arg_2_is_rest)
-			lay_out_run(&l, call, n);
+			lay_out_ioctls(&l, call, n);
 		else if (n)
 			lay_out_call(&l, call);
 	}

@@ -11,8 +11,8 @@
 /* Calls that are laid out together: what is left of the first ones of a list, each of a run counted. */
 struct slots {
 	size_t nr;
-	uint32_t answers; /* bytes at the beginning of what is laid out: results, and what the calls have written. Slots follow */
-	uint32_t used;	  /* bytes in all */
+	/* In bytes from the beginning, where each ends: results, and what the calls answer; the slots; what they only read, which is all. */
+	uint32_t answers, slots, used;
 };
 
 /* As many of the calls that are left of @calls as fit into @room bytes at once. */

@@ -31,7 +31,7 @@
 #include "remote/trace.h"
 
 /* The words of task_code, as POKEDATA writes them. */
-#define CODE_WORDS 18
+#define CODE_WORDS 21
 
 struct task_remote {
 	struct remote remote;

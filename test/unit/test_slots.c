@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include <cmocka.h>
 
@@ -43,20 +44,36 @@ static int set_up(void **state)
 		       { .nr = 3, .data_arg = 1, .data = text, .size = sizeof(text), .inner = &inner, .inner_size = sizeof(inner),
 			 .inner_at = 8, .writes_back = true },
 		       { .nr = 4, .data_arg = 2, .data = &other, .size = sizeof(other), .writes_back = true, .may_fail = 2 },
-		       { .nr = 5, .arg = { 9, 8, 0, 7, 0x40, 0 }, .arg_2_is_rest = true, .data_arg = 5, .data = read_values,
+		       { .nr = SYS_ioctl, .arg = { 9, 5, 0, 7, 0x40, 0 }, .arg_2_is_rest = true, .data_arg = 5, .data = read_values,
 			 .size = 4, .writes_back = true, .more = RUN - 1, .stride = 8, .number_stride = 0x10 },
-		       { .nr = 6, .arg = { 9, 8, 0, 0x700, 0, 0 }, .arg_2_is_rest = true, .data_arg = 4,
+		       { .nr = SYS_ioctl, .arg = { 9, 6, 0, 0x700, 0, 0 }, .arg_2_is_rest = true, .data_arg = 4,
 			 .data = written[0].value, .size = 16, .more = RUN - 1, .stride = sizeof(written[0]),
 			 .numbers = &written[0].number },
-		       { .nr = 7, .arg = { 9, 8, 0, 1, 2, 0 }, .arg_2_is_rest = true, .data_arg = 5 },
+		       { .nr = SYS_ioctl, .arg = { 9, 7, 0, 1, 2, 0 }, .arg_2_is_rest = true, .data_arg = 5 },
 	       },
 	       sizeof(calls));
 	return 0;
 }
 
-static struct batch_slot *slot(const struct slots *slots, size_t i)
+/* Of all that is laid out call @i, as batch_code.S reads it. */
+struct made {
+	uint64_t nr, arg[6]; /* nr: the request of an ioctl() whose argument follows it: @rest */
+	uint64_t *rest;
+};
+
+static struct made slot(const struct slots *slots, size_t i)
 {
-	return (struct batch_slot *)(mirror + slots->answers) + i;
+	uint8_t *at = mirror + slots->answers;
+	struct batch_ioctl *call = (struct batch_ioctl *)at;
+	struct made made = { .rest = NULL };
+
+	for (; i; i--, call = (struct batch_ioctl *)at)
+		at += call->request ? sizeof(*call) : sizeof(struct batch_slot);
+	assert_true(at < mirror + slots->slots);
+	memcpy(&made, at, sizeof(struct batch_slot));
+	if (call->request)
+		made = (struct made){ .nr = call->request, .arg = { call->fd }, .rest = call->arg };
+	return made;
 }
 
 /* Where an address of the task's is in the mirror. */
@@ -69,31 +86,30 @@ static void *there(uint64_t addr)
 /* As batch_code.S does, and the kernel: of all that is laid out call @i. */
 static void answer_one(const struct slots *slots, size_t i)
 {
-	const struct batch_slot *s = slot(slots, i);
-	uint64_t at, *rest;
+	const struct made s = slot(slots, i);
+	uint64_t at;
 
-	((int64_t *)mirror)[i] = s->nr == 5 || s->nr == 6 ? 0 : s->nr;
-	switch (s->nr) {
+	((int64_t *)mirror)[i] = s.nr == 5 || s.nr == 6 ? 0 : s.nr;
+	if (s.rest)
+		assert_int_equal(s.arg[0], 9);
+	switch (s.nr) {
 	case 1:
 	case 4:
-		memcpy(there(s->arg[2]), &(uint64_t){ 0x11 * s->nr }, 8);
+		memcpy(there(s.arg[2]), &(uint64_t){ 0x11 * s.nr }, 8);
 		break;
 	case 3:
-		memcpy(&at, (char *)there(s->arg[1]) + 8, sizeof(at));
+		memcpy(&at, (char *)there(s.arg[1]) + 8, sizeof(at));
 		memcpy(there(at), &(uint64_t){ 0x33 }, 8);
 		break;
 	case 5:
-		rest = there(s->arg[2]);
-		assert_int_equal(rest[0], 7);
-		memcpy(there(rest[2]), &(uint32_t){ rest[1] + 1 }, 4);
+		assert_int_equal(s.rest[0], 7);
+		memcpy(there(s.rest[2]), &(uint32_t){ s.rest[1] + 1 }, 4);
 		break;
 	case 6:
-		rest = there(s->arg[2]);
-		assert_ptr_equal(rest, &s->arg[3]);
 		for (uint32_t r = 0; r < RUN; r++)
-			if (written[r].number == rest[0])
-				assert_memory_equal(there(rest[1]), written[r].value, 16);
-		memset(there(rest[1]), 0xff, 16);
+			if (written[r].number == s.rest[0])
+				assert_memory_equal(there(s.rest[1]), written[r].value, 16);
+		memset(there(s.rest[1]), 0xff, 16);
 	}
 }
 
@@ -108,7 +124,7 @@ static void assert_answered(void)
 	for (size_t i = 0; i < NR; i++) {
 		assert_true(calls[i].done);
 		assert_int_equal(remote_call_left(&calls[i]), 0);
-		assert_int_equal(calls[i].result, i == 4 || i == 5 ? 0 : calls[i].nr);
+		assert_int_equal(calls[i].result, i == 4 || i == 5 ? 0 : i + 1);
 	}
 	assert_int_equal(value, 0x11);
 	assert_int_equal(inner, 0x33);
@@ -133,22 +149,21 @@ static struct slots lay_out(size_t room)
 static void each_call_has_its_answer(void **state)
 {
 	struct slots slots = lay_out(sizeof(mirror));
-	uint64_t *rest;
 
 	assert_int_equal(slots.nr, ALL);
 	assert_int_equal(slots.answers, ALL * 8 + 3 * 8 + RUN * 8);
-	assert_int_equal(slots.used, slots.answers + ALL * sizeof(struct batch_slot) + 24 + RUN * 16);
+	assert_int_equal(slots.slots, slots.answers + 4 * sizeof(struct batch_slot) + (ALL - 4) * sizeof(struct batch_ioctl));
+	assert_int_equal(slots.used, slots.slots + 24 + RUN * 16);
 	assert_int_equal(slots_fit(calls, NR, slots.used).nr, ALL);
 	assert_int_equal(slots_fit(calls, NR, slots.used - 1).nr, ALL - 1);
-	assert_int_equal(slot(&slots, 1)->arg[1], 6);
+	assert_int_equal(slot(&slots, 1).arg[1], 6);
 	assert_int_equal(((int64_t *)mirror)[3], 2);
 	for (uint64_t i = 0; i < RUN; i++) {
-		assert_int_equal(slot(&slots, 4 + i)->arg[4], 0x40 + 0x10 * i);
-		assert_int_equal(slot(&slots, 4 + RUN + i)->arg[3], written[i].number);
+		assert_int_equal(slot(&slots, 4 + i).rest[1], 0x40 + 0x10 * i);
+		assert_int_equal(slot(&slots, 4 + RUN + i).rest[0], written[i].number);
 	}
-	rest = there(slot(&slots, ALL - 1)->arg[2]);
-	assert_ptr_equal(rest, &slot(&slots, ALL - 1)->arg[3]);
-	assert_int_equal(rest[1], 2);
+	assert_int_equal(slot(&slots, ALL - 1).nr, 7);
+	assert_int_equal(slot(&slots, ALL - 1).rest[1], 2);
 	answer(&slots);
 	slots_collect(mirror, calls, &slots, ALL);
 	assert_answered();
