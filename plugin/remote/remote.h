@@ -41,7 +41,7 @@ struct remote_call {
 
 	uint32_t more;		 /* calls of the run behind the first; 0: it is one call */
 	uint32_t made;		 /* calls of it that were executed */
-	uint32_t stride;		 /* bytes from the value of one to that of the next */
+	uint32_t stride;	 /* bytes from the value of one to that of the next */
 	uint32_t number_stride;	 /* likewise, of numbers that are not in @numbers */
 	const uint64_t *numbers; /* all of them, with @stride from one to the next; or NULL */
 

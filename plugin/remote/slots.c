@@ -32,7 +32,7 @@ static void *answer_of(const struct remote_call *call)
 
 static uint32_t answer_size(const struct remote_call *call)
 {
-	if (!call->writes_back)
+	if (!call->writes_back || !call->data)
 		return 0;
 	return call->inner ? call->inner_size : call->size;
 }
