@@ -16,6 +16,7 @@ const struct plan_step plan_dump[] = {
 	  "before the GIC is read: KVM_IRQFD_FLAG_DEASSIGN waits for what they still inject" },
 	{ "vCPU affinities", ANY_GIC, vcpu_capture_mpidr,
 	  "arm-vgic-v3.rst: attributes name a vCPU by its MPIDR" },
+	{ "register lists", ANY_GIC, vcpu_capture_lists, "before registers, which they name" },
 	{ "ITS addresses", ANY_GIC, its_capture_addresses, "an ITS without one has no registers" },
 	{ "GIC addresses", GICV3, vgic_v3_capture_config, "the number of interrupts sizes the registers" },
 	{ "ITS registers", ANY_GIC, its_capture_regs, "arm-vgic-its.rst: with all vCPUs stopped; in one round trip with those of the GIC" },
@@ -37,10 +38,10 @@ const struct plan_step plan_dump[] = {
 	{ "ITS tables decoded", ANY_GIC, its_capture_tables,
 	  "from guest memory, when KVM has written all of it" },
 	{ "LPI tables decoded", ANY_GIC, lpi_capture, "from guest memory, when KVM has written all of it" },
-	{ "dirty logs", ANY_GIC, memslots_capture_logs,
-	  "after the tables, which KVM has written to guest memory; they are not cleared: api.rst 4.8" },
 	{ "vCPU registers", ANY_GIC, vcpu_capture_regs,
 	  "before power states: reading a register commits a PSCI reset that is pending" },
+	{ "dirty logs", ANY_GIC, memslots_capture_logs,
+	  "after the tables, which KVM has written to guest memory; they are not cleared: api.rst 4.8" },
 	{ "timer interrupts", GICV2_OR_V3, vcpu_capture_timers, "devices/vcpu.rst 2" },
 	{ "PMU", ANY_GIC, pmu_capture,
 	  "devices/vcpu.rst 1: after ID_AA64DFR0_EL1, which tells how many events there are" },
@@ -200,46 +201,110 @@ int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, stru
 _Static_assert(sizeof(plan_dump) / sizeof(plan_dump[0]) <= MAX_STEPS && sizeof(plan_restore) / sizeof(plan_restore[0]) <= MAX_STEPS,
 	       "steps");
 
-/* Steps whose calls have all been made: how many are left that wait. */
-static size_t tell_done(const struct plan_step *steps, size_t nr, const struct vm_state *vm, const size_t *waiting,
-			size_t nr_waiting)
+/* Where a run of the plan is. */
+struct course {
+	const struct plan_step *steps;
+	size_t nr;
+	struct vm_state *vm;
+	struct remote *remote;
+	size_t last; /* the step that was begun last, or that has failed */
+	size_t waiting[MAX_STEPS], nr_waiting; /* steps whose calls have not all been made */
+	size_t beside[MAX_STEPS], nr_beside; /* steps to be done beside the next one */
+	int beside_ret;
+};
+
+static void tell_done(struct course *c)
 {
-	for (size_t i = 0; i < nr_waiting; i++)
-		pr_debug("vm %u: step %zu of %zu, %s: done\n", vm->id, waiting[i] + 1, nr, steps[waiting[i]].name);
-	return 0;
+	for (size_t i = 0; i < c->nr_waiting; i++)
+		pr_debug("vm %u: step %zu of %zu, %s: done\n", c->vm->id, c->waiting[i] + 1, c->nr,
+			 c->steps[c->waiting[i]].name);
+	c->nr_waiting = 0;
+}
+
+static int run_one(struct course *c, size_t i)
+{
+	const struct plan_step *moved = moved_behind(c->steps, i);
+	int ret;
+
+	c->last = i;
+	c->remote->plan_step = i;
+	ret = run_step(&c->steps[i], c->vm, c->remote);
+	if (!ret && moved)
+		ret = run_step(moved, c->vm, c->remote);
+	ret = ret ?: c->remote->queue.failed; /* of an earlier step, and taken for an answer to this one */
+	c->waiting[c->nr_waiting++] = i;
+	if (!ret && !c->remote->queue.nr)
+		tell_done(c);
+	return ret;
+}
+
+/* The steps beside: in their order, up to the first that fails. */
+static void run_beside(void *arg)
+{
+	struct course *c = arg;
+	size_t n = c->nr_beside, step = c->remote->plan_step;
+
+	c->nr_beside = 0;
+	for (size_t i = 0; i < n && !c->beside_ret; i++)
+		c->beside_ret = run_one(c, c->beside[i]);
+	c->remote->plan_step = step;
+}
+
+static int run_with_those_beside(struct course *c, size_t i)
+{
+	int ret;
+
+	c->remote->beside = (struct beside){ c->nr_beside ? run_beside : NULL, c };
+	ret = run_one(c, i);
+	c->remote->beside = (struct beside){ 0 };
+	if (ret)
+		c->last = i;
+	else if (c->nr_beside)
+		run_beside(c);
+	return ret ?: c->beside_ret;
+}
+
+/* Steps that make no calls: they can be done while those of the next one are made. */
+static bool is_beside(const struct plan_step *step)
+{
+	return step->run == its_capture_tables || step->run == lpi_capture;
+}
+
+/* Whether all that a step beside could read is read without a call there: calls are being made meanwhile. */
+static bool is_at_hand(const struct course *c)
+{
+	const struct remote_ops *ops = c->remote->ops;
+
+	for (size_t i = 0; ops->is_at_hand && i < c->vm->nr_slots; i++)
+		if (!ops->is_at_hand(c->remote, c->vm->slots[i].hva, c->vm->slots[i].size))
+			return false;
+	return ops->is_at_hand;
 }
 
 int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part part, struct vm_state *vm,
 		  struct remote *remote)
 {
-	size_t waiting[MAX_STEPS], nr_waiting = 0, last = part.first;
+	struct course c = { .steps = steps, .nr = nr, .vm = vm, .remote = remote, .last = part.first };
 	int ret = 0;
 
 	for (size_t i = part.first; !ret && i < part.first + part.nr; i++) {
-		const struct plan_step *moved = moved_behind(steps, i);
-
 		if (!plan_applies(&steps[i], vm) || fault_leaves_out(steps[i].name) ||
 		    (steps == plan_restore && fault_moves(steps[i].name)))
 			continue;
-		last = i;
-		remote->plan_step = i;
-		ret = run_step(&steps[i], vm, remote);
-		if (!ret && moved)
-			ret = run_step(moved, vm, remote);
-		ret = ret ?: remote->queue.failed; /* of an earlier step, and taken for an answer to this one */
-		waiting[nr_waiting++] = i;
-		if (!ret && !remote->queue.nr)
-			nr_waiting = tell_done(steps, nr, vm, waiting, nr_waiting);
+		if (is_beside(&steps[i]) && is_at_hand(&c))
+			c.beside[c.nr_beside++] = i;
+		else
+			ret = run_with_those_beside(&c, i);
 	}
 	ret = ret ?: batch_flush(remote);
 	if (!ret) {
-		tell_done(steps, nr, vm, waiting, nr_waiting);
+		tell_done(&c);
 		return 0;
 	}
 	if (remote->queue.failed)
-		last = remote->queue.failed_step;
-	pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, last + 1, nr, steps[last].name, strerror(-ret),
-	       -ret);
+		c.last = remote->queue.failed_step;
+	pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, c.last + 1, nr, steps[c.last].name,
+	       strerror(-ret), -ret);
 	batch_drop(remote);
 	return ret;
 }

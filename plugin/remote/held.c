@@ -166,6 +166,7 @@ int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
 	while (!ret) {
 		if (ptrace(PTRACE_CONT, held->tid, 0, 0))
 			return sys_err();
+		beside_run(&held->beside);
 		ret = trace_wait_stop(held->tid, &status, EXEC_TIMEOUT_MS);
 		if (ret == -ETIMEDOUT) {
 			held->away = true;

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
+#include "remote/beside.h"
 #include "remote/way_back.h"
 
 struct held {
@@ -26,6 +27,7 @@ struct held {
 	/* SIGSTOP, SIGURG to the process, SIGURG to the thread were delivered meanwhile: to be sent again. */
 	bool stop_signal, urgent_signal, urgent_to_thread;
 	bool away; /* it did not come back from a call: nothing can be done in it */
+	struct beside beside; /* done while it runs next, once */
 };
 
 /*

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "remote/beside.h"
 #include "remote/kvm_error.h"
 
 /*
@@ -93,6 +94,8 @@ struct remote_ops {
 	int (*exec_in)(struct remote *remote, int32_t vtid, struct remote_call *calls, size_t nr);
 	int (*read)(struct remote *remote, uint64_t addr, void *buf, size_t size);
 	int (*write)(struct remote *remote, uint64_t addr, const void *buf, size_t size);
+	/* Whether read() of it makes no call there, and exec() runs what is to be done beside. NULL: not so. */
+	bool (*is_at_hand)(struct remote *remote, uint64_t addr, size_t size);
 	/* A new fd for fd @fd of process @vpid of the tree, or a negative errno. NULL: there is no tree. */
 	int (*bring)(struct remote *remote, int32_t vpid, int fd);
 };
@@ -116,6 +119,7 @@ struct remote {
 	bool can_wait; /* a round trip is dear: calls wait for others where they can */
 	struct batch_queue queue;
 	size_t plan_step; /* that calls are made for; 0 where there is no plan */
+	struct beside beside; /* for the next exec() */
 	/*
 	 * Address space of ours there, PROT_NONE and page-aligned, for what is mapped with MAP_FIXED. It is gone,
 	 * with all that is in it, when the session ends: also by the death of criu.

@@ -151,6 +151,11 @@ static int copy_by_task(struct task_remote *task, long nr, uint64_t addr, size_t
 	return done >= 0 || done == -EFAULT ? -EIO : (int)done;
 }
 
+static bool task_is_at_hand(struct remote *remote, uint64_t addr, size_t size)
+{
+	return is_at_hand(to_task(remote), addr, size);
+}
+
 static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
 {
 	struct task_remote *task = to_task(remote);
@@ -352,6 +357,8 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	regs.regs[19] = task->scratch + slots->answers;
 	regs.regs[20] = nr;
 	regs.regs[25] = task->scratch;
+	task->held.beside = task->remote.beside;
+	task->remote.beside = (struct beside){ 0 };
 	ret = run(task, &task->held, &regs);
 	if (ret)
 		return ret;
@@ -441,6 +448,7 @@ static const struct remote_ops task_ops = {
 	.exec = task_exec,
 	.exec_in = task_exec_in,
 	.read = task_read,
+	.is_at_hand = task_is_at_hand,
 	.write = task_write,
 	.bring = task_bring,
 };

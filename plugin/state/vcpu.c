@@ -182,7 +182,7 @@ static int name_regs(struct vcpu_state *vcpu, const struct kvm_reg_list *list)
 	return 0;
 }
 
-int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
+int vcpu_capture_lists(struct vm_state *vm, struct remote *remote)
 {
 	struct vcpu_reg_lists lists;
 	int ret = vcpu_get_reg_lists(vm, remote, &lists);
@@ -190,8 +190,13 @@ int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
 		ret = name_regs(&vm->vcpus[i], vcpu_reg_list(&lists, i));
 	free(lists.words);
-	if (!ret)
-		ret = vcpu_for_each(vm, remote, "vCPU registers", get_regs) ?: batch_flush(remote);
+	return ret;
+}
+
+int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
+{
+	int ret = vcpu_for_each(vm, remote, "vCPU registers", get_regs) ?: batch_flush(remote);
+
 	if (!ret)
 		counter_note(vm);
 	return ret;

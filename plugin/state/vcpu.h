@@ -91,6 +91,7 @@ int vcpu_for_each(struct vm_state *vm, struct remote *remote, const char *step,
 /* Steps of the two sequences (plan.c). 0 or a negative errno, logged. Facts and orders: docs/architecture.md.
  */
 int vcpu_capture_mpidr(struct vm_state *vm, struct remote *remote);
+int vcpu_capture_lists(struct vm_state *vm, struct remote *remote);
 int vcpu_capture_regs(struct vm_state *vm, struct remote *remote);
 int vcpu_capture_timers(struct vm_state *vm, struct remote *remote);
 int vcpu_capture_mp_state(struct vm_state *vm, struct remote *remote);

@@ -202,9 +202,17 @@ static int fake_exec(struct remote *remote, struct remote_call *calls, size_t nr
 {
 	struct fake_kvm *kvm = to_fake(remote);
 
+	kvm->nr_beside += remote->beside.run ? 1 : 0;
+	beside_run(&remote->beside);
 	if (kvm->dead)
 		return -kvm->dead;
 	return remote_exec_each(remote, calls, nr, run_call);
+}
+
+/* In a task calls wait, and what they do not need is done beside them. */
+static bool fake_is_at_hand(struct remote *remote, uint64_t addr, size_t size)
+{
+	return remote->can_wait;
 }
 
 /* In one of its threads, without memory to point to. */
@@ -288,6 +296,7 @@ static const struct remote_ops fake_ops = {
 	.exec = fake_exec,
 	.exec_in = fake_exec_in,
 	.read = fake_read,
+	.is_at_hand = fake_is_at_hand,
 	.write = fake_write,
 	.bring = fake_bring,
 };

@@ -270,6 +270,7 @@ struct fake_kvm {
 	size_t fail_times;
 	int fail_errno;
 	size_t failed_line; /* where in the record the last one was */
+	size_t nr_beside;   /* calls of exec() beside which something was done */
 	int dead;	    /* errno of a remote side that answers no more */
 	int thread_dead;    /* likewise of its other threads alone */
 };

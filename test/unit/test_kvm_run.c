@@ -114,6 +114,7 @@ static void a_page_that_was_left_is_known(void **state)
 
 	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
 	vm = fake_discovered(swap->kvm);
+	assert_int_equal(vcpu_capture_lists(vm, &swap->kvm->remote), 0);
 	assert_int_equal(vcpu_capture_regs(vm, &swap->kvm->remote), 0);
 	assert_int_equal(kvm_run_capture(vm, &swap->kvm->remote), -EBUSY);
 	assert_non_null(strstr(log_error(), "kvm_run is marked: a criu that was killed has left it so"));
@@ -129,6 +130,7 @@ static void a_page_that_was_left_by_a_restore_is_known(void **state)
 	copy = fake_created(source, vm);
 	assert_int_equal(plan_run(plan_restore, plan_nr_restore - 2, vm, &copy->remote), 0);
 	found = fake_discovered(copy);
+	assert_int_equal(vcpu_capture_lists(found, &copy->remote), 0);
 	assert_int_equal(vcpu_capture_regs(found, &copy->remote), 0);
 	log_reset();
 	assert_int_equal(kvm_run_capture(found, &copy->remote), -EBUSY);
@@ -757,6 +759,7 @@ static void a_page_that_was_left_by_a_replay_is_known(void **state)
 	assert_int_equal(fake_last(r.copy, "vcpu 0: KVM_RUN*"), r.copy->failed_line - 1);
 	assert_int_equal(run_of(r.copy, 0)->immediate_exit, 0);
 	found = fake_discovered(r.copy);
+	assert_int_equal(vcpu_capture_lists(found, &r.copy->remote), 0);
 	assert_int_equal(vcpu_capture_regs(found, &r.copy->remote), 0);
 	log_reset();
 	assert_int_equal(kvm_run_capture(found, &r.copy->remote), -EBUSY);

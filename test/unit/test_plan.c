@@ -162,6 +162,57 @@ static void calls_come_in_the_same_order_where_they_wait(void **state)
 	}
 }
 
+static int dump_with_itses(struct fake_kvm *kvm)
+{
+	struct vm_state *vm = fake_discovered(kvm);
+	int ret;
+
+	kvm->remote.can_wait = true;
+	ret = plan_run(plan_dump, plan_nr_dump, vm, &kvm->remote);
+	assert_null(kvm->remote.beside.run);
+	vm_state_free(vm);
+	return ret;
+}
+
+static const struct fake_shape with_itses = { .nr_vcpus = 2, .nr_irqs = 64, .itses = true };
+
+static void tables_are_decoded_while_registers_are_read(void **state)
+{
+	struct fake_kvm *kvm = fake_running(with_itses);
+
+	assert_int_equal(dump_with_itses(kvm), 0);
+	assert_int_equal(kvm->nr_beside, 1);
+	fake_free(kvm);
+}
+
+/* The registers have been read all the same, and are not what is to blame. */
+static void a_step_beside_that_fails_fails_the_dump_by_its_name(void **state)
+{
+	struct fake_kvm *kvm = fake_running(with_itses);
+
+	log_reset();
+	setenv("KVM_VGIC_FAULT", "LPI tables decoded", 1);
+	assert_int_equal(dump_with_itses(kvm), -EIO);
+	unsetenv("KVM_VGIC_FAULT");
+	assert_non_null(strstr(log_error(), ", LPI tables decoded: failed: "));
+	assert_int_equal(kvm->nr_beside, 1);
+	fake_free(kvm);
+}
+
+static void the_step_that_another_is_done_beside_fails_by_its_own_name(void **state)
+{
+	struct fake_kvm *kvm = fake_running(with_itses);
+
+	log_reset();
+	kvm->fail_like = "vcpu 1: KVM_GET_ONE_REG 0x6030000000100040";
+	kvm->fail_times = 1;
+	kvm->fail_errno = ENOMEM;
+	assert_int_equal(dump_with_itses(kvm), -ENOMEM);
+	assert_non_null(strstr(log_error(), ", vCPU registers: failed: "));
+	assert_int_equal(kvm->nr_beside, 1);
+	fake_free(kvm);
+}
+
 /* Behind which others have been said to be done. */
 static void a_call_that_waited_and_fails_fails_the_restore(void **state)
 {
@@ -455,6 +506,9 @@ int main(void)
 		cmocka_unit_test(a_vm_comes_back_whole_where_calls_wait),
 		cmocka_unit_test(no_call_waits_when_a_part_has_ended),
 		cmocka_unit_test(calls_come_in_the_same_order_where_they_wait),
+		cmocka_unit_test(tables_are_decoded_while_registers_are_read),
+		cmocka_unit_test(a_step_beside_that_fails_fails_the_dump_by_its_name),
+		cmocka_unit_test(the_step_that_another_is_done_beside_fails_by_its_own_name),
 		cmocka_unit_test(a_call_that_waited_and_fails_fails_the_restore),
 		cmocka_unit_test(a_call_that_waited_and_fails_fails_the_plan_whoever_made_it),
 		cmocka_unit_test(the_largest_gic_comes_back),

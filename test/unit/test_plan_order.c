@@ -162,7 +162,8 @@ static const struct rule its_dump_rules[] = {
 	{ "each_its_is_saved_before_its_collections_are_read", SAVE_ITS, READ_COLLECTIONS },
 	{ "pending_lpis_are_saved_before_the_configuration_is_read", SAVE_LPIS, READ_CONFIG },
 	{ "no_lpi_is_saved_before_the_gic_is_read", "*: GET [GIL]*", SAVE_LPIS },
-	{ "tables_are_in_memory_before_the_registers_of_vcpus_are_read", "guest: read*", "vcpu ?: KVM_GET_REG_LIST" },
+	{ "tables_are_in_memory_before_the_registers_of_vcpus_are_read", SAVE_LPIS,
+	  "vcpu ?: KVM_GET_ONE_REG 0x6030000000100*" },
 };
 
 static const struct rule its_restore_rules[] = {
