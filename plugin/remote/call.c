@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Runs of calls, one by one. */
+#include <string.h>
+
 #include "remote/remote.h"
 
 /* The next of @run, as a call of its own. */
@@ -20,6 +22,8 @@ void remote_call_made(struct remote_call *run, const int64_t *results, uint32_t 
 	for (uint32_t i = 0; i < nr; i++)
 		if (results[i])
 			run->result = results[i];
+	if (run->results)
+		memcpy(run->results + run->made, results, nr * sizeof(*results));
 	run->made += nr;
 	run->done = !remote_call_left(run) || remote_call_failed(run);
 }

@@ -45,6 +45,7 @@ struct remote_call {
 	uint32_t stride;	 /* bytes from the value of one to that of the next */
 	uint32_t number_stride;	 /* likewise, of numbers that are not in @numbers */
 	const uint64_t *numbers; /* all of them, with @stride from one to the next; or NULL */
+	int64_t *results;	 /* where what each of a run has answered is put as well; or NULL */
 
 	const char *step; /* for the error line: of its batch */
 	const char *what; /* likewise: "KVM_SET_ONE_REG", "GICD_CTLR" */

@@ -157,6 +157,15 @@ static struct remote_call *begin_run(struct remote_call *call, const struct vcpu
 	return call;
 }
 
+struct remote_call *vcpu_reg_add_set(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_reg *reg,
+				     struct remote_call *run)
+{
+	if (!joins(run, reg))
+		return begin_run(batch_set_reg(b, vcpu->fd, reg->id, reg->value), reg);
+	run->more++;
+	return run;
+}
+
 static void get_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
 {
 	struct remote_call *run = NULL;
@@ -324,12 +333,7 @@ static void set_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vc
 
 	clear_bits(b, vcpu);
 	for (const struct vcpu_reg *reg = vcpu->regs; reg < vcpu->regs + vcpu->nr_regs; reg++)
-		if (!is_set(reg->id))
-			run = NULL;
-		else if (joins(run, reg))
-			run->more++;
-		else
-			run = begin_run(batch_set_reg(b, vcpu->fd, reg->id, reg->value), reg);
+		run = is_set(reg->id) ? vcpu_reg_add_set(b, vcpu, reg, run) : NULL;
 }
 
 int vcpu_apply_regs(struct vm_state *vm, struct remote *remote)

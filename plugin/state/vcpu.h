@@ -82,7 +82,15 @@ struct vcpu_state {
 
 struct vm_state;
 struct remote;
+struct remote_call;
 struct batch;
+
+/*
+ * Adds to @b what writes @reg of @vcpu: to @run, where that can have it, else by a new run. Answers the run: that is @run for the
+ * register which follows, if that is the next one added. NULL: a new one.
+ */
+struct remote_call *vcpu_reg_add_set(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_reg *reg,
+				     struct remote_call *run);
 
 /* Runs by batch_later(), for the step of this name, what @add adds for every vCPU. 0 or a negative errno, logged. */
 int vcpu_for_each(struct vm_state *vm, struct remote *remote, const char *step,

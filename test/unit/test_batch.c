@@ -147,11 +147,15 @@ static void a_run_with_leave_to_fail_goes_on(void **state)
 	static const uint64_t ids[] = { ARM64_CORE_U64(9), ARM64_CORE_PC };
 	struct fake_kvm *kvm = *state;
 	struct batch b = BATCH(&kvm->remote, 3, "test");
+	int64_t results[2] = { 1, 1 };
 	uint64_t value[2] = { 0 };
 
 	read_run(&b, ids, 2, value)->may_fail = ENOENT;
+	b.calls[0].results = results;
 	assert_int_equal(batch_run(&b), 0);
 	assert_int_equal(b.calls[0].result, -ENOENT);
+	assert_int_equal(results[0], -ENOENT);
+	assert_int_equal(results[1], 0);
 	assert_true(value[1] == kvm->vcpus[1].insn.pc);
 	assert_int_equal(log_errors(), 0);
 	batch_fini(&b);

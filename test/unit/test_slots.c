@@ -19,6 +19,7 @@
 static uint64_t value, other, inner;
 static char text[24];
 static uint64_t read_values[RUN];
+static int64_t results[RUN];
 static struct {
 	uint64_t number;
 	uint32_t value[4];
@@ -33,6 +34,7 @@ static int set_up(void **state)
 	memset(mirror, 0, sizeof(mirror));
 	memset(text, 'x', sizeof(text));
 	memset(read_values, 0xee, sizeof(read_values));
+	memset(results, 0x55, sizeof(results));
 	for (uint32_t i = 0; i < RUN; i++) {
 		written[i].number = 0x700 + i * i;
 		memset(written[i].value, 0x10 + i, sizeof(written[i].value));
@@ -45,7 +47,7 @@ static int set_up(void **state)
 			 .inner_at = 8, .writes_back = true },
 		       { .nr = 4, .data_arg = 2, .data = &other, .size = sizeof(other), .writes_back = true, .may_fail = 2 },
 		       { .nr = SYS_ioctl, .arg = { 9, 5, 0, 7, 0x40, 0 }, .arg_2_is_rest = true, .data_arg = 5, .data = read_values,
-			 .size = 4, .writes_back = true, .more = RUN - 1, .stride = 8, .number_stride = 0x10 },
+			 .size = 4, .writes_back = true, .more = RUN - 1, .stride = 8, .number_stride = 0x10, .results = results },
 		       { .nr = SYS_ioctl, .arg = { 9, 6, 0, 0x700, 0, 0 }, .arg_2_is_rest = true, .data_arg = 4,
 			 .data = written[0].value, .size = 16, .more = RUN - 1, .stride = sizeof(written[0]),
 			 .numbers = &written[0].number },
@@ -130,6 +132,7 @@ static void assert_answered(void)
 	assert_int_equal(inner, 0x33);
 	assert_int_equal(other, 0x44);
 	for (uint32_t i = 0; i < RUN; i++) {
+		assert_int_equal(results[i], 0);
 		assert_int_equal(read_values[i], 0xeeeeeeee00000000 | (0x41 + 0x10 * i));
 		for (uint32_t w = 0; w < 4; w++)
 			assert_int_equal(written[i].value[w], 0x01010101 * (0x10 + i));
@@ -193,6 +196,9 @@ static void a_run_ends_with_the_call_that_fails(void **state)
 	assert_true(remote_call_failed(&calls[4]));
 	assert_int_equal(calls[4].result, -22);
 	assert_int_equal(calls[4].made, 2);
+	assert_int_equal(results[0], 0);
+	assert_int_equal(results[1], -22);
+	assert_int_equal(results[2], 0x5555555555555555);
 	assert_int_equal(read_values[0] & 0xffffffff, 0x41);
 	assert_int_equal(read_values[2] & 0xffffffff, 0xeeeeeeee);
 	assert_false(calls[5].done);
