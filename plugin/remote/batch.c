@@ -307,7 +307,7 @@ static void keep_failure(struct batch_queue *q, const struct batch *all, size_t 
 {
 	const struct remote_call *failed = first_failure(all, waited);
 
-	if (!failed)
+	if (!failed || q->failed)
 		return;
 	q->failed = err;
 	q->failed_step = failed->plan_step;
@@ -321,7 +321,7 @@ static int run_behind_queue(struct batch *b)
 	int ret = b->no_memory || queue_calls(&q, b) ? no_memory(b) : 0;
 	struct batch all = *b;
 
-	b->remote->queue = (struct batch_queue){ 0 };
+	b->remote->queue = (struct batch_queue){ .failed = q.failed, .failed_step = q.failed_step };
 	all.calls = q.calls;
 	all.nr = q.nr;
 	ret = ret ?: run(&all, true);

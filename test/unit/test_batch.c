@@ -357,6 +357,29 @@ static void a_call_that_waited_and_failed_is_no_answer_to_another(void **state)
 	assert_int_equal(batch_flush(&kvm->remote), 0);
 }
 
+/* Whatever waits, and is made, after it. */
+static void a_call_that_waited_and_failed_stays_so_when_others_have_waited(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test"), later = BATCH(&kvm->remote, 3, "earlier");
+	uint64_t value[3] = { 0 };
+
+	kvm->remote.can_wait = true;
+	kvm->remote.plan_step = 5;
+	batch_get_reg(&later, FAKE_VCPU_FD, ARM64_CORE_U64(9), &value[0]);
+	assert_int_equal(batch_later(&later), 0);
+	batch_fini(&later);
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PC, &value[1]);
+	assert_int_equal(batch_run(&b), -ENOENT);
+	kvm->remote.plan_step = 6;
+	read_pc_later(kvm, "second", 1, &value[2]);
+	assert_int_equal(batch_run(&b), 0);
+	assert_true(value[2] == kvm->vcpus[1].insn.pc);
+	assert_int_equal(batch_flush(&kvm->remote), -ENOENT);
+	assert_int_equal(kvm->remote.queue.failed_step, 5);
+	batch_fini(&b);
+}
+
 /* The other's own failure is its own. */
 static void a_batch_that_fails_behind_calls_that_wait_fails_alone(void **state)
 {
@@ -489,6 +512,7 @@ int main(void)
 		TEST(calls_of_one_thread_come_behind_calls_that_wait),
 		TEST(calls_that_wait_are_made_or_forgotten),
 		TEST(a_call_that_waited_and_failed_is_no_answer_to_another),
+		TEST(a_call_that_waited_and_failed_stays_so_when_others_have_waited),
 		TEST(a_batch_that_fails_behind_calls_that_wait_fails_alone),
 		TEST(calls_that_wait_fail_with_a_vmm_that_does_not_answer),
 		TEST(where_a_round_trip_is_cheap_no_call_waits),
