@@ -185,6 +185,21 @@ static void tables_are_decoded_while_registers_are_read(void **state)
 	fake_free(kvm);
 }
 
+/* Nor beside the calls that write them, which wait until somebody reads. */
+static void tables_are_decoded_behind_the_calls_that_write_them(void **state)
+{
+	struct fake_kvm *kvm = fake_running(with_itses);
+	struct vm_state *vm = fake_discovered(kvm);
+
+	kvm->remote.can_wait = true;
+	setenv("KVM_VGIC_SKIP", "LPI pending tables saved", 1);
+	assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm, &kvm->remote), 0);
+	unsetenv("KVM_VGIC_SKIP");
+	assert_int_not_equal(vm->itses[0].tables.nr_dtes, 0);
+	vm_state_free(vm);
+	fake_free(kvm);
+}
+
 /* The registers have been read all the same, and are not what is to blame. */
 static void a_step_beside_that_fails_fails_the_dump_by_its_name(void **state)
 {
@@ -507,6 +522,7 @@ int main(void)
 		cmocka_unit_test(no_call_waits_when_a_part_has_ended),
 		cmocka_unit_test(calls_come_in_the_same_order_where_they_wait),
 		cmocka_unit_test(tables_are_decoded_while_registers_are_read),
+		cmocka_unit_test(tables_are_decoded_behind_the_calls_that_write_them),
 		cmocka_unit_test(a_step_beside_that_fails_fails_the_dump_by_its_name),
 		cmocka_unit_test(the_step_that_another_is_done_beside_fails_by_its_own_name),
 		cmocka_unit_test(a_call_that_waited_and_fails_fails_the_restore),
