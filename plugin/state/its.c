@@ -280,10 +280,10 @@ static int restore_tables(struct vm_state *vm, struct remote *remote, struct its
 	batch_set_attr(&b, its->fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_RESTORE_TABLES, NULL, 0,
 		       "KVM_DEV_ARM_ITS_RESTORE_TABLES");
 	ret = is_broken ? batch_run(&b) : batch_later(&b);
-	batch_fini(&b);
-	if (ret && is_broken)
+	if (is_broken && b.nr && b.calls[0].result) /* else what has failed has waited for it */
 		pr_err("vm %u: %s: %s: so it was at the dump: the guest had overwritten its tables\n", vm->id, its->name,
 		       its->tables.defect);
+	batch_fini(&b);
 	return ret;
 }
 

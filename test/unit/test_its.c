@@ -852,6 +852,29 @@ static void kvm_refuses_what_was_broken_at_the_dump(void **state)
 	trip_finish(&trip);
 }
 
+/* What fails before KVM has been given them is not for them to explain. */
+static void what_was_broken_at_the_dump_is_not_to_blame_for_what_waited(void **state)
+{
+	struct trip trip = { .source = fake_running(shape) };
+	size_t saved = DUMP_STEP("ITS tables decoded"), failed;
+
+	trip.vm = fake_discovered(trip.source);
+	assert_int_equal(fake_steps(plan_dump, saved, trip.vm, trip.source, &failed), 0);
+	stale_event(trip.source);
+	assert_int_equal(fake_steps(plan_dump + saved, plan_nr_dump - saved, trip.vm, trip.source, &failed),
+			 0);
+	trip.copy = fake_created(trip.source, trip.vm);
+	trip.copy->remote.can_wait = true;
+	trip.copy->fail_like = "its 1: SET GITS_CWRITER*";
+	trip.copy->fail_times = 1;
+	trip.copy->fail_errno = EBUSY;
+	log_reset();
+	assert_int_equal(trip_restore(&trip), -EBUSY);
+	assert_true(log_has("vm 1: ITS registers: KVM_SET_DEVICE_ATTR GITS_CWRITER"));
+	assert_false(log_has("so it was at the dump"));
+	trip_finish(&trip);
+}
+
 /* KVM's own walk has no bounds: a host that is given these is busy for hours, or out of memory. */
 static void endless_tables_are_not_given_to_kvm(void **state)
 {
@@ -936,6 +959,7 @@ int main(void)
 		cmocka_unit_test(what_kvm_does_not_read_may_change),
 		cmocka_unit_test(memory_that_is_gone_is_a_change),
 		cmocka_unit_test(kvm_refuses_what_was_broken_at_the_dump),
+		cmocka_unit_test(what_was_broken_at_the_dump_is_not_to_blame_for_what_waited),
 		cmocka_unit_test(the_walk_agrees_with_kvm),
 		cmocka_unit_test(endless_tables_are_not_given_to_kvm),
 	};
