@@ -360,6 +360,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	task->held.beside = task->remote.beside;
 	task->remote.beside = (struct beside){ 0 };
 	ret = run(task, &task->held, &regs);
+	task->held.beside = (struct beside){ 0 }; /* whose it is has gone when another call is made, should this not have begun */
 	if (ret)
 		return ret;
 	left = regs.regs[20];
