@@ -63,7 +63,7 @@ struct its_tables {
 	size_t nr_dtes, room_dtes;
 	/*
 	 * Why KVM will not take them: the entry at fault, which is then the last one here. Empty: it will.
-	 * Not in images: what compares equal has the same.
+	 * Not in images: what compares equal has the same, or one of them has a bound's.
 	 */
 	char defect[128];
 	bool endless; /* the defect is a bound above: KVM is not to be asked */

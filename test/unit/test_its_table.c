@@ -564,6 +564,25 @@ static void no_more_than_1024_tables_of_level_2_are_looked_at(void **state)
 	assert_int_equal(array->tables.nr_l1es, ITS_MAX_L1ES);
 }
 
+/* Which is no list's: a restore refuses it for the bound. Found by fuzz_its_table. */
+static void what_lies_beyond_a_bound_compares_equal(void **state)
+{
+	struct array *array = *state;
+	struct its_tables within;
+	char why[ITS_WHY];
+
+	for (uint32_t i = 0; i < ITS_MAX_L1ES; i++)
+		put(array, DEVICES + 8 * i, VALID | LEVEL_2(0));
+	within = *walk(array, INDIRECT);
+	array->tables = (struct its_tables){ 0 };
+	put(array, DEVICES + 8 * ITS_MAX_L1ES, VALID | LEVEL_2(0));
+	walk(array, INDIRECT);
+	assert_true(its_tables_equal(&within, &array->tables, why));
+	assert_false(within.endless);
+	assert_true(array->tables.endless);
+	its_tables_free(&within);
+}
+
 /* Those of one ITS leave room for the next one's, up to what an image holds of all. */
 static void interrupts_are_bounded_over_all_itses(void **state)
 {
@@ -828,6 +847,7 @@ int main(void)
 		TEST(a_walk_ends),
 		TEST(tables_that_are_one_another_end),
 		TEST(no_more_than_1024_tables_of_level_2_are_looked_at),
+		TEST(what_lies_beyond_a_bound_compares_equal),
 		TEST(interrupts_are_bounded_over_all_itses),
 		TEST(what_precedes_a_broken_device_is_bounded_too),
 		TEST(entries_that_are_not_valid_are_bounded),
