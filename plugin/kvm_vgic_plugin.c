@@ -79,6 +79,7 @@ static int stage_now;
 /* A VM that is being dumped, and what was done to its process. */
 struct dumped_vm {
 	struct vm_state *vm;
+	const struct proc_view *seen; /* of @pid, which stands still since */
 	const struct discovered_fd *fds;
 	size_t nr_fds;
 	size_t next_fd; /* of fds, that CRIU is likely to ask for next */
@@ -266,15 +267,20 @@ static int interrupted(void)
 	return -EINTR;
 }
 
-static struct task_space vm_space(const struct vm_state *vm)
+static struct task_space vm_space(const struct vm_state *vm, const struct proc_view *seen)
 {
-	return (struct task_space){ .scratch = vm_scratch(vm), .room = vm_room(vm) };
+	return (struct task_space){ .scratch = vm_scratch(vm), .room = vm_room(vm), .seen = seen };
 }
 
-/* What an undo needs: little, for CRIU may have left memory in the process that counts against its limits. */
-static struct task_space undo_space(const struct vm_state *vm)
+/*
+ * What an undo needs: little, for CRIU may have left memory in the process that counts against its limits. What a thread that has
+ * gone on has mapped since is to be seen.
+ */
+static struct task_space undo_space(const struct dumped_vm *d, bool has_gone_on)
 {
-	return (struct task_space){ .scratch = TASK_SCRATCH_SMALL, .room = kvm_run_room(vm) };
+	return (struct task_space){
+		.scratch = TASK_SCRATCH_SMALL, .room = kvm_run_room(d->vm), .seen = has_gone_on ? NULL : d->seen
+	};
 }
 
 static int swap_in(struct dumped_vm *d, struct remote *remote)
@@ -325,9 +331,9 @@ static int read_vm(struct dumped_vm *d, struct remote *remote)
 /* Most VMs have no file under a memslot. */
 static int read_files(struct dumped_vm *d)
 {
-	int ret = backing_is_there(d->pid, d->vm);
-
-	return ret > 0 ? backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT) : ret;
+	if (!backing_is_there(&d->seen->areas, d->vm))
+		return 0;
+	return backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT);
 }
 
 /* The first of the VMs of its process has the process's threads: they are read before anything is run in it. */
@@ -363,7 +369,7 @@ static int dump_vm(struct dumped_vm *d)
 	ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
 	spent_on(SPENT_READ);
 	if (!ret)
-		ret = session(d->pid, vm_space(d->vm), save, d);
+		ret = session(d->pid, vm_space(d->vm, d->seen), save, d);
 	if (!ret)
 		ret = fault_injected("swapped");
 	return ret ?: interrupted();
@@ -388,7 +394,7 @@ static int begin_dump(void)
 		found->vm->id = dump.nr + 1;
 		dump.vms[dump.nr] = (struct dumped_vm){
 			.vm = found->vm, .fds = found->fds, .nr_fds = found->nr_fds, .pid = found->pid,
-			.kvm = found->kvm
+			.kvm = found->kvm, .seen = found->seen
 		};
 	}
 	signals_hold();
@@ -574,11 +580,11 @@ static bool went_on(const struct dumped_vm *d)
 static int undo(struct dumped_vm *d)
 {
 	struct standing_places places = { 0 };
-	bool may_be_written = d->swapped && went_on(d);
+	bool has_gone_on = went_on(d), may_be_written = d->swapped && has_gone_on;
 	int ret = may_be_written ? standing_places_read(d->pid, &places) : 0, err;
 
 	d->view = may_be_written ? &places.view : NULL;
-	err = session(d->pid, undo_space(d->vm), ret ? put_lpis_back : put_back, d);
+	err = session(d->pid, undo_space(d, has_gone_on), ret ? put_lpis_back : put_back, d);
 	d->view = NULL;
 	standing_places_free(&places);
 	return ret ?: err;
@@ -844,7 +850,7 @@ static int check_files_late(const struct restored_vm *r)
 /* Eventfds of other processes are brought there, into one that may have as many fds as it is allowed. */
 static int run_plan(struct restored_vm *r, struct plan_part part)
 {
-	return session_with_more_fds(r->pid, vm_space(r->vm), open_limit(), run_part, &(struct part_of_plan){ r, part });
+	return session_with_more_fds(r->pid, vm_space(r->vm, NULL), open_limit(), run_part, &(struct part_of_plan){ r, part });
 }
 
 static int create_there(void *arg, struct remote *remote)
@@ -938,7 +944,7 @@ static int stop_restore(struct restored_vm *r, pid_t pid, int err)
 	       pid, restore.nr > 1 ? "any VM" : "it");
 	for (size_t i = 0; i < restore.nr; i++)
 		if (restore.vms[i].built && restore.vms[i].vm->lpi)
-			session(restore.vms[i].pid, vm_space(restore.vms[i].vm), give_lpis_back, restore.vms[i].vm);
+			session(restore.vms[i].pid, vm_space(restore.vms[i].vm, NULL), give_lpis_back, restore.vms[i].vm);
 	if (!fault_leaves_out("the end of the tree"))
 		kill(restore.root, SIGKILL);
 	return to_criu(err);

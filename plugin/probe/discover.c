@@ -499,7 +499,7 @@ static int fill_vm(struct discovery *d)
 
 	if (!vm)
 		return -ENOMEM;
-	vm->vpid = d->scan.vpid;
+	vm->vpid = d->scan.view.status.vpid;
 	vm->page_size = sysconf(_SC_PAGESIZE);
 	vm->fd = first_fd(d, PROC_FD_VM);
 	vm->ipa_bits = 64 - (d->vm_rec->vm.vtcr & 0x3f); /* VTCR_EL2.T0SZ */
@@ -948,14 +948,15 @@ static struct room room_of(const struct discovered *all, pid_t pid)
 	return need;
 }
 
-static int check_room(const struct discovered *all)
+static int check_room(const struct kvm_tree *tree, const struct discovered *all)
 {
 	int ret = 0;
 
 	for (size_t v = 0; v < all->nr_vms && !ret; v++) {
-		struct room need = room_of(all, all->vms[v].pid);
+		const pid_t pid = all->vms[v].pid;
+		struct room need = room_of(all, pid);
 
-		ret = room_check(all->vms[v].pid, &need);
+		ret = room_check(pid, &process_of(tree, pid)->scan.view, &need);
 	}
 	return ret;
 }
@@ -995,9 +996,25 @@ int discover_vms(struct kvm_tree *tree, struct discovered *all)
 	ret = ret ?: check_files(tree, all);
 	ret = ret ?: check_vm_fds(all);
 	ret = ret ?: check_dirty_logs(all);
-	ret = ret ?: check_room(all);
+	ret = ret ?: check_room(tree, all);
 	ret = ret ?: probe_in_flight(tree, all);
 	return ret ?: place_parked(tree, all);
+}
+
+/* For those who are to do something in the processes of VMs. */
+static int keep_views(struct kvm_tree *tree, struct discovered *all)
+{
+	all->views = calloc(tree->nr_procs + 1, sizeof(*all->views));
+	if (!all->views)
+		return -ENOMEM;
+	all->nr_views = tree->nr_procs;
+	for (size_t p = 0; p < tree->nr_procs; p++) {
+		all->views[p] = tree->procs[p].scan.view;
+		tree->procs[p].scan.view = (struct proc_view){ 0 };
+	}
+	for (size_t v = 0; v < all->nr_vms; v++)
+		all->vms[v].seen = &all->views[process_of(tree, all->vms[v].pid) - tree->procs];
+	return 0;
 }
 
 int discover(pid_t root, struct discovered *all)
@@ -1008,6 +1025,7 @@ int discover(pid_t root, struct discovered *all)
 	*all = (struct discovered){ 0 };
 	ret = kvm_tree_scan(root, check_fds, &tree);
 	ret = ret ?: discover_vms(&tree, all);
+	ret = ret ?: keep_views(&tree, all);
 	for (size_t p = 0; p < tree.nr_procs; p++)
 		all->uses_kvm |= kvm_process_has_kvm(&tree.procs[p]);
 	all->pids = tree.pids;
@@ -1024,6 +1042,9 @@ void discovered_free(struct discovered *all)
 		free(all->vms[v].fds);
 		free(all->vms[v].itses);
 	}
+	for (size_t i = 0; i < all->nr_views; i++)
+		proc_view_free(&all->views[i]);
+	free(all->views);
 	free(all->vms);
 	free(all->pids);
 	*all = (struct discovered){ 0 };

@@ -8,6 +8,7 @@
 
 #include "probe/eventfd.h"
 #include "probe/kvm_iter.h"
+#include "probe/view.h"
 #include "state/vm.h"
 
 /* Of an error line that names what cannot be carried; what to do comes behind it. */
@@ -35,6 +36,7 @@ struct discovered_vm {
 	size_t nr_itses;
 	struct discovered_fd *fds;
 	size_t nr_fds;
+	const struct proc_view *seen; /* of @pid: of struct discovered */
 };
 
 struct discovered {
@@ -43,6 +45,8 @@ struct discovered {
 	size_t nr_pids;
 	struct discovered_vm *vms;
 	size_t nr_vms;
+	struct proc_view *views; /* of all processes that have not ended */
+	size_t nr_views;
 	struct eventfd_table eventfds; /* while VMs are looked for */
 };
 

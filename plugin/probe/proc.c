@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* /proc/PID/fd, maps, smaps and status, as far as KVM is in them. */
+/* /proc/PID/fd, maps and smaps, as far as KVM is in them, and the threads and children of a process. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,23 +12,12 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "probe/area.h"
 #include "probe/proc.h"
+#include "probe/text.h"
 #include "state/vcpu.h"
 
 #define KVM_MISC_MAJOR 10
 #define KVM_MISC_MINOR 232
-
-static int failed(pid_t pid, const char *what)
-{
-	int err = errno ?: EIO;
-
-	/* A running task may end meanwhile: whether that is an error is for the caller to say. */
-	if (err == ENOENT || err == ESRCH)
-		return -ESRCH;
-	pr_err("pid %d: cannot read /proc/%d/%s: %s (errno %d)\n", pid, pid, what, strerror(err), err);
-	return -err;
-}
 
 /* One more element at the end of an array, zeroed, or NULL. */
 static void *grow(void *array, size_t *nr, size_t size)
@@ -146,14 +135,14 @@ static int scan_fds(pid_t pid, struct proc_scan *scan)
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	dir = opendir(path);
 	if (!dir)
-		return failed(pid, "fd");
+		return proc_failed(pid, "fd");
 	while (!ret && (de = readdir(dir)))
 		if (de->d_name[0] != '.')
 			ret = scan_fd(scan, dirfd(dir), de->d_name);
 	closedir(dir);
 	if (ret) {
 		errno = -ret;
-		return failed(pid, "fd");
+		return proc_failed(pid, "fd");
 	}
 	if (scan->nr_open)
 		qsort(scan->open, scan->nr_open, sizeof(*scan->open), compare_fds);
@@ -173,52 +162,34 @@ static void scan_text(struct proc_scan *scan, const struct proc_area *area)
 		scan->barred_text = area->start;
 }
 
-static int scan_map(struct proc_scan *scan, const char *line)
+static int scan_area(struct proc_scan *scan, const struct proc_area *area)
 {
-	struct proc_area area;
 	struct proc_map *map;
 
-	if (!proc_area_parse(line, &area))
-		return 0;
-	scan_text(scan, &area);
-	if (strncmp(area.name, PROC_VCPU, strlen(PROC_VCPU)))
+	scan_text(scan, area);
+	if (strncmp(area->name, PROC_VCPU, strlen(PROC_VCPU)))
 		return 0;
 	map = grow(&scan->maps, &scan->nr_maps, sizeof(*map));
 	if (!map)
 		return -ENOMEM;
 	*map = (struct proc_map){
-		.start = area.start,
-		.size = area.end - area.start,
-		.offset = area.offset,
-		.prot = area.prot,
-		.is_shared = area.is_shared,
-		.vcpu_id = strtoul(area.name + strlen(PROC_VCPU), NULL, 10),
+		.start = area->start,
+		.size = area->end - area->start,
+		.offset = area->offset,
+		.prot = area->prot,
+		.is_shared = area->is_shared,
+		.vcpu_id = strtoul(area->name + strlen(PROC_VCPU), NULL, 10),
 	};
 	return 0;
 }
 
-/* Calls @use for each line of /proc/PID/@name, until it answers other than 0. */
-static int for_each_line(pid_t pid, const char *name, struct proc_scan *scan,
-			 int (*use)(struct proc_scan *scan, const char *line))
+static int scan_areas(struct proc_scan *scan)
 {
-	char path[64], *line = NULL;
-	size_t room = 0;
 	int ret = 0;
-	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	file = fopen(path, "re");
-	if (!file)
-		return failed(pid, name);
-	while (!ret && getline(&line, &room, file) > 0)
-		ret = use(scan, line);
-	free(line);
-	fclose(file);
-	if (ret < 0) {
-		errno = -ret;
-		return failed(pid, name);
-	}
-	return 0;
+	for (size_t i = 0; i < scan->view.areas.nr && !ret; i++)
+		ret = scan_area(scan, &scan->view.areas.list[i]);
+	return ret;
 }
 
 /* VmFlags as Documentation/filesystems/proc.rst names them; 0: comes with protection, file and kernel. */
@@ -288,7 +259,7 @@ static struct proc_map *map_at(const struct proc_scan *scan, uint64_t start, uin
 }
 
 /* A mapping's line as maps has it, then what is known of it. */
-static int scan_smap(struct proc_scan *scan, const char *line)
+static void scan_smap(struct proc_scan *scan, const char *line)
 {
 	struct proc_area area;
 
@@ -301,6 +272,23 @@ static int scan_smap(struct proc_scan *scan, const char *line)
 		if (is_of_userfaultfd(line + 8))
 			scan->uffd_area = scan->area_now;
 	}
+}
+
+/* By lines: of a VMM with thousands of mappings it is some MiB. */
+static int scan_smaps(pid_t pid, struct proc_scan *scan)
+{
+	char path[32], *line = NULL;
+	size_t room = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return proc_failed(pid, "smaps");
+	while (getline(&line, &room, file) > 0)
+		scan_smap(scan, line);
+	free(line);
+	fclose(file);
 	return 0;
 }
 
@@ -309,18 +297,7 @@ int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
 	/* What smaps says nothing of stays strange. */
 	for (size_t i = 0; i < scan->nr_maps; i++)
 		strcpy(scan->maps[i].strange, "?");
-	return for_each_line(pid, "smaps", scan, scan_smap);
-}
-
-static int scan_status(struct proc_scan *scan, const char *line)
-{
-	const char *last;
-
-	if (strncmp(line, "NSpid:", 6))
-		return 0;
-	last = strrchr(line, '\t');
-	scan->vpid = last ? atoi(last + 1) : 0;
-	return 1;
+	return scan_smaps(pid, scan);
 }
 
 static int scan_fd_limit(pid_t pid, struct proc_scan *scan)
@@ -328,7 +305,7 @@ static int scan_fd_limit(pid_t pid, struct proc_scan *scan)
 	struct rlimit limit;
 
 	if (prlimit(pid, RLIMIT_NOFILE, NULL, &limit))
-		return failed(pid, "limits");
+		return proc_failed(pid, "limits");
 	scan->fd_limit = limit.rlim_cur;
 	return 0;
 }
@@ -341,13 +318,8 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 	ret = scan_fds(pid, scan);
 	if (!ret)
 		ret = scan_fd_limit(pid, scan);
-	if (!ret)
-		ret = for_each_line(pid, "maps", scan, scan_map);
-	if (!ret)
-		ret = for_each_line(pid, "status", scan, scan_status);
-	if (!ret && scan->vpid <= 0)
-		ret = -ESRCH;
-	return ret;
+	ret = ret ?: proc_view_read(pid, &scan->view);
+	return ret ?: scan_areas(scan);
 }
 
 void proc_scan_free(struct proc_scan *scan)
@@ -355,20 +327,18 @@ void proc_scan_free(struct proc_scan *scan)
 	free(scan->fds);
 	free(scan->maps);
 	free(scan->open);
+	proc_view_free(&scan->view);
 	*scan = (struct proc_scan){ 0 };
 }
 
 pid_t proc_vpid(pid_t pid, pid_t tid)
 {
-	struct proc_scan scan = { 0 };
-	char name[32];
-	int ret;
+	struct proc_status status;
+	int ret = proc_status(pid, tid, &status);
 
-	snprintf(name, sizeof(name), "task/%d/status", tid);
-	ret = for_each_line(pid, name, &scan, scan_status);
 	if (ret)
 		return ret;
-	return scan.vpid > 0 ? scan.vpid : -ESRCH;
+	return status.vpid > 0 ? status.vpid : -ESRCH;
 }
 
 int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), void *arg)
@@ -381,7 +351,7 @@ int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), voi
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	if (!dir)
-		return failed(pid, "task");
+		return proc_failed(pid, "task");
 	while (!ret && (de = readdir(dir)))
 		if (de->d_name[0] != '.')
 			ret = use(pid, atoi(de->d_name), arg);
@@ -431,27 +401,18 @@ pid_t proc_tid(pid_t pid, pid_t vtid)
 	return proc_each_vtid(pid, match_vtid, &vtid) ?: -ESRCH;
 }
 
-static int scan_tracer(struct proc_scan *scan, const char *line)
-{
-	return sscanf(line, "TracerPid: %d", &scan->tracer) == 1;
-}
-
 pid_t proc_tracer(pid_t pid, pid_t tid)
 {
-	struct proc_scan scan = { 0 };
-	char name[32];
-	int ret;
+	struct proc_status status;
 
-	snprintf(name, sizeof(name), "task/%d/status", tid);
-	ret = for_each_line(pid, name, &scan, scan_tracer);
-	return ret ?: scan.tracer;
+	return proc_status(pid, tid, &status) ?: status.tracer;
 }
 
 bool proc_is_traced(pid_t pid)
 {
-	struct proc_scan scan = { 0 };
+	struct proc_status status;
 
-	return !for_each_line(pid, "status", &scan, scan_tracer) && scan.tracer == getpid();
+	return !proc_status(pid, 0, &status) && status.tracer == getpid();
 }
 
 pid_t proc_find_traced(pid_t vpid)
@@ -472,31 +433,29 @@ pid_t proc_find_traced(pid_t vpid)
 	return found;
 }
 
-/* The children of one thread, behind those that are known. */
-static int add_children(pid_t pid, const char *tid, pid_t **pids, size_t *nr)
+/* The children of one thread, behind those that are known; @dirfd is of its process's threads. */
+static int add_children(int dirfd, const char *tid, struct text *text, pid_t **pids, size_t *nr)
 {
-	char path[64];
-	int child, ret = 0;
-	FILE *file;
+	char path[32], *end;
+	int ret;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/children", pid, tid);
-	file = fopen(path, "re");
-	if (!file)
-		return failed(pid, "task/children");
-	while (!ret && fscanf(file, "%d", &child) == 1) {
-		pid_t *more = grow(pids, nr, sizeof(*more));
+	snprintf(path, sizeof(path), "%.16s/children", tid);
+	ret = text_read(dirfd, path, text);
+	for (const char *at = text->at; !ret && *at; at = end) {
+		long child = strtol(at, &end, 10);
+		pid_t *more = end == at ? NULL : grow(pids, nr, sizeof(*more));
 
-		if (more)
-			*more = child;
-		else
-			ret = -ENOMEM;
+		if (!more)
+			return end == at ? 0 : -ENOMEM;
+		*more = child;
+		end += *end == ' ';
 	}
-	fclose(file);
 	return ret;
 }
 
 static int add_children_of_all(pid_t pid, pid_t **pids, size_t *nr)
 {
+	struct text text = { 0 };
 	struct dirent *de;
 	char path[32];
 	int ret = 0;
@@ -505,12 +464,14 @@ static int add_children_of_all(pid_t pid, pid_t **pids, size_t *nr)
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	if (!dir)
-		return failed(pid, "task");
+		return proc_failed(pid, "task");
 	while (!ret && (de = readdir(dir)))
 		if (de->d_name[0] != '.')
-			ret = add_children(pid, de->d_name, pids, nr);
+			ret = add_children(dirfd(dir), de->d_name, &text, pids, nr);
 	closedir(dir);
-	return ret;
+	text_free(&text);
+	errno = -ret;
+	return ret ? proc_failed(pid, "task/children") : 0;
 }
 
 int proc_tree(pid_t root, pid_t **pids, size_t *nr)
@@ -525,20 +486,4 @@ int proc_tree(pid_t root, pid_t **pids, size_t *nr)
 	for (size_t i = 0; !ret && i < *nr; i++)
 		ret = add_children_of_all((*pids)[i], pids, nr);
 	return ret;
-}
-
-static int scan_seccomp(struct proc_scan *scan, const char *line)
-{
-	if (strncmp(line, "Seccomp:\t0", 10))
-		return 0;
-	scan->has_seccomp = false;
-	return 1;
-}
-
-bool proc_has_seccomp(pid_t pid)
-{
-	struct proc_scan scan = { .has_seccomp = true };
-
-	for_each_line(pid, "status", &scan, scan_seccomp);
-	return scan.has_seccomp;
 }

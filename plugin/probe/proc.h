@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "probe/view.h"
+
 #define PROC_ANON "anon_inode:" /* a link of an fd, or a name of a mapping, begins with it */
 #define PROC_VCPU PROC_ANON "kvm-vcpu:"
 
@@ -47,9 +49,7 @@ struct proc_scan {
 	int *open;		  /* the numbers of all fds, KVM's or not, in rising order */
 	size_t nr_open;
 	uint64_t fd_limit;	  /* RLIMIT_NOFILE: the number that no further fd has */
-	int vpid;		  /* pid in the innermost namespace */
-	bool has_seccomp;
-	int tracer;
+	struct proc_view view;
 	int userfaultfd; /* one of them, or -1 */
 	char device[256]; /* the name of a device of VHOST or VFIO that it has open; "" */
 	uint64_t area_now;  /* that smaps is at */
@@ -105,8 +105,5 @@ bool proc_is_traced(pid_t pid);
  * They are to be frozen. 0 or a negative errno, as above.
  */
 int proc_tree(pid_t root, pid_t **pids, size_t *nr);
-
-/* Whether @pid has a seccomp filter; also where that cannot be told. */
-bool proc_has_seccomp(pid_t pid);
 
 #endif

@@ -189,7 +189,7 @@ int kvm_process_filter(const struct kvm_process *proc, unsigned long long kvm, s
 {
 	*part = (struct kvm_process){
 		.pid = proc->pid,
-		.scan = { .vpid = proc->scan.vpid, .userfaultfd = -1 },
+		.scan = { .view.status = proc->scan.view.status, .userfaultfd = -1 },
 		.recs = calloc(proc->nr_recs + 1, sizeof(*part->recs)),
 	};
 	part->scan.fds = calloc(proc->scan.nr_fds + 1, sizeof(*part->scan.fds));

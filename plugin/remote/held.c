@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "probe/proc.h"
 #include "remote/held.h"
 #include "remote/trace.h"
 #include "state/thread.h"
@@ -212,19 +211,6 @@ static int plant_way_back(struct held *held)
 	return -ENOTSUP;
 }
 
-static int get_vpids(struct held *held)
-{
-	int ret = proc_vpid(held->pid, held->pid);
-
-	if (ret < 0)
-		return ret;
-	held->vpid = ret;
-	if (held->tid != held->pid)
-		ret = proc_vpid(held->pid, held->tid);
-	held->vtid = ret;
-	return ret < 0 ? ret : 0;
-}
-
 static int read_state(struct held *held)
 {
 	int ret = leave_syscall_stop(held);
@@ -233,8 +219,6 @@ static int read_state(struct held *held)
 		ret = trace_get_regs(held->tid, &held->regs);
 	if (!ret && ptrace(PTRACE_GETSIGMASK, held->tid, sizeof(held->sigmask), &held->sigmask))
 		ret = sys_err();
-	if (!ret)
-		ret = get_vpids(held);
 	if (!ret)
 		ret = save_sve(held);
 	return ret;
@@ -277,11 +261,11 @@ int held_put_back(struct held *held)
 	return ret;
 }
 
-int held_take(struct held *held, pid_t pid, pid_t tid, int mem)
+int held_take(struct held *held, const struct held_ids *ids, int mem)
 {
 	int ret;
 
-	*held = (struct held){ .pid = pid, .tid = tid, .mem = mem };
+	*held = (struct held){ .pid = ids->pid, .tid = ids->tid, .vpid = ids->vpid, .vtid = ids->vtid, .mem = mem };
 	ret = read_state(held);
 	if (ret) {
 		free(held->sve);

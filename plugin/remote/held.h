@@ -30,11 +30,16 @@ struct held {
 	struct beside beside; /* done while it runs next, once */
 };
 
+struct held_ids {
+	pid_t pid, tid;
+	pid_t vpid, vtid; /* the same in its own pid namespace */
+};
+
 /*
- * Takes thread @tid of @pid, which this process has stopped by ptrace, and puts its way back in place.
- * 0 or a negative errno, with nothing changed in it. held_put_back() is for the first of the two.
+ * Takes thread @ids, which this process has stopped by ptrace, and puts its way back in place. 0 or a negative errno, with nothing
+ * changed in it. held_put_back() is for the first of the two.
  */
-int held_take(struct held *held, pid_t pid, pid_t tid, int mem);
+int held_take(struct held *held, const struct held_ids *ids, int mem);
 
 /*
  * Runs it from @regs, whose x0 to x8, x19, x20 and x23 to x27 are the caller's, until the SIGURG that our

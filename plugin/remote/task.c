@@ -20,7 +20,6 @@
 #include "clock.h"
 #include "fault.h"
 #include "log.h"
-#include "probe/area.h"
 #include "probe/proc.h"
 #include "remote/batch_code.h"
 #include "remote/bring.h"
@@ -42,6 +41,7 @@ struct task_remote {
 	uint64_t entry_words[CODE_WORDS]; /* what stood there */
 
 	struct task_space space;
+	struct proc_view looked; /* that space.seen is, where nobody has looked before */
 	uint64_t scratch; /* remote address, the room follows; 0: not mapped */
 	uint64_t mapped;  /* bytes from there, that are to go should criu be killed */
 	bool filtered;	  /* its seccomp filter holds again then, and may know no munmap() */
@@ -220,18 +220,16 @@ static bool is_padding(struct task_remote *task, uint64_t end)
 enum place { FILE_PADDING, OTHER_PADDING, FILE_START, OTHER_START, NO_PLACE };
 
 /* In one that is shared the code would be everybody's. */
-static enum place judge_place(struct task_remote *task, const char *line, uint64_t *addr)
+static enum place judge_place(struct task_remote *task, const struct proc_area *area, uint64_t *addr)
 {
-	struct proc_area area;
-
-	if (!proc_area_parse(line, &area) || !(area.prot & PROT_EXEC) || area.is_shared)
+	if (!(area->prot & PROT_EXEC) || area->is_shared)
 		return NO_PLACE;
-	if (is_padding(task, area.end)) {
-		*addr = area.end - CODE_WORDS * sizeof(uint64_t);
-		return area.inode ? FILE_PADDING : OTHER_PADDING;
+	if (is_padding(task, area->end)) {
+		*addr = area->end - CODE_WORDS * sizeof(uint64_t);
+		return area->inode ? FILE_PADDING : OTHER_PADDING;
 	}
-	*addr = area.start;
-	return area.inode ? FILE_START : OTHER_START;
+	*addr = area->start;
+	return area->inode ? FILE_START : OTHER_START;
 }
 
 /*
@@ -240,26 +238,18 @@ static enum place judge_place(struct task_remote *task, const char *line, uint64
  */
 static int find_text(struct task_remote *task)
 {
-	char path[32], *line = NULL;
+	const struct proc_areas *areas = &task->space.seen->areas;
 	enum place best = NO_PLACE;
-	size_t room = 0;
-	FILE *maps;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", task->held.pid);
-	maps = fopen(path, "re");
-	if (!maps)
-		return sys_err();
-	while (best != FILE_PADDING && getline(&line, &room, maps) > 0) {
+	for (size_t i = 0; i < areas->nr && best != FILE_PADDING; i++) {
 		uint64_t addr = 0; /* it is set where there is a place, which gcc -fanalyzer does not follow */
-		enum place place = judge_place(task, line, &addr);
+		enum place place = judge_place(task, &areas->list[i], &addr);
 
 		if (place < best) {
 			best = place;
 			task->entry = addr;
 		}
 	}
-	free(line);
-	fclose(maps);
 	return best == NO_PLACE ? -ENOENT : 0;
 }
 
@@ -423,6 +413,7 @@ static int run_in(struct task_remote *task, struct held *held, struct remote_cal
 static int task_exec_in(struct remote *remote, int32_t vtid, struct remote_call *calls, size_t nr)
 {
 	struct task_remote *task = to_task(remote);
+	struct held_ids ids = { .pid = task->held.pid, .vpid = task->held.vpid, .vtid = vtid };
 	struct held other;
 	int ret, err;
 
@@ -431,7 +422,8 @@ static int task_exec_in(struct remote *remote, int32_t vtid, struct remote_call 
 	ret = proc_tid(task->held.pid, vtid);
 	if (ret < 0)
 		return ret;
-	ret = held_take(&other, task->held.pid, ret, task->mem);
+	ids.tid = ret;
+	ret = held_take(&other, &ids, task->mem);
 	if (ret)
 		return ret;
 	ret = run_in(task, &other, calls, nr) ?: fault_injected("thread held");
@@ -493,6 +485,7 @@ static void free_task(struct task_remote *task)
 	if (task->mem >= 0)
 		close(task->mem);
 	served_free(&task->served);
+	proc_view_free(&task->looked);
 	free(task->mirror);
 	free(task);
 }
@@ -514,8 +507,18 @@ int task_remote_close(struct remote *remote)
 	return ret;
 }
 
+static int look(struct task_remote *task, pid_t pid)
+{
+	int ret = task->space.seen ? 0 : proc_view_read(pid, &task->looked);
+
+	task->space.seen = task->space.seen ?: &task->looked;
+	task->filtered = task->space.seen->status.has_seccomp;
+	return ret ?: served_find(&task->space.seen->areas, &task->served);
+}
+
 static int take(struct task_remote *task, pid_t pid)
 {
+	struct held_ids ids = { .pid = pid, .tid = pid };
 	char path[32];
 	int ret;
 
@@ -526,9 +529,9 @@ static int take(struct task_remote *task, pid_t pid)
 	task->mirror = malloc(task->space.scratch);
 	if (!task->mirror)
 		return -ENOMEM;
-	task->filtered = proc_has_seccomp(pid);
-	ret = served_find(pid, &task->served);
-	return ret ?: held_take(&task->held, pid, pid, task->mem);
+	ret = look(task, pid);
+	ids.vpid = ids.vtid = task->space.seen->status.vpid;
+	return ret ?: held_take(&task->held, &ids, task->mem);
 }
 
 /* What to look for: it is the task that is in want, and discover() has looked at what can be seen beforehand. */

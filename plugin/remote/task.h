@@ -6,14 +6,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "probe/view.h"
 #include "remote/remote.h"
 
 #define TASK_REMOTE_MAPS 2 /* mappings that a session adds */
 
-/* What a session takes in the task, in bytes, whole pages. */
+/* What a session takes in the task, in bytes, whole pages; and what is known of that. */
 struct task_space {
 	size_t scratch; /* memory for calls and their data; what does not fit at once takes another round trip */
 	size_t room;	/* address space wanted at remote->room */
+	const struct proc_view *seen; /* for as long as the session; NULL: it is to be looked at */
 };
 
 #define TASK_SCRATCH_SMALL (64u << 10) /* for some calls */

@@ -96,7 +96,7 @@ int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
 }
 
 /* test_room has it */
-int room_check(pid_t pid, const struct room *need)
+int room_check(pid_t pid, const struct proc_view *seen, const struct room *need)
 {
 	return 0;
 }
@@ -195,7 +195,7 @@ static int a_good_vm(void **state)
 
 	memset(&host, 0, sizeof(host));
 	host.cpu_kinds = 1;
-	host.more = (struct proc_scan){ .vpid = PID, .userfaultfd = -1, .fd_limit = OPEN_LIMIT };
+	host.more = (struct proc_scan){ .view.status.vpid = PID, .userfaultfd = -1, .fd_limit = OPEN_LIMIT };
 	add_fd(VM_FD, PROC_FD_VM, "anon_inode:kvm-vm");
 	rec = add_rec(KVM_REC_VM, VM_FD);
 	rec->vm.vtcr = 64 - 40;

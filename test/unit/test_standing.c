@@ -85,23 +85,19 @@ static void print_map(FILE *to, const struct fake_kvm *kvm, const struct fake_ma
 		fprintf(to, "s %08" PRIx64 " 00:0f 1057      anon_inode:kvm-vcpu:%u\n", map->offset, kvm->vcpus[map->vcpu].id);
 }
 
-FILE *__real_fopen64(const char *path, const char *mode);
-FILE *__wrap_fopen64(const char *path, const char *mode);
-FILE *__wrap_fopen64(const char *path, const char *mode)
+static char *print_maps(const struct fake_kvm *kvm)
 {
-	FILE *file;
-	int pid;
+	char *text = NULL;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
 
-	if (sscanf(path, "/proc/%d/maps", &pid) != 1)
-		return __real_fopen64(path, mode);
-	file = tmpfile();
 	assert_non_null(file);
 	if (host.maps)
 		fputs(host.maps, file);
-	for (size_t m = 0; !host.maps && m < kvm_of(pid)->nr_maps; m++)
-		print_map(file, kvm_of(pid), &kvm_of(pid)->maps[m]);
-	rewind(file);
-	return file;
+	for (size_t m = 0; !host.maps && m < kvm->nr_maps; m++)
+		print_map(file, kvm, &kvm->maps[m]);
+	fclose(file);
+	return text;
 }
 
 int proc_scan(pid_t pid, struct proc_scan *scan)
@@ -118,12 +114,13 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 				.is_shared = 1,
 				.vcpu_id = kvm->vcpus[(int)m == host.posing ? 0 : kvm->maps[m].vcpu].id,
 			};
-	return 0;
+	return proc_areas_parse(print_maps(kvm), &scan->view.areas);
 }
 
 void proc_scan_free(struct proc_scan *scan)
 {
 	free(scan->maps);
+	proc_areas_free(&scan->view.areas);
 }
 
 /* Without ptrace. */

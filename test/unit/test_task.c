@@ -31,9 +31,9 @@ asm(".pushsection .rodata\n"
 static _Alignas(4096) uint8_t scratch[TASK_SCRATCH_SMALL];
 static int cannot_begin; /* a negative errno, for the next call */
 
-int held_take(struct held *held, pid_t pid, pid_t tid, int mem)
+int held_take(struct held *held, const struct held_ids *ids, int mem)
 {
-	*held = (struct held){ .pid = pid, .tid = tid, .mem = mem };
+	*held = (struct held){ .pid = ids->pid, .tid = ids->tid, .mem = mem };
 	return 0;
 }
 
@@ -74,7 +74,7 @@ int trace_poke(pid_t tid, uint64_t addr, const uint64_t *words, size_t nr)
 	return -EIO;
 }
 
-int served_find(pid_t pid, struct served *served)
+int served_find(const struct proc_areas *areas, struct served *served)
 {
 	return 0;
 }

@@ -54,7 +54,7 @@ static size_t nr_holders, nr_looks;
 static unsigned int held; /* looks in which somebody has the first file for a moment */
 
 /* test_room has it */
-int room_check(pid_t pid, const struct room *need)
+int room_check(pid_t pid, const struct proc_view *seen, const struct room *need)
 {
 	return 0;
 }
@@ -120,7 +120,7 @@ static struct kvm_process *add_process(pid_t pid)
 {
 	struct kvm_process *proc = &procs[tree.nr_procs++];
 
-	*proc = (struct kvm_process){ .pid = pid, .scan = { .vpid = pid, .userfaultfd = -1, .fd_limit = 1024 } };
+	*proc = (struct kvm_process){ .pid = pid, .scan = { .view.status.vpid = pid, .userfaultfd = -1, .fd_limit = 1024 } };
 	return proc;
 }
 
