@@ -40,6 +40,7 @@
 #include "probe/park.h"
 #include "probe/proc.h"
 #include "probe/standing.h"
+#include "probe/sysctl.h"
 #include "probe/thread.h"
 #include "probe/vgic_v2.h"
 #include "put_back.h"
@@ -162,6 +163,7 @@ static int load_probe(void)
 	unsigned int left = alarm(0);
 	int ret = kernel_probe_load();
 
+	sysctl_read();
 	warm_heap();
 	alarm(left);
 	return ret;

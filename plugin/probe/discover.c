@@ -15,6 +15,7 @@
 #include "probe/kernel.h"
 #include "probe/park.h"
 #include "probe/room.h"
+#include "probe/sysctl.h"
 #include "probe/tree.h"
 #include "probe/vcpu.h"
 #include "probe/vgic_v2.h"
@@ -480,16 +481,11 @@ static int fill_pmu(struct discovery *d)
 
 static int fill_boot_id(struct vm_state *vm)
 {
-	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-	int ret = -EIO;
-
-	if (file) {
-		ret = fscanf(file, "%36s", vm->boot_id) == 1 ? 0 : -EIO;
-		fclose(file);
-	}
-	if (ret)
-		pr_err("cannot read the boot id of this host\n");
-	return ret;
+	strcpy(vm->boot_id, sysctl_boot_id());
+	if (vm->boot_id[0])
+		return 0;
+	pr_err("cannot read the boot id of this host\n");
+	return -EIO;
 }
 
 static int fill_vm(struct discovery *d)

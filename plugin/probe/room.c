@@ -13,6 +13,7 @@
 #include "probe/cgroup.h"
 #include "probe/discover.h"
 #include "probe/room.h"
+#include "probe/sysctl.h"
 
 #define PARASITE_SPACE (1u << 20) /* bytes: an estimate, with room to spare */
 #define PARASITE_MAPPINGS 8
@@ -62,7 +63,7 @@ static uint64_t number_in(const char *root, const char *path, const char *name, 
 
 static int check_mappings(pid_t pid, uint64_t used, uint64_t need)
 {
-	uint64_t max = number_in("/proc/sys", "/vm", "max_map_count", UINT64_MAX);
+	uint64_t max = sysctl_max_map_count();
 
 	if (max > used && max - used >= need)
 		return 0;
