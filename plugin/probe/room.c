@@ -3,6 +3,7 @@
  * See room.h. A limit met in the middle of a dump fails it, and all is put back; but for that of a memory cgroup, by
  * which the kernel kills the VMM. Looked at beforehand each is named. CRIU's parasite needs some room too.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "probe/discover.h"
 #include "probe/room.h"
 #include "probe/sysctl.h"
+#include "probe/text.h"
 
 #define PARASITE_SPACE (1u << 20) /* bytes: an estimate, with room to spare */
 #define PARASITE_MAPPINGS 8
@@ -47,17 +49,14 @@ static int check_limit(pid_t pid, int resource, const char *name, const char *op
 static uint64_t number_in(const char *root, const char *path, const char *name, uint64_t otherwise)
 {
 	uint64_t value = otherwise;
+	struct text text = { 0 };
 	char full[PATH_MAX];
-	FILE *file;
 
 	if (snprintf(full, sizeof(full), "%s%s/%s", root, path, name) >= (int)sizeof(full))
 		return otherwise;
-	file = fopen(full, "re");
-	if (!file)
-		return otherwise;
-	if (fscanf(file, "%" SCNu64, &value) != 1)
+	if (text_read(AT_FDCWD, full, &text) || sscanf(text.at, "%" SCNu64, &value) != 1)
 		value = otherwise;
-	fclose(file);
+	text_free(&text);
 	return value;
 }
 
