@@ -85,34 +85,75 @@ static void set_name(char *name, size_t room, const char *link)
 		strcpy(name + room - 4, "...");
 }
 
-static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
+static int add_fd(struct proc_scan *scan, int fd, int kind, const char *link)
 {
-	int fd = atoi(name), kind;
-	char link[PATH_MAX] = "";
-	struct proc_fd *found;
-	int *open = grow(&scan->open, &scan->nr_open, sizeof(*open));
-	dev_t device;
+	struct proc_fd *found = grow(&scan->fds, &scan->nr_fds, sizeof(*found));
 
-	if (!open)
-		return -ENOMEM;
-	*open = fd;
-	if (readlinkat(dirfd, name, link, sizeof(link) - 1) < 0)
-		return errno == ENOENT ? 0 : -errno; /* closed meanwhile, by a task that still runs */
-	if (!strcmp(link, PROC_ANON "[userfaultfd]"))
-		scan->userfaultfd = fd;
-	device = link[0] == '/' ? device_of(dirfd, name) : 0;
-	if (device && reaches_memory(device, link))
-		set_name(scan->device, sizeof(scan->device), link);
-	kind = fd_kind(device, link);
-	if (kind < 0)
-		return 0;
-	found = grow(&scan->fds, &scan->nr_fds, sizeof(*found));
 	if (!found)
 		return -ENOMEM;
 	found->fd = fd;
 	found->kind = kind;
 	set_name(found->name, sizeof(found->name), link);
 	return 0;
+}
+
+/* 1, 0: it is not open, or a negative errno. */
+static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
+{
+	int fd = atoi(name), kind;
+	char link[PATH_MAX] = "";
+	dev_t device;
+	int *open;
+
+	if (readlinkat(dirfd, name, link, sizeof(link) - 1) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	open = grow(&scan->open, &scan->nr_open, sizeof(*open));
+	if (!open)
+		return -ENOMEM;
+	*open = fd;
+	if (!strcmp(link, PROC_ANON "[userfaultfd]"))
+		scan->userfaultfd = fd;
+	device = link[0] == '/' ? device_of(dirfd, name) : 0;
+	kind = fd_kind(device, link);
+	if (device && kind < 0 && reaches_memory(device, link))
+		set_name(scan->device, sizeof(scan->device), link);
+	return (kind < 0 ? 0 : add_fd(scan, fd, kind, link)) ?: 1;
+}
+
+/* Of numbers that are tried, so many may be of no fd. */
+#define MAX_GAPS 8
+
+/*
+ * From 0 up, until there are as many fds as the kernel says that are open (st_size of the folder, since Linux 6.2): what it lists it
+ * looks for in all of its table, which in a restored process is as large as CRIU's was. *@next is the first number that was not tried.
+ * 1: these are all, 0 or a negative errno.
+ */
+static int scan_lowest(struct proc_scan *scan, int dirfd, int *next)
+{
+	struct stat st;
+	char name[16];
+	int ret = 0;
+
+	*next = 0;
+	if (fstat(dirfd, &st))
+		return -errno;
+	while (ret >= 0 && scan->nr_open < (size_t)st.st_size && *next - (int)scan->nr_open < MAX_GAPS) {
+		snprintf(name, sizeof(name), "%d", (*next)++);
+		ret = scan_fd(scan, dirfd, name);
+	}
+	return ret < 0 ? ret : scan->nr_open && scan->nr_open == (size_t)st.st_size;
+}
+
+/* Those from @first up. */
+static int scan_listed(struct proc_scan *scan, DIR *dir, int first)
+{
+	struct dirent *de;
+	int ret = 0;
+
+	while (ret >= 0 && (de = readdir(dir)))
+		if (de->d_name[0] != '.' && atoi(de->d_name) >= first)
+			ret = scan_fd(scan, dirfd(dir), de->d_name);
+	return ret < 0 ? ret : 0;
 }
 
 static int compare_fds(const void *a, const void *b)
@@ -128,19 +169,18 @@ int proc_max_fd(const struct proc_scan *scan)
 static int scan_fds(pid_t pid, struct proc_scan *scan)
 {
 	char path[32];
-	struct dirent *de;
-	int ret = 0;
+	int ret, next;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	dir = opendir(path);
 	if (!dir)
 		return proc_failed(pid, "fd");
-	while (!ret && (de = readdir(dir)))
-		if (de->d_name[0] != '.')
-			ret = scan_fd(scan, dirfd(dir), de->d_name);
+	ret = scan_lowest(scan, dirfd(dir), &next);
+	if (!ret)
+		ret = scan_listed(scan, dir, next);
 	closedir(dir);
-	if (ret) {
+	if (ret < 0) {
 		errno = -ret;
 		return proc_failed(pid, "fd");
 	}

@@ -137,6 +137,51 @@ static void a_name_that_is_cut_says_so(void **state)
 	assert_name_of_kvm(20, "...");
 }
 
+static bool is_open(const struct proc_scan *scan, int fd)
+{
+	for (size_t i = 0; i < scan->nr_open; i++)
+		if (scan->open[i] == fd)
+			return true;
+	return false;
+}
+
+static void assert_each_fd_is_found(void)
+{
+	struct proc_scan scan;
+	struct stat st;
+	size_t nr = 0;
+
+	assert_int_equal(proc_scan(getpid(), &scan), 0);
+	for (int fd = 0; fd < 1000; fd++) {
+		if (fstat(fd, &st))
+			continue;
+		assert_true(is_open(&scan, fd));
+		nr++;
+	}
+	assert_int_equal(scan.nr_open, nr + 1); /* that of the folder, which is closed by now */
+	for (size_t i = 1; i < scan.nr_open; i++)
+		assert_true(scan.open[i - 1] < scan.open[i]);
+	proc_scan_free(&scan);
+}
+
+/* All of them, in order, whatever numbers they have: one after the other, with gaps, and behind these. */
+static void each_fd_is_found(void **state)
+{
+	int first = dup(1);
+
+	assert_in_range(first, 0, 900);
+	assert_each_fd_is_found();
+	for (int gap = 2; gap < 40; gap++) {
+		assert_int_equal(dup2(1, first + gap), first + gap);
+		assert_each_fd_is_found();
+		assert_int_equal(dup2(1, 950), 950);
+		assert_each_fd_is_found();
+		close(first + gap);
+		close(950);
+	}
+	close(first);
+}
+
 /* Of this process as it is, and with code in front of all other. */
 static void the_first_text(void **state)
 {
@@ -212,6 +257,7 @@ int main(void)
 		cmocka_unit_test(kvm_is_known_by_its_number),
 		cmocka_unit_test(another_device_is_another),
 		cmocka_unit_test(a_name_that_is_cut_says_so),
+		cmocka_unit_test(each_fd_is_found),
 		cmocka_unit_test(the_first_text),
 		cmocka_unit_test(nobody_traces_this),
 		cmocka_unit_test(a_line_of_maps_is_read),
