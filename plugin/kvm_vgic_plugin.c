@@ -368,7 +368,7 @@ static int dump_vm(struct dumped_vm *d)
 	int ret;
 
 	spent_on(SPENT_THREADS);
-	ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
+	ret = has_threads(d) ? threads_take(d->pid, d->vm) : 0;
 	spent_on(SPENT_READ);
 	if (!ret)
 		ret = session(d->pid, vm_space(d->vm, d->seen), save, d);
