@@ -488,7 +488,6 @@ static int add_children(int dirfd, const char *tid, struct text *text, pid_t **p
 		if (!more)
 			return end == at ? 0 : -ENOMEM;
 		*more = child;
-		end += *end == ' ';
 	}
 	return ret;
 }

@@ -258,6 +258,7 @@ static void a_vm_is_found(void **state)
 
 	assert_int_equal(found(&vm), 0);
 	assert_non_null(vm);
+	assert_int_equal(all.vms[0].seen->status.vpid, PID);
 	assert_int_equal(log_errors(), 0);
 	assert_int_equal(vm->fd, VM_FD);
 	assert_int_equal(vm->ipa_bits, 40);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -210,6 +212,107 @@ static void the_first_text(void **state)
 	}
 }
 
+/* More of them than a page of /proc holds. */
+static void all_mappings_are_read(void **state)
+{
+	enum { NR = 300 };
+	char *line = NULL, *at = mmap(NULL, 2 * NR * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct proc_areas areas;
+	struct proc_area area;
+	size_t room = 0, nr = 0;
+	FILE *maps;
+
+	assert_true(at != MAP_FAILED);
+	for (size_t i = 0; i < NR; i++)
+		assert_int_equal(mprotect(at + 2 * i * 4096, 4096, PROT_READ), 0);
+	assert_int_equal(proc_areas_read(getpid(), &areas), 0);
+	maps = fopen("/proc/self/maps", "r");
+	for (; getline(&line, &room, maps) > 0; nr++) {
+		assert_true(proc_area_parse(line, &area) && nr < areas.nr);
+		line[strcspn(line, "\n")] = 0;
+		assert_int_equal(areas.list[nr].start, area.start);
+		assert_int_equal(areas.list[nr].prot, area.prot);
+		assert_int_equal(areas.list[nr].inode, area.inode);
+		if (area.inode)
+			assert_string_equal(areas.list[nr].name, area.name);
+	}
+	assert_int_equal(nr, areas.nr);
+	assert_true(nr > 2 * NR);
+	fclose(maps);
+	free(line);
+	proc_areas_free(&areas);
+	munmap(at, 2 * NR * 4096);
+}
+
+static void what_is_no_mapping_is_an_error(void **state)
+{
+	struct proc_areas areas;
+
+	assert_int_equal(proc_areas_parse(strdup("00400000-00401000 --xp 00000000 103:02 0 \nVmFlags: rd\n"), &areas), -EIO);
+	proc_areas_free(&areas);
+	assert_int_equal(proc_areas_read(0x7ffffff, &areas), -ESRCH);
+	proc_areas_free(&areas);
+}
+
+static void the_status_is_read(void **state)
+{
+	struct proc_status status;
+	unsigned long pages;
+	FILE *statm;
+
+	assert_int_equal(proc_status(getpid(), getpid(), &status), 0);
+	assert_int_equal(status.vpid, getpid());
+	assert_int_equal(status.tracer, 0);
+	assert_int_equal(status.has_seccomp, prctl(PR_GET_SECCOMP) != 0);
+	assert_int_equal(proc_status(getpid(), 0, &status), 0);
+	statm = fopen("/proc/self/statm", "r");
+	assert_int_equal(fscanf(statm, "%lu", &pages), 1);
+	fclose(statm);
+	assert_in_range(status.space, 1, pages * 4096 + (64 << 20));
+	assert_in_range(status.data, 1, status.space);
+	assert_int_equal(proc_status(0x7ffffff, 0, &status), -ESRCH);
+	assert_true(status.has_seccomp);
+}
+
+static pid_t sleeper(bool has_child)
+{
+	int pipes[2];
+	pid_t pid, below = 0;
+
+	assert_int_equal(pipe(pipes), 0);
+	pid = fork();
+	if (!pid) {
+		below = has_child ? sleeper(false) : 0;
+		if (write(pipes[1], &below, sizeof(below)) > 0)
+			for (;;)
+				pause();
+	}
+	assert_int_equal(read(pipes[0], &below, sizeof(below)), sizeof(below));
+	close(pipes[0]);
+	close(pipes[1]);
+	return has_child ? below : pid;
+}
+
+/* Parents first, children of one in the order in which they were born. */
+static void a_tree_is_found(void **state)
+{
+	pid_t first = sleeper(false), grandchild = sleeper(true), *pids;
+	size_t nr;
+
+	assert_int_equal(proc_tree(getpid(), &pids, &nr), 0);
+	assert_int_equal(nr, 4);
+	assert_int_equal(pids[0], getpid());
+	assert_int_equal(pids[1], first);
+	assert_int_equal(pids[3], grandchild);
+	for (size_t i = 1; i < nr; i++)
+		kill(pids[i], SIGKILL);
+	while (wait(NULL) > 0)
+		;
+	free(pids);
+	assert_int_equal(proc_tree(0x7ffffff, &pids, &nr), -ESRCH);
+	free(pids);
+}
+
 static void nobody_traces_this(void **state)
 {
 	assert_int_equal(proc_tracer(getpid(), getpid()), 0);
@@ -259,6 +362,10 @@ int main(void)
 		cmocka_unit_test(a_name_that_is_cut_says_so),
 		cmocka_unit_test(each_fd_is_found),
 		cmocka_unit_test(the_first_text),
+		cmocka_unit_test(all_mappings_are_read),
+		cmocka_unit_test(what_is_no_mapping_is_an_error),
+		cmocka_unit_test(the_status_is_read),
+		cmocka_unit_test(a_tree_is_found),
 		cmocka_unit_test(nobody_traces_this),
 		cmocka_unit_test(a_line_of_maps_is_read),
 		cmocka_unit_test(what_is_no_line_of_maps_is_not_read),

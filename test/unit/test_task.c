@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,9 +31,11 @@ asm(".pushsection .rodata\n"
 
 static _Alignas(4096) uint8_t scratch[TASK_SCRATCH_SMALL];
 static int cannot_begin; /* a negative errno, for the next call */
+static struct held_ids taken;
 
 int held_take(struct held *held, const struct held_ids *ids, int mem)
 {
+	taken = *ids;
 	*held = (struct held){ .pid = ids->pid, .tid = ids->tid, .mem = mem };
 	return 0;
 }
@@ -114,6 +117,33 @@ static int run_beside(struct remote *remote)
 	return ret;
 }
 
+/* What is known of the process is not asked again. */
+static void a_session_goes_by_what_was_seen(void **state)
+{
+	struct task_space space = TASK_SPACE_SMALL;
+	struct remote *remote;
+	struct proc_view seen;
+
+	assert_int_equal(proc_view_read(getpid(), &seen), 0);
+	seen.status.vpid = 4711;
+	space.seen = &seen;
+	assert_int_equal(task_remote_open(getpid(), space, &remote), 0);
+	assert_int_equal(taken.pid, getpid());
+	assert_int_equal(taken.tid, getpid());
+	assert_int_equal(taken.vpid, 4711);
+	assert_int_equal(taken.vtid, 4711);
+	assert_int_equal(task_remote_close(remote), 0);
+
+	for (size_t i = 0; i < seen.areas.nr; i++)
+		seen.areas.list[i].prot &= ~PROT_EXEC;
+	assert_int_equal(task_remote_open(getpid(), space, &remote), -ENOENT);
+	space.seen = NULL;
+	assert_int_equal(task_remote_open(getpid(), space, &remote), 0);
+	assert_int_equal(taken.vpid, getpid());
+	assert_int_equal(task_remote_close(remote), 0);
+	proc_view_free(&seen);
+}
+
 static struct remote *open_here(void)
 {
 	struct remote *remote;
@@ -150,6 +180,7 @@ static void what_was_to_be_done_beside_calls_that_cannot_begin_is_not_done(void 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_session_goes_by_what_was_seen),
 		cmocka_unit_test(what_is_done_beside_calls_is_done_once),
 		cmocka_unit_test(what_was_to_be_done_beside_calls_that_cannot_begin_is_not_done),
 	};
