@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "fault.h"
-#include "kvm_iter.skel.h"
 #include "log.h"
 #include "probe/discover.h"
 #include "probe/kernel.h"
+#include "probe/program.h"
 
 /*
  * Bits of kvm->arch.flags are macros, which BTF does not hold: CO-RE cannot notice
@@ -29,31 +29,7 @@ static const struct series {
 	{ "7.2.", true, 1 << 3 },
 };
 
-static struct kvm_iter *skel;
 static int load_result = 1; /* not tried yet */
-
-#define VERIFIER_LOG (2u << 20) /* bytes: all of it for the loader, else that one is not loaded; of a program, its end */
-#define VERIFIER_TOLD (4u << 10)
-
-/* What the kernel's verifier says of a program that it does not take, the end of it: for authors of this one. */
-static void log_verifier(void)
-{
-	char *buf = calloc(1, VERIFIER_LOG), *line, *rest;
-	struct kvm_iter *again = buf ? kvm_iter__open() : NULL;
-
-	if (again) {
-		again->ctx.log_level = 1;
-		again->ctx.log_size = VERIFIER_LOG - 1;
-		again->ctx.log_buf = (uintptr_t)buf;
-		kvm_iter__load(again);
-		kvm_iter__destroy(again);
-		rest = buf + (strlen(buf) > VERIFIER_TOLD ? strlen(buf) - VERIFIER_TOLD : 0);
-		while ((line = strsep(&rest, "\n")))
-			if (*line)
-				pr_debug("verifier: %s\n", line);
-	}
-	free(buf);
-}
 
 static const struct series *running_series(struct utsname *uts)
 {
@@ -115,6 +91,21 @@ bool kernel_is_confidential(void)
 	return strstr(modes, "[confidentiality]");
 }
 
+static int load_programs(void)
+{
+	int ret = programs_open();
+
+	for (enum program_id id = 0; id < NR_PROGRAMS && !ret; id++) {
+		int fd = program_fd(id);
+
+		if (fd < 0) {
+			ret = fd;
+			program_log(id);
+		}
+	}
+	return ret;
+}
+
 static int load(void)
 {
 	int ret = kernel_check_series();
@@ -127,16 +118,13 @@ static int load(void)
 		       strerror(-ret));
 		return ret;
 	}
-	skel = kvm_iter__open();
-	ret = skel ? kvm_iter__load(skel) : -ENOMEM;
-	if (ret) {
+	ret = load_programs();
+	if (ret)
 		pr_err("cannot load the BPF iterator: %s (errno %d): %s (details with -v4)\n", strerror(-ret), -ret,
 		       kernel_is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
 					   "that it can be" :
 					   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
 					   "structures this plugin knows, that is not locked down for confidentiality");
-		log_verifier();
-	}
 	return ret;
 }
 
@@ -149,9 +137,7 @@ int kernel_probe_load(void)
 
 void kernel_probe_unload(void)
 {
-	if (skel)
-		kvm_iter__destroy(skel);
-	skel = NULL;
+	programs_close();
 	load_result = 1;
 }
 
@@ -184,12 +170,13 @@ static int read_all(int fd, struct pile *pile)
 	}
 }
 
-/* One pass of @prog over what @info names, or over all tasks. */
-static int run_pass(struct bpf_prog_desc prog, const union bpf_iter_link_info *info, struct pile *pile)
+/* One pass of the program over what @info names, or over all tasks. */
+static int run_pass(enum program_id id, const union bpf_iter_link_info *info, struct pile *pile)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = (void *)info, .iter_info_len = info ? sizeof(*info) : 0);
 	int ret = fault_point(FAULT_REMOTE, __func__, "BPF iterator");
-	int link = ret ?: bpf_link_create(prog.prog_fd, 0, BPF_TRACE_ITER, &opts);
+	int prog = ret ?: program_fd(id);
+	int link = prog < 0 ? prog : bpf_link_create(prog, 0, BPF_TRACE_ITER, &opts);
 	int fd = link < 0 ? link : bpf_iter_create(link);
 
 	ret = fd < 0 ? fd : read_all(fd, pile);
@@ -201,29 +188,29 @@ static int run_pass(struct bpf_prog_desc prog, const union bpf_iter_link_info *i
 }
 
 /* Of the threads of @pid: those that share its fds are passed over. */
-static int run_on_process(struct bpf_prog_desc prog, pid_t pid, struct pile *pile)
+static int run_on_process(enum program_id id, pid_t pid, struct pile *pile)
 {
 	const union bpf_iter_link_info info = { .task.pid = pid };
 
-	return run_pass(prog, &info, pile);
+	return run_pass(id, &info, pile);
 }
 
 /*
  * Of one thread: all have the same mappings, and each would tell them. Of fds it is the first's that CRIU dumps: another
  * thread can have a table of its own.
  */
-static int run_on_thread(struct bpf_prog_desc prog, pid_t tid, struct pile *pile)
+static int run_on_thread(enum program_id id, pid_t tid, struct pile *pile)
 {
 	const union bpf_iter_link_info info = { .task.tid = tid };
 
-	return run_pass(prog, &info, pile);
+	return run_pass(id, &info, pile);
 }
 
 /* Its mappings of vCPUs, and those of userfaultfds. */
 static int run_on_maps(pid_t pid, struct pile *pile)
 {
-	skel->bss->maps_told = 0;
-	return run_on_thread(skel->progs.kvm_maps, pid, pile);
+	programs_bss->maps_told = 0;
+	return run_on_thread(PROGRAM_KVM_MAPS, pid, pile);
 }
 
 /* What @pile has, for the caller to free; where @ret is an error, that, logged. */
@@ -250,18 +237,18 @@ static int probe_files(pid_t pid, struct pile *pile)
 {
 	int ret;
 
-	skel->bss->first_record = 0;
-	skel->bss->most_records = 0;
-	skel->bss->nr_too_many = 0;
-	skel->bss->its_steps_left = ITS_STEPS;
+	programs_bss->first_record = 0;
+	programs_bss->most_records = 0;
+	programs_bss->nr_too_many = 0;
+	programs_bss->its_steps_left = ITS_STEPS;
 	do {
-		skel->bss->nr_seen = 0;
-		ret = run_on_thread(skel->progs.kvm_files, pid, pile);
-		skel->bss->first_record += KVM_RECORDS_IN_PASS;
-		if (!ret && skel->bss->nr_too_many)
+		programs_bss->nr_seen = 0;
+		ret = run_on_thread(PROGRAM_KVM_FILES, pid, pile);
+		programs_bss->first_record += KVM_RECORDS_IN_PASS;
+		if (!ret && programs_bss->nr_too_many)
 			ret = -ENOTSUP;
-	} while (!ret && skel->bss->first_record < skel->bss->most_records && skel->bss->first_record < MAX_RECORDS);
-	return !ret && skel->bss->first_record < skel->bss->most_records ? -E2BIG : ret;
+	} while (!ret && programs_bss->first_record < programs_bss->most_records && programs_bss->first_record < MAX_RECORDS);
+	return !ret && programs_bss->first_record < programs_bss->most_records ? -E2BIG : ret;
 }
 
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
@@ -275,7 +262,7 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	if (ret)
 		return ret;
 	ret = probe_files(pid, &pile) ?: run_on_maps(pid, &pile);
-	if (!skel->bss->nr_too_many)
+	if (!programs_bss->nr_too_many)
 		return take_records(&pile, ret, pid, recs, nr);
 	free(pile.buf);
 	_Static_assert(KVM_MAX_VMS == 64, "the text says so");
@@ -294,10 +281,10 @@ int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
 }
 
 /* One pass of one program, over @pid or, where that is 0, over all tasks. */
-static int probe_once(struct bpf_prog_desc prog, pid_t pid, struct kvm_rec **recs, size_t *nr)
+static int probe_once(enum program_id id, pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
-	int ret = pid ? run_on_process(prog, pid, &pile) : run_pass(prog, NULL, &pile);
+	int ret = pid ? run_on_process(id, pid, &pile) : run_pass(id, NULL, &pile);
 
 	return take_records(&pile, ret, pid, recs, nr);
 }
@@ -309,9 +296,9 @@ int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct
 
 	if (ret)
 		return ret;
-	skel->bss->binding_fd = fd;
-	skel->bss->first_binding = first;
-	ret = run_on_thread(skel->progs.kvm_bindings, pid, &pile);
+	programs_bss->binding_fd = fd;
+	programs_bss->first_binding = first;
+	ret = run_on_thread(PROGRAM_KVM_BINDINGS, pid, &pile);
 	return take_records(&pile, ret, pid, recs, nr);
 }
 
@@ -319,14 +306,14 @@ int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
 {
 	int ret = kernel_probe_load();
 
-	return ret ?: probe_once(skel->progs.eventfds, 0, recs, nr);
+	return ret ?: probe_once(PROGRAM_EVENTFDS, 0, recs, nr);
 }
 
 int kernel_probe_tasks(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	int ret = kernel_probe_load();
 
-	return ret ?: probe_once(skel->progs.file_tables, pid, recs, nr);
+	return ret ?: probe_once(PROGRAM_FILE_TABLES, pid, recs, nr);
 }
 
 int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **recs, size_t *nr)
@@ -338,10 +325,10 @@ int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **rec
 	*nr = 0;
 	if (ret)
 		return ret;
-	ret = run_pass(skel->progs.fd_holders, NULL, &pile);
+	ret = run_pass(PROGRAM_FD_HOLDERS, NULL, &pile);
 	for (size_t i = 0; i < nr_pids && !ret; i++) {
-		skel->bss->holders_told = 0;
-		ret = run_on_thread(skel->progs.map_holders, pids[i], &pile);
+		programs_bss->holders_told = 0;
+		ret = run_on_thread(PROGRAM_MAP_HOLDERS, pids[i], &pile);
 	}
 	return take_records(&pile, ret, 0, recs, nr);
 }
@@ -350,5 +337,5 @@ int kernel_probe_works(struct kvm_rec **recs, size_t *nr)
 {
 	int ret = kernel_probe_load();
 
-	return ret ?: probe_once(skel->progs.works, getpid(), recs, nr);
+	return ret ?: probe_once(PROGRAM_WORKS, getpid(), recs, nr);
 }

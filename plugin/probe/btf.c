@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The kernel's own search for a type of a program's goes through all of its types for each name: 130000 of them, which takes
+ * it longer than all else of a load. Here one pass finds all names. What a question means is libbpf's rule for CO-RE (relo_core.c), and the
+ * layout is Documentation/bpf/btf.rst.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/btf.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "probe/btf.h"
+
+#define MAX_BTF (64u << 20) /* bytes */
+#define MAX_SAME_NAME 8
+#define MAX_NAMES 255
+#define MAX_DEPTH 32 /* of modifiers, arrays, and members without a name */
+#define INDEX_STEP 32 /* types: where each so many-th one is, is kept */
+
+struct types {
+	char *data; /* the whole file, with some zero bytes behind it */
+	size_t size;
+	const char *first, *end; /* types */
+	const char *strings;
+	unsigned int nr_strings, nr_types;
+	uint32_t *index;
+};
+
+struct found {
+	unsigned int ids[MAX_SAME_NAME], nr;
+};
+
+/* Names by a hash of the first four characters. */
+struct wanted {
+	unsigned char first[256], next[MAX_NAMES + 1]; /* number of a name, from 1 on */
+};
+
+static unsigned int hash_of(const char *name)
+{
+	uint32_t word;
+
+	memcpy(&word, name, sizeof(word));
+	return word * 0x9e3779b1u >> 24;
+}
+
+static int read_types(const char *path, struct types *types)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
+	struct stat stat;
+	ssize_t got = 1;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &stat))
+		ret = -errno;
+	else if (stat.st_size > MAX_BTF)
+		ret = -E2BIG;
+	else if (!(types->data = malloc(stat.st_size + 8)))
+		ret = -ENOMEM;
+	while (!ret && got && types->size < (size_t)stat.st_size) {
+		got = read(fd, types->data + types->size, stat.st_size - types->size);
+		if (got >= 0)
+			types->size += got;
+		else if (errno != EINTR)
+			ret = -errno;
+	}
+	close(fd);
+	if (!ret)
+		memset(types->data + types->size, 0, 8);
+	return ret;
+}
+
+/* Where types and strings are; -EINVAL where these do not lie in the file, or strings do not end. */
+static int find_parts(struct types *types)
+{
+	const struct btf_header *header = (void *)types->data;
+	uint64_t begin;
+
+	if (types->size < sizeof(*header) || header->magic != BTF_MAGIC || header->version != BTF_VERSION)
+		return -EINVAL;
+	begin = header->hdr_len;
+	if (begin + header->type_off + header->type_len > types->size || (header->hdr_len + header->type_off) % 4 ||
+	    begin + header->str_off + header->str_len > types->size || !header->str_len)
+		return -EINVAL;
+	types->first = types->data + begin + header->type_off;
+	types->end = types->first + header->type_len;
+	types->strings = types->data + begin + header->str_off;
+	types->nr_strings = header->str_len;
+	return types->strings[header->str_len - 1] ? -EINVAL : 0;
+}
+
+/* What is behind the struct btf_type, in bytes. */
+static size_t rest_of(const struct btf_type *type)
+{
+	size_t nr = BTF_INFO_VLEN(type->info);
+
+	switch (BTF_INFO_KIND(type->info)) {
+	case BTF_KIND_INT:
+	case BTF_KIND_VAR:
+	case BTF_KIND_DECL_TAG:
+		return sizeof(uint32_t);
+	case BTF_KIND_ARRAY:
+		return sizeof(struct btf_array);
+	case BTF_KIND_STRUCT:
+	case BTF_KIND_UNION:
+		return nr * sizeof(struct btf_member);
+	case BTF_KIND_ENUM:
+		return nr * sizeof(struct btf_enum);
+	case BTF_KIND_ENUM64:
+		return nr * sizeof(struct btf_enum64);
+	case BTF_KIND_FUNC_PROTO:
+		return nr * sizeof(struct btf_param);
+	case BTF_KIND_DATASEC:
+		return nr * sizeof(struct btf_var_secinfo);
+	default:
+		return 0;
+	}
+}
+
+static const struct btf_type *next_type(const struct btf_type *type)
+{
+	return (const void *)((const char *)(type + 1) + rest_of(type));
+}
+
+static bool is_kind_asked(unsigned int kind)
+{
+	return kind == BTF_KIND_STRUCT || kind == BTF_KIND_UNION || kind == BTF_KIND_ENUM || kind == BTF_KIND_FUNC;
+}
+
+static int note_if_wanted(const struct types *types, const struct btf_type *type, const struct btf_query *query,
+			  const struct wanted *wanted, struct found *found)
+{
+	const char *name = types->strings + type->name_off;
+
+	if (type->name_off >= types->nr_strings)
+		return -EINVAL;
+	for (unsigned int i = wanted->first[hash_of(name)]; i; i = wanted->next[i]) {
+		if (query->names[i - 1].kind != BTF_INFO_KIND(type->info) || strcmp(query->names[i - 1].name, name))
+			continue;
+		if (found[i - 1].nr == MAX_SAME_NAME)
+			return -E2BIG;
+		found[i - 1].ids[found[i - 1].nr++] = types->nr_types;
+	}
+	return 0;
+}
+
+/* Types have the numbers from 1 on. */
+static int pass_over(struct types *types, const struct btf_query *query, const struct wanted *wanted, struct found *found)
+{
+	const struct btf_type *type = (const void *)types->first;
+	int ret = 0;
+
+	types->index = calloc((types->end - types->first) / sizeof(*type) / INDEX_STEP + 1, sizeof(*types->index));
+	if (!types->index)
+		return -ENOMEM;
+	while (!ret && (const char *)(type + 1) <= types->end && (const char *)next_type(type) <= types->end) {
+		if (types->nr_types % INDEX_STEP == 0)
+			types->index[types->nr_types / INDEX_STEP] = (const char *)type - types->first;
+		types->nr_types++;
+		if (is_kind_asked(BTF_INFO_KIND(type->info)))
+			ret = note_if_wanted(types, type, query, wanted, found);
+		type = next_type(type);
+	}
+	return ret ?: (const char *)type == types->end ? 0 : -EINVAL;
+}
+
+static const struct btf_type *type_of(const struct types *types, unsigned int id)
+{
+	const struct btf_type *type;
+
+	if (!id || id > types->nr_types)
+		return NULL;
+	type = (const void *)(types->first + types->index[(id - 1) / INDEX_STEP]);
+	for (unsigned int i = (id - 1) % INDEX_STEP; i; i--)
+		type = next_type(type);
+	return type;
+}
+
+/* Without its modifiers; NULL: there is no such type. */
+static const struct btf_type *bare_type(const struct types *types, unsigned int id)
+{
+	const struct btf_type *type = type_of(types, id);
+
+	for (unsigned int i = 0; type && i < MAX_DEPTH; i++) {
+		switch (BTF_INFO_KIND(type->info)) {
+		case BTF_KIND_TYPEDEF:
+		case BTF_KIND_VOLATILE:
+		case BTF_KIND_CONST:
+		case BTF_KIND_RESTRICT:
+		case BTF_KIND_TYPE_TAG:
+			type = type_of(types, type->type);
+			break;
+		default:
+			return type;
+		}
+	}
+	return NULL;
+}
+
+static bool has_members(const struct btf_type *type)
+{
+	return BTF_INFO_KIND(type->info) == BTF_KIND_STRUCT || BTF_INFO_KIND(type->info) == BTF_KIND_UNION;
+}
+
+/* In bytes; 0: it has none. */
+static uint64_t size_of(const struct types *types, const struct btf_type *type)
+{
+	uint64_t elements = 1;
+
+	for (unsigned int i = 0; type && i < MAX_DEPTH; i++) {
+		const struct btf_array *array = (const void *)(type + 1);
+
+		switch (BTF_INFO_KIND(type->info)) {
+		case BTF_KIND_PTR:
+			return elements * sizeof(uint64_t);
+		case BTF_KIND_ARRAY:
+			elements *= array->nelems;
+			if (elements > UINT32_MAX)
+				return 0;
+			type = bare_type(types, array->type);
+			break;
+		case BTF_KIND_INT:
+		case BTF_KIND_ENUM:
+		case BTF_KIND_ENUM64:
+		case BTF_KIND_STRUCT:
+		case BTF_KIND_UNION:
+		case BTF_KIND_FLOAT:
+			return elements * type->size;
+		default:
+			return 0;
+		}
+	}
+	return 0;
+}
+
+/* Where a walk from a type to one of its members stands. */
+struct place {
+	const struct btf_type *type; /* bare */
+	uint64_t bit;
+	unsigned int nr_bits; /* of a bit field; 0: it is none */
+};
+
+/* @place becomes that of the member, which may be one of a member without a name. */
+static bool find_member(const struct types *types, const char *name, struct place *place, unsigned int depth)
+{
+	const struct btf_type *type = place->type;
+	const struct btf_member *members = (const void *)(type + 1);
+	bool has_fields = BTF_INFO_KFLAG(type->info);
+
+	if (!depth || !has_members(type))
+		return false;
+	for (unsigned int i = 0; i < BTF_INFO_VLEN(type->info); i++) {
+		uint32_t offset = members[i].offset;
+		struct place member = {
+			.type = bare_type(types, members[i].type),
+			.bit = place->bit + (has_fields ? BTF_MEMBER_BIT_OFFSET(offset) : offset),
+			.nr_bits = has_fields ? BTF_MEMBER_BITFIELD_SIZE(offset) : 0,
+		};
+
+		if (members[i].name_off >= types->nr_strings || !member.type)
+			return false;
+		if (members[i].name_off ? !strcmp(types->strings + members[i].name_off, name) :
+					  find_member(types, name, &member, depth - 1)) {
+			*place = member;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* An array that ends a structure may be told without its length. */
+static bool find_element(const struct types *types, unsigned int index, struct place *place)
+{
+	const struct btf_array *array = (const void *)(place->type + 1);
+
+	if (BTF_INFO_KIND(place->type->info) != BTF_KIND_ARRAY || (array->nelems && index >= array->nelems))
+		return false;
+	place->type = bare_type(types, array->type);
+	place->bit += 8 * index * size_of(types, place->type);
+	place->nr_bits = 0;
+	return place->type;
+}
+
+/* Structures and unions are alike; arrays are by their elements. */
+static bool is_of(const struct types *types, const struct btf_type *type, unsigned int kinds)
+{
+	for (; type && (kinds & 31) == BTF_KIND_ARRAY; kinds >>= 5) {
+		const struct btf_array *array = (const void *)(type + 1);
+
+		if (BTF_INFO_KIND(type->info) != BTF_KIND_ARRAY)
+			return false;
+		type = bare_type(types, array->type);
+	}
+	if (!type)
+		return false;
+	if (kinds == BTF_KIND_STRUCT || kinds == BTF_KIND_UNION)
+		return has_members(type);
+	return BTF_INFO_KIND(type->info) == kinds;
+}
+
+static bool walk_to(const struct types *types, const struct btf_step *steps, unsigned int nr, struct place *place)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		bool found = steps[i].member ? find_member(types, steps[i].member, place, MAX_DEPTH) :
+					       find_element(types, steps[i].index, place);
+
+		if (!found || !is_of(types, place->type, steps[i].kinds))
+			return false;
+	}
+	return true;
+}
+
+static bool is_signed(const struct btf_type *type)
+{
+	const uint32_t *encoding = (const void *)(type + 1);
+
+	if (BTF_INFO_KIND(type->info) == BTF_KIND_INT)
+		return BTF_INT_ENCODING(*encoding) & BTF_INT_SIGNED;
+	/* An enumeration whatever its numbers are, as libbpf has it. */
+	return BTF_INFO_KIND(type->info) == BTF_KIND_ENUM;
+}
+
+/* As it is to be loaded: of a bit field, all of the word that holds it. */
+static bool answer_member(const struct types *types, unsigned int what, const struct place *place,
+			  struct btf_answer *answer)
+{
+	uint64_t size = size_of(types, place->type), at = place->bit / 8, nr_bits = place->nr_bits;
+
+	if (place->nr_bits) {
+		if (!size || size > sizeof(uint64_t))
+			return false;
+		at = place->bit / 8 / size * size;
+		while (place->bit + nr_bits - at * 8 > size * 8) {
+			size *= 2;
+			if (size > sizeof(uint64_t))
+				return false;
+			at = place->bit / 8 / size * size;
+		}
+	} else if (place->bit % 8) {
+		return false;
+	} else {
+		nr_bits = size * 8;
+	}
+	answer->size = size > sizeof(uint64_t) ? 0 : size;
+	answer->can_widen = !is_signed(place->type) && !has_members(place->type);
+	switch (what) {
+	case BPF_CORE_FIELD_BYTE_OFFSET:
+		answer->value = at;
+		return at <= INT32_MAX;
+	case BPF_CORE_FIELD_BYTE_SIZE:
+		answer->value = size;
+		return true;
+	case BPF_CORE_FIELD_SIGNED:
+		answer->value = is_signed(place->type);
+		return true;
+	case BPF_CORE_FIELD_LSHIFT_U64:
+		answer->value = 64 - (place->bit + nr_bits - at * 8);
+		return true;
+	case BPF_CORE_FIELD_RSHIFT_U64:
+		answer->value = 64 - nr_bits;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* As a program of BPF has them here: of one word. */
+static bool answer_enumerator(const struct types *types, const struct btf_type *type, const char *name,
+			      struct btf_answer *answer)
+{
+	const struct btf_enum *values = (const void *)(type + 1);
+
+	for (unsigned int i = 0; i < BTF_INFO_VLEN(type->info); i++) {
+		if (values[i].name_off >= types->nr_strings || strcmp(types->strings + values[i].name_off, name))
+			continue;
+		answer->value = values[i].val;
+		return true;
+	}
+	return false;
+}
+
+/* What the type with the number @id answers; false: it has not what is asked for. */
+static bool answer_by(const struct types *types, const struct btf_query *query, const struct btf_value *value,
+		      unsigned int id, struct btf_answer *answer)
+{
+	const struct btf_step *steps = query->steps + value->first_step;
+	struct place place = { .type = type_of(types, id) };
+
+	switch (value->what) {
+	case BPF_CORE_TYPE_ID_TARGET:
+		answer->value = id;
+		return true;
+	case BPF_CORE_TYPE_EXISTS:
+		answer->value = 1;
+		return true;
+	case BPF_CORE_TYPE_SIZE:
+		answer->value = place.type->size;
+		return true;
+	case BPF_CORE_ENUMVAL_VALUE:
+		return answer_enumerator(types, place.type, steps->member, answer);
+	case BPF_CORE_FIELD_EXISTS:
+		answer->value = 1;
+		return walk_to(types, steps, value->nr_steps, &place);
+	default:
+		return walk_to(types, steps, value->nr_steps, &place) && answer_member(types, value->what, &place, answer);
+	}
+}
+
+/* All types of the name that have it must answer the same: nobody says which of them is meant. */
+static int answer_one(const struct types *types, const struct btf_query *query, const struct found *found,
+		      const struct btf_value *value, struct btf_answer *answer)
+{
+	bool asks_whether = value->what == BPF_CORE_FIELD_EXISTS || value->what == BPF_CORE_TYPE_EXISTS;
+
+	*answer = (struct btf_answer){ .known = asks_whether };
+	for (unsigned int i = 0; i < found[value->name].nr; i++) {
+		struct btf_answer one = { .known = true };
+
+		if (!answer_by(types, query, value, found[value->name].ids[i], &one))
+			continue;
+		if (answer->known && !asks_whether && (one.value != answer->value || one.size != answer->size))
+			return -EINVAL;
+		*answer = one;
+	}
+	return 0;
+}
+
+static void want(const struct btf_query *query, struct wanted *wanted)
+{
+	for (unsigned int i = 0; i < query->nr_names; i++) {
+		unsigned int hash = hash_of(query->names[i].name);
+
+		wanted->next[i + 1] = wanted->first[hash];
+		wanted->first[hash] = i + 1;
+	}
+}
+
+int btf_ask(const char *path, const struct btf_query *query, unsigned int *ids, struct btf_answer *answers)
+{
+	struct found found[MAX_NAMES] = { 0 };
+	struct wanted wanted = { 0 };
+	struct types types = { 0 };
+	int ret;
+
+	if (query->nr_names > MAX_NAMES)
+		return -E2BIG;
+	want(query, &wanted);
+	ret = read_types(path, &types) ?: find_parts(&types) ?: pass_over(&types, query, &wanted, found);
+	for (size_t i = 0; !ret && i < query->nr_names; i++)
+		ids[i] = found[i].ids[0];
+	for (size_t i = 0; !ret && i < query->nr_values; i++)
+		ret = answer_one(&types, query, found, &query->values[i], &answers[i]);
+	free(types.index);
+	free(types.data);
+	return ret;
+}
