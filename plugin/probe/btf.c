@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kernel's own search for a type of a program's goes through all of its types for each name: 130000 of them, which takes
- * it longer than all else of a load. Here one pass finds all names. What a question means is libbpf's rule for CO-RE (relo_core.c), and the
- * layout is Documentation/bpf/btf.rst.
+ * The kernel's own search for a type of a program's goes through all of its types for each name: 130000 of them, which
+ * takes it longer than all else of a load. Here one pass finds all names. What a question means is libbpf's rule for
+ * CO-RE (relo_core.c), and the layout is Documentation/bpf/btf.rst.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@
 #define INDEX_STEP 32 /* types: where each so many-th one is, is kept */
 
 struct types {
-	char *data; /* the whole file, with some zero bytes behind it */
+	char *data; /* the whole file */
+	void *mapping; /* MAP_FAILED: it was read */
 	size_t size;
 	const char *first, *end; /* types */
 	const char *strings;
@@ -48,31 +50,53 @@ static unsigned int hash_of(const char *name)
 	return word * 0x9e3779b1u >> 24;
 }
 
-static int read_types(const char *path, struct types *types)
+static int read_all(int fd, struct types *types, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
-	struct stat stat;
 	ssize_t got = 1;
 
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &stat))
-		ret = -errno;
-	else if (stat.st_size > MAX_BTF)
-		ret = -E2BIG;
-	else if (!(types->data = malloc(stat.st_size + 8)))
-		ret = -ENOMEM;
-	while (!ret && got && types->size < (size_t)stat.st_size) {
-		got = read(fd, types->data + types->size, stat.st_size - types->size);
+	types->data = malloc(size);
+	while (types->data && got && types->size < size) {
+		got = read(fd, types->data + types->size, size - types->size);
 		if (got >= 0)
 			types->size += got;
 		else if (errno != EINTR)
-			ret = -errno;
+			return -errno;
+	}
+	return types->data ? 0 : -ENOMEM;
+}
+
+/* By a mapping, which kernels from 6.16 on have: a read brings a page. */
+static int get_types(const char *path, struct types *types)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
+	struct stat stat;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &stat)) {
+		ret = -errno;
+	} else if (stat.st_size > MAX_BTF) {
+		ret = -E2BIG;
+	} else {
+		types->mapping = mmap(NULL, stat.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+		if (types->mapping != MAP_FAILED) {
+			types->data = types->mapping;
+			types->size = stat.st_size;
+		} else {
+			ret = read_all(fd, types, stat.st_size);
+		}
 	}
 	close(fd);
-	if (!ret)
-		memset(types->data + types->size, 0, 8);
 	return ret;
+}
+
+static void put_types(struct types *types)
+{
+	if (types->mapping == MAP_FAILED)
+		free(types->data);
+	else
+		munmap(types->mapping, types->size);
+	free(types->index);
 }
 
 /* Where types and strings are; -EINVAL where these do not lie in the file, or strings do not end. */
@@ -94,79 +118,81 @@ static int find_parts(struct types *types)
 	return types->strings[header->str_len - 1] ? -EINVAL : 0;
 }
 
-/* What is behind the struct btf_type, in bytes. */
-static size_t rest_of(const struct btf_type *type)
-{
-	size_t nr = BTF_INFO_VLEN(type->info);
+/* What is behind a struct btf_type, in bytes: at first, and for each of its members. */
+static const struct {
+	unsigned char known, asked; /* asked: for programs ask for its name */
+	unsigned char at_first, each;
+} layouts[32] = {
+	[BTF_KIND_INT] = { 1, 0, sizeof(uint32_t), 0 },
+	[BTF_KIND_PTR] = { 1, 0, 0, 0 },
+	[BTF_KIND_ARRAY] = { 1, 0, sizeof(struct btf_array), 0 },
+	[BTF_KIND_STRUCT] = { 1, 1, 0, sizeof(struct btf_member) },
+	[BTF_KIND_UNION] = { 1, 1, 0, sizeof(struct btf_member) },
+	[BTF_KIND_ENUM] = { 1, 1, 0, sizeof(struct btf_enum) },
+	[BTF_KIND_FWD] = { 1, 0, 0, 0 },
+	[BTF_KIND_TYPEDEF] = { 1, 0, 0, 0 },
+	[BTF_KIND_VOLATILE] = { 1, 0, 0, 0 },
+	[BTF_KIND_CONST] = { 1, 0, 0, 0 },
+	[BTF_KIND_RESTRICT] = { 1, 0, 0, 0 },
+	[BTF_KIND_FUNC] = { 1, 1, 0, 0 },
+	[BTF_KIND_FUNC_PROTO] = { 1, 0, 0, sizeof(struct btf_param) },
+	[BTF_KIND_VAR] = { 1, 0, sizeof(struct btf_var), 0 },
+	[BTF_KIND_DATASEC] = { 1, 0, 0, sizeof(struct btf_var_secinfo) },
+	[BTF_KIND_FLOAT] = { 1, 0, 0, 0 },
+	[BTF_KIND_DECL_TAG] = { 1, 0, sizeof(struct btf_decl_tag), 0 },
+	[BTF_KIND_TYPE_TAG] = { 1, 0, 0, 0 },
+	[BTF_KIND_ENUM64] = { 1, 0, 0, sizeof(struct btf_enum64) },
+};
 
-	switch (BTF_INFO_KIND(type->info)) {
-	case BTF_KIND_INT:
-	case BTF_KIND_VAR:
-	case BTF_KIND_DECL_TAG:
-		return sizeof(uint32_t);
-	case BTF_KIND_ARRAY:
-		return sizeof(struct btf_array);
-	case BTF_KIND_STRUCT:
-	case BTF_KIND_UNION:
-		return nr * sizeof(struct btf_member);
-	case BTF_KIND_ENUM:
-		return nr * sizeof(struct btf_enum);
-	case BTF_KIND_ENUM64:
-		return nr * sizeof(struct btf_enum64);
-	case BTF_KIND_FUNC_PROTO:
-		return nr * sizeof(struct btf_param);
-	case BTF_KIND_DATASEC:
-		return nr * sizeof(struct btf_var_secinfo);
-	default:
-		return 0;
-	}
-}
-
+/* FUNC has its linkage where others have the number of their members. */
 static const struct btf_type *next_type(const struct btf_type *type)
 {
-	return (const void *)((const char *)(type + 1) + rest_of(type));
+	unsigned int kind = BTF_INFO_KIND(type->info);
+
+	return (const void *)((const char *)(type + 1) + layouts[kind].at_first +
+			      layouts[kind].each * BTF_INFO_VLEN(type->info));
 }
 
-static bool is_kind_asked(unsigned int kind)
-{
-	return kind == BTF_KIND_STRUCT || kind == BTF_KIND_UNION || kind == BTF_KIND_ENUM || kind == BTF_KIND_FUNC;
-}
-
-static int note_if_wanted(const struct types *types, const struct btf_type *type, const struct btf_query *query,
+static int note_if_wanted(const char *name, unsigned int kind, unsigned int id, const struct btf_query *query,
 			  const struct wanted *wanted, struct found *found)
 {
-	const char *name = types->strings + type->name_off;
-
-	if (type->name_off >= types->nr_strings)
-		return -EINVAL;
 	for (unsigned int i = wanted->first[hash_of(name)]; i; i = wanted->next[i]) {
-		if (query->names[i - 1].kind != BTF_INFO_KIND(type->info) || strcmp(query->names[i - 1].name, name))
+		if (query->names[i - 1].kind != kind || strcmp(query->names[i - 1].name, name))
 			continue;
 		if (found[i - 1].nr == MAX_SAME_NAME)
 			return -E2BIG;
-		found[i - 1].ids[found[i - 1].nr++] = types->nr_types;
+		found[i - 1].ids[found[i - 1].nr++] = id;
 	}
 	return 0;
 }
 
-/* Types have the numbers from 1 on. */
-static int pass_over(struct types *types, const struct btf_query *query, const struct wanted *wanted, struct found *found)
+/* Types have the numbers from 1 on. A name of less than three characters is none that is asked for. */
+static int pass_over(struct types *types, const struct btf_query *query, const struct wanted *wanted,
+		     struct found *found)
 {
-	const struct btf_type *type = (const void *)types->first;
+	const uint32_t last_name = types->nr_strings < sizeof(uint32_t) ? 0 : types->nr_strings - sizeof(uint32_t);
+	const struct btf_type *type = (const void *)types->first, *next;
+	const char *strings = types->strings, *end = types->end;
+	unsigned int nr = 0;
 	int ret = 0;
 
-	types->index = calloc((types->end - types->first) / sizeof(*type) / INDEX_STEP + 1, sizeof(*types->index));
+	types->index = malloc(((types->end - types->first) / sizeof(*type) / INDEX_STEP + 1) * sizeof(*types->index));
 	if (!types->index)
 		return -ENOMEM;
-	while (!ret && (const char *)(type + 1) <= types->end && (const char *)next_type(type) <= types->end) {
-		if (types->nr_types % INDEX_STEP == 0)
-			types->index[types->nr_types / INDEX_STEP] = (const char *)type - types->first;
-		types->nr_types++;
-		if (is_kind_asked(BTF_INFO_KIND(type->info)))
-			ret = note_if_wanted(types, type, query, wanted, found);
-		type = next_type(type);
+	for (; !ret && (const char *)(type + 1) <= end; type = next) {
+		unsigned int kind = BTF_INFO_KIND(type->info);
+
+		next = next_type(type);
+		if (!layouts[kind].known || (const char *)next > end || type->name_off >= types->nr_strings)
+			return -EINVAL;
+		if (nr % INDEX_STEP == 0)
+			types->index[nr / INDEX_STEP] = (const char *)type - types->first;
+		nr++;
+		if (layouts[kind].asked && type->name_off <= last_name)
+			ret = note_if_wanted(strings + type->name_off, kind, nr, query, wanted, found);
 	}
-	return ret ?: (const char *)type == types->end ? 0 : -EINVAL;
+	types->nr_types = nr;
+	return ret ?: (const char *)type == end ? 0 : -EINVAL;
 }
 
 static const struct btf_type *type_of(const struct types *types, unsigned int id)
@@ -255,17 +281,19 @@ static bool find_member(const struct types *types, const char *name, struct plac
 	if (!depth || !has_members(type))
 		return false;
 	for (unsigned int i = 0; i < BTF_INFO_VLEN(type->info); i++) {
-		uint32_t offset = members[i].offset;
-		struct place member = {
-			.type = bare_type(types, members[i].type),
-			.bit = place->bit + (has_fields ? BTF_MEMBER_BIT_OFFSET(offset) : offset),
-			.nr_bits = has_fields ? BTF_MEMBER_BITFIELD_SIZE(offset) : 0,
-		};
+		uint32_t name_off = members[i].name_off, offset = members[i].offset;
+		struct place member;
 
-		if (members[i].name_off >= types->nr_strings || !member.type)
+		if (name_off >= types->nr_strings)
 			return false;
-		if (members[i].name_off ? !strcmp(types->strings + members[i].name_off, name) :
-					  find_member(types, name, &member, depth - 1)) {
+		if (name_off && strcmp(types->strings + name_off, name))
+			continue;
+		member.type = bare_type(types, members[i].type);
+		member.bit = place->bit + (has_fields ? BTF_MEMBER_BIT_OFFSET(offset) : offset);
+		member.nr_bits = has_fields ? BTF_MEMBER_BITFIELD_SIZE(offset) : 0;
+		if (!member.type)
+			return false;
+		if (name_off || find_member(types, name, &member, depth - 1)) {
 			*place = member;
 			return true;
 		}
@@ -444,18 +472,17 @@ int btf_ask(const char *path, const struct btf_query *query, unsigned int *ids, 
 {
 	struct found found[MAX_NAMES] = { 0 };
 	struct wanted wanted = { 0 };
-	struct types types = { 0 };
+	struct types types = { .mapping = MAP_FAILED };
 	int ret;
 
 	if (query->nr_names > MAX_NAMES)
 		return -E2BIG;
 	want(query, &wanted);
-	ret = read_types(path, &types) ?: find_parts(&types) ?: pass_over(&types, query, &wanted, found);
+	ret = get_types(path, &types) ?: find_parts(&types) ?: pass_over(&types, query, &wanted, found);
 	for (size_t i = 0; !ret && i < query->nr_names; i++)
 		ids[i] = found[i].ids[0];
 	for (size_t i = 0; !ret && i < query->nr_values; i++)
 		ret = answer_one(&types, query, found, &query->values[i], &answers[i]);
-	free(types.index);
-	free(types.data);
+	put_types(&types);
 	return ret;
 }

@@ -91,23 +91,22 @@ bool kernel_is_confidential(void)
 	return strstr(modes, "[confidentiality]");
 }
 
-static int load_programs(void)
+/* All of them; *@at is that which the kernel does not take. */
+static int load_programs(enum program_id *at)
 {
 	int ret = programs_open();
 
-	for (enum program_id id = 0; id < NR_PROGRAMS && !ret; id++) {
-		int fd = program_fd(id);
-
-		if (fd < 0) {
-			ret = fd;
-			program_log(id);
-		}
+	*at = 0;
+	for (enum program_id id = 0; id < NR_PROGRAMS && ret >= 0; id++) {
+		*at = id;
+		ret = program_fd(id);
 	}
-	return ret;
+	return ret < 0 ? ret : 0;
 }
 
 static int load(void)
 {
+	enum program_id at;
 	int ret = kernel_check_series();
 
 	if (ret)
@@ -118,13 +117,15 @@ static int load(void)
 		       strerror(-ret));
 		return ret;
 	}
-	ret = load_programs();
-	if (ret)
+	ret = load_programs(&at);
+	if (ret) {
 		pr_err("cannot load the BPF iterator: %s (errno %d): %s (details with -v4)\n", strerror(-ret), -ret,
 		       kernel_is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
 					   "that it can be" :
 					   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
 					   "structures this plugin knows, that is not locked down for confidentiality");
+		program_log(at);
+	}
 	return ret;
 }
 
@@ -232,23 +233,25 @@ static int take_records(struct pile *pile, int ret, pid_t pid, struct kvm_rec **
 /* Of devices and interrupts of ITSes, of a process: each of 64 VMs has 57344 LPIs at most. */
 #define ITS_STEPS (1u << 23)
 
-/* By as many passes as the VM with the most records needs. */
+/* By as many passes as what it has needs. */
 static int probe_files(pid_t pid, struct pile *pile)
 {
 	int ret;
 
-	programs_bss->first_record = 0;
-	programs_bss->most_records = 0;
+	programs_bss->nr_seen = 0;
 	programs_bss->nr_too_many = 0;
+	programs_bss->next_fd = 0;
+	programs_bss->first_record = 0;
 	programs_bss->its_steps_left = ITS_STEPS;
 	do {
-		programs_bss->nr_seen = 0;
+		programs_bss->more = 0;
 		ret = run_on_thread(PROGRAM_KVM_FILES, pid, pile);
-		programs_bss->first_record += KVM_RECORDS_IN_PASS;
 		if (!ret && programs_bss->nr_too_many)
 			ret = -ENOTSUP;
-	} while (!ret && programs_bss->first_record < programs_bss->most_records && programs_bss->first_record < MAX_RECORDS);
-	return !ret && programs_bss->first_record < programs_bss->most_records ? -E2BIG : ret;
+		if (!ret && programs_bss->first_record >= MAX_RECORDS)
+			ret = -E2BIG;
+	} while (!ret && programs_bss->more);
+	return ret;
 }
 
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)

@@ -10,8 +10,8 @@
 #include "probe/kvm_iter.h"
 
 /*
- * Loads the iterator, once; later calls return what the first did. Parsing the
- * kernel's BTF takes tens of milliseconds: to be called before tasks are frozen.
+ * Loads the iterator, once; later calls return what the first did. The kernel's
+ * verifier takes tens of milliseconds: to be called before tasks are frozen.
  * 0, or a negative errno, logged: no BTF, no permission, a kernel whose
  * structures are not known.
  */

@@ -64,9 +64,21 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+/* A type that begins with a number of 64 bits: for loads of those that no type is known of. */
+struct timespec64 {
+	__s64 tv_sec;
+};
+
 struct mm_struct;
+struct file;
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+	unsigned long *open_fds;
+};
 struct files_struct {
 	atomic_t count;
+	struct fdtable *fdt;
 };
 struct pid;
 struct task_struct {

@@ -34,11 +34,8 @@ enum kvm_rec_type {
 /* VMs of one process: a dump carries no more of a whole tree. */
 #define KVM_MAX_VMS 64
 
-/*
- * What one pass of the iterator can tell of an object has to fit into 32 KiB: of a VM it tells so many records
- * beside the first, and a further pass goes on behind them.
- */
-#define KVM_RECORDS_IN_PASS 256
+/* What one pass of the iterator tells has to fit into 32 KiB: a further one goes on behind so many records. */
+#define KVM_RECORDS_IN_PASS 320
 
 /* How many of the things that a VM has bound one pass tells: so many records fit. */
 #define KVM_BINDINGS_PER_PASS 256

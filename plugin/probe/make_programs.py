@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""make_programs.py interface|code OBJECT: prints the BPF programs of an object file as a C header, for program.h or program.c.
+"""make_programs.py interface|code OBJECT: the BPF programs of an object file as a C header, for program.h or program.c.
 
-As bpftool's light skeleton does, but nothing is left for the kernel to search: what is asked of the kernel's types (CO-RE) and
-which functions it is to have become tables, answered by one pass over its BTF (btf.c).
+As bpftool's light skeleton does, but nothing is left for the kernel to search: what is asked of the kernel's types (CO-RE)
+and which functions it is to have become tables, answered by one pass over its BTF (btf.c).
 """
 import struct
 import sys
@@ -54,7 +54,7 @@ class Btf:
     def read_parts(self, btf, at, kind, vlen):
         if kind.kind in (STRUCT, UNION):
             kind.parts = [struct.unpack_from('<II', btf, at + 12 * i) for i in range(vlen)]
-        elif kind.kind == ENUM:
+        elif kind.kind in (ENUM, FUNC_PROTO):
             kind.parts = [struct.unpack_from('<Ii', btf, at + 8 * i) for i in range(vlen)]
         elif kind.kind == ARRAY:
             kind.parts = struct.unpack_from('<III', btf, at)
@@ -90,9 +90,14 @@ class Object:
         self.sections = {name: data[header[4]:header[4] + header[5]]
                          for name, header in zip(self.names, headers)}
         self.sizes = {name: header[5] for name, header in zip(self.names, headers)}
-        self.rodata = [name for name in self.names if name.startswith(RODATA)]
-        if len(self.rodata) > 1 or any(name.startswith('.data') for name in self.names):
-            sys.exit('make_programs.py: more sections of data than are known here')
+        if any(name.startswith('.data') for name in self.names):
+            sys.exit('make_programs.py: variables with a value')
+        self.rodata, self.rodata_at = b'', {}
+        for name in self.names:
+            if name.startswith(RODATA):
+                self.rodata += bytes(-len(self.rodata) % 16)
+                self.rodata_at[name] = len(self.rodata)
+                self.rodata += self.sections[name]
         symtab = headers[self.names.index('.symtab')]
         self.symbols = []
         for at in range(symtab[4], symtab[4] + symtab[5], 24):
@@ -228,9 +233,11 @@ class Program:
                 target = self.function_at(TEXT, (symbol[4] + imm) // 8)
                 self.words[at] = code, regs & 15 | PSEUDO_FUNC << 4, 0, target - at - 1
                 return
+            if symbol[3] != BSS and symbol[3] not in self.obj.rodata_at:
+                sys.exit(f'make_programs.py: {symbol[0]} {symbol[3]}: data of an unknown kind')
             self.words[at] = code, regs & 15 | PSEUDO_MAP_VALUE << 4, offset, 0
-            self.words[at + 1] = 0, 0, 0, symbol[4] + imm
-            self.patches.append((at, 'PATCH_MAP', ('MAP_BSS', 'MAP_RODATA')[symbol[3] != BSS]))
+            self.words[at + 1] = 0, 0, 0, symbol[4] + imm + self.obj.rodata_at.get(symbol[3], 0)
+            self.patches.append((at, 'PATCH_MAP', 'MAP_BSS' if symbol[3] == BSS else 'MAP_RODATA'))
         elif symbol:
             sys.exit(f'make_programs.py: {section}, {index}: a relocation of an unknown kind')
 
@@ -247,18 +254,64 @@ class Program:
         return self.asked.name('bpf_iter_' + self.section.split('/')[1], FUNC)
 
 
-def program_btf(programs):
-    """The least that the kernel takes of programs with functions: their names, all of one type. And the ids of these."""
-    strings, ids = b'\0int\0', {}
-    types = struct.pack('<IIII', 1, INT << 24, 4, 1 << 24 | 32) + struct.pack('<III', 0, FUNC_PROTO << 24, 1)
-    for program in programs:
-        for at, name in program.functions:
-            if name not in ids:
-                types += struct.pack('<III', len(strings), FUNC << 24 | (0 if at else 1), 2)
-                strings += name.encode() + b'\0'
-                ids[name] = len(ids) + 3
-    header = struct.pack('<HBBIIIII', 0xeb9f, 1, 0, 24, 0, len(types), len(types), len(strings))
-    return header + types + strings, ids
+class ProgramBtf:
+    """The least that the kernel takes of programs with functions: their names, and what those take that it verifies alone."""
+
+    def __init__(self, obj, programs):
+        self.strings, self.types, self.count, self.ids = b'\0', b'', 0, {}
+        number = self.add('int', INT << 24, 4, struct.pack('<I', 1 << 24 | 32))
+        nothing = self.add('', FUNC_PROTO << 24, number)
+        wide = {length: self.add(name, INT << 24, length, struct.pack('<I', 8 * length))
+                for name, length in (('u32', 4), ('u64', 8))}
+        alone = {name for name, kind, binding, section, _, _ in obj.symbols
+                 if kind == 2 and binding == 1 and section == TEXT}
+        contexts = {}
+        for program in programs:
+            for at, name in program.functions:
+                if name in self.ids:
+                    continue
+                if name not in alone:
+                    self.ids[name] = self.add(name, FUNC << 24 | (0 if at else 1), nothing)
+                    continue
+                params, tags = [], []
+                for param in self.params_of(obj.btf, name):
+                    if param.kind == PTR:
+                        of = obj.btf.strip(param.size).name
+                        if of not in contexts:
+                            contexts[of] = self.add('', PTR << 24, self.add(of, STRUCT << 24, 8))
+                        tags.append(len(params))
+                        params.append(contexts[of])
+                    else:
+                        params.append(wide[param.size])
+                proto = self.add('', FUNC_PROTO << 24 | len(params), number,
+                                 b''.join(struct.pack('<II', self.string(f'arg{i}'), param)
+                                          for i, param in enumerate(params)))
+                self.ids[name] = self.add(name, FUNC << 24 | 1, proto)
+                for tag in tags:
+                    self.add('arg:ctx', DECL_TAG << 24, self.ids[name], struct.pack('<I', tag))
+
+    @staticmethod
+    def params_of(btf, name):
+        function = next(kind for kind in btf.types if kind.kind == FUNC and kind.name == name)
+        return [btf.strip(param) for _, param in btf.types[function.size].parts]
+
+    def string(self, name):
+        if not name:
+            return 0
+        at = self.strings.find(b'\0' + name.encode() + b'\0')
+        if at < 0:
+            at = len(self.strings) - 1
+            self.strings += name.encode() + b'\0'
+        return at + 1
+
+    def add(self, name, info, size, rest=b''):
+        self.types += struct.pack('<III', self.string(name), info, size) + rest
+        self.count += 1
+        return self.count
+
+    def data(self):
+        header = struct.pack('<HBBIIIII', 0xeb9f, 1, 0, 24, 0, len(self.types), len(self.types), len(self.strings))
+        return header + self.types + self.strings
 
 
 def print_bytes(name, data):
@@ -328,12 +381,12 @@ def print_program(program, ids):
 
 def print_code(obj, asked, programs):
     attached = [program.attach_name() for program in programs]
-    btf, ids = program_btf(programs)
-    print_bytes('programs_rodata', obj.sections[obj.rodata[0]] if obj.rodata else b'\0')
-    print_bytes('programs_btf', btf)
+    btf = ProgramBtf(obj, programs)
+    print_bytes('programs_rodata', obj.rodata or b'\0')
+    print_bytes('programs_btf', btf.data())
     print_asked(asked)
     for program in programs:
-        print_program(program, ids)
+        print_program(program, btf.ids)
     print('static const struct program programs[NR_PROGRAMS] = {')
     for program, name in zip(programs, attached):
         fields = (f'"{program.name}", {name}, {program.name}_code, COUNT({program.name}_code), '

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * BPF programs, as make_programs.py has made them: linked, with the places that depend on the running kernel named. Those are filled in here, so that
- * the kernel searches for nothing: libbpf, and the kernel for a light skeleton, search all types once for each that is named.
+ * BPF programs, as make_programs.py has made them: linked, with the places that depend on the running kernel named. Those
+ * are filled in here, so that the kernel searches for nothing: libbpf, and the kernel for a light skeleton, search all
+ * types once for each that is named.
  */
 #include <errno.h>
 #include <linux/bpf.h>
@@ -43,11 +44,11 @@ struct program {
 
 struct programs_bss *programs_bss;
 static int maps[NR_MAPS] = { -1, -1 }, btf = -1;
-static int loaded[NR_PROGRAMS]; /* fds; 0: not yet */
+static int loaded[NR_PROGRAMS]; /* fds, and one more; 0: not yet */
 static unsigned int name_ids[COUNT(type_names)];
 static struct btf_answer answers[COUNT(type_values)];
 
-#define POISON 195896080 /* no helper: the verifier takes it where it is never reached. As libbpf does, whose number it is */
+#define POISON 195896080 /* no helper: the verifier takes it where it is never reached. libbpf's number */
 #define LOAD_TRIES 5	 /* the verifier ends with EAGAIN where a signal is pending */
 
 static int sys_bpf(enum bpf_cmd cmd, union bpf_attr *attr)
@@ -136,7 +137,7 @@ void programs_close(void)
 {
 	for (size_t i = 0; i < NR_PROGRAMS; i++) {
 		if (loaded[i])
-			close(loaded[i]);
+			close(loaded[i] - 1);
 		loaded[i] = 0;
 	}
 	for (size_t i = 0; i < NR_MAPS; i++) {
@@ -249,10 +250,10 @@ int program_fd(enum program_id id)
 	int fd;
 
 	if (loaded[id])
-		return loaded[id];
+		return loaded[id] - 1;
 	fd = load(&programs[id], NULL, 0);
-	if (fd > 0)
-		loaded[id] = fd;
+	if (fd >= 0)
+		loaded[id] = fd + 1;
 	return fd;
 }
 
