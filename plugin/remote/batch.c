@@ -130,6 +130,26 @@ struct remote_call *batch_set_attr(struct batch *b, int fd, uint32_t group, uint
 	return add_attr(b, fd, KVM_SET_DEVICE_ATTR, group, attr, (void *)value, size, what);
 }
 
+#define WRITE_PLACES (sizeof(((struct remote_write *)0)->to) / sizeof(struct iovec))
+
+struct remote_call *batch_write(struct batch *b, struct remote_write *write, const void *bytes, uint32_t size)
+{
+	struct remote_call *call = batch_syscall(b, "process_vm_writev", SYS_process_vm_writev, b->remote->vpid, 0, 1, 0,
+						 WRITE_PLACES, 0);
+
+	write->from.iov_len = size;
+	call->data = write;
+	call->size = sizeof(*write);
+	call->data_arg = 1;
+	call->also_arg = 3;
+	call->also_at = offsetof(struct remote_write, to);
+	call->inner = (void *)bytes;
+	call->inner_size = size;
+	call->inner_at = offsetof(struct remote_write, from.iov_base);
+	call->detail = (uintptr_t)write->to[0].iov_base;
+	return call;
+}
+
 /* Of the first @nr calls the first that failed without leave to, or NULL. */
 static struct remote_call *first_failure(const struct batch *b, size_t nr)
 {

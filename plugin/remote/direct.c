@@ -18,6 +18,8 @@ static int64_t run_call(struct remote *remote, const struct remote_call *call)
 		arg[2] = (uintptr_t)&arg[3];
 	if (call->data)
 		arg[call->data_arg] = (uintptr_t)call->data;
+	if (call->also_arg)
+		arg[call->also_arg] = (uintptr_t)call->data + call->also_at;
 	if (call->inner)
 		memcpy((uint8_t *)call->data + call->inner_at, &inner, sizeof(inner));
 	ret = syscall(call->nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);

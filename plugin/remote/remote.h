@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "remote/beside.h"
 #include "remote/kvm_error.h"
@@ -20,7 +21,7 @@
 /*
  * One system call. Where @data is set, argument @data_arg is the address of a
  * copy of it in the remote mm; where @inner is set, the u64 at @data + @inner_at
- * is the address of a copy of that.
+ * is the address of a copy of that. Where @also_arg is set, that argument is the address of the byte at @data + @also_at.
  *
  * Most calls are KVM_GET_ONE_REG and KVM_GET_DEVICE_ATTR, or SET, with a value behind a struct kvm_one_reg or a struct
  * kvm_device_attr. That struct is in the call itself: where @arg_2_is_rest is set, which is an ioctl()'s alone, argument 2 is the
@@ -34,6 +35,8 @@ struct remote_call {
 	void *data;
 	uint32_t size;	    /* bytes */
 	uint8_t data_arg;   /* index of the argument that points to @data */
+	uint8_t also_arg;   /* index of another that points to it; 0: none */
+	uint8_t also_at;    /* bytes */
 	bool arg_2_is_rest; /* the one before @data_arg is the number then */
 	bool writes_back;   /* the call answers in @inner, or else in @data; if not, they are only read */
 	bool done;	    /* it was executed; a run, to its end or to the call that failed */
@@ -126,6 +129,7 @@ struct remote {
 	 * with all that is in it, when the session ends: also by the death of criu.
 	 */
 	uint64_t room;
+	int32_t vpid; /* of the process, in its own pid namespace: by which it names itself */
 	/* The VM whose vCPUs' pages stand in the room; NULL: nobody's. */
 	const struct vm_state *pages_of;
 };
@@ -167,6 +171,17 @@ struct remote_call *batch_get_attr(struct batch *b, int fd, uint32_t group, uint
 				   uint32_t size, const char *what);
 struct remote_call *batch_set_attr(struct batch *b, int fd, uint32_t group, uint64_t attr, const void *value,
 				   uint32_t size, const char *what);
+
+/* Some bytes for up to two places in the remote mm, which the process itself writes there: process_vm_writev(). */
+struct remote_write {
+	struct iovec from, to[2]; /* @from is batch_write()'s own; one of @to that is not used has length 0 */
+};
+
+/*
+ * @size bytes at @bytes to @write->to, in this order: nothing comes between them but what runs in the process itself, also
+ * where criu is killed. The pages may be written to by the process. It is a call as others: what fails is known by batch_run().
+ */
+struct remote_call *batch_write(struct batch *b, struct remote_write *write, const void *bytes, uint32_t size);
 
 /*
  * Runs all added calls. 0, or the negative errno of the first that failed, which

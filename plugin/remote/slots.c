@@ -129,6 +129,8 @@ static void lay_out_call(struct layout *l, const struct remote_call *call)
 		return;
 	at = place(l, call->data, call->size, call->writes_back && !call->inner);
 	slot->arg[call->data_arg] = l->scratch + at;
+	if (call->also_arg)
+		slot->arg[call->also_arg] = l->scratch + at + call->also_at;
 	if (!call->inner)
 		return;
 	inner = l->scratch + place(l, call->inner, call->inner_size, call->writes_back);

@@ -566,6 +566,7 @@ int task_remote_open(pid_t pid, struct task_space space, struct remote **remote)
 		free_task(task);
 		return ret;
 	}
+	task->remote.vpid = task->held.vpid;
 	ret = plant_entry(task);
 	if (!ret)
 		ret = map_scratch(task);

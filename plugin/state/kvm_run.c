@@ -163,6 +163,15 @@ static int run_all(struct batch *b, bool go_on)
 	return ret;
 }
 
+/* Maps the pages of all vCPUs where they are not. */
+static void add_pages(struct batch *b, const struct vm_state *vm)
+{
+	if (b->remote->pages_of == vm)
+		return;
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		add_map(b, vm, &vm->vcpus[i]);
+}
+
 /*
  * Maps the pages of all vCPUs: their addresses, or what is none, for the caller to free; NULL without memory. *@ret: what
  * it has come to. They stay in the room until the session ends, and are mapped there once.
@@ -176,10 +185,8 @@ static int64_t *map_pages(struct vm_state *vm, struct remote *remote, bool go_on
 	if (!pages)
 		return NULL;
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		if (remote->pages_of == vm)
-			pages[i] = room_of(vm, remote, &vm->vcpus[i]);
-		else
-			add_map(&b, vm, &vm->vcpus[i]);
+		pages[i] = room_of(vm, remote, &vm->vcpus[i]);
+	add_pages(&b, vm);
 	*ret = run_all(&b, go_on);
 	for (size_t i = 0; i < b.nr; i++)
 		pages[i] = b.calls[i].done ? b.calls[i].result : -EIO;
@@ -300,7 +307,8 @@ int kvm_run_capture(struct vm_state *vm, struct remote *remote)
  *	2. A copy takes the place of each mapping.
  *	3. The real pages hold no exit to complete: KVM would take the answer from them.
  *
- * and back: 3, 2, 1. Each for all vCPUs before the next.
+ * and back: 3, 2, 1. Each for all vCPUs before the next. All of it is one batch, by which the task writes to the pages itself: once
+ * begun it comes to its end without criu too.
  */
 
 static void forbid(struct kvm_run *run)
@@ -309,32 +317,24 @@ static void forbid(struct kvm_run *run)
 	memcpy(run->padding1, mark, sizeof(mark));
 }
 
-/* The page up to exit_reason, as it was or with what forbids to run. */
-static int write_head(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page,
-		      bool forbidden, uint32_t exit_reason)
+static struct left_record record_of(const struct vcpu_state *vcpu)
 {
-	struct kvm_run head = *run_of(vcpu);
-	int ret;
+	struct left_record record = { .magic = LEFT_MAGIC, .nr_maps = vcpu->nr_maps };
 
-	if (forbidden)
-		forbid(&head);
-	head.exit_reason = exit_reason;
-	ret = remote->ops->write(remote, page, &head,
-				 offsetof(struct kvm_run, exit_reason) + sizeof(head.exit_reason));
-	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
+	memcpy(record.head, vcpu->run, sizeof(record.head));
+	memcpy(record.maps, vcpu->maps, vcpu->nr_maps * sizeof(record.maps[0]));
+	return record;
 }
 
 /* Mark and record in one write: there is not one without the other. */
 static int forbid_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
-	struct left_record record = { .magic = LEFT_MAGIC, .nr_maps = vcpu->nr_maps };
+	const struct left_record record = record_of(vcpu);
 	uint8_t *all = malloc(vm->page_size);
 	int ret;
 
 	if (!all)
 		return -ENOMEM;
-	memcpy(record.head, vcpu->run, sizeof(record.head));
-	memcpy(record.maps, vcpu->maps, vcpu->nr_maps * sizeof(record.maps[0]));
 	memcpy(all, vcpu->run, vm->page_size);
 	forbid((struct kvm_run *)all);
 	memcpy(all + left_record_at(vm->page_size), &record, sizeof(record));
@@ -343,14 +343,12 @@ static int forbid_run(struct vm_state *vm, struct remote *remote, struct vcpu_st
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
 }
 
-static int forbid_completion(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
-{
-	return write_head(vm, remote, vcpu, page, true, KVM_EXIT_UNKNOWN);
-}
-
+/* The page up to exit_reason. */
 static int allow_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
-	return write_head(vm, remote, vcpu, page, false, run_of(vcpu)->exit_reason);
+	int ret = remote->ops->write(remote, page, vcpu->run, KVM_RUN_HEAD);
+
+	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
 }
 
 /* Likewise, and without the record: both at once here too. */
@@ -361,73 +359,157 @@ int kvm_run_release(struct vm_state *vm, struct remote *remote, struct vcpu_stat
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
 }
 
-/* Calls @add for each mapping of each vCPU, with the place in the room where its copy is made. */
-static int for_copies(struct vm_state *vm, struct remote *remote,
-		      int (*add)(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy))
+/* A part of the swap, that the task itself writes to a vCPU's page. */
+struct page_write {
+	struct remote_write write;
+	struct {
+		uint8_t record[sizeof(struct left_record)], head[KVM_RUN_HEAD];
+	} bytes;
+};
+
+/* Of all writes of a swap. */
+struct swap {
+	struct page_write *first, *last; /* to the pages, at both ends; a vCPU each */
+	struct remote_write *copies;	 /* to the copies: one for each page that is not empty */
+	size_t nr_copies;
+};
+
+static void free_swap(struct swap *swap)
 {
-	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
-	uint64_t copy = remote->room + pages_size(vm);
-	int ret = 0;
+	free(swap->first);
+	free(swap->last);
+	free(swap->copies);
+}
+
+static int new_swap(const struct vm_state *vm, struct swap *swap)
+{
+	*swap = (struct swap){
+		.first = calloc(vm->nr_vcpus + 1, sizeof(*swap->first)),
+		.last = calloc(vm->nr_vcpus + 1, sizeof(*swap->last)),
+		.copies = calloc(copies_size(vm) / vm->page_size + 1, sizeof(*swap->copies)),
+	};
+	if (swap->first && swap->last && swap->copies)
+		return 0;
+	free_swap(swap);
+	return -ENOMEM;
+}
+
+/* Record and head, in one call: there is no mark without a record. */
+static void add_page_write(struct batch *b, const struct vm_state *vm, const struct vcpu_state *vcpu, struct page_write *w)
+{
+	uint64_t page = room_of(vm, b->remote, vcpu);
+
+	b->vcpu = vcpu->idx;
+	w->write.to[0] = (struct iovec){ (void *)(page + left_record_at(vm->page_size)), sizeof(w->bytes.record) };
+	w->write.to[1] = (struct iovec){ (void *)page, sizeof(w->bytes.head) };
+	batch_write(b, &w->write, &w->bytes, sizeof(w->bytes));
+}
+
+/* All pages forbid to run, and say so; their exit is to be completed, or it is hidden from KVM. */
+static void add_forbidden(struct batch *b, const struct vm_state *vm, struct page_write *w, bool has_exit)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++, w++) {
+		const struct left_record record = record_of(&vm->vcpus[i]);
+		struct kvm_run head = *run_of(&vm->vcpus[i]);
+
+		forbid(&head);
+		if (!has_exit)
+			head.exit_reason = KVM_EXIT_UNKNOWN;
+		memcpy(w->bytes.record, &record, sizeof(record));
+		memcpy(w->bytes.head, &head, sizeof(w->bytes.head));
+		add_page_write(b, vm, &vm->vcpus[i], w);
+	}
+}
+
+/* All pages are what they were. */
+static void add_released(struct batch *b, const struct vm_state *vm, struct page_write *w)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++, w++) {
+		memcpy(w->bytes.record, vm->vcpus[i].run + left_record_at(vm->page_size), sizeof(w->bytes.record));
+		memcpy(w->bytes.head, vm->vcpus[i].run, sizeof(w->bytes.head));
+		add_page_write(b, vm, &vm->vcpus[i], w);
+	}
+}
+
+/* For each mapping of each vCPU, with the place in the room where its copy is made. */
+static void for_copies(struct batch *b, const struct vm_state *vm, struct swap *swap,
+		       void (*add)(struct batch *b, const struct vm_state *vm, struct swap *swap, const struct vcpu_state *vcpu,
+				   const struct vcpu_map *map, uint64_t copy))
+{
+	uint64_t copy = b->remote->room + pages_size(vm);
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
-		b.vcpu = vm->vcpus[i].idx;
-		for (size_t m = 0; m < vm->vcpus[i].nr_maps && !ret; m++) {
-			ret = add(&b, &vm->vcpus[i], &vm->vcpus[i].maps[m], copy);
+		b->vcpu = vm->vcpus[i].idx;
+		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++) {
+			add(b, vm, swap, &vm->vcpus[i], &vm->vcpus[i].maps[m], copy);
 			copy += vm->vcpus[i].maps[m].size;
 		}
 	}
-	ret = ret ?: batch_run(&b);
-	batch_fini(&b);
-	return ret;
 }
 
-static int map_copy(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy)
+static bool is_empty(const uint8_t *page, size_t size)
 {
-	batch_syscall(b, "mmap", SYS_mmap, copy, map->size, map->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	return 0;
+	return !page[0] && !memcmp(page, page + 1, size - 1);
 }
 
-/* With the bytes of the page, whatever its protection. */
-static int fill_copy(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy)
+/* With the bytes of the page, whatever its protection. Memory that is new is empty already. */
+static void fill_copy(struct batch *b, const struct vm_state *vm, struct swap *swap, const struct vcpu_state *vcpu,
+		      const struct vcpu_map *map, uint64_t copy)
 {
-	int ret = b->remote->ops->write(b->remote, copy, vcpu->run + map->offset, map->size);
+	for (uint64_t at = 0; at < map->size; at += vm->page_size) {
+		const uint8_t *page = vcpu->run + map->offset + at;
+		struct remote_write *w;
 
-	if (ret)
-		pr_err("vm %u: %s: vcpu %d: write: %s (errno %d)\n", b->vm, b->step, b->vcpu, strerror(-ret), -ret);
-	return ret;
+		if (is_empty(page, vm->page_size))
+			continue;
+		w = &swap->copies[swap->nr_copies++];
+		w->to[0] = (struct iovec){ (void *)(copy + at), vm->page_size };
+		batch_write(b, w, page, vm->page_size);
+	}
+	if (map->prot != (PROT_READ | PROT_WRITE))
+		batch_syscall(b, "mprotect", SYS_mprotect, copy, map->size, map->prot, 0, 0, 0);
+}
+
+/* Takes the copy to the place of @map. MREMAP_DONTUNMAP (Linux 5.7), so that the room has no hole. */
+static void move_copy(struct batch *b, const struct vm_state *vm, struct swap *swap, const struct vcpu_state *vcpu,
+		      const struct vcpu_map *map, uint64_t copy)
+{
+	batch_syscall(b, "mremap", SYS_mremap, copy, map->size, map->size,
+		      MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, map->start, 0);
 }
 
 /*
- * Takes the copy to the place of @map. MREMAP_DONTUNMAP (Linux 5.7), so that the room has no hole. It
- * unlocks all of the source's mapping and keeps it on the account of locked memory: under
- * mlockall(MCL_FUTURE) the copy is unlocked first, and so one of its own.
+ * Copies of all mappings, as one that is divided. MREMAP_DONTUNMAP unlocks all of its source and keeps it on the account of
+ * locked memory: under mlockall(MCL_FUTURE) it is unlocked first. Its neighbours in the room are none to merge with.
  */
-static int move_copy(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy)
+static void add_copies(struct batch *b, const struct vm_state *vm, struct swap *swap)
 {
-	batch_syscall(b, "munlock", SYS_munlock, copy, map->size, 0, 0, 0, 0);
-	batch_syscall(b, "mremap", SYS_mremap, copy, map->size, map->size,
-		      MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, map->start, 0);
-	batch_syscall(b, "mmap", SYS_mmap, copy, map->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	return 0;
-}
+	uint64_t copies = b->remote->room + pages_size(vm), size = copies_size(vm);
 
-/* All of them in one batch, which the task runs to its end without criu too: no page has a copy in one place only. */
-static int put_copies(struct vm_state *vm, struct remote *remote)
-{
-	int ret = for_copies(vm, remote, map_copy) ?: for_copies(vm, remote, fill_copy);
-
-	return ret ?: for_copies(vm, remote, move_copy);
+	if (!size)
+		return;
+	batch_syscall(b, "mmap", SYS_mmap, copies, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		      -1, 0);
+	batch_syscall(b, "munlock", SYS_munlock, copies, size, 0, 0, 0, 0);
+	for_copies(b, vm, swap, fill_copy);
 }
 
 int kvm_run_swap_out(struct vm_state *vm, struct remote *remote)
 {
-	int ret;
-	int64_t *pages = map_pages(vm, remote, false, &ret);
+	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
+	struct swap swap;
+	int ret = new_swap(vm, &swap);
 
-	ret = ret ?: use_pages(vm, remote, true, pages, forbid_run);
-	ret = ret ?: put_copies(vm, remote);
-	ret = ret ?: use_pages(vm, remote, true, pages, forbid_completion);
-	free(pages);
+	if (ret)
+		return ret;
+	add_pages(&b, vm);
+	add_copies(&b, vm, &swap);
+	add_forbidden(&b, vm, swap.first, true);
+	for_copies(&b, vm, &swap, move_copy);
+	add_forbidden(&b, vm, swap.last, false);
+	ret = batch_run(&b);
+	batch_fini(&b);
+	free_swap(&swap);
 	return ret;
 }
 
@@ -533,11 +615,31 @@ static void say_lost(const struct vm_state *vm, const struct vcpu_state *vcpu)
 	pr_err("vm %u: vcpu %u: goes on, but its mapping of kvm_run has lost flags\n", vm->id, vcpu->idx);
 }
 
+/* Where nothing fails, which is not logged. */
+static int swap_in_at_once(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
+	struct swap swap;
+	int ret = new_swap(vm, &swap);
+
+	if (ret)
+		return ret;
+	add_pages(&b, vm);
+	add_forbidden(&b, vm, swap.first, true);
+	add_maps(&b, vm);
+	add_flags(&b, vm);
+	add_released(&b, vm, swap.last);
+	ret = batch_try(&b);
+	batch_fini(&b);
+	free_swap(&swap);
+	return ret;
+}
+
 /*
  * All of it, whatever fails: each vCPU put back is one that runs. One whose mapping could not be stays forbidden, and marked for
  * another try: with the copy the VMM would not see its exits.
  */
-int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
+static int swap_in_by_steps(struct vm_state *vm, struct remote *remote)
 {
 	int ret, err;
 	int64_t *pages = map_pages(vm, remote, true, &ret);
@@ -549,6 +651,11 @@ int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 	err = use_pages(vm, remote, true, pages, kvm_run_release);
 	free(pages);
 	return ret ?: err;
+}
+
+int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
+{
+	return swap_in_at_once(vm, remote) ? swap_in_by_steps(vm, remote) : 0;
 }
 
 /* Guest debug with @control on @vcpu, and these values in its registers. */

@@ -174,6 +174,8 @@ static int64_t run_call(struct remote *remote, const struct remote_call *call)
 	if (call->data) {
 		data = copy_of(call->data, call->size);
 		arg[call->data_arg] = (uintptr_t)data;
+		if (call->also_arg)
+			arg[call->also_arg] = (uintptr_t)data + call->also_at;
 	}
 	if (call->inner) {
 		inner = copy_of(call->inner, call->inner_size);
@@ -307,6 +309,7 @@ struct fake_kvm *fake_new(size_t nr_vcpus, uint32_t nr_irqs)
 
 	kvm->remote.ops = &fake_ops;
 	kvm->remote.room = FAKE_ROOM;
+	kvm->remote.vpid = FAKE_FIRST_THREAD;
 	kvm->vtid = FAKE_FIRST_THREAD;
 	kvm->nr_vcpus = nr_vcpus;
 	kvm->gic.nr_irqs = nr_irqs;

@@ -76,7 +76,8 @@ static struct life begin(size_t moments)
 	struct life life = { .kvm = running(), .twin = running() };
 
 	life.vm = fake_dump(life.kvm);
-	life.dying = (struct dying){ .remote = { .ops = &dying_ops, .room = life.kvm->remote.room },
+	life.dying = (struct dying){ .remote = { .ops = &dying_ops, .room = life.kvm->remote.room,
+						.vpid = life.kvm->remote.vpid },
 				    .kvm = life.kvm,
 				    .moments = moments };
 	log_reset();
@@ -227,6 +228,25 @@ static void a_vm_left_in_the_swap_goes_on(void **state)
 static void a_vm_left_in_the_swap_back_goes_on(void **state)
 {
 	kill_at_each_moment(kvm_run_swap_in, true, "while it swapped in");
+}
+
+/* As where something fails when all of it is put back at once. */
+static int swap_in_by_steps(struct vm_state *vm, struct remote *remote)
+{
+	struct fake_kvm *kvm = ((struct dying *)remote)->kvm;
+	int ret;
+
+	kvm->fail_like = "vcpu 2: write page*";
+	kvm->fail_times = 1;
+	kvm->fail_errno = EXDEV;
+	ret = kvm_run_swap_in(vm, remote);
+	kvm->fail_times = 0;
+	return ret;
+}
+
+static void a_vm_left_in_the_swap_back_by_steps_goes_on(void **state)
+{
+	kill_at_each_moment(swap_in_by_steps, true, "while it swapped in by steps");
 }
 
 /* The command itself is killed: the next one finishes it. */
@@ -394,6 +414,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_vm_left_in_the_swap_goes_on),
 		cmocka_unit_test(a_vm_left_in_the_swap_back_goes_on),
+		cmocka_unit_test(a_vm_left_in_the_swap_back_by_steps_goes_on),
 		cmocka_unit_test(what_was_put_back_in_part_is_finished),
 		cmocka_unit_test(what_was_written_by_either_mapping_is_kept),
 		cmocka_unit_test(what_is_behind_kvm_run_is_in_the_copy),

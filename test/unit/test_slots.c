@@ -44,7 +44,7 @@ static int set_up(void **state)
 		       { .nr = 1, .data_arg = 2, .data = &value, .size = sizeof(value), .writes_back = true },
 		       { .nr = 2, .arg = { 5, 6 } },
 		       { .nr = 3, .data_arg = 1, .data = text, .size = sizeof(text), .inner = &inner, .inner_size = sizeof(inner),
-			 .inner_at = 8, .writes_back = true },
+			 .inner_at = 8, .writes_back = true, .also_arg = 4, .also_at = 16 },
 		       { .nr = 4, .data_arg = 2, .data = &other, .size = sizeof(other), .writes_back = true, .may_fail = 2 },
 		       { .nr = SYS_ioctl, .arg = { 9, 5, 0, 7, 0x40, 0 }, .arg_2_is_rest = true, .data_arg = 5, .data = read_values,
 			 .size = 4, .writes_back = true, .more = RUN - 1, .stride = 8, .number_stride = 0x10, .results = results },
@@ -100,6 +100,7 @@ static void answer_one(const struct slots *slots, size_t i)
 		memcpy(there(s.arg[2]), &(uint64_t){ 0x11 * s.nr }, 8);
 		break;
 	case 3:
+		assert_int_equal(s.arg[4], s.arg[1] + 16);
 		memcpy(&at, (char *)there(s.arg[1]) + 8, sizeof(at));
 		memcpy(there(at), &(uint64_t){ 0x33 }, 8);
 		break;
