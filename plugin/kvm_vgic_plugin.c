@@ -310,10 +310,19 @@ static int swap_out(struct dumped_vm *d, struct remote *remote)
 	return ret;
 }
 
+/* The first VM of its process knows the threads. */
+static bool went_on(const struct dumped_vm *d)
+{
+	for (size_t i = 0; i < dump.nr; i++)
+		if (dump.vms[i].pid == d->pid && threads_went_on(dump.vms[i].vm))
+			return true;
+	return false;
+}
+
 static int put_lpis_back(void *arg, struct remote *remote)
 {
 	struct dumped_vm *d = arg;
-	int ret = lpi_put_back(d->vm, remote, d->dumped);
+	int ret = lpi_put_back(d->vm, remote, d->dumped, went_on(d));
 
 	d->lpis_changed = ret;
 	return ret;
@@ -564,15 +573,6 @@ static int put_back(void *arg, struct remote *remote)
 	if (d->swapped)
 		err = swap_in(d, remote);
 	return ret ?: err;
-}
-
-/* The first VM of its process knows the threads. */
-static bool went_on(const struct dumped_vm *d)
-{
-	for (size_t i = 0; i < dump.nr; i++)
-		if (dump.vms[i].pid == d->pid && threads_went_on(dump.vms[i].vm))
-			return true;
-	return false;
 }
 
 /*

@@ -162,7 +162,11 @@ int lpi_save_pending(struct vm_state *vm, struct remote *remote)
 
 int lpi_capture(struct vm_state *vm, struct remote *remote)
 {
-	return vm->lpi ? read_tables(vm, remote, &vm->lpi->config, &vm->lpi->pending) : 0;
+	int ret = vm->lpi ? read_tables(vm, remote, &vm->lpi->config, &vm->lpi->pending) : 0;
+
+	if (vm->lpi)
+		vm->lpi->captured = !ret;
+	return ret;
 }
 
 /* Whether some of the table at @gpa is in a file that CRIU's images only name. */
@@ -175,21 +179,41 @@ static bool is_in_file(const struct vm_state *vm, uint64_t gpa)
 	return false;
 }
 
-int lpi_put_back(struct vm_state *vm, struct remote *remote, bool dumped)
+/* Of @trimmed zeros at the end are left out. */
+static bool is_the_same(const struct lpi_table *whole, const struct lpi_table *trimmed)
+{
+	struct lpi_table to_compare = *whole;
+
+	trim(&to_compare);
+	return to_compare.size == trimmed->size && !memcmp(to_compare.bytes, trimmed->bytes, trimmed->size);
+}
+
+/* Whether table @i is not what it was, by @now, or where that is NULL by what was read behind lpi_save_pending(). */
+static bool has_changed(const struct lpi_state *lpi, const struct lpi_table *now, size_t i)
+{
+	const struct lpi_table *kept = &lpi->kept[i];
+
+	if (!now)
+		return !is_the_same(kept, &lpi->pending[i]);
+	return now[i].size == kept->size && memcmp(now[i].bytes, kept->bytes, kept->size);
+}
+
+int lpi_put_back(struct vm_state *vm, struct remote *remote, bool dumped, bool went_on)
 {
 	struct guest_memory mem = GUEST_MEMORY(vm, remote);
 	struct lpi_table *now = NULL;
-	int ret;
+	int ret = 0;
 
 	if (!vm->lpi || !vm->lpi->kept)
 		return 0;
-	ret = read_pending(vm, remote, &now);
+	if (went_on || !vm->lpi->captured)
+		ret = read_pending(vm, remote, &now);
 	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++) {
 		const struct lpi_table *kept = &vm->lpi->kept[i];
 
 		if (dumped && is_in_file(vm, pending_addr(vm, i)))
 			continue;
-		if (now[i].size == kept->size && memcmp(now[i].bytes, kept->bytes, kept->size))
+		if (has_changed(vm->lpi, now, i))
 			ret = guest_write(&mem, pending_addr(vm, i), kept->bytes, kept->size);
 	}
 	free_tables(now, vm->nr_vcpus);
