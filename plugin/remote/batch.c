@@ -130,6 +130,13 @@ struct remote_call *batch_set_attr(struct batch *b, int fd, uint32_t group, uint
 	return add_attr(b, fd, KVM_SET_DEVICE_ATTR, group, attr, (void *)value, size, what);
 }
 
+void *batch_buffers(struct batch *b, size_t nr, size_t size)
+{
+	b->block = calloc(nr + 1, size);
+	b->no_memory |= !b->block;
+	return b->block;
+}
+
 #define WRITE_PLACES (sizeof(((struct remote_write *)0)->to) / sizeof(struct iovec))
 
 struct remote_call *batch_write(struct batch *b, struct remote_write *write, const void *bytes, uint32_t size)
@@ -322,6 +329,29 @@ static int queue_calls(struct batch_queue *q, const struct batch *b)
 	return 0;
 }
 
+/* @b's buffers live as long as the queue's calls. */
+static int queue_block(struct batch_queue *q, struct batch *b)
+{
+	void **more = b->block ? reallocarray(q->blocks, q->nr_blocks + 1, sizeof(*more)) : NULL;
+
+	if (!b->block)
+		return 0;
+	if (!more)
+		return -ENOMEM;
+	q->blocks = more;
+	more[q->nr_blocks++] = b->block;
+	b->block = NULL;
+	return 0;
+}
+
+static void free_queue(struct batch_queue *q)
+{
+	for (size_t i = 0; i < q->nr_blocks; i++)
+		free(q->blocks[i]);
+	free(q->blocks);
+	free(q->calls);
+}
+
 /* @err is of @all, of which the first @waited calls have waited: whether it is one of these that has failed. */
 static void keep_failure(struct batch_queue *q, const struct batch *all, size_t waited, int err)
 {
@@ -349,12 +379,14 @@ static int run_behind_queue(struct batch *b)
 		keep_failure(&b->remote->queue, &all, waited, ret);
 	if (b->nr && q.nr == waited + b->nr)
 		memcpy(b->calls, &q.calls[waited], b->nr * sizeof(*b->calls));
-	free(q.calls);
+	free_queue(&q);
 	return ret;
 }
 
 int batch_run(struct batch *b)
 {
+	if (!b->nr && !b->no_memory)
+		return 0;
 	if (!b->remote->queue.nr)
 		return run(b, true);
 	if (!b->vtid)
@@ -371,7 +403,9 @@ int batch_later(struct batch *b)
 {
 	struct batch_queue *q = &b->remote->queue;
 
-	if (!b->remote->can_wait || b->no_memory)
+	if (!b->nr && !b->no_memory)
+		return 0;
+	if (!b->remote->can_wait || b->no_memory || queue_block(q, b))
 		return batch_run(b);
 	if (!q->calls) {
 		q->calls = b->calls;
@@ -396,7 +430,7 @@ int batch_flush(struct remote *remote)
 
 void batch_drop(struct remote *remote)
 {
-	free(remote->queue.calls);
+	free_queue(&remote->queue);
 	remote->queue = (struct batch_queue){ 0 };
 }
 
@@ -421,6 +455,8 @@ void batch_fini(struct batch *b)
 {
 	batch_reset(b);
 	free(b->calls);
+	free(b->block);
 	b->calls = NULL;
+	b->block = NULL;
 	b->room = 0;
 }

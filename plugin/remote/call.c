@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Runs of calls, one by one. */
+#include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "remote/remote.h"
 
@@ -24,6 +26,9 @@ void remote_call_made(struct remote_call *run, const int64_t *results, uint32_t 
 			run->result = results[i];
 	if (run->results)
 		memcpy(run->results + run->made, results, nr * sizeof(*results));
+	/* Not all of it: as where nothing is mapped. */
+	if (run->nr == SYS_process_vm_writev && run->result >= 0 && run->result != run->inner_size)
+		run->result = -EFAULT;
 	run->made += nr;
 	run->done = !remote_call_left(run) || remote_call_failed(run);
 }

@@ -112,6 +112,8 @@ int remote_exec_each(struct remote *remote, struct remote_call *calls, size_t nr
 struct batch_queue {
 	struct remote_call *calls;
 	size_t nr, room;
+	void **blocks; /* that their buffers are in */
+	size_t nr_blocks;
 	uint32_t vm; /* whose they are */
 	/* One of them has failed, or was not made, whatever became of the batch that it was made with: until batch_drop(). */
 	int failed;	    /* its errno, negative */
@@ -140,6 +142,7 @@ struct batch {
 	struct remote_call *calls;
 	size_t nr, room;
 	bool no_memory;	  /* a call could not be added: batch_run() says -ENOMEM */
+	void *block;	  /* of batch_buffers() */
 	uint32_t vm;	  /* for the error line */
 	const char *step; /* likewise */
 	int32_t vcpu;	  /* given to the calls added from now on; -1: the VM or a device */
@@ -172,6 +175,12 @@ struct remote_call *batch_get_attr(struct batch *b, int fd, uint32_t group, uint
 struct remote_call *batch_set_attr(struct batch *b, int fd, uint32_t group, uint64_t attr, const void *value,
 				   uint32_t size, const char *what);
 
+/*
+ * @nr times @size bytes for the buffers of @b's calls, which live as long as the calls, also where these wait. Once for a batch.
+ * NULL: there is no memory, and batch_run() and batch_later() say so.
+ */
+void *batch_buffers(struct batch *b, size_t nr, size_t size);
+
 /* Some bytes for up to two places in the remote mm, which the process itself writes there: process_vm_writev(). */
 struct remote_write {
 	struct iovec from, to[2]; /* @from is batch_write()'s own; one of @to that is not used has length 0 */
@@ -184,7 +193,7 @@ struct remote_write {
 struct remote_call *batch_write(struct batch *b, struct remote_write *write, const void *bytes, uint32_t size);
 
 /*
- * Runs all added calls. 0, or the negative errno of the first that failed, which
+ * Runs all added calls; where there are none, nothing, and what waits goes on waiting. 0, or the negative errno of the first that failed, which
  * has then been logged with VM, step, vCPU and register, and no later one was
  * executed. The results stay until batch_reset().
  */
@@ -192,7 +201,7 @@ int batch_run(struct batch *b);
 
 /*
  * batch_run() together with the next batch that is run on this remote, and before it: for calls whose answers nobody looks at
- * before, and whose buffers live as long as the VM's state. One that fails fails the other batch, under its own name, and each
+ * before, and whose buffers live as long as the VM's state, or are batch_buffers(). One that fails fails the other batch, under its own name, and each
  * batch_flush() from then on: whoever takes the failure for the other batch's may go on, but not to an end that is good. 0 or a
  * negative errno. @b is empty then.
  */

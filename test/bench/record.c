@@ -105,6 +105,7 @@ int record_begin(struct record *r, size_t room)
 	if (at == MAP_FAILED)
 		return -errno;
 	r->remote.room = (uintptr_t)at;
+	r->remote.vpid = getpid();
 	return 0;
 }
 

@@ -60,7 +60,9 @@ static void describe_write(struct fake_kvm *kvm, const uint64_t *arg, char *line
 	const uint64_t addr = (uintptr_t)to.iov_base;
 	const struct fake_map *map = fake_map_at(kvm, addr, to.iov_len);
 
-	if (map && map->vcpu >= 0)
+	if (map && map->vcpu >= 0 && to.iov_len >= FAKE_PAGE)
+		snprintf(line, FAKE_LINE, "vcpu %d: write all of the page", map->vcpu);
+	else if (map && map->vcpu >= 0)
 		snprintf(line, FAKE_LINE, "vcpu %d: write page +%#" PRIx64, map->vcpu, addr - map->start + map->offset);
 	else
 		snprintf(line, FAKE_LINE, "task: write %#" PRIx64 ", %zu bytes", addr, to.iov_len);
@@ -228,7 +230,7 @@ static int64_t do_mprotect(struct fake_kvm *kvm, const uint64_t *arg)
 	return 0;
 }
 
-/* All of what is to be written is there, and may be. */
+/* As the kernel: up to what is not there, or may not be written to. */
 static int64_t do_write(struct fake_kvm *kvm, const uint64_t *arg)
 {
 	const struct iovec *from = (const struct iovec *)arg[1], *to = (const struct iovec *)arg[3];
@@ -243,7 +245,7 @@ static int64_t do_write(struct fake_kvm *kvm, const uint64_t *arg)
 		struct fake_map *map = to[i].iov_len ? fake_map_at(kvm, addr, to[i].iov_len) : NULL;
 
 		if (to[i].iov_len && (!map || !(map->prot & PROT_WRITE)))
-			return -EFAULT;
+			return bytes > (const uint8_t *)from->iov_base ? bytes - (const uint8_t *)from->iov_base : -EFAULT;
 		for (size_t n = 0; n < to[i].iov_len; n++)
 			*fake_map_byte(kvm, map, addr + n) = *bytes++;
 	}

@@ -262,6 +262,90 @@ static void calls_that_wait_are_made_before_the_next(void **state)
 	batch_fini(&b);
 }
 
+/* Their buffers wait with them: a sanitizer finds one that does not, or that stays. */
+static void buffers_of_calls_that_wait_are_there_when_they_are_made(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	uint64_t pc[2] = { 0x1234, 0x5678 }, found = 0;
+
+	kvm->remote.can_wait = true;
+	for (size_t i = 0; i < 2; i++) {
+		struct batch b = BATCH(&kvm->remote, 3, "test");
+		uint64_t *value = batch_buffers(&b, 1, sizeof(*value));
+
+		*value = pc[i];
+		batch_set_reg(&b, FAKE_VCPU_FD + i, ARM64_CORE_PC, value);
+		assert_int_equal(batch_later(&b), 0);
+		batch_fini(&b);
+	}
+	read_pc_later(kvm, "third", 0, &found);
+	assert_int_equal(batch_flush(&kvm->remote), 0);
+	assert_true(found == pc[0]);
+	assert_true(fake_reg_u64(&kvm->vcpus[1], ARM64_CORE_PC) == pc[1]);
+}
+
+static void buffers_of_calls_that_are_forgotten_go_with_them(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test"), none = BATCH(&kvm->remote, 3, "test");
+
+	kvm->remote.can_wait = true;
+	assert_non_null(batch_buffers(&none, 1, 8));
+	assert_int_equal(batch_later(&none), 0);
+	batch_fini(&none);
+	batch_set_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PC, batch_buffers(&b, 1, 8));
+	assert_int_equal(batch_later(&b), 0);
+	batch_fini(&b);
+	batch_drop(&kvm->remote);
+	assert_int_equal(kvm->nr_calls, 0);
+}
+
+/* A step that has nothing to ask makes no round trip. */
+static void where_nothing_is_asked_calls_go_on_waiting(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value = 0;
+
+	kvm->remote.can_wait = true;
+	read_pc_later(kvm, "first", 0, &value);
+	assert_int_equal(batch_run(&b), 0);
+	assert_int_equal(kvm->nr_calls, 0);
+	assert_int_equal(batch_flush(&kvm->remote), 0);
+	assert_true(value == kvm->vcpus[0].insn.pc);
+	batch_fini(&b);
+}
+
+#define AT 0x123450000000u
+
+/* In both places, in order. */
+static void the_task_writes_its_own_memory(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	struct remote_write write = { .to = { { (void *)(AT + 8), 4 }, { (void *)AT, 2 } } };
+	const struct fake_map *map = fake_map_add(kvm, AT, FAKE_PAGE, 3, -1, 0);
+
+	batch_write(&b, &write, "abcdef", 6);
+	assert_int_equal(batch_run(&b), 0);
+	assert_memory_equal(map->bytes, "ef\0\0\0\0\0\0abcd", 12);
+	batch_fini(&b);
+}
+
+static void what_is_written_in_part_has_failed(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	struct remote_write write = { .to = { { (void *)AT, 4 }, { (void *)0x1000, 2 } } };
+	const struct fake_map *map = fake_map_add(kvm, AT, FAKE_PAGE, 3, -1, 0);
+
+	batch_write(&b, &write, "abcdef", 6);
+	assert_int_equal(batch_run(&b), -EFAULT);
+	assert_memory_equal(map->bytes, "abcd", 4);
+	assert_string_equal(log_error(), "vm 3: test: process_vm_writev (0x123450000000): Bad address (errno 14)");
+	batch_fini(&b);
+}
+
 static void a_call_that_waited_fails_under_its_own_name(void **state)
 {
 	struct fake_kvm *kvm = *state;
@@ -507,6 +591,11 @@ int main(void)
 		TEST(a_call_that_was_not_made_is_not_taken_for_one_that_succeeded),
 		TEST(a_run_that_was_not_made_to_its_end_has_not_succeeded),
 		TEST(calls_that_wait_are_made_before_the_next),
+		TEST(buffers_of_calls_that_wait_are_there_when_they_are_made),
+		TEST(buffers_of_calls_that_are_forgotten_go_with_them),
+		TEST(where_nothing_is_asked_calls_go_on_waiting),
+		TEST(the_task_writes_its_own_memory),
+		TEST(what_is_written_in_part_has_failed),
 		TEST(a_call_that_waited_fails_under_its_own_name),
 		TEST(what_is_tried_is_tried_behind_calls_that_wait),
 		TEST(calls_of_one_thread_come_behind_calls_that_wait),
