@@ -332,7 +332,9 @@ static int put_lpis_back(void *arg, struct remote *remote)
 static int read_vm(struct dumped_vm *d, struct remote *remote)
 {
 	int ret = plan_run_part(plan_dump, plan_nr_dump, plan_settle, d->vm, remote);
+	int err = irqfd_flush_end(d->vm, remote);
 
+	ret = ret ?: err;
 	ret = ret ?: probe_vgic_v2_lines(d->pid, d->kvm, d->vm);
 	ret = ret ?: plan_run_part(plan_dump, plan_nr_dump, plan_read, d->vm, remote);
 	d->lpis_changed = d->vm->lpi;

@@ -12,12 +12,14 @@
 
 /* All tasks of the VMM are stopped; CRIU has not looked at its memory yet. */
 const struct plan_step plan_dump[] = {
-	{ "irqfds that have ended", ANY_GIC, irqfd_flush,
-	  "before the GIC is read: KVM_IRQFD_FLAG_DEASSIGN waits for what they still inject" },
+	{ "eventfd for irqfds that have ended", ANY_GIC, irqfd_flush_begin, "in one round trip with the affinities" },
 	{ "vCPU affinities", ANY_GIC, vcpu_capture_mpidr,
 	  "arm-vgic-v3.rst: attributes name a vCPU by its MPIDR" },
-	{ "register lists", ANY_GIC, vcpu_capture_lists, "before registers, which they name" },
+	{ "irqfds that have ended", ANY_GIC, irqfd_flush,
+	  "before the GIC is read: KVM_IRQFD_FLAG_DEASSIGN waits for what they still inject; in one round trip with the lists" },
 	{ "ITS addresses", ANY_GIC, its_capture_addresses, "an ITS without one has no registers" },
+	{ "GIC asked for addresses", GICV3, vgic_v3_ask_config, "in one round trip with the lists" },
+	{ "register lists", ANY_GIC, vcpu_capture_lists, "before registers, which they name" },
 	{ "GIC addresses", GICV3, vgic_v3_capture_config, "the number of interrupts sizes the registers" },
 	{ "ITS registers", ANY_GIC, its_capture_regs, "arm-vgic-its.rst: with all vCPUs stopped; in one round trip with those of the GIC" },
 	{ "GIC registers", GICV3, vgic_v3_capture_regs,
@@ -51,7 +53,7 @@ const struct plan_step plan_dump[] = {
 };
 const size_t plan_nr_dump = sizeof(plan_dump) / sizeof(plan_dump[0]);
 
-#define NR_SETTLE 1
+#define NR_SETTLE 6
 const struct plan_part plan_settle = { 0, NR_SETTLE };
 const struct plan_part plan_read = { NR_SETTLE, sizeof(plan_dump) / sizeof(plan_dump[0]) - NR_SETTLE };
 
@@ -62,6 +64,7 @@ const struct plan_step plan_restore[] = {
 	{ "capabilities", ANY_GIC, caps_apply,
 	  "api.rst 7.39: before memslots; before the guest can meet what they change" },
 	{ "SMCCC filter", ANY_GIC, caps_apply_smccc_filter, "devices/vm.rst 6.1: before the first KVM_RUN" },
+	{ "vCPU target", ANY_GIC, vcpu_ask_target, "api.rst 4.83: of the VM, before vCPU initialisation; in one round trip with the memslots" },
 	{ "memslots", ANY_GIC, memslots_apply, "guest memory before anything that may read it" },
 	{ "dirty logs", ANY_GIC, memslots_apply_logs,
 	  "before KVM writes to guest memory, which makes it dirty" },

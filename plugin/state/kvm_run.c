@@ -343,14 +343,6 @@ static int forbid_run(struct vm_state *vm, struct remote *remote, struct vcpu_st
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
 }
 
-/* The page up to exit_reason. */
-static int allow_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
-{
-	int ret = remote->ops->write(remote, page, vcpu->run, KVM_RUN_HEAD);
-
-	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
-}
-
 /* Likewise, and without the record: both at once here too. */
 int kvm_run_release(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
@@ -721,18 +713,29 @@ static int write_fresh(struct vm_state *vm, struct remote *remote, struct vcpu_s
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
 }
 
-static int forbid_fresh(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
-{
-	return write_fresh(vm, remote, vcpu, page, true);
-}
-
 /*
  * criu may be killed in a restore too: the tasks run on then, and the VMM sees the copy that
  * CRIU has restored. No vCPU may run before the VM is whole and its pages are back.
  */
 int kvm_run_forbid(struct vm_state *vm, struct remote *remote)
 {
-	return kvm_run_for_all_pages(vm, remote, false, forbid_fresh);
+	static const uint8_t head[] = { 0, 1, 'k', 'v', 'm', 'v', 'g', 'i' }; /* as write_fresh() has it */
+	struct batch b = BATCH(remote, vm->id, "kvm_run page");
+	struct remote_write *w = batch_buffers(&b, vm->nr_vcpus, sizeof(*w));
+	int ret;
+
+	_Static_assert(sizeof(head) == offsetof(struct kvm_run, exit_reason), "head");
+	add_pages(&b, vm);
+	for (size_t i = 0; w && i < vm->nr_vcpus; i++) {
+		b.vcpu = vm->vcpus[i].idx;
+		w[i].to[0] = (struct iovec){ (void *)room_of(vm, remote, &vm->vcpus[i]), sizeof(head) };
+		batch_write(&b, &w[i], head, sizeof(head));
+	}
+	ret = batch_later(&b);
+	batch_fini(&b);
+	if (!ret)
+		remote->pages_of = vm;
+	return ret;
 }
 
 /*
@@ -862,26 +865,56 @@ int kvm_run_replay(struct vm_state *vm, struct remote *remote)
 }
 
 /* With what forbids to run: the VMM does not see the page before it is mapped. */
-static int apply_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+static void add_contents(struct batch *b, const struct vm_state *vm)
 {
-	int ret = remote->ops->write(remote, page + sizeof(struct kvm_run), vcpu->run + sizeof(struct kvm_run),
-				     vcpu->run_size - sizeof(struct kvm_run));
-	struct kvm_run run = *run_of(vcpu);
+	struct content {
+		struct remote_write write;
+		uint8_t bytes[];
+	} *w;
+	const size_t size = sizeof(*w) + room_size(vm);
+	char *all = batch_buffers(b, vm->nr_vcpus, size);
 
-	forbid(&run);
-	if (!ret)
-		ret = remote->ops->write(remote, page, &run, sizeof(run));
-	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
+	for (size_t i = 0; all && i < vm->nr_vcpus; i++) {
+		const struct vcpu_state *vcpu = &vm->vcpus[i];
+
+		w = (struct content *)(all + i * size);
+		memcpy(w->bytes, vcpu->run, vcpu->run_size);
+		forbid((struct kvm_run *)w->bytes);
+		b->vcpu = vcpu->idx;
+		w->write.to[0] = (struct iovec){ (void *)room_of(vm, b->remote, vcpu), vcpu->run_size };
+		batch_write(b, &w->write, w->bytes, vcpu->run_size);
+	}
 }
 
 int kvm_run_apply(struct vm_state *vm, struct remote *remote)
 {
-	int ret = fault_leaves_out("kvm_run bytes") ? 0 : kvm_run_for_all_pages(vm, remote, false, apply_page);
+	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
+	int ret;
 
-	return ret ?: kvm_run_map(vm, remote, false, NULL);
+	add_pages(&b, vm);
+	if (!fault_leaves_out("kvm_run bytes"))
+		add_contents(&b, vm);
+	add_maps(&b, vm);
+	add_flags(&b, vm);
+	ret = batch_later(&b);
+	batch_fini(&b);
+	return ret;
 }
 
+/* The pages up to exit_reason. */
 int kvm_run_allow(struct vm_state *vm, struct remote *remote)
 {
-	return kvm_run_for_all_pages(vm, remote, false, allow_run);
+	struct batch b = BATCH(remote, vm->id, "kvm_run page");
+	struct remote_write *w = batch_buffers(&b, vm->nr_vcpus, sizeof(*w));
+	int ret;
+
+	add_pages(&b, vm);
+	for (size_t i = 0; w && i < vm->nr_vcpus; i++) {
+		b.vcpu = vm->vcpus[i].idx;
+		w[i].to[0] = (struct iovec){ (void *)room_of(vm, remote, &vm->vcpus[i]), KVM_RUN_HEAD };
+		batch_write(&b, &w[i], vm->vcpus[i].run, KVM_RUN_HEAD);
+	}
+	ret = batch_run(&b);
+	batch_fini(&b);
+	return ret;
 }

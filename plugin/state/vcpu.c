@@ -235,32 +235,33 @@ int vcpu_capture_mp_state(struct vm_state *vm, struct remote *remote)
 	return vcpu_for_each(vm, remote, "power states", get_mp_state);
 }
 
+int vcpu_ask_target(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "vCPU creation");
+	int ret;
+
+	batch_ioctl(&b, vm->fd, ARM64_PREFERRED_TARGET, &vm->init, sizeof(vm->init), "KVM_ARM_PREFERRED_TARGET");
+	ret = batch_later(&b);
+	batch_fini(&b);
+	return ret;
+}
+
+static void init(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)
+{
+	batch_ioctl(b, vcpu->fd, ARM64_VCPU_INIT, &vm->init, sizeof(vm->init), "KVM_ARM_VCPU_INIT")->detail = vm->features;
+}
+
 /*
  * POWER_OFF is not set, whatever the VMM did: it is the first power state only,
  * and the replay of a pending exit must find a vCPU that can run.
  */
 int vcpu_apply_init(struct vm_state *vm, struct remote *remote)
 {
-	struct arm64_vcpu_init init = { 0 };
-	struct batch b = BATCH(remote, vm->id, "vCPU creation");
-	int ret;
+	int ret = batch_flush(remote);
 
-	batch_ioctl(&b, vm->fd, ARM64_PREFERRED_TARGET, &init, sizeof(init), "KVM_ARM_PREFERRED_TARGET");
-	ret = batch_run(&b);
-	batch_reset(&b);
-	if (!ret) {
-		init.features[0] = vm->features & ~(1ull << KVM_ARM_VCPU_POWER_OFF);
-		init.features[1] = vm->features >> 32;
-		for (size_t i = 0; i < vm->nr_vcpus; i++) {
-			b.vcpu = i;
-			batch_ioctl(&b, vm->vcpus[i].fd, ARM64_VCPU_INIT, &init, sizeof(init),
-				    "KVM_ARM_VCPU_INIT")
-				->detail = vm->features;
-		}
-		ret = batch_run(&b);
-	}
-	batch_fini(&b);
-	return ret;
+	vm->init.features[0] = vm->features & ~(1ull << KVM_ARM_VCPU_POWER_OFF);
+	vm->init.features[1] = vm->features >> 32;
+	return ret ?: vcpu_for_each(vm, remote, "vCPU creation", init);
 }
 
 static bool is_counter(uint64_t id)

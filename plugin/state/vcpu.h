@@ -105,6 +105,7 @@ int vcpu_capture_timers(struct vm_state *vm, struct remote *remote);
 int vcpu_capture_mp_state(struct vm_state *vm, struct remote *remote);
 int vcpu_capture_events(struct vm_state *vm, struct remote *remote);
 
+int vcpu_ask_target(struct vm_state *vm, struct remote *remote); /* before vcpu_apply_init() */
 int vcpu_apply_init(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_vector_lengths(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_regs(struct vm_state *vm, struct remote *remote);

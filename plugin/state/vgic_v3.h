@@ -34,6 +34,8 @@ struct vgic_active {
 	uint32_t vcpu_idx;
 };
 
+#define VGIC_REGIONS_AT_ONCE 2 /* most VMs have one */
+
 struct vgic_v3_state {
 	int32_t fd; /* number of the device fd in the process */
 	uint32_t nr_irqs;
@@ -52,6 +54,11 @@ struct vgic_v3_state {
 	 * written, by INTID. Only where that is not what the 0 it reads as names.
 	 */
 	uint32_t unrouted[VGIC_MAX_IRQS / 32];
+	/* The regions that KVM was asked for last: what it wrote, and its answer. Not in images. */
+	struct {
+		uint64_t word;
+		int64_t answer;
+	} asked[VGIC_REGIONS_AT_ONCE];
 };
 
 static inline bool vgic_v3_is_unrouted(const struct vgic_v3_state *gic, uint32_t intid)
@@ -69,6 +76,7 @@ struct vm_state;
 struct remote;
 
 /* Steps of the two sequences (plan.c). 0 or a negative errno, logged. */
+int vgic_v3_ask_config(struct vm_state *vm, struct remote *remote); /* before vgic_v3_capture_config() */
 int vgic_v3_capture_config(struct vm_state *vm, struct remote *remote);
 int vgic_v3_capture_regs(struct vm_state *vm, struct remote *remote);
 int vgic_v3_apply_config(struct vm_state *vm, struct remote *remote);

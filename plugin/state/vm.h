@@ -20,6 +20,7 @@
 #include "state/vgic_v2.h"
 #include "state/vgic_v3.h"
 #include "state/vgic_v5.h"
+#include "uapi/kvm_arm64.h"
 
 #define VM_MAX_VCPUS 512
 #define VM_MAX_SLOTS 32767 /* KVM_USER_MEM_SLOTS */
@@ -54,6 +55,8 @@ struct vm_state {
 
 	uint32_t ipa_bits;
 	uint64_t features;   /* bitmap of KVM_ARM_VCPU_*, the same for each vCPU of a VM */
+	struct irqfd_flush flush; /* of a dump; not in images */
+	struct arm64_vcpu_init init; /* of a restore, what this host makes of that; not in images */
 	uint64_t vtimer_cnt; /* KVM_REG_ARM_TIMER_CNT, the largest any vCPU read */
 	uint64_t ptimer_cnt; /* KVM_REG_ARM_PTIMER_CNT, likewise */
 	bool host_checked;   /* host_check() has said how this host's registers differ; not in the image */
