@@ -125,9 +125,10 @@ static uint8_t *grow(struct frame_out *out, size_t n)
 	return buf;
 }
 
-static void add_entry(struct frame_out *out, const KvmVgic__ImageEntry *entry)
+/* What was packed last, as an entry. */
+static void add_packed(struct frame_out *out)
 {
-	size_t size = kvm_vgic__image_entry__get_packed_size(entry);
+	size_t size = pack_len(&out->pack);
 	uint8_t *at;
 
 	if (size > FRAME_ENTRY_MAX) {
@@ -138,7 +139,23 @@ static void add_entry(struct frame_out *out, const KvmVgic__ImageEntry *entry)
 	if (!at)
 		return;
 	put32(at, size);
-	kvm_vgic__image_entry__pack(entry, at + 4);
+	memcpy(at + 4, out->pack.room + out->pack.at, size);
+}
+
+static void no_memory_for_entry(struct frame_out *out)
+{
+	pr_err("%s: no memory for an entry\n", out->file);
+	out->err = -ENOMEM;
+}
+
+static void add_entry(struct frame_out *out, const KvmVgic__ImageEntry *entry)
+{
+	if (out->err)
+		return;
+	if (pack_message(&out->pack, &entry->base))
+		add_packed(out);
+	else
+		no_memory_for_entry(out);
 }
 
 void frame_begin(struct frame_out *out, const char *file, const struct frame_kind *kind,
@@ -164,29 +181,18 @@ void frame_begin(struct frame_out *out, const char *file, const struct frame_kin
 	add_entry(out, &entry);
 }
 
+/* Fields of image_entry. */
+enum { PAYLOAD = 2, OTHER = 30 };
+
 void frame_add(struct frame_out *out, const ProtobufCMessage *payload)
 {
-	KvmVgic__ImageEntry entry = KVM_VGIC__IMAGE_ENTRY__INIT;
-	ProtobufCBinaryData packed;
-
 	if (out->err)
 		return;
-	packed.len = protobuf_c_message_get_packed_size(payload);
-	packed.data = malloc(packed.len + 1);
-	if (!packed.data) {
-		pr_err("%s: no memory for %zu bytes\n", out->file, packed.len);
-		out->err = -ENOMEM;
-		return;
-	}
-	protobuf_c_message_pack(payload, packed.data);
-	entry.has_other = payload->descriptor == out->kind->other;
-	entry.has_payload = !entry.has_other;
-	if (entry.has_other)
-		entry.other = packed;
+	if (pack_message(&out->pack, payload) &&
+	    pack_head(&out->pack, payload->descriptor == out->kind->other ? OTHER : PAYLOAD))
+		add_packed(out);
 	else
-		entry.payload = packed;
-	add_entry(out, &entry);
-	free(packed.data);
+		no_memory_for_entry(out);
 }
 
 static int write_all(int fd, const struct frame_out *out)
@@ -257,6 +263,7 @@ int frame_finish(struct frame_out *out, int dirfd, uint64_t *seal)
 void frame_drop(struct frame_out *out)
 {
 	free(out->buf);
+	pack_free(&out->pack);
 	*out = (struct frame_out){ 0 };
 }
 
