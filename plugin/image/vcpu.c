@@ -28,19 +28,29 @@ static size_t stored_sizes(const struct vcpu_state *vcpu)
 }
 
 /* The ids of a VM's registers are most of them: they are in the image once, as a rule. */
-static void pack_regs(KvmVgic__VcpuEntry *entry, const struct vcpu_state *vcpu,
-		      const struct vcpu_state *before)
+static void pack_reg_ids(KvmVgic__VcpuEntry *entry, const struct vcpu_state *vcpu, const struct vcpu_state *before)
 {
-	bool ids = !before || !vcpu_same_regs(vcpu, before);
+	if (before && vcpu_same_regs(vcpu, before))
+		return;
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		entry->reg_ids[i] = vcpu->regs[i].id;
+	entry->n_reg_ids = vcpu->nr_regs;
+}
+
+static void pack_reg_values(KvmVgic__VcpuEntry *entry, const struct vcpu_state *vcpu)
+{
+	uint8_t *at = entry->reg_values.data;
 
 	for (size_t i = 0; i < vcpu->nr_regs; i++) {
 		uint32_t size = stored_size(&vcpu->regs[i]);
 
-		if (ids)
-			entry->reg_ids[entry->n_reg_ids++] = vcpu->regs[i].id;
-		memcpy(entry->reg_values.data + entry->reg_values.len, vcpu->regs[i].value, size);
-		entry->reg_values.len += size;
+		if (size == sizeof(uint64_t)) /* as most are: no call for them */
+			memcpy(at, vcpu->regs[i].value, sizeof(uint64_t));
+		else
+			memcpy(at, vcpu->regs[i].value, size);
+		at += size;
 	}
+	entry->reg_values.len = at - entry->reg_values.data;
 }
 
 static void pack_maps(KvmVgic__VcpuMapEntry **list, const struct vcpu_state *vcpu)
@@ -98,7 +108,8 @@ void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struc
 	entry.reg_ids = entry_room(out, vcpu->nr_regs, sizeof(*entry.reg_ids));
 	entry.reg_values.data = entry_room(out, stored_sizes(vcpu), 1);
 	if (entry.reg_ids && entry.reg_values.data && ENTRY_LIST(out, vcpu->nr_maps, entry.maps)) {
-		pack_regs(&entry, vcpu, before);
+		pack_reg_ids(&entry, vcpu, before);
+		pack_reg_values(&entry, vcpu);
 		pack_maps(entry.maps, vcpu);
 		frame_add(out, &entry.base);
 	}
