@@ -161,6 +161,16 @@ static void a_vm_with_a_gicv2_comes_back(void **state)
 	}
 }
 
+/* Two registers that the check for one that is there twice cannot tell apart at once. */
+static void registers_that_are_much_alike_come_back(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 64);
+
+	for (size_t i = 0; i < 2; i++)
+		vm->vcpus[i].regs[4].id = vm->vcpus[i].regs[5].id ^ 0x10101;
+	assert_round_trip(&vm, 1);
+}
+
 static void the_largest_vm_comes_back(void **state)
 {
 	struct vm_state *vm = fixture_vm(VM_MAX_VCPUS, VGIC_MAX_IRQS);
@@ -874,6 +884,7 @@ int main(void)
 		cmocka_unit_test(a_vm_comes_back_as_it_was),
 		cmocka_unit_test(a_vm_with_a_gicv2_comes_back),
 		cmocka_unit_test(a_vm_with_a_gicv5_comes_back),
+		cmocka_unit_test(registers_that_are_much_alike_come_back),
 		cmocka_unit_test(the_largest_vm_comes_back),
 		cmocka_unit_test(several_vms_come_back),
 		cmocka_unit_test(a_vm_with_little_comes_back),
