@@ -276,14 +276,8 @@ static bool is_beside(const struct plan_step *step)
 /* Whether all that a step beside could read is there, and is read without a call there: calls are being made meanwhile. */
 static bool is_at_hand(const struct course *c)
 {
-	const struct remote_ops *ops = c->remote->ops;
-
-	if (c->remote->queue.nr)
-		return false; /* what waits may write it */
-	for (size_t i = 0; ops->is_at_hand && i < c->vm->nr_slots; i++)
-		if (!ops->is_at_hand(c->remote, c->vm->slots[i].hva, c->vm->slots[i].size))
-			return false;
-	return ops->is_at_hand;
+	/* What waits may write it. */
+	return !c->remote->queue.nr && memslots_are_at_hand(c->vm, c->remote);
 }
 
 int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part part, struct vm_state *vm,

@@ -98,7 +98,10 @@ struct remote_ops {
 	int (*exec_in)(struct remote *remote, int32_t vtid, struct remote_call *calls, size_t nr);
 	int (*read)(struct remote *remote, uint64_t addr, void *buf, size_t size);
 	int (*write)(struct remote *remote, uint64_t addr, const void *buf, size_t size);
-	/* Whether read() of it makes no call there, and exec() runs what is to be done beside. NULL: not so. */
+	/*
+	 * Whether read() of it makes no call there, and exec() runs what is to be done beside: it is no file's, but for those of the
+	 * kernel's own, as memfds are. NULL: not so.
+	 */
 	bool (*is_at_hand)(struct remote *remote, uint64_t addr, size_t size);
 	/* A new fd for fd @fd of process @vpid of the tree, or a negative errno. NULL: there is no tree. */
 	int (*bring)(struct remote *remote, int32_t vpid, int fd);

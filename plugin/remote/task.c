@@ -151,6 +151,19 @@ static int copy_by_task(struct task_remote *task, long nr, uint64_t addr, size_t
 	return done >= 0 || done == -EFAULT ? -EIO : (int)done;
 }
 
+/*
+ * What is there process_vm_readv() copies at once, /proc/PID/mem page by page and by way of a page of the kernel's. What the first does
+ * not, for whatever reason, the second tries, and tells.
+ */
+static int read_there(struct task_remote *task, uint64_t addr, void *buf, size_t size)
+{
+	struct iovec here = { buf, size }, there = { (void *)addr, size };
+
+	if (process_vm_readv(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
+		return 0;
+	return held_read(&task->held, addr, buf, size);
+}
+
 static bool task_is_at_hand(struct remote *remote, uint64_t addr, size_t size)
 {
 	return is_at_hand(to_task(remote), addr, size);
@@ -163,7 +176,7 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	int ret = batch_flush(remote);
 
 	if (!ret && is_at_hand(task, addr, size))
-		return held_read(&task->held, addr, buf, size);
+		return read_there(task, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
 		ret = copy_by_task(task, SYS_process_vm_readv, addr + at, n);
@@ -311,10 +324,7 @@ static void count_calls(const struct remote_call *call, size_t nr)
 	}
 }
 
-/*
- * The scratch area is anonymous memory that is there: process_vm_writev() copies it at once, /proc/PID/mem page by page and by
- * way of a page of the kernel's. What the first does not, for whatever reason, the second tries, and tells.
- */
+/* As read_there(): the scratch area is anonymous memory. */
 static int write_scratch(struct task_remote *task, size_t size)
 {
 	struct iovec here = { task->mirror, size }, there = { (void *)task->scratch, size };
@@ -322,15 +332,6 @@ static int write_scratch(struct task_remote *task, size_t size)
 	if (process_vm_writev(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
 		return 0;
 	return held_write(&task->held, task->scratch, task->mirror, size);
-}
-
-static int read_scratch(struct task_remote *task, size_t size)
-{
-	struct iovec here = { task->mirror, size }, there = { (void *)task->scratch, size };
-
-	if (process_vm_readv(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
-		return 0;
-	return held_read(&task->held, task->scratch, task->mirror, size);
 }
 
 static int exec_chunk(struct task_remote *task, struct remote_call *calls, const struct slots *slots, bool *stopped)
@@ -357,7 +358,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	if (left > nr)
 		return -EFAULT;
 	/* In two ways: what the calls have answered is nowhere else, and new fds would stay. */
-	ret = read_scratch(task, slots->answers);
+	ret = read_there(task, task->scratch, task->mirror, slots->answers);
 	if (ret)
 		return ret;
 	*stopped = left > 0;

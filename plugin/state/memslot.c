@@ -118,6 +118,16 @@ void dirty_log_to_bits(const struct dirty_log *log, uint64_t *bits)
 /* Its calls, and the two around them, are run at once: the VMM keeps its capability should criu be killed. */
 #define PART 1024
 
+bool memslots_are_at_hand(const struct vm_state *vm, struct remote *remote)
+{
+	const struct remote_ops *ops = remote->ops;
+
+	for (size_t i = 0; ops->is_at_hand && i < vm->nr_slots; i++)
+		if (!ops->is_at_hand(remote, vm->slots[i].hva, vm->slots[i].size))
+			return false;
+	return ops->is_at_hand;
+}
+
 size_t memslots_room(const struct vm_state *vm)
 {
 	size_t size = 0;
