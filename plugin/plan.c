@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fault.h"
+#include "image/image.h"
 #include "log.h"
 #include "plan.h"
 #include "remote/remote.h"
@@ -40,6 +41,8 @@ const struct plan_step plan_dump[] = {
 	{ "ITS tables decoded", ANY_GIC, its_capture_tables,
 	  "from guest memory, when KVM has written all of it" },
 	{ "LPI tables decoded", ANY_GIC, lpi_capture, "from guest memory, when KVM has written all of it" },
+	{ "images of the GIC and ITSes", ANY_GIC, image_make_gic,
+	  "with all of them read; early, for nobody waits for it while the vCPUs' registers are read" },
 	{ "vCPU registers", ANY_GIC, vcpu_capture_regs,
 	  "before power states: reading a register commits a PSCI reset that is pending" },
 	{ "dirty logs", ANY_GIC, memslots_capture_logs,
@@ -270,7 +273,7 @@ static int run_with_those_beside(struct course *c, size_t i)
 /* Steps that make no calls: they can be done while those of the next one are made. */
 static bool is_beside(const struct plan_step *step)
 {
-	return step->run == its_capture_tables || step->run == lpi_capture;
+	return step->run == its_capture_tables || step->run == lpi_capture || step->run == image_make_gic;
 }
 
 /* Whether all that a step beside could read is there, and is read without a call there: calls are being made meanwhile. */

@@ -230,10 +230,8 @@ int check_vm(const struct vm_state *vm, bool complete)
 		ret = check_bindings(vm);
 	if (!ret)
 		ret = check_vcpus(vm);
-	if (!ret)
-		ret = check_vgic(vm);
-	if (!ret)
-		ret = check_itses(vm);
+	if (!ret && !vm->is_gic_made)
+		ret = check_vgic(vm) ?: check_itses(vm);
 	if (!ret)
 		ret = check_threads(vm);
 	return ret ? ret : check_files(vm, complete);

@@ -158,6 +158,33 @@ static void add_entry(struct frame_out *out, const KvmVgic__ImageEntry *entry)
 		no_memory_for_entry(out);
 }
 
+void frame_begin_entries(struct frame_out *out, const char *file, const struct frame_kind *kind)
+{
+	*out = (struct frame_out){ .kind = kind };
+	snprintf(out->file, sizeof(out->file), "%s", file);
+}
+
+int frame_take(struct frame_out *out, uint8_t **entries, size_t *size)
+{
+	int ret = out->err;
+
+	if (!ret) {
+		*entries = out->buf;
+		*size = out->len;
+		out->buf = NULL;
+	}
+	frame_drop(out);
+	return ret;
+}
+
+void frame_append(struct frame_out *out, const uint8_t *entries, size_t size)
+{
+	uint8_t *at = size ? grow(out, size) : NULL;
+
+	if (at)
+		memcpy(at, entries, size);
+}
+
 void frame_begin(struct frame_out *out, const char *file, const struct frame_kind *kind,
 		 const struct image_dump_id *dump)
 {
@@ -165,8 +192,7 @@ void frame_begin(struct frame_out *out, const char *file, const struct frame_kin
 	KvmVgic__ImageEntry entry = KVM_VGIC__IMAGE_ENTRY__INIT;
 	uint8_t *at;
 
-	*out = (struct frame_out){ .kind = kind };
-	snprintf(out->file, sizeof(out->file), "%s", file);
+	frame_begin_entries(out, file, kind);
 	at = grow(out, FRAME_MAGICS_SIZE);
 	if (!at)
 		return;

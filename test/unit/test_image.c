@@ -17,6 +17,7 @@
 
 #include "fixture.h"
 #include "image/frame.h"
+#include "remote/remote.h"
 #include "testlog.h"
 
 static const char *const files[] = { "kvm-vm.img", "kvm-vcpu-1.img", "kvm-vcpu-events-1.img",
@@ -159,6 +160,56 @@ static void a_vm_with_a_gicv2_comes_back(void **state)
 
 		assert_round_trip(&vm, 1);
 	}
+}
+
+static void write_parts(const struct vm_state *vm, struct image_seals *seals)
+{
+	int dir = fixture_dir();
+
+	assert_int_equal(image_check(&vm, 1), 0);
+	assert_int_equal(image_write_vm_parts(dir, &fixture_dump, vm, seals), 0);
+	fixture_close(dir);
+}
+
+/* The seals tell: it is what it would be if it were made with the rest. */
+static void what_is_made_of_the_gic_before_the_rest_is_the_same(void **state)
+{
+	struct vm_state *vms[] = { fixture_vm(3, 96), fixture_vm_v2(2, 64), fixture_vm_v5(2, 64, 8) };
+	struct remote remote = { 0 };
+
+	for (size_t i = 0; i < sizeof(vms) / sizeof(vms[0]); i++) {
+		struct image_seals at_once, later;
+
+		write_parts(vms[i], &at_once);
+		assert_int_equal(image_make_gic(vms[i], &remote), 0);
+		assert_true(vms[i]->is_gic_made);
+		write_parts(vms[i], &later);
+		assert_memory_equal(&at_once, &later, sizeof(later));
+		vm_state_free(vms[i]);
+	}
+}
+
+/* Nor is anything made of what has not been read. */
+static void a_gic_that_is_wrong_is_refused_before_the_rest_is_there(void **state)
+{
+	struct vm_state *vm = fixture_vm(1, 64);
+	struct remote remote = { .queue.nr = 1 };
+
+	log_reset();
+	vm->vgic->dist[0].v[0] = 1ull << 32;
+	assert_int_equal(image_make_gic(vm, &remote), 0);
+	assert_false(vm->is_gic_made);
+	remote.queue.nr = 0;
+	assert_int_equal(image_make_gic(vm, &remote), -EINVAL);
+	assert_false(vm->is_gic_made);
+	assert_string_equal(log_error(), "kvm-vgic-1.img: distributor: GICD_TYPER: value 0x100000000 is wider than 32 bits");
+	vm->vgic->dist[0].v[0] = 1;
+	vm->itses[0].tables.dtes[0].itt_addr = 1;
+	log_reset();
+	assert_int_equal(image_make_gic(vm, &remote), -EINVAL);
+	assert_false(vm->is_gic_made);
+	assert_int_equal(log_errors(), 1);
+	vm_state_free(vm);
 }
 
 /* Two registers that the check for one that is there twice cannot tell apart at once. */
@@ -884,6 +935,8 @@ int main(void)
 		cmocka_unit_test(a_vm_comes_back_as_it_was),
 		cmocka_unit_test(a_vm_with_a_gicv2_comes_back),
 		cmocka_unit_test(a_vm_with_a_gicv5_comes_back),
+		cmocka_unit_test(what_is_made_of_the_gic_before_the_rest_is_the_same),
+		cmocka_unit_test(a_gic_that_is_wrong_is_refused_before_the_rest_is_there),
 		cmocka_unit_test(registers_that_are_much_alike_come_back),
 		cmocka_unit_test(the_largest_vm_comes_back),
 		cmocka_unit_test(several_vms_come_back),
