@@ -5,6 +5,7 @@
 
 #include "image/entry.h"
 #include "log.h"
+#include "zeros.h"
 
 /* So many zeros are left out; fewer are shorter than the head of a run. */
 #define RUN_GAP 8u
@@ -14,11 +15,8 @@ static size_t zeros(const uint8_t *bytes, size_t size)
 {
 	size_t n = 0;
 
-	for (uint64_t line[8]; size - n >= sizeof(line); n += sizeof(line)) {
-		memcpy(line, bytes + n, sizeof(line));
-		if (line[0] | line[1] | line[2] | line[3] | line[4] | line[5] | line[6] | line[7])
-			break;
-	}
+	while (size - n >= ZEROS_LINE && line_is_zeros(bytes + n))
+		n += ZEROS_LINE;
 	while (n < size && !bytes[n])
 		n++;
 	return n;

@@ -13,15 +13,21 @@ static uint32_t align8(uint32_t size)
 	return (size + 7) & ~7u;
 }
 
-/* Most are as small as that: no call for them. */
-static void copy(void *to, const void *from, uint32_t size)
+/* @nr values of @size bytes, by steps of so many. Most are as small as that: no call for them. */
+static void copy(void *to, uint32_t to_step, const void *from, uint32_t from_step, uint32_t size, uint32_t nr)
 {
+	char *t = to;
+	const char *f = from;
+
 	if (size == sizeof(uint64_t))
-		memcpy(to, from, sizeof(uint64_t));
+		for (; nr--; t += to_step, f += from_step)
+			memcpy(t, f, sizeof(uint64_t));
 	else if (size == sizeof(uint32_t))
-		memcpy(to, from, sizeof(uint32_t));
+		for (; nr--; t += to_step, f += from_step)
+			memcpy(t, f, sizeof(uint32_t));
 	else if (size)
-		memcpy(to, from, size);
+		for (; nr--; t += to_step, f += from_step)
+			memcpy(t, f, size);
 }
 
 /* What @call, or the first of a run, answers in; and the bytes of that, of each. */
@@ -78,30 +84,43 @@ struct layout {
 	uint32_t answers, slots, inputs; /* where the next of each begins */
 };
 
-/* The next @nr calls of @call, or of the run that it is. */
-static void lay_out_ioctls(struct layout *l, const struct remote_call *call, size_t nr)
+/* The numbers by which the next @nr calls of @run differ, in argument @arg of their @slots. */
+static void put_numbers(struct batch_ioctl *slots, unsigned int arg, const struct remote_call *run, uint32_t nr)
 {
-	struct batch_ioctl *slot = (struct batch_ioctl *)(l->mirror + l->slots);
-	uint32_t *next = call->writes_back ? &l->answers : &l->inputs, at = *next;
-	const uint32_t size = call->size, stride = call->stride, first = call->made;
-	const unsigned int arg = call->data_arg - 3;
-	const char *data = call->data;
+	uint64_t number = remote_call_number(run, run->made), step = run->number_stride;
 
-	for (uint32_t i = 0; i < nr; i++, slot++) {
-		slot->fd = call->arg[0];
-		slot->request = call->arg[1];
-		memcpy(slot->arg, &call->arg[3], sizeof(slot->arg));
-		if (call->more)
-			slot->arg[arg - 1] = remote_call_number(call, first + i);
-		l->result[i] = call->may_fail;
-		if (!data)
-			continue;
-		slot->arg[arg] = l->scratch + at;
-		copy(l->mirror + at, data + (size_t)(first + i) * stride, size);
-		at += align8(size);
+	if (run->numbers)
+		for (uint32_t i = 0; i < nr; i++)
+			slots[i].arg[arg] = remote_call_number(run, run->made + i);
+	else
+		for (uint32_t i = 0; i < nr; i++, number += step)
+			slots[i].arg[arg] = number;
+}
+
+/* The next @nr calls of @call, or of the run that it is. */
+static void lay_out_ioctls(struct layout *l, const struct remote_call *call, uint32_t nr)
+{
+	struct batch_ioctl *slots = (struct batch_ioctl *)(l->mirror + l->slots);
+	struct batch_ioctl model = { .fd = call->arg[0], .request = call->arg[1] };
+	uint32_t *next = call->writes_back ? &l->answers : &l->inputs;
+	const uint32_t step = align8(call->size), stride = call->stride;
+	const unsigned int arg = call->data_arg - 3;
+	const int64_t result = call->may_fail;
+
+	memcpy(model.arg, &call->arg[3], sizeof(model.arg));
+	if (call->data) {
+		model.arg[arg] = l->scratch + *next;
+		copy(l->mirror + *next, step, (const char *)call->data + (size_t)call->made * stride, stride, call->size, nr);
+		*next += nr * step;
 	}
-	*next = at;
-	l->slots += nr * sizeof(*slot);
+	for (uint32_t i = 0; i < nr; i++) {
+		slots[i] = model;
+		l->result[i] = result;
+		model.arg[arg] += call->data ? step : 0;
+	}
+	if (call->more)
+		put_numbers(slots, arg - 1, call, nr);
+	l->slots += nr * sizeof(*slots);
 	l->result += nr;
 }
 
@@ -110,7 +129,7 @@ static uint32_t place(struct layout *l, const void *data, uint32_t size, bool is
 {
 	uint32_t *next = is_answer ? &l->answers : &l->inputs, at = *next;
 
-	copy(l->mirror + at, data, size);
+	copy(l->mirror + at, 0, data, 0, size, 1);
 	*next += align8(size);
 	return at;
 }
@@ -150,7 +169,7 @@ void slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *
 
 	for (size_t left = slots->nr, n; left; left -= n, call++) {
 		n = next_of(call, left);
-		if (call->arg_2_is_rest)
+		if (n && call->arg_2_is_rest)
 			lay_out_ioctls(&l, call, n);
 		else if (n)
 			lay_out_call(&l, call);
@@ -158,16 +177,15 @@ void slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *
 }
 
 /* What the next @nr calls of @call have brought. Returns the bytes of @answers that were theirs. */
-static uint32_t collect(struct remote_call *call, size_t nr, const int64_t *result, const uint8_t *answers)
+static uint32_t collect(struct remote_call *call, uint32_t nr, const int64_t *result, const uint8_t *answers)
 {
-	uint32_t size = answer_size(call), at = 0;
-	char *data = answer_of(call);
+	const uint32_t size = answer_size(call), step = align8(size);
 
 	/* Buffers that a call only reads stay as they are: const ones are const in truth too. */
-	for (uint32_t i = 0; size && i < nr; i++, at += align8(size))
-		copy(data + (size_t)(call->made + i) * call->stride, answers + at, size);
+	if (size)
+		copy((char *)answer_of(call) + (size_t)call->made * call->stride, call->stride, answers, step, size, nr);
 	remote_call_made(call, result, nr);
-	return at;
+	return nr * step;
 }
 
 void slots_collect(const uint8_t *mirror, struct remote_call *call, const struct slots *slots, size_t executed)

@@ -55,21 +55,24 @@ static int __attribute__((format(printf, 2, 3))) broken(struct walk *w, const ch
 	return BROKEN;
 }
 
-/* Room for one more element: NULL without memory. */
-static void *append(void *array, size_t *nr, size_t *room, size_t size)
+static bool grow(void *array, size_t *room, size_t size)
 {
-	void **at = array;
+	size_t more = *room ? 2 * *room : 8;
+	void **at = array, *block = reallocarray(*at, more, size);
 
-	if (*nr == *room) {
-		size_t more = *room ? 2 * *room : 8;
-		void *block = reallocarray(*at, more, size);
+	if (!block)
+		return false;
+	*at = block;
+	*room = more;
+	return true;
+}
 
-		if (!block)
-			return NULL;
-		*at = block;
-		*room = more;
-	}
-	return memset((char *)*at + (*nr)++ * size, 0, size);
+/* One more element, zeroed: NULL without memory. */
+static inline void *append(void *array, size_t *nr, size_t *room, size_t size)
+{
+	if (*nr == *room && !grow(array, room, size))
+		return NULL;
+	return memset(*(char **)array + (*nr)++ * size, 0, size);
 }
 
 /* Worse than a defect before it: KVM might never come to that. */

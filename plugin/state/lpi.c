@@ -12,6 +12,7 @@
 #include "state/its_table.h"
 #include "state/lpi.h"
 #include "state/vm.h"
+#include "zeros.h"
 
 #define PENDING_FIRST (LPI_MIN / 8u) /* the pending table begins with INTID 0, the other one with 8192 */
 #define PENDING_SIZE (LPI_NR / 8u)
@@ -89,11 +90,8 @@ static int read_table(struct guest_memory *mem, uint64_t gpa, uint32_t size, str
 /* Most of a table is nothing: by lines at first. */
 static void trim(struct lpi_table *table)
 {
-	static const uint8_t nothing[64];
-
-	while (table->size >= sizeof(nothing) &&
-	       !memcmp(&table->bytes[table->size - sizeof(nothing)], nothing, sizeof(nothing)))
-		table->size -= sizeof(nothing);
+	while (table->size >= ZEROS_LINE && line_is_zeros(&table->bytes[table->size - ZEROS_LINE]))
+		table->size -= ZEROS_LINE;
 	while (table->size && !table->bytes[table->size - 1])
 		table->size--;
 }
