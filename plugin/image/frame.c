@@ -240,6 +240,17 @@ static int write_all(int fd, const struct frame_out *out)
 	return ret;
 }
 
+/* In the place of what one that was cut short has left; or of a FIFO, at which an open would wait with the VM standing still. */
+static int create(int dirfd, const char *name)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+	int fd = openat(dirfd, name, flags, 0600);
+
+	if (fd < 0 && errno == EEXIST && !unlinkat(dirfd, name, 0))
+		fd = openat(dirfd, name, flags, 0600);
+	return fd;
+}
+
 /* All of the new file or all of the old one is there, whenever this is cut short. */
 static int store(const struct frame_out *out, int dirfd)
 {
@@ -248,9 +259,7 @@ static int store(const struct frame_out *out, int dirfd)
 
 	snprintf(tmp, sizeof(tmp), "%s.tmp", out->file);
 	ret = fault_point(FAULT_IMAGE, "create", out->file);
-	/* What one that was cut short has left; or a FIFO, at which an open would wait with the VM standing still. */
-	unlinkat(dirfd, tmp, 0);
-	fd = ret ?: openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = ret ?: create(dirfd, tmp);
 	if (fd < 0) {
 		ret = ret ?: -errno;
 		pr_err("%s: cannot create %s: %s\n", out->file, tmp, strerror(-ret));
