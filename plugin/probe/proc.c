@@ -125,8 +125,8 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 
 /*
  * From 0 up, until there are as many fds as the kernel says that are open (st_size of the folder, since Linux 6.2): what it lists it
- * looks for in all of its table, which in a restored process is as large as CRIU's was. *@next is the first number that was not tried.
- * 1: these are all, 0 or a negative errno.
+ * looks for in all of its table, which in a restored process is as large as CRIU's was. Not of a process that runs: one that it opens
+ * meanwhile would take the place of another. *@next is the first number that was not tried. 1: these are all, 0 or a negative errno.
  */
 static int scan_lowest(struct proc_scan *scan, int dirfd, int *next)
 {
@@ -135,6 +135,8 @@ static int scan_lowest(struct proc_scan *scan, int dirfd, int *next)
 	int ret = 0;
 
 	*next = 0;
+	if (scan->view.status.tracer != getpid())
+		return 0;
 	if (fstat(dirfd, &st))
 		return -errno;
 	while (ret >= 0 && scan->nr_open < (size_t)st.st_size && *next - (int)scan->nr_open < MAX_GAPS) {
@@ -355,11 +357,10 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 	int ret;
 
 	*scan = (struct proc_scan){ .userfaultfd = -1 };
-	ret = scan_fds(pid, scan);
-	if (!ret)
-		ret = scan_fd_limit(pid, scan);
-	ret = ret ?: proc_view_read(pid, &scan->view);
-	return ret ?: scan_areas(scan);
+	ret = proc_view_read(pid, &scan->view);
+	ret = ret ?: scan_areas(scan);
+	ret = ret ?: scan_fds(pid, scan);
+	return ret ?: scan_fd_limit(pid, scan);
 }
 
 void proc_scan_free(struct proc_scan *scan)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -147,23 +148,45 @@ static bool is_open(const struct proc_scan *scan, int fd)
 	return false;
 }
 
+/* A copy of this process, which is stopped by it, and may be traced too. */
+static pid_t copy(bool is_traced)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (is_traced)
+			ptrace(PTRACE_TRACEME, 0, 0, 0);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);
+	return pid;
+}
+
 static void assert_each_fd_is_found(void)
 {
-	struct proc_scan scan;
-	struct stat st;
-	size_t nr = 0;
+	for (int is_traced = 0; is_traced < 2; is_traced++) {
+		pid_t pid = copy(is_traced);
+		struct proc_scan scan;
+		struct stat st;
+		size_t nr = 0;
 
-	assert_int_equal(proc_scan(getpid(), &scan), 0);
-	for (int fd = 0; fd < 1000; fd++) {
-		if (fstat(fd, &st))
-			continue;
-		assert_true(is_open(&scan, fd));
-		nr++;
+		assert_int_equal(proc_scan(pid, &scan), 0);
+		for (int fd = 0; fd < 1000; fd++) {
+			if (fstat(fd, &st))
+				continue;
+			assert_true(is_open(&scan, fd));
+			nr++;
+		}
+		assert_int_equal(scan.nr_open, nr);
+		for (size_t i = 1; i < scan.nr_open; i++)
+			assert_true(scan.open[i - 1] < scan.open[i]);
+		proc_scan_free(&scan);
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
 	}
-	assert_int_equal(scan.nr_open, nr + 1); /* that of the folder, which is closed by now */
-	for (size_t i = 1; i < scan.nr_open; i++)
-		assert_true(scan.open[i - 1] < scan.open[i]);
-	proc_scan_free(&scan);
 }
 
 /* All of them, in order, whatever numbers they have: one after the other, with gaps, and behind these. */
@@ -282,6 +305,7 @@ static pid_t sleeper(bool has_child)
 	assert_int_equal(pipe(pipes), 0);
 	pid = fork();
 	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		below = has_child ? sleeper(false) : 0;
 		if (write(pipes[1], &below, sizeof(below)) > 0)
 			for (;;)
