@@ -29,18 +29,24 @@ class Spent:
 
 
 def traced(trace, pid):
-    """(KVM's ioctls, round trips) of thread @pid, as tracepoints have seen them. Each round trip ends in a SIGURG that it
-    sends itself. A restored process makes its VM before the first one, by itself."""
+    """(KVM's ioctls, round trips) of process @pid, as tracepoints have seen them. What a thread does in a round trip ends in a
+    SIGURG that it sends itself; its first thread has a part in each. What a thread does by itself comes before the first of
+    them or after the last: a restored process makes its VM before, and its vCPUs run after."""
     ioctls = trips = 0
+    waiting = {}        # of each thread that has sent itself one, ioctls since
     for line in trace.splitlines():
         call = re.match(r'\s*\S.*-(\d+)\s+\[\d+\].*: sys_(ioctl|tgkill)\((.*)\)', line)
-        if not call or int(call[1]) != pid:
+        if not call:
             continue
+        tid = int(call[1])
         values = {name: int(value, 16) for name, value in re.findall(r'(\w+): (?:0x)?([0-9a-f]+)', call[3])}
-        if call[2] == 'tgkill':
-            trips += values['sig'] == SIGURG
-        elif trips:
-            ioctls += (values['cmd'] >> 8 & 0xff) == KVM_IOCTLS
+        if call[2] == 'ioctl':
+            if tid in waiting:
+                waiting[tid] += (values['cmd'] >> 8 & 0xff) == KVM_IOCTLS
+        elif values['sig'] == SIGURG and (values['tgid'], values['pid']) == (pid, tid):
+            trips += tid == pid
+            ioctls += waiting.get(tid, 0)
+            waiting[tid] = 0
     return ioctls, trips
 
 
