@@ -266,9 +266,10 @@ static int interrupted(void)
 	return -EINTR;
 }
 
+/* What both sequences need. */
 static struct task_space vm_space(const struct vm_state *vm)
 {
-	return (struct task_space){ .scratch = vm_scratch(vm), .room = vm_room(vm) };
+	return (struct task_space){ .scratch = vm_scratch(vm), .second = vm_scratch_second(vm), .room = vm_room(vm) };
 }
 
 /* What an undo needs: little, for CRIU may have left memory in the process that counts against its limits. */

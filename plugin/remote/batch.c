@@ -32,7 +32,7 @@ static struct remote_call *batch_add(struct batch *b, const char *what)
 		return &nowhere;
 	b->calls[b->nr] = (struct remote_call){
 		.step = b->step, .what = what, .plan_step = b->remote->plan_step, .vcpu = b->vcpu,
-		.object = b->object, .errors = b->errors
+		.any_order = b->any_order, .object = b->object, .errors = b->errors
 	};
 	return &b->calls[b->nr++];
 }

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "probe/proc.h"
 #include "remote/held.h"
@@ -152,9 +153,15 @@ static int judge_stop(struct held *held, int status, struct user_regs_struct *re
 	return -EFAULT;
 }
 
-int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
+/* Goes on with it. */
+static int let_go(struct held *held)
 {
-	int status, ret;
+	return ptrace(PTRACE_CONT, held->tid, 0, 0) ? sys_err() : 0;
+}
+
+int held_begin(struct held *held, struct user_regs_struct *regs)
+{
+	int ret;
 
 	regs->sp = held->frame;
 	regs->pstate &= ~PSTATE_BTYPE; /* no branch has led here: guarded text (BTI) would refuse it */
@@ -163,11 +170,24 @@ int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
 	ret = trace_set_regs(held->tid, regs);
 	if (!ret)
 		ret = block_signals(held);
-	while (!ret) {
-		if (ptrace(PTRACE_CONT, held->tid, 0, 0))
-			return sys_err();
-		beside_run(&held->beside);
-		ret = trace_wait_stop(held->tid, &status, EXEC_TIMEOUT_MS);
+	held->end = clock_us() + 1000ull * EXEC_TIMEOUT_MS;
+	return ret ?: let_go(held);
+}
+
+/* What is left of its time; not nothing, for it may have come back already. */
+static int left_ms(const struct held *held)
+{
+	uint64_t now = clock_us();
+
+	return now < held->end ? (held->end - now + 999) / 1000 : 1;
+}
+
+int held_end(struct held *held, struct user_regs_struct *regs, uint64_t stop)
+{
+	int status, ret;
+
+	do {
+		ret = trace_wait_stop(held->tid, &status, left_ms(held));
 		if (ret == -ETIMEDOUT) {
 			held->away = true;
 			pr_err("thread %d: a system call in it does not return after %d s: it goes on by itself "
@@ -176,7 +196,7 @@ int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
 		}
 		if (!ret)
 			ret = judge_stop(held, status, regs, stop);
-	}
+	} while (!ret && !(ret = let_go(held)));
 	return ret < 0 ? ret : 0;
 }
 
@@ -204,12 +224,7 @@ static int plant_way_back(struct held *held)
 		held->frame = at;
 		ret = held_write(held, at, &frame, sizeof(frame));
 	}
-	if (!ret)
-		return 0;
-	pr_err("thread %d: no room for a signal frame below its stack pointer %#llx (%zu bytes): try again, or give it "
-	       "a larger stack\n",
-	       held->tid, (unsigned long long)held->regs.sp, sizeof(frame));
-	return -ENOTSUP;
+	return ret ? -ENOTSUP : 0;
 }
 
 static int get_vpids(struct held *held)
@@ -277,7 +292,7 @@ int held_put_back(struct held *held)
 	return ret;
 }
 
-int held_take(struct held *held, pid_t pid, pid_t tid, int mem)
+int held_try(struct held *held, pid_t pid, pid_t tid, int mem)
 {
 	int ret;
 
@@ -291,5 +306,16 @@ int held_take(struct held *held, pid_t pid, pid_t tid, int mem)
 	ret = plant_way_back(held);
 	if (ret)
 		held_put_back(held);
+	return ret;
+}
+
+int held_take(struct held *held, pid_t pid, pid_t tid, int mem)
+{
+	int ret = held_try(held, pid, tid, mem);
+
+	if (ret == -ENOTSUP)
+		pr_err("thread %d: no room for a signal frame below its stack pointer %#llx (%zu bytes): try again, or give it "
+		       "a larger stack\n",
+		       tid, (unsigned long long)held->regs.sp, sizeof(struct way_back));
 	return ret;
 }

@@ -9,7 +9,6 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
-#include "remote/beside.h"
 #include "remote/way_back.h"
 
 struct held {
@@ -26,21 +25,29 @@ struct held {
 	struct way_back stack; /* what stood there */
 	/* SIGSTOP, SIGURG to the process, SIGURG to the thread were delivered meanwhile: to be sent again. */
 	bool stop_signal, urgent_signal, urgent_to_thread;
-	bool away; /* it did not come back from a call: nothing can be done in it */
-	struct beside beside; /* done while it runs next, once */
+	bool away;    /* it did not come back from a call: nothing can be done in it */
+	uint64_t end; /* of the time that it has for what it runs: clock_us() */
 };
 
 /*
  * Takes thread @tid of @pid, which this process has stopped by ptrace, and puts its way back in place.
- * 0 or a negative errno, with nothing changed in it. held_put_back() is for the first of the two.
+ * 0 or a negative errno, with nothing changed in it; -ENOTSUP, its stack has no room for the way back, is logged. held_put_back()
+ * is for the first of the two.
  */
 int held_take(struct held *held, pid_t pid, pid_t tid, int mem);
 
+/* Likewise, without a word: another thread may do as well. */
+int held_try(struct held *held, pid_t pid, pid_t tid, int mem);
+
 /*
- * Runs it from @regs, whose x0 to x8, x19, x20 and x23 to x27 are the caller's, until the SIGURG that our
- * code sends itself, with the PC at @stop. *@regs is then what it has there. 0 or a negative errno.
+ * Lets it go from @regs, whose x0 to x8, x19, x20 and x23 to x27 are the caller's. 0 or a negative errno: it has not begun.
  */
-int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop);
+int held_begin(struct held *held, struct user_regs_struct *regs);
+
+/*
+ * Waits for the SIGURG that our code sends itself, with the PC at @stop. *@regs is then what it has there. 0 or a negative errno.
+ */
+int held_end(struct held *held, struct user_regs_struct *regs, uint64_t stop);
 
 /* The thread as it was, each part whatever became of the others. 0 or a negative errno. */
 int held_put_back(struct held *held);

@@ -35,6 +35,7 @@ struct remote_call {
 	uint32_t size;	    /* bytes */
 	uint8_t data_arg;   /* index of the argument that points to @data */
 	bool arg_2_is_rest; /* the one before @data_arg is the number then */
+	bool any_order;	    /* those of another vCPU may be made before it, and at the same time */
 	bool writes_back;   /* the call answers in @inner, or else in @data; if not, they are only read */
 	bool done;	    /* it was executed; a run, to its end or to the call that failed */
 	void *inner;
@@ -86,7 +87,7 @@ struct vm_state;
 
 struct remote_ops {
 	/*
-	 * Executes what is left of @calls in order, ends after the first that fails otherwise than by may_fail.
+	 * Executes what is left of @calls in order, but for any_order; ends after the first that fails otherwise than by may_fail.
 	 * 0 when it got through or ended so; a negative errno when the remote side
 	 * itself failed: -ETIMEDOUT, -ESRCH, -EIO.
 	 */
@@ -139,6 +140,7 @@ struct batch {
 	uint32_t vm;	  /* for the error line */
 	const char *step; /* likewise */
 	int32_t vcpu;	  /* given to the calls added from now on; -1: the VM or a device */
+	bool any_order;	  /* likewise */
 	const char *object; /* likewise: as a call's; it lives as long as the call, which may wait */
 	const struct kvm_error *errors; /* likewise */
 	int32_t vtid;	  /* the thread that makes the calls, which have no data then; 0: whichever it is */

@@ -10,6 +10,7 @@
  * batch_code.S and held.h.
  */
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -33,20 +34,31 @@
 /* The words of task_code, as POKEDATA writes them. */
 #define CODE_WORDS 21
 
+/*
+ * A thread of the task's that makes calls, and the memory for these. Nobody else's: a thread that is left alone, criu having been
+ * killed, unmaps that when it is done with it, and no other waits.
+ */
+struct lane {
+	struct held held;
+	size_t size;	  /* bytes of the scratch area; 0: the thread is not held */
+	uint64_t scratch; /* remote address of that, what else is ours follows; 0: not mapped */
+	uint64_t mapped;  /* bytes from there, that are to go should criu be killed */
+	bool filtered;	  /* its seccomp filter holds again then, and may know no munmap() */
+	bool ready;	  /* calls can be laid out in it */
+	uint8_t *mirror;  /* local copy of the scratch area */
+};
+
 struct task_remote {
 	struct remote remote;
-	struct held held; /* its first thread */
-	int mem;	  /* /proc/PID/mem */
+	struct lane first;  /* its first thread: makes all calls but those that */
+	struct lane second; /* another one makes at the same time */
+	int mem;	    /* /proc/PID/mem */
 
 	uint64_t entry;			  /* where task_code stands in its text */
 	uint64_t entry_words[CODE_WORDS]; /* what stood there */
 
 	struct task_space space;
-	uint64_t scratch; /* remote address, the room follows; 0: not mapped */
-	uint64_t mapped;  /* bytes from there, that are to go should criu be killed */
-	bool filtered;	  /* its seccomp filter holds again then, and may know no munmap() */
-	bool other_away;  /* another thread did not come back, and has still to return into our text */
-	uint8_t *mirror;  /* local copy of the scratch area */
+	bool other_away; /* a third thread did not come back, and has still to return into our text */
 	struct served served; /* of the process as it was */
 };
 
@@ -74,35 +86,67 @@ static uint64_t code_at(const struct task_remote *task, const uint32_t *label)
 	return task->entry + (label - task_code) * sizeof(*label);
 }
 
-/* Runs @held, a thread of it, from @regs. What is ours is left to the first thread's way back to unmap. */
-static int run(struct task_remote *task, struct held *held, struct user_regs_struct *regs)
-{
-	bool unmaps = held == &task->held && !task->filtered;
-	int ret;
+/* What one thread does of a round trip: from @regs, which are what it has at the end. */
+struct run {
+	struct lane *lane;
+	struct user_regs_struct regs;
+	int ret; /* 0, or a negative errno: it has not run to its end */
+};
 
-	regs->regs[23] = task->scratch;
-	regs->regs[24] = unmaps ? task->mapped : 0;
+/* Its memory is left to its own way back to unmap. */
+static int begin(struct run *run)
+{
+	struct lane *lane = run->lane;
+
+	run->regs.regs[23] = lane->scratch;
+	run->regs.regs[24] = lane->filtered ? 0 : lane->mapped;
+	return held_begin(&lane->held, &run->regs);
+}
+
+/* One round trip: all of them at once, and @beside meanwhile, where that is not NULL and they have begun. The first that has failed. */
+static int run_all(const struct task_remote *task, struct run *runs, size_t nr, struct beside *beside)
+{
+	int ret = 0;
+
 	use.trips++;
 	use.us -= clock_us();
-	ret = held_run(held, regs, code_at(task, one_call_stop));
+	for (size_t i = 0; i < nr; i++) {
+		runs[i].ret = begin(&runs[i]);
+		ret = ret ?: runs[i].ret;
+	}
+	if (beside && !ret)
+		beside_run(beside);
+	ret = 0;
+	for (size_t i = 0; i < nr; i++) {
+		if (!runs[i].ret)
+			runs[i].ret = held_end(&runs[i].lane->held, &runs[i].regs, code_at(task, one_call_stop));
+		ret = ret ?: runs[i].ret;
+	}
 	use.us += clock_us();
 	return ret;
 }
 
-/* One system call by one_call: 0 and *@result, as the kernel returns it, or a negative errno. */
-static int run_one(struct task_remote *task, struct held *held, long nr, const uint64_t arg[6],
+/* A run of one system call by one_call. */
+static struct run one(const struct task_remote *task, struct lane *lane, long nr, const uint64_t arg[6])
+{
+	struct run run = { .lane = lane, .regs = lane->held.regs };
+
+	run.regs.regs[8] = nr;
+	run.regs.regs[26] = 0;
+	memcpy(run.regs.regs, arg, 6 * sizeof(*arg));
+	run.regs.pc = code_at(task, one_call);
+	return run;
+}
+
+/* 0 and *@result, as the kernel returns it, or a negative errno. */
+static int run_one(struct task_remote *task, struct lane *lane, long nr, const uint64_t arg[6],
 		   int64_t *result)
 {
-	struct user_regs_struct regs = held->regs;
-	int ret;
+	struct run run = one(task, lane, nr, arg);
+	int ret = run_all(task, &run, 1, NULL);
 
-	regs.regs[8] = nr;
-	regs.regs[26] = 0;
-	memcpy(regs.regs, arg, 6 * sizeof(*arg));
-	regs.pc = code_at(task, one_call);
-	ret = run(task, held, &regs);
 	count_call(nr);
-	*result = regs.regs[20];
+	*result = run.regs.regs[20];
 	return ret;
 }
 
@@ -111,21 +155,23 @@ static int64_t run_syscall(struct task_remote *task, long nr, uint64_t a0, uint6
 			   uint64_t a3, uint64_t a4, uint64_t a5)
 {
 	int64_t result;
-	int ret = run_one(task, &task->held, nr, (uint64_t[]){ a0, a1, a2, a3, a4, a5 }, &result);
+	int ret = run_one(task, &task->first, nr, (uint64_t[]){ a0, a1, a2, a3, a4, a5 }, &result);
 
 	return ret ?: result;
 }
 
 static bool is_ours(const struct task_remote *task, uint64_t addr, size_t size)
 {
-	return addr >= task->scratch && addr - task->scratch <= task->mapped &&
-	       size <= task->mapped - (addr - task->scratch);
+	const struct lane *lane = &task->first;
+
+	return addr >= lane->scratch && addr - lane->scratch <= lane->mapped &&
+	       size <= lane->mapped - (addr - lane->scratch);
 }
 
 /* Whether no page of it waits for somebody: what we have mapped is anonymous or of a vCPU. */
 static bool is_at_hand(const struct task_remote *task, uint64_t addr, size_t size)
 {
-	return !task->scratch || is_ours(task, addr, size) || !served_has(&task->served, addr, size);
+	return !task->first.scratch || is_ours(task, addr, size) || !served_has(&task->served, addr, size);
 }
 
 /* In the scratch area, behind two struct iovec: what is copied. */
@@ -138,13 +184,13 @@ static bool is_at_hand(const struct task_remote *task, uint64_t addr, size_t siz
  */
 static int copy_by_task(struct task_remote *task, long nr, uint64_t addr, size_t size)
 {
-	const struct iovec iov[] = { { (void *)(task->scratch + COPY_AT), size }, { (void *)addr, size } };
-	int ret = held_write(&task->held, task->scratch, iov, sizeof(iov));
+	const struct iovec iov[] = { { (void *)(task->first.scratch + COPY_AT), size }, { (void *)addr, size } };
+	int ret = held_write(&task->first.held, task->first.scratch, iov, sizeof(iov));
 	int64_t done;
 
 	if (ret)
 		return ret;
-	done = run_syscall(task, nr, task->held.vpid, task->scratch, 1, task->scratch + sizeof(iov[0]), 1, 0);
+	done = run_syscall(task, nr, task->first.held.vpid, task->first.scratch, 1, task->first.scratch + sizeof(iov[0]), 1, 0);
 	if (done == (int64_t)size)
 		return 0;
 	/* As pread() answers where nothing is mapped. */
@@ -159,16 +205,16 @@ static bool task_is_at_hand(struct remote *remote, uint64_t addr, size_t size)
 static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
 {
 	struct task_remote *task = to_task(remote);
-	const size_t max = task->space.scratch - COPY_AT;
+	const size_t max = task->first.size - COPY_AT;
 	int ret = batch_flush(remote);
 
 	if (!ret && is_at_hand(task, addr, size))
-		return held_read(&task->held, addr, buf, size);
+		return held_read(&task->first.held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
 		ret = copy_by_task(task, SYS_process_vm_readv, addr + at, n);
 		if (!ret)
-			ret = held_read(&task->held, task->scratch + COPY_AT, (char *)buf + at, n);
+			ret = held_read(&task->first.held, task->first.scratch + COPY_AT, (char *)buf + at, n);
 	}
 	return ret;
 }
@@ -176,14 +222,14 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 static int task_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
 {
 	struct task_remote *task = to_task(remote);
-	const size_t max = task->space.scratch - COPY_AT;
+	const size_t max = task->first.size - COPY_AT;
 	int ret = batch_flush(remote);
 
 	if (!ret && is_at_hand(task, addr, size))
-		return held_write(&task->held, addr, buf, size);
+		return held_write(&task->first.held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
-		ret = held_write(&task->held, task->scratch + COPY_AT, (const char *)buf + at, n);
+		ret = held_write(&task->first.held, task->first.scratch + COPY_AT, (const char *)buf + at, n);
 		ret = ret ?: copy_by_task(task, SYS_process_vm_writev, addr + at, n);
 	}
 	return ret;
@@ -207,7 +253,7 @@ static bool is_padding(struct task_remote *task, uint64_t end)
 {
 	uint64_t words[CODE_WORDS], code[CODE_WORDS];
 
-	if (held_read(&task->held, end - sizeof(words), words, sizeof(words)))
+	if (held_read(&task->first.held, end - sizeof(words), words, sizeof(words)))
 		return false;
 	code_words(task, code);
 	for (size_t i = 0; i < CODE_WORDS; i++)
@@ -245,7 +291,7 @@ static int find_text(struct task_remote *task)
 	size_t room = 0;
 	FILE *maps;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", task->held.pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", task->first.held.pid);
 	maps = fopen(path, "re");
 	if (!maps)
 		return sys_err();
@@ -273,7 +319,7 @@ static int write_text(struct task_remote *task, const uint64_t words[CODE_WORDS]
 
 	if (pwrite(task->mem, words, size, task->entry) == (ssize_t)size)
 		return 0;
-	return trace_poke(task->held.pid, task->entry, words, CODE_WORDS);
+	return trace_poke(task->first.held.pid, task->entry, words, CODE_WORDS);
 }
 
 static int plant_entry(struct task_remote *task)
@@ -283,32 +329,53 @@ static int plant_entry(struct task_remote *task)
 
 	code_words(task, words);
 	if (!ret)
-		ret = held_read(&task->held, task->entry, task->entry_words, sizeof(task->entry_words));
+		ret = held_read(&task->first.held, task->entry, task->entry_words, sizeof(task->entry_words));
 	if (ret)
 		task->entry = 0;
 	return ret ?: write_text(task, words);
 }
 
-/* The room is address space alone: no limit but that of it counts it, and it is no neighbour's to merge with. */
-static int map_scratch(struct task_remote *task)
+/*
+ * mmap() of @lane's memory, with @room bytes behind it. These are address space alone: no limit but that of it counts them, and they
+ * are no neighbour's to merge with.
+ */
+static struct run mapping(const struct task_remote *task, struct lane *lane, size_t room)
 {
-	struct user_regs_struct regs = task->held.regs;
-	int ret;
+	struct run run;
 
-	task->mapped = task->space.scratch + task->space.room;
-	memcpy(regs.regs, (uint64_t[]){ 0, task->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0 },
-	       6 * sizeof(*regs.regs));
-	regs.regs[8] = SYS_mmap;
-	regs.regs[26] = task->space.scratch;
-	regs.pc = code_at(task, one_call);
-	ret = run(task, &task->held, &regs);
+	lane->mapped = lane->size + room;
+	run = one(task, lane, SYS_mmap, (uint64_t[]){ 0, lane->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0 });
+	run.regs.regs[26] = lane->size;
+	return run;
+}
+
+/* What came of it: 0 or a negative errno. */
+static int mapped(const struct run *run)
+{
+	int64_t addr = run->regs.regs[20];
+
 	count_call(SYS_mmap);
 	count_call(SYS_mprotect);
-	if (ret || (int64_t)regs.regs[20] < 0)
-		return ret ?: (int)regs.regs[20];
-	task->scratch = regs.regs[20];
-	task->remote.room = task->scratch + task->space.scratch;
-	return regs.regs[27];
+	if (run->ret || addr < 0)
+		return run->ret ?: (int)addr;
+	run->lane->scratch = addr;
+	run->lane->ready = !run->regs.regs[27];
+	return run->regs.regs[27];
+}
+
+/* Of both threads at once. Where there is no memory for the second the first makes all calls. */
+static int map_scratch(struct task_remote *task)
+{
+	struct run runs[] = { mapping(task, &task->first, task->space.room), mapping(task, &task->second, 0) };
+	bool both = task->second.size;
+	int ret;
+
+	run_all(task, runs, both ? 2 : 1, NULL);
+	ret = mapped(&runs[0]);
+	task->remote.room = task->first.scratch + task->first.size;
+	if (both)
+		mapped(&runs[1]);
+	return both && !ret ? runs[1].ret : ret;
 }
 
 /* The next @nr of those at @call. */
@@ -325,83 +392,182 @@ static void count_calls(const struct remote_call *call, size_t nr)
  * The scratch area is anonymous memory that is there: process_vm_writev() copies it at once, /proc/PID/mem page by page and by
  * way of a page of the kernel's. What the first does not, for whatever reason, the second tries, and tells.
  */
-static int write_scratch(struct task_remote *task, size_t size)
+static int write_scratch(struct lane *lane, size_t size)
 {
-	struct iovec here = { task->mirror, size }, there = { (void *)task->scratch, size };
+	struct iovec here = { lane->mirror, size }, there = { (void *)lane->scratch, size };
 
-	if (process_vm_writev(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
+	if (process_vm_writev(lane->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
 		return 0;
-	return held_write(&task->held, task->scratch, task->mirror, size);
+	return held_write(&lane->held, lane->scratch, lane->mirror, size);
 }
 
-static int read_scratch(struct task_remote *task, size_t size)
+static int read_scratch(struct lane *lane, size_t size)
 {
-	struct iovec here = { task->mirror, size }, there = { (void *)task->scratch, size };
+	struct iovec here = { lane->mirror, size }, there = { (void *)lane->scratch, size };
 
-	if (process_vm_readv(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
+	if (process_vm_readv(lane->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
 		return 0;
-	return held_read(&task->held, task->scratch, task->mirror, size);
+	return held_read(&lane->held, lane->scratch, lane->mirror, size);
 }
 
-static int exec_chunk(struct task_remote *task, struct remote_call *calls, const struct slots *slots, bool *stopped)
+/* Calls that one thread makes, as many at once as there is room for. */
+struct share {
+	struct lane *lane;
+	struct remote_call *calls;
+	size_t nr;
+	struct slots slots;
+	bool stopped; /* one has failed, and those behind it are not made */
+};
+
+/* Lays out what comes next, and says how that is run. 0 or a negative errno. */
+static int prepare(const struct task_remote *task, struct share *share, struct run *run)
 {
-	struct user_regs_struct regs = task->held.regs;
-	size_t nr = slots->nr, left, executed;
+	struct lane *lane = share->lane;
+
+	share->slots = slots_fit(share->calls, share->nr, lane->size);
+	if (!share->slots.nr)
+		return -E2BIG;
+	slots_lay_out(lane->mirror, lane->scratch, share->calls, &share->slots);
+	*run = (struct run){ .lane = lane, .regs = lane->held.regs };
+	run->regs.pc = code_at(task, batch_code);
+	run->regs.regs[19] = lane->scratch + share->slots.answers;
+	run->regs.regs[20] = share->slots.nr;
+	run->regs.regs[25] = lane->scratch;
+	return write_scratch(lane, share->slots.used);
+}
+
+static int collect(struct share *share, const struct run *run)
+{
+	size_t nr = share->slots.nr, left = run->regs.regs[20], executed;
 	int ret;
 
-	slots_lay_out(task->mirror, task->scratch, calls, slots);
-	ret = write_scratch(task, slots->used);
-	if (ret)
-		return ret;
-	regs.pc = code_at(task, batch_code);
-	regs.regs[19] = task->scratch + slots->answers;
-	regs.regs[20] = nr;
-	regs.regs[25] = task->scratch;
-	task->held.beside = task->remote.beside;
-	task->remote.beside = (struct beside){ 0 };
-	ret = run(task, &task->held, &regs);
-	task->held.beside = (struct beside){ 0 }; /* whose it is has gone when another call is made, should this not have begun */
-	if (ret)
-		return ret;
-	left = regs.regs[20];
 	if (left > nr)
 		return -EFAULT;
 	/* In two ways: what the calls have answered is nowhere else, and new fds would stay. */
-	ret = read_scratch(task, slots->answers);
+	ret = read_scratch(share->lane, share->slots.answers);
 	if (ret)
 		return ret;
-	*stopped = left > 0;
-	executed = *stopped ? nr - left + 1 : nr;
-	count_calls(calls, executed);
-	slots_collect(task->mirror, calls, slots, executed);
+	share->stopped = left > 0;
+	executed = share->stopped ? nr - left + 1 : nr;
+	count_calls(share->calls, executed);
+	slots_collect(share->lane->mirror, share->calls, &share->slots, executed);
+	for (; share->nr && !remote_call_left(share->calls); share->nr--)
+		share->calls++;
 	return 0;
+}
+
+/* What comes next of each of @shares, at most two, that has any left. */
+static int exec_next(struct task_remote *task, struct share *const shares[], size_t nr)
+{
+	struct beside beside = task->remote.beside;
+	struct run runs[2];
+	int ret = 0;
+
+	for (size_t i = 0; i < nr && !ret; i++)
+		ret = prepare(task, shares[i], &runs[i]);
+	if (ret)
+		return ret;
+	/* Whose it is has gone when another call is made, should these not begin. */
+	task->remote.beside = (struct beside){ 0 };
+	ret = run_all(task, runs, nr, &beside);
+	for (size_t i = 0; i < nr && !ret; i++)
+		ret = collect(shares[i], &runs[i]);
+	return ret;
+}
+
+static int exec_alone(struct task_remote *task, struct share *share)
+{
+	int ret = 0;
+
+	while (!ret && share->nr && !share->stopped)
+		ret = exec_next(task, (struct share *[]){ share }, 1);
+	return ret;
+}
+
+/* Both at once, as long as both go on. Of the first share all is made that can be: the call that is told is the first that has failed. */
+static int exec_both(struct task_remote *task, struct share *first, struct share *second)
+{
+	int ret = 0;
+
+	while (!ret && first->nr && second->nr && !first->stopped && !second->stopped)
+		ret = exec_next(task, (struct share *[]){ first, second }, 2);
+	ret = ret ?: exec_alone(task, first);
+	return ret || first->stopped ? ret : exec_alone(task, second);
+}
+
+#define ENOUGH_CALLS 400 /* for two threads: to set another going takes as long as some dozen calls */
+
+/* How many of the first of @calls may be made in any order of their vCPUs; and *@all, the calls that these are. */
+static size_t count_free(const struct remote_call *calls, size_t nr, size_t *all)
+{
+	size_t n;
+
+	*all = 0;
+	for (n = 0; n < nr && calls[n].any_order; n++)
+		*all += remote_call_left(&calls[n]);
+	return n;
+}
+
+/* Where in @calls, @all of them, the vCPU changes, as near to the middle as it does; or 0, nowhere. */
+static size_t middle(const struct remote_call *calls, size_t nr, size_t all)
+{
+	size_t best = 0, off = all, before = 0;
+
+	for (size_t i = 1; i < nr; i++) {
+		size_t now;
+
+		before += remote_call_left(&calls[i - 1]);
+		now = 2 * before > all ? 2 * before - all : all - 2 * before;
+		if (calls[i].vcpu != calls[i - 1].vcpu && now < off) {
+			best = i;
+			off = now;
+		}
+	}
+	return best;
+}
+
+/* How many of the first of @calls are made together; and *@half, how many of these by the first thread, or 0: all. */
+static size_t next_part(const struct task_remote *task, const struct remote_call *calls, size_t nr, size_t *half)
+{
+	size_t n = 0;
+
+	*half = 0;
+	while (n < nr) {
+		size_t all, free = count_free(calls + n, nr - n, &all);
+
+		if (all >= ENOUGH_CALLS && task->second.ready) {
+			*half = n ? 0 : middle(calls, free, all);
+			if (n || *half)
+				return n ?: free;
+		}
+		n += free ?: 1;
+	}
+	return n;
 }
 
 static int task_exec(struct remote *remote, struct remote_call *calls, size_t nr)
 {
 	struct task_remote *task = to_task(remote);
-	bool stopped = false;
+	int ret = 0;
 
-	while (nr && !stopped) {
-		const struct slots slots = slots_fit(calls, nr, task->space.scratch);
-		int ret;
+	for (size_t n, half; nr && !ret; nr -= n, calls += n) {
+		struct share first, second;
 
-		if (!slots.nr)
-			return -E2BIG;
-		ret = exec_chunk(task, calls, &slots, &stopped);
-		if (ret)
-			return ret;
-		for (; nr && !remote_call_left(calls); nr--)
-			calls++;
+		n = next_part(task, calls, nr, &half);
+		first = (struct share){ .lane = &task->first, .calls = calls, .nr = half ?: n };
+		second = (struct share){ .lane = &task->second, .calls = calls + half, .nr = n - half };
+		ret = half ? exec_both(task, &first, &second) : exec_alone(task, &first);
+		if (first.stopped || (half && second.stopped))
+			break;
 	}
-	return 0;
+	return ret;
 }
 
 /*
- * Each by one_call: slots are in memory of ours, which the first thread unmaps should criu be killed,
+ * Each by one_call: slots are in memory of ours, which another thread may unmap should criu be killed,
  * and so is all that a call could point to.
  */
-static int run_in(struct task_remote *task, struct held *held, struct remote_call *calls, size_t nr)
+static int run_in(struct task_remote *task, struct lane *lane, struct remote_call *calls, size_t nr)
 {
 	int ret = 0;
 
@@ -410,7 +576,7 @@ static int run_in(struct task_remote *task, struct held *held, struct remote_cal
 
 		if (calls[i].data || calls[i].arg_2_is_rest)
 			return -EINVAL;
-		ret = run_one(task, held, calls[i].nr, calls[i].arg, &result);
+		ret = run_one(task, lane, calls[i].nr, calls[i].arg, &result);
 		if (ret)
 			break;
 		remote_call_made(&calls[i], &result, 1);
@@ -420,29 +586,36 @@ static int run_in(struct task_remote *task, struct held *held, struct remote_cal
 	return ret;
 }
 
-static int task_exec_in(struct remote *remote, int32_t vtid, struct remote_call *calls, size_t nr)
+/* In a thread that is held for that alone. */
+static int run_in_other(struct task_remote *task, pid_t tid, struct remote_call *calls, size_t nr)
 {
-	struct task_remote *task = to_task(remote);
-	struct held other;
-	int ret, err;
+	struct lane other = { 0 };
+	int ret = held_take(&other.held, task->first.held.pid, tid, task->mem), err;
 
-	if ((uint64_t)vtid == task->held.vtid)
-		return task_exec(remote, calls, nr);
-	ret = proc_tid(task->held.pid, vtid);
-	if (ret < 0)
-		return ret;
-	ret = held_take(&other, task->held.pid, ret, task->mem);
 	if (ret)
 		return ret;
 	ret = run_in(task, &other, calls, nr) ?: fault_injected("thread held");
-	task->other_away |= other.away;
-	err = held_put_back(&other);
+	task->other_away |= other.held.away;
+	err = held_put_back(&other.held);
 	return ret ?: err;
+}
+
+static int task_exec_in(struct remote *remote, int32_t vtid, struct remote_call *calls, size_t nr)
+{
+	struct task_remote *task = to_task(remote);
+	int tid;
+
+	if ((uint64_t)vtid == task->first.held.vtid)
+		return task_exec(remote, calls, nr);
+	if (task->second.size && (uint64_t)vtid == task->second.held.vtid)
+		return run_in(task, &task->second, calls, nr) ?: fault_injected("thread held");
+	tid = proc_tid(task->first.held.pid, vtid);
+	return tid < 0 ? tid : run_in_other(task, tid, calls, nr);
 }
 
 static int task_bring(struct remote *remote, int32_t vpid, int fd)
 {
-	return bring_fd(remote, to_task(remote)->held.pid, vpid, fd);
+	return bring_fd(remote, to_task(remote)->first.held.pid, vpid, fd);
 }
 
 static const struct remote_ops task_ops = {
@@ -454,9 +627,51 @@ static const struct remote_ops task_ops = {
 	.bring = task_bring,
 };
 
-static int unmap(struct task_remote *task, uint64_t size)
+static struct run unmapping(const struct task_remote *task, struct lane *lane, uint64_t size)
 {
-	return run_syscall(task, SYS_munmap, task->scratch, size, 0, 0, 0, 0);
+	lane->mapped = 0; /* once is enough: somebody else's may be there at once */
+	return one(task, lane, SYS_munmap, (uint64_t[6]){ lane->scratch, size });
+}
+
+static int unmapped(const struct run *run)
+{
+	count_call(SYS_munmap);
+	return run->ret ?: (int)run->regs.regs[20];
+}
+
+/* Of all @lanes, at most two, at once; and tried again where that fails. */
+static int unmap(const struct task_remote *task, struct lane *const lanes[], size_t nr)
+{
+	struct run runs[2];
+	uint64_t size[2];
+	int ret = 0, err;
+
+	for (size_t i = 0; i < nr; i++) {
+		size[i] = lanes[i]->mapped;
+		runs[i] = unmapping(task, lanes[i], size[i]);
+	}
+	run_all(task, runs, nr, NULL);
+	for (size_t i = 0; i < nr; i++) {
+		if (!unmapped(&runs[i]))
+			continue;
+		runs[i] = unmapping(task, lanes[i], size[i]);
+		run_all(task, &runs[i], 1, NULL);
+		err = unmapped(&runs[i]);
+		ret = ret ?: err;
+	}
+	return ret;
+}
+
+static int unmap_scratch(struct task_remote *task)
+{
+	struct lane *const both[] = { &task->first, &task->second };
+	struct lane *lanes[2];
+	size_t nr = 0;
+
+	for (size_t i = 0; i < 2; i++)
+		if (both[i]->scratch && !both[i]->held.away)
+			lanes[nr++] = both[i];
+	return nr && !fault_leaves_out("munmap") ? unmap(task, lanes, nr) : 0;
 }
 
 static int take_text_back(struct task_remote *task)
@@ -471,17 +686,15 @@ static int take_text_back(struct task_remote *task)
  */
 static int put_back(struct task_remote *task)
 {
-	int ret = 0, err;
+	int ret = unmap_scratch(task), err;
 
-	if (task->scratch && !task->held.away && !fault_leaves_out("munmap")) {
-		uint64_t size = task->mapped;
-
-		task->mapped = 0; /* once is enough: somebody else's may be there at once */
-		ret = unmap(task, size) ? unmap(task, size) : 0;
+	if (task->second.size) {
+		err = held_put_back(&task->second.held);
+		ret = ret ?: err;
 	}
-	err = held_put_back(&task->held);
+	err = held_put_back(&task->first.held);
 	ret = ret ?: err;
-	if (task->entry && !task->held.away && !task->other_away) {
+	if (task->entry && !task->first.held.away && !task->second.held.away && !task->other_away) {
 		err = take_text_back(task) ? take_text_back(task) : 0;
 		ret = ret ?: err;
 	}
@@ -493,7 +706,8 @@ static void free_task(struct task_remote *task)
 	if (task->mem >= 0)
 		close(task->mem);
 	served_free(&task->served);
-	free(task->mirror);
+	free(task->first.mirror);
+	free(task->second.mirror);
 	free(task);
 }
 
@@ -508,7 +722,7 @@ int task_remote_close(struct remote *remote)
 	batch_drop(remote);
 	ret = put_back(task);
 	if (ret)
-		pr_err("pid %d: cannot put back its registers or memory: %s (errno %d)\n", task->held.pid,
+		pr_err("pid %d: cannot put back its registers or memory: %s (errno %d)\n", task->first.held.pid,
 		       strerror(-ret), -ret);
 	free_task(task);
 	return ret;
@@ -523,12 +737,45 @@ static int take(struct task_remote *task, pid_t pid)
 	task->mem = open(path, O_RDWR | O_CLOEXEC);
 	if (task->mem < 0)
 		return sys_err();
-	task->mirror = malloc(task->space.scratch);
-	if (!task->mirror)
+	task->first.mirror = malloc(task->space.scratch);
+	if (!task->first.mirror)
 		return -ENOMEM;
-	task->filtered = proc_has_seccomp(pid);
+	task->first.filtered = proc_has_seccomp(pid);
 	ret = served_find(pid, &task->served);
-	return ret ?: held_take(&task->held, pid, pid, task->mem);
+	return ret ?: held_take(&task->first.held, pid, pid, task->mem);
+}
+
+#define MOST_TRIED 4 /* threads: that the second makes calls is no need */
+
+struct candidates {
+	struct task_remote *task;
+	unsigned int tried;
+};
+
+/* Not one whose fds are others, nor one whose filter could end it, criu having been killed. 1 where it is taken. */
+static int take_if_it_can(pid_t pid, pid_t tid, void *arg)
+{
+	struct candidates *c = arg;
+
+	if (tid == pid)
+		return 0;
+	if (++c->tried > MOST_TRIED)
+		return -ENOENT;
+	if (syscall(SYS_kcmp, pid, tid, KCMP_FILES, 0, 0) || proc_has_seccomp(tid))
+		return 0;
+	return !held_try(&c->task->second.held, pid, tid, c->task->mem);
+}
+
+/* Where there is one, and it is wanted: else the first makes all calls, and has all the memory. */
+static void take_second(struct task_remote *task)
+{
+	struct candidates c = { .task = task };
+	struct lane *second = &task->second;
+
+	second->mirror = task->space.second ? malloc(task->space.second) : NULL;
+	if (second->mirror && proc_each_thread(task->first.held.pid, take_if_it_can, &c) == 1)
+		second->size = task->space.second;
+	task->first.size = task->space.scratch - second->size;
 }
 
 /* What to look for: it is the task that is in want, and discover() has looked at what can be seen beforehand. */
@@ -563,6 +810,7 @@ int task_remote_open(pid_t pid, struct task_space space, struct remote **remote)
 		free_task(task);
 		return ret;
 	}
+	take_second(task);
 	ret = plant_entry(task);
 	if (!ret)
 		ret = map_scratch(task);

@@ -8,11 +8,12 @@
 
 #include "remote/remote.h"
 
-#define TASK_REMOTE_MAPS 2 /* mappings that a session adds */
+#define TASK_REMOTE_MAPS 3 /* mappings that a session adds */
 
 /* What a session takes in the task, in bytes, whole pages. */
 struct task_space {
 	size_t scratch; /* memory for calls and their data; what does not fit at once takes another round trip */
+	size_t second;	/* of that, what a second thread is to have for its calls; 0: none makes any */
 	size_t room;	/* address space wanted at remote->room */
 };
 
@@ -23,7 +24,8 @@ struct task_space {
  * Opens a session on thread group leader @pid, which this process has stopped by
  * ptrace. Everything that is changed in the task meanwhile (registers, SVE state,
  * signal mask, a bit of its text, one mapping) is put back by
- * task_remote_close(). Of its other threads, stopped likewise, one is held for as long as exec_in takes.
+ * task_remote_close(). Of its other threads, stopped likewise, one is held to make a part of the calls whose order is free, where
+ * @space.second is not 0 and one is fit for it; and one for as long as exec_in takes.
  * 0 and *@remote, or a negative errno, logged.
  */
 int task_remote_open(pid_t pid, struct task_space space, struct remote **remote);

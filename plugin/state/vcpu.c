@@ -170,6 +170,7 @@ static void get_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vc
 {
 	struct remote_call *run = NULL;
 
+	b->any_order = true; /* KVM_GET_ONE_REG takes the mutex of its vCPU alone */
 	for (struct vcpu_reg *reg = vcpu->regs; reg < vcpu->regs + vcpu->nr_regs; reg++)
 		if (joins(run, reg))
 			run->more++;
@@ -331,6 +332,7 @@ static void set_regs(struct batch *b, struct vm_state *vm, struct vcpu_state *vc
 {
 	struct remote_call *run = NULL;
 
+	b->any_order = true; /* likewise KVM_SET_ONE_REG: nothing behind reg_policy_is_first() is the VM's */
 	clear_bits(b, vcpu);
 	for (const struct vcpu_reg *reg = vcpu->regs; reg < vcpu->regs + vcpu->nr_regs; reg++)
 		run = is_set(reg->id) ? vcpu_reg_add_set(b, vcpu, reg, run) : NULL;

@@ -90,11 +90,24 @@ size_t vm_room(const struct vm_state *vm)
 #define SCRATCH_VCPUS 32u /* of more, batches are cut: the VMM pays for the memory */
 #define PAGE_MAX ((size_t)64 << 10) /* the largest that arm64 has: the room behind it begins with a page */
 
-size_t vm_scratch(const struct vm_state *vm)
+/* Of @nr vCPUs, in whole pages. */
+static size_t scratch_of(size_t nr)
 {
-	size_t size = SCRATCH_GIC + SCRATCH_VCPU * (vm->nr_vcpus < SCRATCH_VCPUS ? vm->nr_vcpus : SCRATCH_VCPUS);
+	size_t size = SCRATCH_VCPU * (nr < SCRATCH_VCPUS ? nr : SCRATCH_VCPUS);
 
 	return (size + PAGE_MAX - 1) & ~(PAGE_MAX - 1);
+}
+
+size_t vm_scratch(const struct vm_state *vm)
+{
+	return SCRATCH_GIC + scratch_of(vm->nr_vcpus);
+}
+
+size_t vm_scratch_second(const struct vm_state *vm)
+{
+	size_t nr = vm->nr_vcpus < SCRATCH_VCPUS ? vm->nr_vcpus : SCRATCH_VCPUS;
+
+	return scratch_of(nr / 2);
 }
 
 uint32_t vm_nr_parked(const struct vm_state *vm)

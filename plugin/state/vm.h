@@ -133,6 +133,8 @@ const struct memslot *vm_memory_at(const struct vm_state *vm, uint64_t ipa, bool
 /* Bytes of a remote's room that the steps of both sequences need; and of memory for their calls (remote/task.h). */
 size_t vm_room(const struct vm_state *vm);
 size_t vm_scratch(const struct vm_state *vm);
+/* Of that, for half of its vCPUs; 0: it has only one. */
+size_t vm_scratch_second(const struct vm_state *vm);
 
 /* A step of the restore sequence (plan.c). 0 or a negative errno, logged. */
 int vm_close_parked(struct vm_state *vm, struct remote *remote);
