@@ -43,11 +43,14 @@ struct model {
 	bool has_other_fds;
 	bool has_no_memory;    /* mmap() fails in it */
 	bool cannot_be_locked; /* mprotect() does */
+	bool cannot_unmap;     /* munmap() does, once */
+	bool has_filter;
 	int cannot_begin;      /* a negative errno, for what is next to be run in it */
 	bool does_not_return;  /* likewise, from a batch */
 
 	bool held, runs;
 	unsigned int calls; /* of batches */
+	uint64_t mapped;     /* bytes that it was to map */
 	uint64_t ours, size; /* what its way back would unmap */
 };
 
@@ -72,6 +75,12 @@ long __wrap_syscall(long nr, long a, long b, long c, long d, long e, long f)
 	assert_int_equal(a, getpid());
 	assert_int_equal(c, KCMP_FILES);
 	return model(b)->has_other_fds ? 1 : 0;
+}
+
+bool __wrap_proc_has_seccomp(pid_t tid);
+bool __wrap_proc_has_seccomp(pid_t tid)
+{
+	return model(tid)->has_filter;
 }
 
 int held_try(struct held *held, pid_t pid, pid_t tid, int mem)
@@ -147,7 +156,7 @@ static void make_batch(struct model *m, struct user_regs_struct *regs)
 	for (; regs->regs[20]; slot++, result++, regs->regs[20]--) {
 		int64_t may_fail = *result;
 
-		assert_true(is_its_own(m, (uintptr_t)slot) && is_its_own(m, (uintptr_t)result));
+		assert_true(m->has_filter || (is_its_own(m, (uintptr_t)slot) && is_its_own(m, (uintptr_t)result)));
 		m->calls++;
 		*result = slot->arg[0];
 		if (*result < 0 && *result + may_fail)
@@ -162,13 +171,15 @@ static void make_call(struct model *m, struct user_regs_struct *regs)
 	x[27] = 0;
 	switch (x[8]) {
 	case SYS_mmap:
+		m->mapped = x[1];
 		x[20] = m->has_no_memory ? (uintptr_t)-ENOMEM : (uintptr_t)mmap(NULL, x[1], x[2], x[3], x[4], x[5]);
 		if (!m->has_no_memory)
 			x[27] = m->cannot_be_locked ? -EAGAIN : mprotect((void *)(uintptr_t)x[20], x[26], PROT_READ | PROT_WRITE);
 		break;
 	case SYS_munmap:
 		assert_int_equal(m->size, 0);
-		x[20] = munmap((void *)(uintptr_t)x[0], x[1]);
+		x[20] = m->cannot_unmap ? -ENOMEM : munmap((void *)(uintptr_t)x[0], x[1]);
+		m->cannot_unmap = false;
 		break;
 	default:
 		x[20] = 0;
@@ -389,8 +400,37 @@ static void each_of_two_threads_makes_a_half(void **state)
 	assert_int_equal(models[0].calls, HALF);
 	assert_int_equal(models[1].calls, HALF);
 	assert_int_equal(most_running, 2);
+	assert_int_equal(models[0].mapped + models[1].mapped, SPACE.scratch + SPACE.room);
+	models[0].cannot_unmap = models[1].cannot_unmap = true;
 	assert_int_equal(task_remote_close(remote), 0);
 	assert_int_equal(count_mapped(), before);
+}
+
+/* Of three vCPUs one thread makes the calls of one: those of a vCPU stay in their order. */
+static void the_calls_of_a_vcpu_are_one_thread_s(void **state)
+{
+	struct remote *remote = open_with(SPACE);
+
+	fill(remote, EACH);
+	for (size_t i = 0; i < b.nr; i++)
+		b.calls[i].vcpu = i < 310 ? 0 : i < 500 ? 1 : 2;
+	assert_int_equal(run_and_close(remote, 2), 0);
+	assert_all_made();
+	assert_int_equal(models[0].calls, 310);
+	assert_int_equal(models[1].calls, 290);
+}
+
+static void calls_of_one_vcpu_are_one_thread_s(void **state)
+{
+	struct remote *remote = open_with(SPACE);
+
+	fill(remote, EACH);
+	for (size_t i = 0; i < b.nr; i++)
+		b.calls[i].vcpu = 0;
+	assert_int_equal(batch_run(&b), 0);
+	assert_all_made();
+	assert_int_equal(models[1].calls, 0);
+	assert_int_equal(task_remote_close(remote), 0);
 }
 
 /* Those before are made before, and those behind when both are done. */
@@ -459,6 +499,27 @@ static void the_call_that_is_told_is_the_first_that_has_failed(void **state)
 	assert_int_equal(run_with_failure(10 * EACH, VCPUS / 2 * 10 * EACH), -EINVAL);
 	assert_int_equal(models[0].calls, 10 * HALF);
 	assert_int_equal(models[1].calls, 1);
+	batch_fini(&b);
+	set_up(NULL);
+	assert_int_equal(run_with_failure(10 * EACH, 0), -EINVAL);
+	assert_int_equal(models[0].calls, 1);
+	assert_in_range(models[1].calls, 1, 10 * HALF - 1);
+}
+
+static void nothing_is_made_behind_a_call_that_has_failed(void **state)
+{
+	for (unsigned int nr = 0; nr < VCPUS * EACH; nr += VCPUS / 2 * EACH) {
+		struct remote *remote;
+
+		set_up(NULL);
+		remote = open_with(SPACE);
+		fill(remote, EACH);
+		b.calls[nr].arg[0] = -EINVAL;
+		batch_syscall(&b, "getppid", SYS_getppid, 7, 0, 0, 0, 0, 0);
+		assert_int_equal(run_and_close(remote, 2), -EINVAL);
+		assert_false(b.calls[b.nr - 1].done);
+		batch_fini(&b);
+	}
 }
 
 /* Calls that may fail go on, in both. */
@@ -489,12 +550,26 @@ static void a_thread_that_is_not_fit_is_passed_over(void **state)
 {
 	struct remote *remote;
 
-	models[1].has_no_room = models[2].has_other_fds = true;
+	models[1].has_no_room = models[2].has_other_fds = models[3].has_filter = true;
 	remote = open_with(SPACE);
 	fill(remote, EACH);
 	assert_int_equal(run_and_close(remote, 2), 0);
-	assert_int_equal(models[3].calls, HALF);
+	assert_int_equal(models[4].calls, HALF);
 	assert_int_equal(log_errors(), 0);
+}
+
+/* The first thread has a filter, which holds again when criu was killed: the other unmaps what is its own. */
+static void a_filter_of_the_first_thread_leaves_the_second_one_its_way_back(void **state)
+{
+	struct remote *remote;
+
+	models[0].has_filter = true;
+	remote = open_with(SPACE);
+	fill(remote, EACH);
+	assert_int_equal(batch_run(&b), 0);
+	assert_int_equal(models[0].size, 0);
+	assert_int_equal(models[1].size, SPACE.second);
+	assert_int_equal(task_remote_close(remote), 0);
 }
 
 static void where_no_thread_is_fit_one_makes_all(void **state)
@@ -518,6 +593,20 @@ static void where_there_is_no_memory_for_two_one_makes_all(void **state)
 }
 
 /* What is run in one thread goes to its end, whatever becomes of the other. */
+static void a_session_in_which_a_thread_cannot_begin_is_not_opened(void **state)
+{
+	for (size_t i = 0; i < 2; i++) {
+		unsigned int before = count_mapped();
+		struct remote *remote;
+
+		set_up(NULL);
+		models[i].cannot_begin = -EIO;
+		assert_int_equal(task_remote_open(getpid(), SPACE, &remote), -EIO);
+		assert_int_equal(count_mapped(), before);
+		assert_false(models[0].held || models[1].held);
+	}
+}
+
 static void a_thread_that_cannot_begin_fails_the_batch(void **state)
 {
 	for (size_t i = 0; i < 2; i++) {
@@ -621,14 +710,19 @@ int main(void)
 		TEST(what_is_done_beside_calls_is_done_once),
 		TEST(what_was_to_be_done_beside_calls_that_cannot_begin_is_not_done),
 		TEST(each_of_two_threads_makes_a_half),
+		TEST(the_calls_of_a_vcpu_are_one_thread_s),
+		TEST(calls_of_one_vcpu_are_one_thread_s),
 		TEST(calls_whose_order_is_not_free_are_the_first_thread_s),
 		TEST(few_calls_are_one_thread_s),
 		TEST(what_does_not_fit_comes_next),
 		TEST(the_call_that_is_told_is_the_first_that_has_failed),
+		TEST(nothing_is_made_behind_a_call_that_has_failed),
 		TEST(an_answer_that_is_an_errno_ends_nothing),
 		TEST(a_thread_that_is_not_fit_is_passed_over),
+		TEST(a_filter_of_the_first_thread_leaves_the_second_one_its_way_back),
 		TEST(where_no_thread_is_fit_one_makes_all),
 		TEST(where_there_is_no_memory_for_two_one_makes_all),
+		TEST(a_session_in_which_a_thread_cannot_begin_is_not_opened),
 		TEST(a_thread_that_cannot_begin_fails_the_batch),
 		TEST(a_thread_that_does_not_return_keeps_what_it_needs),
 		TEST(calls_by_the_second_thread_itself_are_made_in_it),
