@@ -150,7 +150,7 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 
 static void code_words(const struct task_remote *task, uint64_t words[CODE_WORDS])
 {
-	size_t size = (task_code_end - task_code) * sizeof(*task_code);
+	size_t size = (uintptr_t)task_code_end - (uintptr_t)task_code;
 
 	if (size > CODE_WORDS * sizeof(*words))
 		abort(); /* batch_code.S has grown: so must CODE_WORDS */
