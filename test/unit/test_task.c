@@ -56,6 +56,7 @@ struct model {
 
 static struct model models[NR_THREADS];
 static unsigned int running, most_running;
+static uint64_t all_mapped; /* bytes, by all of them */
 
 static struct model *model(pid_t tid)
 {
@@ -164,6 +165,29 @@ static void make_batch(struct model *m, struct user_regs_struct *regs)
 	}
 }
 
+static void map(struct model *m, unsigned long long *x)
+{
+	void *at = m->has_no_memory ? MAP_FAILED : mmap(NULL, x[1], x[2], x[3], x[4], x[5]);
+
+	m->mapped = x[1];
+	x[20] = at == MAP_FAILED ? (uintptr_t)-ENOMEM : (uintptr_t)at;
+	if (at == MAP_FAILED)
+		return;
+	all_mapped += x[1];
+	x[27] = m->cannot_be_locked ? -EAGAIN : mprotect(at, x[26], PROT_READ | PROT_WRITE);
+}
+
+static int64_t unmap(struct model *m, uint64_t addr, uint64_t size)
+{
+	bool fails = m->cannot_unmap;
+
+	m->cannot_unmap = false;
+	if (fails)
+		return -ENOMEM;
+	all_mapped -= size;
+	return munmap((void *)(uintptr_t)addr, size);
+}
+
 static void make_call(struct model *m, struct user_regs_struct *regs)
 {
 	unsigned long long *x = regs->regs;
@@ -171,15 +195,11 @@ static void make_call(struct model *m, struct user_regs_struct *regs)
 	x[27] = 0;
 	switch (x[8]) {
 	case SYS_mmap:
-		m->mapped = x[1];
-		x[20] = m->has_no_memory ? (uintptr_t)-ENOMEM : (uintptr_t)mmap(NULL, x[1], x[2], x[3], x[4], x[5]);
-		if (!m->has_no_memory)
-			x[27] = m->cannot_be_locked ? -EAGAIN : mprotect((void *)(uintptr_t)x[20], x[26], PROT_READ | PROT_WRITE);
+		map(m, x);
 		break;
 	case SYS_munmap:
 		assert_int_equal(m->size, 0);
-		x[20] = m->cannot_unmap ? -ENOMEM : munmap((void *)(uintptr_t)x[0], x[1]);
-		m->cannot_unmap = false;
+		x[20] = unmap(m, x[0], x[1]);
 		break;
 	default:
 		x[20] = 0;
@@ -318,24 +338,6 @@ static void assert_all_made(void)
 	}
 }
 
-/* Mappings of this process that are as large as what a session maps. */
-static unsigned int count_mapped(void)
-{
-	FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned int n = 0;
-	char line[512];
-
-	assert_non_null(maps);
-	while (fgets(line, sizeof(line), maps)) {
-		unsigned long start, end;
-
-		assert_int_equal(sscanf(line, "%lx-%lx", &start, &end), 2);
-		n += strstr(line, " 00:00 0 \n") && (end - start == SCRATCH || end - start == SCRATCH / 3);
-	}
-	fclose(maps);
-	return n;
-}
-
 static void *wait_for_end(void *tid)
 {
 	__atomic_store_n((pid_t *)tid, gettid(), __ATOMIC_SEQ_CST);
@@ -387,7 +389,6 @@ static int run_and_close(struct remote *remote, unsigned int threads)
 
 static void each_of_two_threads_makes_a_half(void **state)
 {
-	unsigned int before = count_mapped();
 	struct remote *remote = open_with(SPACE);
 	uint64_t trips = task_remote_used().trips;
 
@@ -403,7 +404,7 @@ static void each_of_two_threads_makes_a_half(void **state)
 	assert_int_equal(models[0].mapped + models[1].mapped, SPACE.scratch + SPACE.room);
 	models[0].cannot_unmap = models[1].cannot_unmap = true;
 	assert_int_equal(task_remote_close(remote), 0);
-	assert_int_equal(count_mapped(), before);
+	assert_int_equal(all_mapped, 0);
 }
 
 /* Of three vCPUs one thread makes the calls of one: those of a vCPU stay in their order. */
@@ -581,7 +582,6 @@ static void where_no_thread_is_fit_one_makes_all(void **state)
 
 static void where_there_is_no_memory_for_two_one_makes_all(void **state)
 {
-	unsigned int before = count_mapped();
 
 	models[1].has_no_memory = true;
 	assert_one_thread_makes_all(open_with(SPACE));
@@ -589,20 +589,19 @@ static void where_there_is_no_memory_for_two_one_makes_all(void **state)
 	set_up(NULL);
 	models[1].cannot_be_locked = true;
 	assert_one_thread_makes_all(open_with(SPACE));
-	assert_int_equal(count_mapped(), before);
+	assert_int_equal(all_mapped, 0);
 }
 
 /* What is run in one thread goes to its end, whatever becomes of the other. */
 static void a_session_in_which_a_thread_cannot_begin_is_not_opened(void **state)
 {
 	for (size_t i = 0; i < 2; i++) {
-		unsigned int before = count_mapped();
-		struct remote *remote;
+			struct remote *remote;
 
 		set_up(NULL);
 		models[i].cannot_begin = -EIO;
 		assert_int_equal(task_remote_open(getpid(), SPACE, &remote), -EIO);
-		assert_int_equal(count_mapped(), before);
+		assert_int_equal(all_mapped, 0);
 		assert_false(models[0].held || models[1].held);
 	}
 }
@@ -610,8 +609,7 @@ static void a_session_in_which_a_thread_cannot_begin_is_not_opened(void **state)
 static void a_thread_that_cannot_begin_fails_the_batch(void **state)
 {
 	for (size_t i = 0; i < 2; i++) {
-		unsigned int before = count_mapped();
-		struct remote *remote;
+			struct remote *remote;
 
 		set_up(NULL);
 		remote = open_with(SPACE);
@@ -623,7 +621,7 @@ static void a_thread_that_cannot_begin_fails_the_batch(void **state)
 		assert_int_equal(running, 0);
 		assert_int_equal(models[!i].calls, HALF);
 		assert_int_equal(task_remote_close(remote), 0);
-		assert_int_equal(count_mapped(), before);
+		assert_int_equal(all_mapped, 0);
 		batch_fini(&b);
 	}
 }
@@ -665,11 +663,9 @@ static void a_thread_that_does_not_return_keeps_what_it_needs(void **state)
 {
 	for (size_t i = 0; i < 2; i++) {
 		struct remote *remote;
-		unsigned int before;
 		uint64_t ours, size;
 
 		set_up(NULL);
-		before = count_mapped();
 		assert_false(find_code());
 		remote = open_with(SPACE);
 		fill(remote, EACH);
@@ -682,8 +678,8 @@ static void a_thread_that_does_not_return_keeps_what_it_needs(void **state)
 		assert_true(find_code());
 		clear_code(find_code());
 		assert_true(models[i].runs && !models[!i].runs);
-		assert_int_equal(munmap((void *)(uintptr_t)ours, size), 0);
-		assert_int_equal(count_mapped(), before);
+		assert_int_equal(unmap(&models[i], ours, size), 0); /* as it does at last */
+		assert_int_equal(all_mapped, 0);
 		batch_fini(&b);
 	}
 }
