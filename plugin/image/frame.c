@@ -56,13 +56,13 @@ const struct frame_kind frame_vcpu_events = {
 
 const struct frame_kind frame_vgic = {
 	.magic = 0x52030109, /* Ipswich */
-	.major = 1,
+	.major = 2,
 	.payload = &kvm_vgic__vgic_entry__descriptor,
 };
 
 const struct frame_kind frame_its = {
 	.magic = 0x52150043, /* Bury St Edmunds */
-	.major = 1,
+	.major = 2,
 	.payload = &kvm_vgic__its_entry__descriptor,
 };
 

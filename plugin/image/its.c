@@ -7,22 +7,19 @@
 
 /* Writing */
 
-static void pack_ctes(KvmVgic__ItsCteEntry **list, const struct its_tables *t)
+/* Level 1 entries by columns: for free(); false: there is no memory. */
+static bool pack_l1es(struct frame_out *out, KvmVgic__ItsDeviceEntry *device, const struct its_tables *t)
 {
-	for (size_t i = 0; i < t->nr_ctes; i++) {
-		kvm_vgic__its_cte_entry__init(list[i]);
-		list[i]->rdbase = t->ctes[i].rdbase;
-		list[i]->icid = t->ctes[i].icid;
-	}
-}
-
-static void pack_l1es(KvmVgic__ItsL1eEntry **list, const struct its_tables *t)
-{
+	device->n_l1_index = device->n_l1e = t->nr_l1es;
+	device->l1_index = entry_room(out, t->nr_l1es, sizeof(*device->l1_index));
+	device->l1e = entry_room(out, t->nr_l1es, sizeof(*device->l1e));
+	if (!device->l1_index || !device->l1e)
+		return false;
 	for (size_t i = 0; i < t->nr_l1es; i++) {
-		kvm_vgic__its_l1e_entry__init(list[i]);
-		list[i]->index = t->l1es[i].index;
-		list[i]->addr = t->l1es[i].addr;
+		device->l1_index[i] = t->l1es[i].index;
+		device->l1e[i] = t->l1es[i].entry;
 	}
+	return true;
 }
 
 static void pack_its(struct frame_out *out, const struct its_state *its)
@@ -34,46 +31,41 @@ static void pack_its(struct frame_out *out, const struct its_state *its)
 	entry.its = &device;
 	device.fd = its->fd;
 	device.frame = its->base;
-	device.n_ctes = its->tables.nr_ctes;
-	device.n_l1es = its->tables.nr_l1es;
-	if (ENTRY_LIST(out, nr_regs, device.regs) && ENTRY_LIST(out, device.n_ctes, device.ctes) &&
-	    ENTRY_LIST(out, device.n_l1es, device.l1es)) {
+	device.n_cte = its->tables.nr_ctes;
+	device.cte = its->tables.ctes;
+	if (ENTRY_LIST(out, nr_regs, device.regs) && pack_l1es(out, &device, &its->tables)) {
 		device.n_regs = vgic_pack_values(device.regs, its_regs, nr_regs, its->regs);
-		pack_ctes(device.ctes, &its->tables);
-		pack_l1es(device.l1es, &its->tables);
 		frame_add(out, &entry.base);
 	}
 	free(device.regs);
-	free(device.ctes);
-	free(device.l1es);
+	free(device.l1_index);
+	free(device.l1e);
 }
 
-static void pack_dte(struct frame_out *out, const struct its_dte *from)
+/* Whether the interrupts of @dte are one after the other, from EventID 0 on: the file does not name them then. */
+static bool is_dense(const struct its_tables *t, const struct its_dte *dte)
+{
+	for (size_t i = 0; i < dte->nr_ites; i++)
+		if (its_event_id(t, dte, i) != i)
+			return false;
+	return true;
+}
+
+static void pack_dte(struct frame_out *out, const struct its_tables *t, const struct its_dte *from)
 {
 	KvmVgic__ItsDteEntry dte = KVM_VGIC__ITS_DTE_ENTRY__INIT;
 	KvmVgic__ItsEntry entry = KVM_VGIC__ITS_ENTRY__INIT;
-	uint32_t *columns;
 
 	entry.dte = &dte;
 	dte.device_id = from->device_id;
-	dte.next = from->next;
-	dte.itt_addr = from->itt_addr;
-	dte.size = from->size;
-	dte.n_event_id = dte.n_pintid = dte.n_ite_next = dte.n_icid = from->nr_ites;
-	dte.event_id = columns = entry_room(out, 4 * from->nr_ites, sizeof(*columns));
-	if (!columns)
-		return;
-	dte.pintid = dte.event_id + from->nr_ites;
-	dte.ite_next = dte.pintid + from->nr_ites;
-	dte.icid = dte.ite_next + from->nr_ites;
-	for (size_t i = 0; i < from->nr_ites; i++) {
-		dte.event_id[i] = from->ites[i].event_id;
-		dte.pintid[i] = from->ites[i].pintid;
-		dte.ite_next[i] = from->ites[i].next;
-		dte.icid[i] = from->ites[i].icid;
+	dte.dte = from->entry;
+	if (from->nr_ites) {
+		dte.n_event_id = is_dense(t, from) ? 0 : from->nr_ites;
+		dte.event_id = &t->event_ids[from->first_ite];
+		dte.n_ite = from->nr_ites;
+		dte.ite = &t->ites[from->first_ite];
 	}
 	frame_add(out, &entry.base);
-	free(columns);
 }
 
 static void pack_lpi_table(struct frame_out *out, KvmVgic__ItsEntry *entry, KvmVgic__LpiTableEntry *table,
@@ -103,9 +95,11 @@ static void pack_lpi(struct frame_out *out, const struct lpi_state *from)
 void its_pack(struct frame_out *out, const struct vm_state *vm)
 {
 	for (size_t i = 0; i < vm->nr_itses; i++) {
+		const struct its_tables *t = &vm->itses[i].tables;
+
 		pack_its(out, &vm->itses[i]);
-		for (size_t d = 0; d < vm->itses[i].tables.nr_dtes; d++)
-			pack_dte(out, &vm->itses[i].tables.dtes[d]);
+		for (size_t d = 0; d < t->nr_dtes; d++)
+			pack_dte(out, t, &t->dtes[d]);
 	}
 	if (vm->lpi)
 		pack_lpi(out, vm->lpi);
@@ -113,11 +107,16 @@ void its_pack(struct frame_out *out, const struct vm_state *vm)
 
 /* Reading */
 
-/* A field narrower in the state than on the wire: too large it would be another value. */
-static int refuse_field(const struct frame_in *in, const char *field, uint64_t value, uint64_t max)
+static int refuse_number(const struct frame_in *in, const char *of, size_t n, size_t max)
 {
-	pr_err("%s: entry %u: %s %llu, at most %llu expected\n", in->file, in->entry, field,
-	       (unsigned long long)value, (unsigned long long)max);
+	pr_err("%s: entry %u: number of %s %zu, at most %zu expected\n", in->file, in->entry, of, n, max);
+	return -EINVAL;
+}
+
+/* Of two columns. */
+static int refuse_uneven(const struct frame_in *in, size_t n, const char *of, size_t nr_entries)
+{
+	pr_err("%s: entry %u: %zu %s, but %zu entries\n", in->file, in->entry, n, of, nr_entries);
 	return -EINVAL;
 }
 
@@ -125,18 +124,14 @@ static int unpack_ctes(const struct frame_in *in, const KvmVgic__ItsDeviceEntry 
 {
 	int ret;
 
-	if (entry->n_ctes > ITS_MAX_IDS + 1)
-		return refuse_field(in, "number of collections", entry->n_ctes, ITS_MAX_IDS + 1);
-	ret = entry_alloc(in, &t->ctes, entry->n_ctes, sizeof(*t->ctes));
+	if (entry->n_cte > ITS_MAX_IDS + 1)
+		return refuse_number(in, "collections", entry->n_cte, ITS_MAX_IDS + 1);
+	ret = entry_alloc(in, &t->ctes, entry->n_cte, sizeof(*t->ctes));
 	if (ret)
 		return ret;
-	t->nr_ctes = entry->n_ctes;
-	for (size_t i = 0; i < t->nr_ctes; i++) {
-		if (entry->ctes[i]->icid > UINT16_MAX)
-			return refuse_field(in, "ICID", entry->ctes[i]->icid, UINT16_MAX);
-		t->ctes[i] = (struct its_cte){ .rdbase = entry->ctes[i]->rdbase,
-					       .icid = entry->ctes[i]->icid };
-	}
+	t->nr_ctes = entry->n_cte;
+	for (size_t i = 0; i < t->nr_ctes; i++)
+		t->ctes[i] = entry->cte[i];
 	return 0;
 }
 
@@ -144,15 +139,16 @@ static int unpack_l1es(const struct frame_in *in, const KvmVgic__ItsDeviceEntry 
 {
 	int ret;
 
-	if (entry->n_l1es > ITS_MAX_L1ES)
-		return refuse_field(in, "number of level 1 entries", entry->n_l1es, ITS_MAX_L1ES);
-	ret = entry_alloc(in, &t->l1es, entry->n_l1es, sizeof(*t->l1es));
+	if (entry->n_l1e > ITS_MAX_L1ES)
+		return refuse_number(in, "level 1 entries", entry->n_l1e, ITS_MAX_L1ES);
+	if (entry->n_l1_index != entry->n_l1e)
+		return refuse_uneven(in, entry->n_l1_index, "level 1 indices", entry->n_l1e);
+	ret = entry_alloc(in, &t->l1es, entry->n_l1e, sizeof(*t->l1es));
 	if (ret)
 		return ret;
-	t->nr_l1es = entry->n_l1es;
+	t->nr_l1es = entry->n_l1e;
 	for (size_t i = 0; i < t->nr_l1es; i++)
-		t->l1es[i] =
-			(struct its_l1e){ .index = entry->l1es[i]->index, .addr = entry->l1es[i]->addr };
+		t->l1es[i] = (struct its_l1e){ .index = entry->l1_index[i], .entry = entry->l1e[i] };
 	return 0;
 }
 
@@ -162,7 +158,7 @@ static int unpack_its(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *
 	int ret = 0;
 
 	if (vm->nr_itses == VM_MAX_ITSES)
-		return refuse_field(in, "number of ITSes", VM_MAX_ITSES + 1, VM_MAX_ITSES);
+		return refuse_number(in, "ITSes", VM_MAX_ITSES + 1, VM_MAX_ITSES);
 	if (!vm->itses)
 		ret = entry_alloc(in, &vm->itses, VM_MAX_ITSES, sizeof(*vm->itses));
 	if (ret)
@@ -178,61 +174,33 @@ static int unpack_its(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *
 	return ret ?: unpack_l1es(in, entry, &its->tables);
 }
 
-static int unpack_ites(const struct frame_in *in, const KvmVgic__ItsDteEntry *entry, struct its_dte *dte)
-{
-	size_t n = entry->n_event_id;
-	int ret;
-
-	if (n > ITS_MAX_IDS)
-		return refuse_field(in, "number of interrupts", n, ITS_MAX_IDS);
-	if (entry->n_pintid != n || entry->n_ite_next != n || entry->n_icid != n) {
-		pr_err("%s: entry %u: %zu EventIDs, but %zu pINTIDs, %zu next, %zu ICIDs\n", in->file, in->entry,
-		       n, entry->n_pintid, entry->n_ite_next, entry->n_icid);
-		return -EINVAL;
-	}
-	ret = entry_alloc(in, &dte->ites, n, sizeof(*dte->ites));
-	if (ret)
-		return ret;
-	dte->nr_ites = n;
-	for (size_t i = 0; i < n; i++) {
-		if (entry->ite_next[i] > UINT16_MAX)
-			return refuse_field(in, "next", entry->ite_next[i], UINT16_MAX);
-		if (entry->icid[i] > UINT16_MAX)
-			return refuse_field(in, "ICID", entry->icid[i], UINT16_MAX);
-		dte->ites[i] = (struct its_ite){
-			.event_id = entry->event_id[i],
-			.pintid = entry->pintid[i],
-			.next = entry->ite_next[i],
-			.icid = entry->icid[i],
-		};
-	}
-	return 0;
-}
-
 static int unpack_dte(const struct frame_in *in, const KvmVgic__ItsDteEntry *entry, struct vm_state *vm)
 {
+	struct its_tables *t;
 	struct its_dte *dte;
 
 	if (!vm->nr_itses) {
 		pr_err("%s: entry %u: a device before the first ITS\n", in->file, in->entry);
 		return -EINVAL;
 	}
-	if (vm->itses[vm->nr_itses - 1].tables.nr_dtes > ITS_MAX_IDS)
-		return refuse_field(in, "number of devices", ITS_MAX_IDS + 2, ITS_MAX_IDS + 1);
-	if (entry->next > UINT16_MAX)
-		return refuse_field(in, "next", entry->next, UINT16_MAX);
-	if (entry->size > UINT8_MAX)
-		return refuse_field(in, "Size", entry->size, UINT8_MAX);
-	dte = its_tables_add_dte(&vm->itses[vm->nr_itses - 1].tables);
-	if (!dte) {
+	t = &vm->itses[vm->nr_itses - 1].tables;
+	if (t->nr_dtes > ITS_MAX_IDS)
+		return refuse_number(in, "devices", ITS_MAX_IDS + 2, ITS_MAX_IDS + 1);
+	if (entry->n_ite > ITS_MAX_IDS)
+		return refuse_number(in, "interrupts", entry->n_ite, ITS_MAX_IDS);
+	if (entry->n_event_id && entry->n_event_id != entry->n_ite)
+		return refuse_uneven(in, entry->n_event_id, "EventIDs", entry->n_ite);
+	dte = its_tables_add_dte(t, entry->device_id, entry->dte);
+	if (!dte || !its_tables_grow_ites(t, entry->n_ite)) {
 		pr_err("%s: entry %u: no memory for one more device\n", in->file, in->entry);
 		return -ENOMEM;
 	}
-	dte->device_id = entry->device_id;
-	dte->next = entry->next;
-	dte->itt_addr = entry->itt_addr;
-	dte->size = entry->size;
-	return unpack_ites(in, entry, dte);
+	dte->nr_ites = entry->n_ite;
+	for (size_t i = 0; i < dte->nr_ites; i++, t->nr_ites++) {
+		t->event_ids[t->nr_ites] = entry->n_event_id ? entry->event_id[i] : i;
+		t->ites[t->nr_ites] = entry->ite[i];
+	}
+	return 0;
 }
 
 static int unpack_lpi_table(const struct frame_in *in, const KvmVgic__LpiTableEntry *entry, uint32_t max,
@@ -271,7 +239,7 @@ static int unpack_lpi_pending(const struct frame_in *in, const KvmVgic__LpiTable
 		return -EINVAL;
 	}
 	if (vm->lpi->nr_pending == VM_MAX_VCPUS)
-		return refuse_field(in, "number of pending tables", VM_MAX_VCPUS + 1, VM_MAX_VCPUS);
+		return refuse_number(in, "pending tables", VM_MAX_VCPUS + 1, VM_MAX_VCPUS);
 	return unpack_lpi_table(in, entry, LPI_NR / 8, &vm->lpi->pending[vm->lpi->nr_pending++]);
 }
 

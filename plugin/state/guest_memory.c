@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Guest memory by guest physical address. */
-#include <endian.h>
 #include <errno.h>
-#include <string.h>
 
 #include "remote/remote.h"
 #include "state/guest_memory.h"
@@ -89,19 +87,6 @@ int guest_read_at_once(struct guest_memory *mem, uint64_t gpa, void *buf, size_t
 	mem->nr_pages += pages;
 	ret = mem->remote->ops->read(mem->remote, slot->hva + (gpa - slot->gpa), buf, size);
 	return ret == -EIO ? -EFAULT : ret;
-}
-
-/* As a rule an entry is in the page that the one before it was in. */
-int guest_read_u64(struct guest_memory *mem, uint64_t gpa, uint64_t *value)
-{
-	int ret = 0;
-
-	if (mem->has_page && gpa - mem->page <= GUEST_PAGE - sizeof(*value))
-		memcpy(value, &mem->buf[gpa - mem->page], sizeof(*value));
-	else
-		ret = guest_read(mem, gpa, value, sizeof(*value));
-	*value = le64toh(*value);
-	return ret;
 }
 
 uint64_t guest_count_zeroes(const struct guest_memory *mem, uint64_t gpa, uint64_t nr)

@@ -6,9 +6,11 @@
 #ifndef KVM_VGIC_STATE_GUEST_MEMORY_H
 #define KVM_VGIC_STATE_GUEST_MEMORY_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct memslot;
 struct vm_state;
@@ -44,8 +46,18 @@ bool guest_has(struct guest_memory *mem, uint64_t gpa);
 int guest_read(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size);
 /* Likewise, by one access: where it fails nobody knows how far it has come. */
 int guest_read_at_once(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size);
-/* The little-endian word that all tables of an ITS consist of. */
-int guest_read_u64(struct guest_memory *mem, uint64_t gpa, uint64_t *value);
+/* The little-endian word that all tables of an ITS consist of. As a rule it is in the page that the one before it was in. */
+static inline int guest_read_u64(struct guest_memory *mem, uint64_t gpa, uint64_t *value)
+{
+	int ret = 0;
+
+	if (mem->has_page && gpa - mem->page <= GUEST_PAGE - sizeof(*value))
+		memcpy(value, &mem->buf[gpa - mem->page], sizeof(*value));
+	else
+		ret = guest_read(mem, gpa, value, sizeof(*value));
+	*value = le64toh(*value);
+	return ret;
+}
 /* How many of the @nr such words at @gpa, as far as they are in the page that was read last, are 0 before the first that is not. */
 uint64_t guest_count_zeroes(const struct guest_memory *mem, uint64_t gpa, uint64_t nr);
 /* 0 or -EFAULT. */

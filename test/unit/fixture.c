@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "its_entry.h"
 
 #define PAGE 4096u
 
@@ -180,40 +181,38 @@ static void fill_its_regs(struct its_state *its)
 
 static void add_dte(struct its_tables *t, uint32_t device_id, uint16_t next, uint8_t size, size_t nr_ites)
 {
-	struct its_dte *dte = &t->dtes[t->nr_dtes++];
-
-	dte->device_id = device_id;
-	dte->next = next;
-	dte->size = size;
-	dte->itt_addr = 0x41000000 + 0x10000ULL * device_id;
-	dte->nr_ites = nr_ites;
-	dte->ites = alloc(nr_ites, sizeof(*dte->ites));
-	for (size_t i = 0; i < nr_ites; i++)
-		dte->ites[i] = (struct its_ite){ .event_id = 3 * i,
-						 .pintid = LPI_MIN + 16 * device_id + i,
-						 .next = i + 1 < nr_ites ? 3 : 0,
-						 .icid = i % 2 ? 65535 : 5 };
+	t->dtes[t->nr_dtes++] = (struct its_dte){
+		.device_id = device_id,
+		.entry = DTE(next, 0x41000000 + 0x10000ULL * device_id, size),
+		.first_ite = t->nr_ites,
+		.nr_ites = nr_ites,
+	};
+	for (size_t i = 0; i < nr_ites; i++, t->nr_ites++) {
+		t->event_ids[t->nr_ites] = 3 * i;
+		t->ites[t->nr_ites] = ITE(i + 1 < nr_ites ? 3 : 0, LPI_MIN + 16 * device_id + i, i % 2 ? 65535 : 5);
+	}
 }
 
 static void fill_its_tables(struct its_tables *t, bool two_level)
 {
 	t->nr_ctes = 2;
 	t->ctes = alloc(t->nr_ctes, sizeof(*t->ctes));
-	t->ctes[0] = (struct its_cte){ .rdbase = 2, .icid = 5 };
-	t->ctes[1] = (struct its_cte){ .rdbase = 0xffffffff, .icid = 65535 };
+	t->ctes[0] = CTE(2, 5);
+	t->ctes[1] = CTE(0xffffffff, 65535);
 	t->nr_l1es = two_level ? 2 : 0;
 	t->l1es = alloc(t->nr_l1es, sizeof(*t->l1es));
 	if (two_level) {
-		t->l1es[0] = (struct its_l1e){ .index = 0, .addr = 0x42000000 };
-		t->l1es[1] = (struct its_l1e){ .index = 7, .addr = 0x43000000 };
+		t->l1es[0] = (struct its_l1e){ .index = 0, .entry = L1E(0x42000000) };
+		t->l1es[1] = (struct its_l1e){ .index = 7, .entry = L1E(0x43000000) };
 	}
 	t->dtes = alloc(3, sizeof(*t->dtes));
+	t->event_ids = alloc(6, sizeof(*t->event_ids));
+	t->ites = alloc(6, sizeof(*t->ites));
 	add_dte(t, two_level, 3, 4, 4);
 	add_dte(t, 3 + two_level, 16383, 1, 0);
 	add_dte(t, two_level ? 65535 : 20000, 0, 15, 2);
 }
 
-/* One with a flat table of devices, one of two levels, one without an address. */
 static void fill_itses(struct vm_state *vm)
 {
 	vm->nr_itses = FIXTURE_ITSES;
@@ -727,18 +726,17 @@ static const char *diff_vgic(const struct vgic_v3_state *a, const struct vgic_v3
 	return diff_vgic_regs(a, b);
 }
 
-static const char *diff_dte(const struct its_dte *a, const struct its_dte *b)
+static const char *diff_dtes(const struct its_tables *a, const struct its_tables *b)
 {
-	DIFF(device_id);
-	DIFF(next);
-	DIFF(size);
-	DIFF(itt_addr);
-	DIFF(nr_ites);
-	for (size_t i = 0; i < a->nr_ites; i++) {
-		DIFF(ites[i].event_id);
-		DIFF(ites[i].pintid);
-		DIFF(ites[i].next);
-		DIFF(ites[i].icid);
+	DIFF(nr_dtes);
+	for (size_t i = 0; i < a->nr_dtes; i++) {
+		DIFF(dtes[i].device_id);
+		DIFF(dtes[i].entry);
+		DIFF(dtes[i].nr_ites);
+		for (size_t e = 0; e < a->dtes[i].nr_ites; e++)
+			if (its_event_id(a, &a->dtes[i], e) != its_event_id(b, &b->dtes[i], e) ||
+			    its_ite(a, &a->dtes[i], e) != its_ite(b, &b->dtes[i], e))
+				return "an interrupt";
 	}
 	return NULL;
 }
@@ -754,19 +752,14 @@ static const char *diff_its(const struct its_state *a, const struct its_state *b
 	if (a->regs)
 		diff = diff_values(its_regs, its_nr_regs, a->regs, b->regs);
 	DIFF(tables.nr_ctes);
-	for (size_t i = 0; i < a->tables.nr_ctes; i++) {
-		DIFF(tables.ctes[i].rdbase);
-		DIFF(tables.ctes[i].icid);
-	}
+	for (size_t i = 0; i < a->tables.nr_ctes; i++)
+		DIFF(tables.ctes[i]);
 	DIFF(tables.nr_l1es);
 	for (size_t i = 0; i < a->tables.nr_l1es; i++) {
 		DIFF(tables.l1es[i].index);
-		DIFF(tables.l1es[i].addr);
+		DIFF(tables.l1es[i].entry);
 	}
-	DIFF(tables.nr_dtes);
-	for (size_t i = 0; i < a->tables.nr_dtes && !diff; i++)
-		diff = diff_dte(&a->tables.dtes[i], &b->tables.dtes[i]);
-	return diff;
+	return diff ?: diff_dtes(&a->tables, &b->tables);
 }
 
 static const char *diff_itses(const struct vm_state *a, const struct vm_state *b)

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "its_entry.h"
 #include "testlog.h"
 
 struct rule {
@@ -599,44 +600,35 @@ RULE(its_values_none, BOTH, "kvm-its-1.img: ITS 1: GITS_CTLR: 1 values expected,
      ITSREG(ITS1, "GITS_CTLR")->nr = 0)
 RULE(its_revision, BOTH, "kvm-its-1.img: ITS 1: GITS_IIDR 0x1000: tables of a revision not known here",
      ITSREG(ITS1, "GITS_IIDR")->v[0] = 0x1000)
-RULE(cte_rdbase_wide, BOTH, "kvm-its-1.img: ITS 0: collection 1: RDBase 0x1000000000: wider than 36 bits",
-     ITS0->tables.ctes[1].rdbase = 1ULL << 36)
-RULE(l1e_order, BOTH, "kvm-its-1.img: ITS 1: level 1 entry 7: not in ascending order",
-     ITS1->tables.l1es[0].index = 7)
-RULE(l1e_unaligned, BOTH, "kvm-its-1.img: ITS 1: level 1 entry 7: address 0x43001000",
-     ITS1->tables.l1es[1].addr += 0x1000)
-RULE(l1e_wide, BOTH, "kvm-its-1.img: ITS 1: level 1 entry 0: address 0x10000000000000",
-     ITS1->tables.l1es[0].addr = 1ULL << 52)
-RULE(dte_order, BOTH, "kvm-its-1.img: ITS 0: DeviceID 3: not in ascending order",
-     ITS0->tables.dtes[2].device_id = 3)
-RULE(dte_next, BOTH, "kvm-its-1.img: ITS 0: DeviceID 3: next 16384, at most 16383 expected",
-     ITS0->tables.dtes[1].next = 16384)
-RULE(dte_size, BOTH, "kvm-its-1.img: ITS 1: DeviceID 4: Size 32, at most 31 expected",
-     ITS1->tables.dtes[1].size = 32)
-RULE(dte_itt_unaligned, BOTH, "kvm-its-1.img: ITS 0: DeviceID 0: ITT_addr 0x41000080",
-     ITS0->tables.dtes[0].itt_addr += 0x80)
-RULE(dte_itt_wide, BOTH, "kvm-its-1.img: ITS 0: DeviceID 0: ITT_addr 0x10000000000000",
-     ITS0->tables.dtes[0].itt_addr = 1ULL << 52)
+RULE(cte_not_valid, BOTH, "kvm-its-1.img: ITS 0: collection 1: not valid", ITS0->tables.ctes[1] &= ~VALID)
+#define LEVEL_1 "kvm-its-1.img: ITS 1: level 1 entry 7: not valid, or not in ascending order"
+RULE(l1e_order, BOTH, LEVEL_1, ITS1->tables.l1es[0].index = 7)
+RULE(l1e_not_valid, BOTH, LEVEL_1, ITS1->tables.l1es[1].entry &= ~VALID)
+#define DEVICE_3 "kvm-its-1.img: ITS 0: DeviceID 3: not valid, or not in ascending order"
+RULE(dte_order, BOTH, DEVICE_3, ITS0->tables.dtes[2].device_id = 3)
+RULE(dte_not_valid, BOTH, DEVICE_3, ITS0->tables.dtes[1].entry &= ~VALID)
 #define EVENT(device, event)                                                                                 \
 	"kvm-its-1.img: ITS 0: DeviceID " #device ", EventID " #event ": more than 16 bits, or not in ascending order"
-RULE(ite_order, BOTH, EVENT(0, 3), ITS0->tables.dtes[0].ites[2].event_id = 3)
-RULE(ite_event_wide, BOTH, EVENT(20000, 65536), ITS0->tables.dtes[2].ites[1].event_id = 65536)
+RULE(ite_order, BOTH, EVENT(0, 3), ITS0->tables.event_ids[2] = 3)
+RULE(ite_event_wide, BOTH, EVENT(20000, 65536), ITS0->tables.event_ids[5] = 65536)
 RULE(ite_pintid, BOTH, "kvm-its-1.img: ITS 0: DeviceID 0, EventID 6: pINTID 0",
-     ITS0->tables.dtes[0].ites[2].pintid = 0)
+     ITS0->tables.ites[2] = ITE(3, 0, 5))
 /* Seventeen devices of 65536. */
 static void fill_ites(struct its_tables *t)
 {
 	its_tables_free(t);
+	if (!its_tables_grow_ites(t, ITS_MAX_ITES + 1))
+		abort();
 	t->nr_dtes = ITS_MAX_ITES / ITS_MAX_IDS + 1;
 	t->dtes = calloc(t->nr_dtes, sizeof(*t->dtes));
 	for (size_t i = 0; i < t->nr_dtes; i++) {
-		struct its_dte *dte = &t->dtes[i];
+		size_t nr = i + 1 < t->nr_dtes ? ITS_MAX_IDS : 1;
 
-		dte->device_id = i;
-		dte->nr_ites = i + 1 < t->nr_dtes ? ITS_MAX_IDS : 1;
-		dte->ites = calloc(dte->nr_ites, sizeof(*dte->ites));
-		for (size_t e = 0; e < dte->nr_ites; e++)
-			dte->ites[e] = (struct its_ite){ .event_id = e, .pintid = 8192 };
+		t->dtes[i] = (struct its_dte){ i, DTE(0, 0, 15), t->nr_ites, nr };
+		for (size_t e = 0; e < nr; e++, t->nr_ites++) {
+			t->event_ids[t->nr_ites] = e;
+			t->ites[t->nr_ites] = ITE(0, LPI_MIN, 0);
+		}
 	}
 }
 RULE(ites_many, BOTH, "kvm-its-1.img: ITS 0: more than 1048576 interrupts", fill_ites(&ITS0->tables))

@@ -81,15 +81,15 @@ static void the_chain_has_gaps_that_an_entry_cannot_tell(void **state)
 	const struct its_tables *flat = &trip.vm->itses[0].tables, *two = &trip.vm->itses[1].tables;
 
 	assert_int_equal(flat->nr_dtes, 3);
-	assert_int_equal(flat->dtes[0].next, 16383);
+	assert_int_equal(its_dte_next(flat->dtes[0].entry), 16383);
 	assert_int_equal(flat->dtes[1].device_id, FAKE_DEVICE_B);
 	assert_int_equal(flat->dtes[1].nr_ites, 2);
-	assert_int_equal(flat->dtes[1].ites[0].next, 65535);
-	assert_int_equal(flat->dtes[1].ites[1].event_id, 65535);
+	assert_int_equal(its_ite_next(its_ite(flat, &flat->dtes[1], 0)), 65535);
+	assert_int_equal(its_event_id(flat, &flat->dtes[1], 1), 65535);
 	assert_int_equal(flat->nr_l1es, 0);
 	assert_int_equal(two->nr_l1es, 2);
 	assert_int_equal(two->nr_dtes, 2);
-	assert_int_equal(two->dtes[0].next, 16383);
+	assert_int_equal(its_dte_next(two->dtes[0].entry), 16383);
 	assert_int_equal(two->dtes[1].device_id, FAKE_DEVICE_E);
 	assert_int_equal(trip.vm->itses[2].tables.nr_ctes, 0);
 	assert_null(trip.vm->itses[2].regs);
