@@ -32,6 +32,7 @@
 #define IMG_COMMON_MAGIC 0x54564319 /* criu/include/magic.h */
 #define FRAME_MAGICS_SIZE 8
 #define FRAME_SEAL_MSG_SIZE 9 /* tag, fixed64 */
+#define VARINT_MAX 10
 #define FRAME_SEAL_TAG (15 << 3 | PROTOBUF_C_WIRE_TYPE_64BIT)
 
 /* As CRIU's, the magics are the coordinates of towns: these are all near Arm's. */
@@ -125,10 +126,21 @@ static uint8_t *grow(struct frame_out *out, size_t n)
 	return buf;
 }
 
-/* What was packed last, as an entry. */
-static void add_packed(struct frame_out *out)
+static size_t put_varint(uint8_t *at, uint64_t v)
 {
-	size_t size = pack_len(&out->pack);
+	size_t n = 0;
+
+	for (; v >= 0x80; v >>= 7)
+		at[n++] = v | 0x80;
+	at[n++] = v;
+	return n;
+}
+
+/* An entry of @msg, behind the @head_size bytes of @head. */
+static void add_message(struct frame_out *out, const uint8_t *head, size_t head_size, const ProtobufCMessage *msg,
+			size_t msg_size)
+{
+	size_t size = head_size + msg_size;
 	uint8_t *at;
 
 	if (size > FRAME_ENTRY_MAX) {
@@ -139,23 +151,14 @@ static void add_packed(struct frame_out *out)
 	if (!at)
 		return;
 	put32(at, size);
-	memcpy(at + 4, out->pack.room + out->pack.at, size);
-}
-
-static void no_memory_for_entry(struct frame_out *out)
-{
-	pr_err("%s: no memory for an entry\n", out->file);
-	out->err = -ENOMEM;
+	if (head_size)
+		memcpy(at + 4, head, head_size);
+	protobuf_c_message_pack(msg, at + 4 + head_size);
 }
 
 static void add_entry(struct frame_out *out, const KvmVgic__ImageEntry *entry)
 {
-	if (out->err)
-		return;
-	if (pack_message(&out->pack, &entry->base))
-		add_packed(out);
-	else
-		no_memory_for_entry(out);
+	add_message(out, NULL, 0, &entry->base, protobuf_c_message_get_packed_size(&entry->base));
 }
 
 void frame_begin_entries(struct frame_out *out, const char *file, const struct frame_kind *kind)
@@ -210,15 +213,19 @@ void frame_begin(struct frame_out *out, const char *file, const struct frame_kin
 /* Fields of image_entry. */
 enum { PAYLOAD = 2, OTHER = 30 };
 
+/* As an image_entry would be packed that has the packed @payload: but that is packed where it is to be. */
 void frame_add(struct frame_out *out, const ProtobufCMessage *payload)
 {
+	uint32_t field = payload->descriptor == out->kind->other ? OTHER : PAYLOAD;
+	uint8_t head[2 * VARINT_MAX];
+	size_t size, n;
+
 	if (out->err)
 		return;
-	if (pack_message(&out->pack, payload) &&
-	    pack_head(&out->pack, payload->descriptor == out->kind->other ? OTHER : PAYLOAD))
-		add_packed(out);
-	else
-		no_memory_for_entry(out);
+	size = protobuf_c_message_get_packed_size(payload);
+	n = put_varint(head, field << 3 | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
+	n += put_varint(head + n, size);
+	add_message(out, head, n, payload, size);
 }
 
 static int write_all(int fd, const struct frame_out *out)
@@ -298,7 +305,6 @@ int frame_finish(struct frame_out *out, int dirfd, uint64_t *seal)
 void frame_drop(struct frame_out *out)
 {
 	free(out->buf);
-	pack_free(&out->pack);
 	*out = (struct frame_out){ 0 };
 }
 

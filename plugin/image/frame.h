@@ -12,7 +12,6 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "image/image.h"
-#include "image/pack.h"
 
 #define IMAGE_VM "kvm-vm.img"
 #define IMAGE_VCPU "kvm-vcpu-%u.img"
@@ -41,7 +40,6 @@ extern const struct frame_kind frame_vm, frame_vcpu, frame_vcpu_events, frame_vg
 struct frame_out {
 	char file[FRAME_NAME_MAX];
 	const struct frame_kind *kind;
-	struct pack pack;
 	uint8_t *buf;
 	size_t len, cap;
 	int err;
