@@ -52,7 +52,7 @@ int vgic_v2_unpack(const struct frame_in *in, const KvmVgic__VgicV2Entry *entry,
 void vgic_v5_pack(struct frame_out *out, const struct vgic_v5_state *gic);
 int vgic_v5_unpack(const struct frame_in *in, const KvmVgic__VgicV5Entry *entry, struct vgic_v5_state *gic);
 
-/* All of @vm's ITSes, in several entries, and the LPIs. */
+/* @vm's ITSes and the LPIs, in several entries. */
 void its_pack(struct frame_out *out, const struct vm_state *vm);
 /* Adds one of them to @vm. */
 int its_unpack(const struct frame_in *in, const KvmVgic__ItsEntry *entry, struct vm_state *vm);

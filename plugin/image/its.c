@@ -7,18 +7,45 @@
 
 /* Writing */
 
-/* Level 1 entries by columns: for free(); false: there is no memory. */
-static bool pack_l1es(struct frame_out *out, KvmVgic__ItsDeviceEntry *device, const struct its_tables *t)
+/* Whether all interrupts of each device are one after the other, from EventID 0 on: the file does not name them then. */
+static bool is_dense(const struct its_tables *t)
+{
+	for (size_t d = 0; d < t->nr_dtes; d++)
+		for (size_t i = 0; i < t->dtes[d].nr_ites; i++)
+			if (its_event_id(t, &t->dtes[d], i) != i)
+				return false;
+	return true;
+}
+
+static void pack_l1es(KvmVgic__ItsDeviceEntry *device, const struct its_tables *t)
 {
 	device->n_l1_index = device->n_l1e = t->nr_l1es;
-	device->l1_index = entry_room(out, t->nr_l1es, sizeof(*device->l1_index));
-	device->l1e = entry_room(out, t->nr_l1es, sizeof(*device->l1e));
-	if (!device->l1_index || !device->l1e)
-		return false;
 	for (size_t i = 0; i < t->nr_l1es; i++) {
 		device->l1_index[i] = t->l1es[i].index;
 		device->l1e[i] = t->l1es[i].entry;
 	}
+}
+
+static void pack_dtes(KvmVgic__ItsDeviceEntry *device, const struct its_tables *t)
+{
+	device->n_device_id = device->n_dte = device->n_nr_ites = t->nr_dtes;
+	for (size_t i = 0; i < t->nr_dtes; i++) {
+		device->device_id[i] = t->dtes[i].device_id;
+		device->dte[i] = t->dtes[i].entry;
+		device->nr_ites[i] = t->dtes[i].nr_ites;
+	}
+}
+
+/* Room for what is not in columns in @t, of two kinds, for free(); false: there is no memory. */
+static bool make_columns(struct frame_out *out, KvmVgic__ItsDeviceEntry *device, const struct its_tables *t)
+{
+	device->l1e = entry_room(out, t->nr_l1es + t->nr_dtes, sizeof(*device->l1e));
+	device->l1_index = entry_room(out, t->nr_l1es + 2 * t->nr_dtes, sizeof(*device->l1_index));
+	if (!device->l1e || !device->l1_index)
+		return false;
+	device->dte = device->l1e + t->nr_l1es;
+	device->device_id = device->l1_index + t->nr_l1es;
+	device->nr_ites = device->device_id + t->nr_dtes;
 	return true;
 }
 
@@ -26,46 +53,27 @@ static void pack_its(struct frame_out *out, const struct its_state *its)
 {
 	KvmVgic__ItsDeviceEntry device = KVM_VGIC__ITS_DEVICE_ENTRY__INIT;
 	KvmVgic__ItsEntry entry = KVM_VGIC__ITS_ENTRY__INIT;
+	const struct its_tables *t = &its->tables;
 	size_t nr_regs = its->regs ? its_nr_regs : 0;
 
 	entry.its = &device;
 	device.fd = its->fd;
 	device.frame = its->base;
-	device.n_cte = its->tables.nr_ctes;
-	device.cte = its->tables.ctes;
-	if (ENTRY_LIST(out, nr_regs, device.regs) && pack_l1es(out, &device, &its->tables)) {
+	device.n_cte = t->nr_ctes;
+	device.cte = t->ctes;
+	device.n_event_id = is_dense(t) ? 0 : t->nr_ites;
+	device.event_id = t->event_ids;
+	device.n_ite = t->nr_ites;
+	device.ite = t->ites;
+	if (ENTRY_LIST(out, nr_regs, device.regs) && make_columns(out, &device, t)) {
 		device.n_regs = vgic_pack_values(device.regs, its_regs, nr_regs, its->regs);
+		pack_l1es(&device, t);
+		pack_dtes(&device, t);
 		frame_add(out, &entry.base);
 	}
 	free(device.regs);
-	free(device.l1_index);
 	free(device.l1e);
-}
-
-/* Whether the interrupts of @dte are one after the other, from EventID 0 on: the file does not name them then. */
-static bool is_dense(const struct its_tables *t, const struct its_dte *dte)
-{
-	for (size_t i = 0; i < dte->nr_ites; i++)
-		if (its_event_id(t, dte, i) != i)
-			return false;
-	return true;
-}
-
-static void pack_dte(struct frame_out *out, const struct its_tables *t, const struct its_dte *from)
-{
-	KvmVgic__ItsDteEntry dte = KVM_VGIC__ITS_DTE_ENTRY__INIT;
-	KvmVgic__ItsEntry entry = KVM_VGIC__ITS_ENTRY__INIT;
-
-	entry.dte = &dte;
-	dte.device_id = from->device_id;
-	dte.dte = from->entry;
-	if (from->nr_ites) {
-		dte.n_event_id = is_dense(t, from) ? 0 : from->nr_ites;
-		dte.event_id = &t->event_ids[from->first_ite];
-		dte.n_ite = from->nr_ites;
-		dte.ite = &t->ites[from->first_ite];
-	}
-	frame_add(out, &entry.base);
+	free(device.l1_index);
 }
 
 static void pack_lpi_table(struct frame_out *out, KvmVgic__ItsEntry *entry, KvmVgic__LpiTableEntry *table,
@@ -94,13 +102,8 @@ static void pack_lpi(struct frame_out *out, const struct lpi_state *from)
 
 void its_pack(struct frame_out *out, const struct vm_state *vm)
 {
-	for (size_t i = 0; i < vm->nr_itses; i++) {
-		const struct its_tables *t = &vm->itses[i].tables;
-
+	for (size_t i = 0; i < vm->nr_itses; i++)
 		pack_its(out, &vm->itses[i]);
-		for (size_t d = 0; d < t->nr_dtes; d++)
-			pack_dte(out, t, &t->dtes[d]);
-	}
 	if (vm->lpi)
 		pack_lpi(out, vm->lpi);
 }
@@ -113,7 +116,7 @@ static int refuse_number(const struct frame_in *in, const char *of, size_t n, si
 	return -EINVAL;
 }
 
-/* Of two columns. */
+/* Of columns of one table. */
 static int refuse_uneven(const struct frame_in *in, size_t n, const char *of, size_t nr_entries)
 {
 	pr_err("%s: entry %u: %zu %s, but %zu entries\n", in->file, in->entry, n, of, nr_entries);
@@ -152,6 +155,70 @@ static int unpack_l1es(const struct frame_in *in, const KvmVgic__ItsDeviceEntry 
 	return 0;
 }
 
+/* Without their interrupts, of which *@nr_ites is the number. */
+static int unpack_dtes(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *entry, struct its_tables *t,
+		       uint64_t *nr_ites)
+{
+	int ret;
+
+	if (entry->n_dte > ITS_MAX_IDS + 1)
+		return refuse_number(in, "devices", entry->n_dte, ITS_MAX_IDS + 1);
+	if (entry->n_device_id != entry->n_dte)
+		return refuse_uneven(in, entry->n_device_id, "DeviceIDs", entry->n_dte);
+	if (entry->n_nr_ites != entry->n_dte)
+		return refuse_uneven(in, entry->n_nr_ites, "numbers of interrupts", entry->n_dte);
+	ret = entry_alloc(in, &t->dtes, entry->n_dte, sizeof(*t->dtes));
+	if (ret)
+		return ret;
+	t->nr_dtes = entry->n_dte;
+	*nr_ites = 0;
+	for (size_t i = 0; i < t->nr_dtes; i++) {
+		t->dtes[i] = (struct its_dte){
+			.device_id = entry->device_id[i],
+			.entry = entry->dte[i],
+			.first_ite = *nr_ites,
+			.nr_ites = entry->nr_ites[i],
+		};
+		*nr_ites += entry->nr_ites[i];
+	}
+	return 0;
+}
+
+static int unpack_ites(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *entry, struct its_tables *t)
+{
+	int ret;
+
+	if (entry->n_event_id && entry->n_event_id != entry->n_ite)
+		return refuse_uneven(in, entry->n_event_id, "EventIDs", entry->n_ite);
+	ret = entry_alloc(in, &t->ites, entry->n_ite, sizeof(*t->ites));
+	ret = ret ?: entry_alloc(in, &t->event_ids, entry->n_ite, sizeof(*t->event_ids));
+	if (ret)
+		return ret;
+	t->nr_ites = entry->n_ite;
+	for (size_t d = 0; d < t->nr_dtes; d++) {
+		const struct its_dte *dte = &t->dtes[d];
+
+		for (size_t i = 0, at = dte->first_ite; i < dte->nr_ites; i++, at++) {
+			t->ites[at] = entry->ite[at];
+			t->event_ids[at] = entry->n_event_id ? entry->event_id[at] : i;
+		}
+	}
+	return 0;
+}
+
+static int unpack_devices(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *entry, struct its_tables *t)
+{
+	uint64_t nr_ites;
+	int ret = unpack_dtes(in, entry, t, &nr_ites);
+
+	if (!ret && nr_ites != entry->n_ite) {
+		pr_err("%s: entry %u: devices of %llu interrupts, but %zu entries\n", in->file, in->entry,
+		       (unsigned long long)nr_ites, entry->n_ite);
+		ret = -EINVAL;
+	}
+	return ret ?: unpack_ites(in, entry, t);
+}
+
 static int unpack_its(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *entry, struct vm_state *vm)
 {
 	struct its_state *its;
@@ -171,36 +238,9 @@ static int unpack_its(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *
 					 &its->regs);
 	if (!ret)
 		ret = unpack_ctes(in, entry, &its->tables);
-	return ret ?: unpack_l1es(in, entry, &its->tables);
-}
-
-static int unpack_dte(const struct frame_in *in, const KvmVgic__ItsDteEntry *entry, struct vm_state *vm)
-{
-	struct its_tables *t;
-	struct its_dte *dte;
-
-	if (!vm->nr_itses) {
-		pr_err("%s: entry %u: a device before the first ITS\n", in->file, in->entry);
-		return -EINVAL;
-	}
-	t = &vm->itses[vm->nr_itses - 1].tables;
-	if (t->nr_dtes > ITS_MAX_IDS)
-		return refuse_number(in, "devices", ITS_MAX_IDS + 2, ITS_MAX_IDS + 1);
-	if (entry->n_ite > ITS_MAX_IDS)
-		return refuse_number(in, "interrupts", entry->n_ite, ITS_MAX_IDS);
-	if (entry->n_event_id && entry->n_event_id != entry->n_ite)
-		return refuse_uneven(in, entry->n_event_id, "EventIDs", entry->n_ite);
-	dte = its_tables_add_dte(t, entry->device_id, entry->dte);
-	if (!dte || !its_tables_grow_ites(t, entry->n_ite)) {
-		pr_err("%s: entry %u: no memory for one more device\n", in->file, in->entry);
-		return -ENOMEM;
-	}
-	dte->nr_ites = entry->n_ite;
-	for (size_t i = 0; i < dte->nr_ites; i++, t->nr_ites++) {
-		t->event_ids[t->nr_ites] = entry->n_event_id ? entry->event_id[i] : i;
-		t->ites[t->nr_ites] = entry->ite[i];
-	}
-	return 0;
+	if (!ret)
+		ret = unpack_l1es(in, entry, &its->tables);
+	return ret ?: unpack_devices(in, entry, &its->tables);
 }
 
 static int unpack_lpi_table(const struct frame_in *in, const KvmVgic__LpiTableEntry *entry, uint32_t max,
@@ -245,14 +285,12 @@ static int unpack_lpi_pending(const struct frame_in *in, const KvmVgic__LpiTable
 
 int its_unpack(const struct frame_in *in, const KvmVgic__ItsEntry *entry, struct vm_state *vm)
 {
-	if (!!entry->its + !!entry->dte + !!entry->lpi_config + !!entry->lpi_pending != 1) {
-		pr_err("%s: entry %u: an ITS, a device or a table of LPIs expected\n", in->file, in->entry);
+	if (!!entry->its + !!entry->lpi_config + !!entry->lpi_pending != 1) {
+		pr_err("%s: entry %u: an ITS or a table of LPIs expected\n", in->file, in->entry);
 		return -EINVAL;
 	}
 	if (entry->its)
 		return unpack_its(in, entry->its, vm);
-	if (entry->dte)
-		return unpack_dte(in, entry->dte, vm);
 	return entry->lpi_config ? unpack_lpi_config(in, entry->lpi_config, vm) :
 				   unpack_lpi_pending(in, entry->lpi_pending, vm);
 }

@@ -80,30 +80,15 @@ static int endless(struct walk *w, const char *what, uint32_t max)
 	return broken(w, "more than %u %s", max, what);
 }
 
-struct its_dte *its_tables_add_dte(struct its_tables *t, uint32_t device_id, uint64_t entry)
-{
-	struct its_dte *dte;
-
-	if (!has_room(&t->dtes, t->nr_dtes, &t->room_dtes, sizeof(*t->dtes)))
-		return NULL;
-	dte = &t->dtes[t->nr_dtes++];
-	*dte = (struct its_dte){ .device_id = device_id, .entry = entry, .first_ite = t->nr_ites };
-	return dte;
-}
-
 #define ITES_AT_FIRST 1024u
 
-bool its_tables_grow_ites(struct its_tables *t, size_t nr)
+/* Room for interrupts more. */
+static bool grow_ites(struct its_tables *t)
 {
-	size_t room = t->room_ites ?: ITES_AT_FIRST;
-	uint32_t *event_ids;
+	size_t room = t->room_ites ? 2 * t->room_ites : ITES_AT_FIRST;
+	uint32_t *event_ids = reallocarray(t->event_ids, room, sizeof(*event_ids));
 	uint64_t *ites;
 
-	while (room < t->nr_ites + nr)
-		room *= 2;
-	if (room == t->room_ites)
-		return true;
-	event_ids = reallocarray(t->event_ids, room, sizeof(*event_ids));
 	if (!event_ids)
 		return false;
 	t->event_ids = event_ids;
@@ -206,8 +191,9 @@ static int visit_dte(struct walk *w, uint32_t id, uint64_t entry)
 		return 1;
 	if (w->mem->nr_dtes++ >= ITS_MAX_DTES)
 		return endless(w, "devices", ITS_MAX_DTES);
-	if (!its_tables_add_dte(w->t, id, entry))
+	if (!has_room(&w->t->dtes, w->t->nr_dtes, &w->t->room_dtes, sizeof(*w->t->dtes)))
 		return FAILED;
+	w->t->dtes[w->t->nr_dtes++] = (struct its_dte){ .device_id = id, .entry = entry };
 	if (size >= ITS_ID_BITS)
 		return broken(w, "device table, DeviceID %u: Size %u: more than %u EventID bits", id, size, ITS_ID_BITS);
 	if (id >= ITS_MAX_IDS)
@@ -252,7 +238,7 @@ static int visit_ite(struct walk *w, uint32_t event, uint64_t entry)
 		return 1;
 	if (w->mem->nr_ites++ >= ITS_MAX_ITES)
 		return endless(w, "interrupts", ITS_MAX_ITES);
-	if (t->nr_ites == t->room_ites && !its_tables_grow_ites(t, 1))
+	if (t->nr_ites == t->room_ites && !grow_ites(t))
 		return FAILED;
 	t->event_ids[t->nr_ites] = event;
 	t->ites[t->nr_ites++] = entry;

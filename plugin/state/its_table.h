@@ -138,10 +138,6 @@ struct guest_memory;
 int its_tables_read(struct guest_memory *mem, uint64_t baser_device, uint64_t baser_collection,
 		    struct its_tables *t);
 void its_tables_free(struct its_tables *t);
-/* One more device at the end of @t, without interrupts; NULL without memory. */
-struct its_dte *its_tables_add_dte(struct its_tables *t, uint32_t device_id, uint64_t entry);
-/* Room for @nr interrupts more; false: there is no memory. */
-bool its_tables_grow_ites(struct its_tables *t, size_t nr);
 
 /*
  * Whether @found, in guest memory, is what @saved, in the image, is. If not @why says

@@ -617,8 +617,8 @@ RULE(ite_pintid, BOTH, "kvm-its-1.img: ITS 0: DeviceID 0, EventID 6: pINTID 0",
 static void fill_ites(struct its_tables *t)
 {
 	its_tables_free(t);
-	if (!its_tables_grow_ites(t, ITS_MAX_ITES + 1))
-		abort();
+	t->event_ids = calloc(ITS_MAX_ITES + 1, sizeof(*t->event_ids));
+	t->ites = calloc(ITS_MAX_ITES + 1, sizeof(*t->ites));
 	t->nr_dtes = ITS_MAX_ITES / ITS_MAX_IDS + 1;
 	t->dtes = calloc(t->nr_dtes, sizeof(*t->dtes));
 	for (size_t i = 0; i < t->nr_dtes; i++) {
