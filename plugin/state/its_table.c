@@ -82,8 +82,8 @@ static int endless(struct walk *w, const char *what, uint32_t max)
 
 #define ITES_AT_FIRST 1024u
 
-/* Room for interrupts more. */
-static bool grow_ites(struct its_tables *t)
+/* Room for interrupts more: seldom, and so not a part of visit_ite(). */
+static bool __attribute__((noinline)) grow_ites(struct its_tables *t)
 {
 	size_t room = t->room_ites ? 2 * t->room_ites : ITES_AT_FIRST;
 	uint32_t *event_ids = reallocarray(t->event_ids, room, sizeof(*event_ids));

@@ -430,7 +430,7 @@ static void itses_to_the_limits(struct vm_state *vm)
 	struct its_tables *t = &vm->itses[0].tables;
 
 	for (size_t i = 1; i < vm->nr_itses; i++)
-		vm->itses[i].tables.nr_dtes = 0;
+		vm->itses[i].tables.nr_dtes = vm->itses[i].tables.nr_ites = 0;
 	vm->itses[0].base = (1ULL << 52) - 65536 - ITS_FRAME_SIZE;
 	vm->itses[1].base = (1ULL << 52) - 65536 - 2 * ITS_FRAME_SIZE;
 	for (size_t r = 0; r < its_nr_regs; r++)
