@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What runs inside the task, in its text: one system call (one_call), or an array of struct batch_slot
+ * What runs inside the task, in its text: one system call (one_call), or an array of struct batch_slot and struct batch_run
  * (batch_code). Position independent; uses no FP register and no stack.
  *
  * Both end with a signal to itself, at which its tracer takes over. A task that
@@ -58,29 +58,45 @@ one_call_tail:
 2:	mov	x8, #NR_rt_sigreturn
 	svc	#0
 
-/* x19: the first slot, x20: how many, x25: the first result. x20: the number of slots not executed, or executed and failed. */
+/* x19: the first slot, x20: how many calls, x25: the first result. x20: the number of calls not executed, or executed and failed. */
 	label	batch_code
-	ldr	x8, [x19], #8
+	ldr	x8, [x19]
 	lsr	x1, x8, #32
-	cbz	x1, 1f
-	mov	w0, w8				/* struct batch_ioctl */
-	mov	x2, x19
-	mov	x8, #NR_ioctl
-	add	x19, x19, #24
+	cbnz	x1, 1f
+	ldp	x11, x1, [x19, #8]		/* struct batch_slot */
+	ldp	x2, x3, [x19, #24]
+	ldp	x4, x5, [x19, #40]
+	ldr	x9, [x19, #56]
+	mov	x10, #1
 	b	2f
-1:	ldp	x0, x1, [x19], #16		/* struct batch_slot */
-	ldp	x2, x3, [x19], #16
-	ldp	x4, x5, [x19], #16
-2:	svc	#0
-	ldr	x9, [x25]
+1:	mov	w11, w8				/* struct batch_run */
+	add	x2, x19, #8
+	ldp	w10, w9, [x19, #32]
+	ldp	x12, x13, [x19, #40]
+	ldp	w14, w15, [x19, #56]
+	add	x15, x19, x15
+	mov	x8, #NR_ioctl
+2:	mov	x0, x11
+	svc	#0
 	str	x0, [x25], #8
 	cmn	x0, x9
 	b.eq	3f
 	/* mmap returns addresses, which are positive here: the sign alone tells an error */
-	tbnz	x0, #63, 4f
+	tbnz	x0, #63, 6f
 3:	subs	x20, x20, #1
-	b.ne	batch_code
-4:	b	one_call_tail
+	b.eq	6f
+	subs	x10, x10, #1
+	b.eq	5f
+	ldp	x16, x17, [x15]			/* to the next of a run: its number, and where its value is */
+	add	x16, x16, x13
+	add	x17, x17, x14
+	cbz	x12, 4f
+	ldr	x16, [x12, #8]!
+4:	stp	x16, x17, [x15]
+	b	2b
+5:	add	x19, x19, #64
+	b	batch_code
+6:	b	one_call_tail
 	label	task_code_end
 
 	.section .note.GNU-stack, "", %progbits

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * See slots.h. In this order: the results, and what the calls answer, which are read back; the slots, and what the calls only
- * read, which are not.
+ * See slots.h. In this order: the results, which the task alone writes, and what the calls answer: both are read back; the slots, and
+ * what the calls only read, which are not.
  */
+#include <stddef.h>
 #include <string.h>
 
 #include "remote/batch_code.h"
@@ -43,9 +44,12 @@ static uint32_t answer_size(const struct remote_call *call)
 	return call->inner ? call->inner_size : call->size;
 }
 
-static uint32_t slot_size(const struct remote_call *call)
+#define SLOT_SIZE sizeof(struct batch_slot)
+
+/* Whether each call of it has a number of its own, which is written beside it. */
+static bool has_numbers(const struct remote_call *call)
 {
-	return call->arg_2_is_rest ? sizeof(struct batch_ioctl) : sizeof(struct batch_slot);
+	return call->more && call->numbers;
 }
 
 /* How many calls of @call, at most @max, are to be made next. */
@@ -63,16 +67,22 @@ struct slots slots_fit(const struct remote_call *calls, size_t nr, size_t room)
 	for (size_t i = 0; i < nr; i++) {
 		const struct remote_call *call = &calls[i];
 		uint32_t answer = sizeof(int64_t) + align8(answer_size(call));
-		uint64_t all = slot_size(call) + sizeof(int64_t) + (uint64_t)align8(call->size) + align8(call->inner_size);
-		size_t n = next_of(call, (room - fit.used) / all);
+		uint64_t all = sizeof(int64_t) + (uint64_t)align8(call->size) + align8(call->inner_size) +
+			       (has_numbers(call) ? sizeof(uint64_t) : 0);
+		size_t left = room - fit.used, n = left > SLOT_SIZE ? next_of(call, (left - SLOT_SIZE) / all) : 0;
 
+		if (!n && remote_call_left(call))
+			break;
+		if (!n)
+			continue;
 		fit.nr += n;
 		fit.answers += n * answer;
-		fit.slots += n * slot_size(call);
-		fit.used += n * all;
+		fit.slots += SLOT_SIZE;
+		fit.used += SLOT_SIZE + n * all;
 		if (n < remote_call_left(call))
 			break;
 	}
+	fit.results = fit.nr * sizeof(int64_t);
 	fit.slots += fit.answers;
 	return fit;
 }
@@ -80,48 +90,36 @@ struct slots slots_fit(const struct remote_call *calls, size_t nr, size_t room)
 struct layout {
 	uint8_t *mirror;
 	uint64_t scratch;
-	int64_t *result;
 	uint32_t answers, slots, inputs; /* where the next of each begins */
 };
 
-/* The numbers by which the next @nr calls of @run differ, in argument @arg of their @slots. */
-static void put_numbers(struct batch_ioctl *slots, unsigned int arg, const struct remote_call *run, uint32_t nr)
-{
-	uint64_t number = remote_call_number(run, run->made), step = run->number_stride;
-
-	if (run->numbers)
-		for (uint32_t i = 0; i < nr; i++)
-			slots[i].arg[arg] = remote_call_number(run, run->made + i);
-	else
-		for (uint32_t i = 0; i < nr; i++, number += step)
-			slots[i].arg[arg] = number;
-}
-
 /* The next @nr calls of @call, or of the run that it is. */
-static void lay_out_ioctls(struct layout *l, const struct remote_call *call, uint32_t nr)
+static void lay_out_run(struct layout *l, const struct remote_call *call, uint32_t nr)
 {
-	struct batch_ioctl *slots = (struct batch_ioctl *)(l->mirror + l->slots);
-	struct batch_ioctl model = { .fd = call->arg[0], .request = call->arg[1] };
-	uint32_t *next = call->writes_back ? &l->answers : &l->inputs;
+	struct batch_run *run = (struct batch_run *)(l->mirror + l->slots);
+	const unsigned int number = call->data_arg - 4; /* of its arguments; the value's address is the next */
 	const uint32_t step = align8(call->size), stride = call->stride;
-	const unsigned int arg = call->data_arg - 3;
-	const int64_t result = call->may_fail;
+	uint32_t *next = call->writes_back ? &l->answers : &l->inputs;
 
-	memcpy(model.arg, &call->arg[3], sizeof(model.arg));
+	*run = (struct batch_run){ .fd = call->arg[0], .request = call->arg[1], .nr = nr, .may_fail = call->may_fail,
+				   .number_step = call->number_stride };
+	run->number_at = offsetof(struct batch_run, arg) + number * sizeof(run->arg[0]);
+	memcpy(run->arg, &call->arg[3], sizeof(run->arg));
+	if (call->more)
+		run->arg[number] = remote_call_number(call, call->made);
 	if (call->data) {
-		model.arg[arg] = l->scratch + *next;
+		run->value_step = step;
+		run->arg[number + 1] = l->scratch + *next;
 		copy(l->mirror + *next, step, (const char *)call->data + (size_t)call->made * stride, stride, call->size, nr);
 		*next += nr * step;
 	}
-	for (uint32_t i = 0; i < nr; i++) {
-		slots[i] = model;
-		l->result[i] = result;
-		model.arg[arg] += call->data ? step : 0;
+	if (has_numbers(call)) {
+		run->numbers = l->scratch + l->inputs;
+		copy(l->mirror + l->inputs, sizeof(uint64_t), (const char *)call->numbers + (size_t)call->made * stride, stride,
+		     sizeof(uint64_t), nr);
+		l->inputs += nr * sizeof(uint64_t);
 	}
-	if (call->more)
-		put_numbers(slots, arg - 1, call, nr);
-	l->slots += nr * sizeof(*slots);
-	l->result += nr;
+	l->slots += sizeof(*run);
 }
 
 /* Gives @data a place, and returns where. */
@@ -142,8 +140,8 @@ static void lay_out_call(struct layout *l, const struct remote_call *call)
 
 	l->slots += sizeof(*slot);
 	slot->nr = call->nr;
+	slot->may_fail = call->may_fail;
 	memcpy(slot->arg, call->arg, sizeof(slot->arg));
-	*l->result++ = call->may_fail;
 	if (!call->data)
 		return;
 	at = place(l, call->data, call->size, call->writes_back && !call->inner);
@@ -161,8 +159,7 @@ void slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *
 	struct layout l = {
 		.mirror = mirror,
 		.scratch = scratch,
-		.result = (int64_t *)mirror,
-		.answers = slots->nr * sizeof(int64_t),
+		.answers = slots->results,
 		.slots = slots->answers,
 		.inputs = slots->slots,
 	};
@@ -170,7 +167,7 @@ void slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *
 	for (size_t left = slots->nr, n; left; left -= n, call++) {
 		n = next_of(call, left);
 		if (n && call->arg_2_is_rest)
-			lay_out_ioctls(&l, call, n);
+			lay_out_run(&l, call, n);
 		else if (n)
 			lay_out_call(&l, call);
 	}
@@ -191,7 +188,7 @@ static uint32_t collect(struct remote_call *call, uint32_t nr, const int64_t *re
 void slots_collect(const uint8_t *mirror, struct remote_call *call, const struct slots *slots, size_t executed)
 {
 	const int64_t *result = (const int64_t *)mirror;
-	uint32_t at = slots->nr * sizeof(*result); /* not by the slot's argument: see slots.h */
+	uint32_t at = slots->results; /* not by the slot's argument: see slots.h */
 
 	for (size_t left = executed, n; left; left -= n, result += n, call++) {
 		n = next_of(call, left);

@@ -11,14 +11,14 @@
 /* Calls that are laid out together: what is left of the first ones of a list, each of a run counted. */
 struct slots {
 	size_t nr;
-	/* In bytes from the beginning, where each ends: results, and what the calls answer; the slots; what they only read, which is all. */
-	uint32_t answers, slots, used;
+	/* In bytes from the beginning, where each ends: results; what the calls answer; the slots; what they only read, which is all. */
+	uint32_t results, answers, slots, used;
 };
 
 /* As many of the calls that are left of @calls as fit into @room bytes at once. */
 struct slots slots_fit(const struct remote_call *calls, size_t nr, size_t room);
 
-/* Lays them out in @mirror, as the task sees them at @scratch. */
+/* Lays them out in @mirror, as the task sees them at @scratch: all but the results. */
 void slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *calls, const struct slots *slots);
 
 /*

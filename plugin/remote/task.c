@@ -30,7 +30,7 @@
 #include "remote/trace.h"
 
 /* The words of task_code, as POKEDATA writes them. */
-#define CODE_WORDS 21
+#define CODE_WORDS 29
 
 struct task_remote {
 	struct remote remote;
@@ -325,13 +325,13 @@ static void count_calls(const struct remote_call *call, size_t nr)
 }
 
 /* As read_there(): the scratch area is anonymous memory. */
-static int write_scratch(struct task_remote *task, size_t size)
+static int write_scratch(struct task_remote *task, size_t from, size_t end)
 {
-	struct iovec here = { task->mirror, size }, there = { (void *)task->scratch, size };
+	struct iovec here = { task->mirror + from, end - from }, there = { (void *)(task->scratch + from), end - from };
 
-	if (process_vm_writev(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
+	if (process_vm_writev(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)(end - from))
 		return 0;
-	return held_write(&task->held, task->scratch, task->mirror, size);
+	return held_write(&task->held, task->scratch + from, task->mirror + from, end - from);
 }
 
 static int exec_chunk(struct task_remote *task, struct remote_call *calls, const struct slots *slots, bool *stopped)
@@ -341,7 +341,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	int ret;
 
 	slots_lay_out(task->mirror, task->scratch, calls, slots);
-	ret = write_scratch(task, slots->used);
+	ret = write_scratch(task, slots->results, slots->used);
 	if (ret)
 		return ret;
 	regs.pc = code_at(task, batch_code);
