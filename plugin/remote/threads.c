@@ -146,8 +146,13 @@ int threads_take(pid_t pid, struct vm_state *vm)
 	int ret = c.room ? proc_each_vtid(pid, take_thread, &c) : -ENOMEM;
 
 	free(c.room);
-	if (ret)
-		pr_err("pid %d: cannot read the registers of its threads: %s (errno %d)\n", pid, strerror(-ret), -ret);
+	if (!ret)
+		return 0;
+	pr_err("pid %d: cannot read the registers of its threads: %s (errno %d)\n", pid, strerror(-ret), -ret);
+	/* Nothing was run in any of them: there is nothing to put back. */
+	thread_free(vm->threads, vm->nr_threads);
+	vm->threads = NULL;
+	vm->nr_threads = 0;
 	return ret;
 }
 
