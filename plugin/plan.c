@@ -303,8 +303,10 @@ int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part par
 		tell_done(&c);
 		return 0;
 	}
-	if (remote->queue.failed)
+	if (remote->queue.failed) {
+		ret = remote->queue.failed; /* whatever was made of it since */
 		c.last = remote->queue.failed_step;
+	}
 	pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, c.last + 1, nr, steps[c.last].name,
 	       strerror(-ret), -ret);
 	batch_drop(remote);

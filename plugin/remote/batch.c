@@ -352,15 +352,23 @@ static void free_queue(struct batch_queue *q)
 	free(q->calls);
 }
 
-/* @err is of @all, of which the first @waited calls have waited: whether it is one of these that has failed. */
-static void keep_failure(struct batch_queue *q, const struct batch *all, size_t waited, int err)
+static void keep_failure(struct batch_queue *q, int err, size_t step)
 {
-	const struct remote_call *failed = first_failure(all, waited);
-
-	if (!failed || q->failed)
+	if (q->failed)
 		return;
 	q->failed = err;
-	q->failed_step = failed->plan_step;
+	q->failed_step = step;
+}
+
+/* Runs @all, of which the first @waited calls have waited: should it fail, whether it is one of these that has failed. */
+static int run_all(struct batch *all, size_t waited)
+{
+	int ret = run(all, true);
+	const struct remote_call *failed = ret ? first_failure(all, waited) : NULL;
+
+	if (failed)
+		keep_failure(&all->remote->queue, ret, failed->plan_step);
+	return ret;
 }
 
 /* What waits, and then @b, in one: nothing waits afterwards. */
@@ -374,9 +382,10 @@ static int run_behind_queue(struct batch *b)
 	b->remote->queue = (struct batch_queue){ .failed = q.failed, .failed_step = q.failed_step };
 	all.calls = q.calls;
 	all.nr = q.nr;
-	ret = ret ?: run(&all, true);
-	if (ret)
-		keep_failure(&b->remote->queue, &all, waited, ret);
+	if (ret) /* for want of memory of @b's: what has waited was not made */
+		keep_failure(&b->remote->queue, ret, b->remote->plan_step);
+	else
+		ret = run_all(&all, waited);
 	if (b->nr && q.nr == waited + b->nr)
 		memcpy(b->calls, &q.calls[waited], b->nr * sizeof(*b->calls));
 	free_queue(&q);

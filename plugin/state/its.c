@@ -206,7 +206,7 @@ static int check_tables(struct vm_state *vm, struct guest_memory *mem, struct it
 int its_check_tables(struct vm_state *vm, struct remote *remote)
 {
 	struct guest_memory mem = GUEST_MEMORY(vm, remote);
-	int ret = 0;
+	int ret = batch_flush(remote); /* its failure is no hole in guest memory */
 
 	for (size_t i = 0; i < vm->nr_itses && !ret; i++)
 		ret = check_tables(vm, &mem, &vm->itses[i]);

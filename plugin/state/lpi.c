@@ -288,7 +288,9 @@ int lpi_check(struct vm_state *vm, struct remote *remote)
 
 	if (!vm->nr_itses)
 		return 0;
-	ret = read_tables(vm, remote, &config, &pending);
+	ret = batch_flush(remote); /* its failure is no hole in guest memory */
+	if (!ret)
+		ret = read_tables(vm, remote, &config, &pending);
 	if (!ret)
 		ret = check_config(vm, &config);
 	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)

@@ -498,6 +498,28 @@ static void calls_that_wait_fail_with_a_vmm_that_does_not_answer(void **state)
 	batch_fini(&b);
 }
 
+/* They were not made: nothing else says so. */
+static void calls_that_wait_are_not_lost_in_silence_where_there_is_no_memory(void **state)
+{
+	struct fake_kvm *kvm = *state;
+	struct batch b = BATCH(&kvm->remote, 3, "test");
+	uint64_t value[2] = { 0 };
+
+	kvm->remote.can_wait = true;
+	kvm->remote.plan_step = 5;
+	read_pc_later(kvm, "first", 0, &value[0]);
+	kvm->remote.plan_step = 6;
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PC, &value[1]);
+	b.no_memory = true;
+	assert_int_equal(batch_run(&b), -ENOMEM);
+	assert_int_equal(kvm->nr_calls, 0);
+	assert_int_equal(log_errors(), 1);
+	assert_string_equal(log_error(), "vm 3: test: out of memory");
+	assert_int_equal(batch_flush(&kvm->remote), -ENOMEM);
+	assert_int_equal(kvm->remote.queue.failed_step, 6);
+	batch_fini(&b);
+}
+
 static void where_a_round_trip_is_cheap_no_call_waits(void **state)
 {
 	struct fake_kvm *kvm = *state;
@@ -604,6 +626,7 @@ int main(void)
 		TEST(a_call_that_waited_and_failed_stays_so_when_others_have_waited),
 		TEST(a_batch_that_fails_behind_calls_that_wait_fails_alone),
 		TEST(calls_that_wait_fail_with_a_vmm_that_does_not_answer),
+		TEST(calls_that_wait_are_not_lost_in_silence_where_there_is_no_memory),
 		TEST(where_a_round_trip_is_cheap_no_call_waits),
 		TEST(a_close_that_fails_once_is_tried_again),
 		TEST(a_close_takes_no_memory),

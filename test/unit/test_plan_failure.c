@@ -284,6 +284,33 @@ static void each_failure_ends_the_plan_with_its_errno(void **state)
 	for_each_call(*state, fail_plan);
 }
 
+/* What cannot be read of guest memory is another answer to a step, which made others' calls with its own. */
+static void a_call_that_waits_is_not_taken_for_guest_memory(void **state)
+{
+	static const int errs[] = { EFAULT, E2BIG, EIO };
+	size_t step = 0;
+
+	while (strcmp(plan_restore[step].name, "memslots"))
+		step++;
+	for (size_t i = 0; i < sizeof(errs) / sizeof(errs[0]); i++) {
+		struct attempt a = before_of(&restore, with_itses);
+		char said[128];
+
+		for (size_t n = 0; n < a.vm->nr_slots; n++)
+			a.vm->slots[n].flags &= ~KVM_MEM_LOG_DIRTY_PAGES; /* they would be asked for before */
+		a.kvm->remote.can_wait = true;
+		a.kvm->fail_like = "vm: KVM_SET_USER_MEMORY_REGION *";
+		a.kvm->fail_times = 1;
+		a.kvm->fail_errno = errs[i];
+		assert_int_equal(plan_run(plan_restore, plan_nr_restore, a.vm, &a.kvm->remote), -errs[i]);
+		assert_int_equal(log_errors(), 2);
+		snprintf(said, sizeof(said), "vm 1: step %zu of %zu, memslots: failed: %s (errno %d)", step + 1, plan_nr_restore,
+			 strerror(errs[i]), errs[i]);
+		assert_string_equal(log_error(), said);
+		forget(&a);
+	}
+}
+
 /* The VMM died, or does not answer. */
 static void a_vmm_that_answers_no_more_ends_the_plan(void **state)
 {
@@ -519,6 +546,7 @@ int main(void)
 		FOR_BOTH(a_vmm_that_answers_no_more_ends_the_plan),
 		FOR_BOTH(each_step_fails_on_request),
 		FOR_BOTH(each_step_has_a_name_of_its_own_and_a_reason),
+		cmocka_unit_test(a_call_that_waits_is_not_taken_for_guest_memory),
 		cmocka_unit_test(another_fault_is_none_of_the_plan),
 		cmocka_unit_test(what_is_named_is_left_out),
 		cmocka_unit_test(a_dump_leaves_out_the_step_that_is_named),
