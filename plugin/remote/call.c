@@ -42,7 +42,7 @@ int remote_exec_each(struct remote *remote, struct remote_call *calls, size_t nr
 			const int64_t result = make(remote, &call);
 
 			remote_call_made(&calls[i], &result, 1);
-			if (remote_call_failed(&calls[i]))
+			if (result < 0 && remote_call_failed(&calls[i])) /* by the kernel's word alone, as batch_code.S */
 				return 0;
 		}
 	return 0;

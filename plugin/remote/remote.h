@@ -89,7 +89,8 @@ struct vm_state;
 
 struct remote_ops {
 	/*
-	 * Executes what is left of @calls in order, ends after the first that fails otherwise than by may_fail.
+	 * Executes what is left of @calls in order, ends after the first that fails otherwise than by may_fail; not after one that is known
+	 * to have failed only when all has been read back, as batch_write() may be.
 	 * 0 when it got through or ended so; a negative errno when the remote side
 	 * itself failed: -ETIMEDOUT, -ESRCH, -EIO.
 	 */
@@ -191,14 +192,15 @@ struct remote_write {
 
 /*
  * @size bytes at @bytes to @write->to, in this order: nothing comes between them but what runs in the process itself, also
- * where criu is killed. The pages may be written to by the process. It is a call as others: what fails is known by batch_run().
+ * where criu is killed. The pages may be written to by the process. It is a call as others: what fails is known by batch_run(); but where
+ * it has written a part, as it can where @bytes go to more than one page, later calls of the batch were executed all the same.
  */
 struct remote_call *batch_write(struct batch *b, struct remote_write *write, const void *bytes, uint32_t size);
 
 /*
  * Runs all added calls; where there are none, nothing, and what waits goes on waiting. 0, or the negative errno of the first that failed, which
  * has then been logged with VM, step, vCPU and register, and no later one was
- * executed. The results stay until batch_reset().
+ * executed (but see batch_write()). The results stay until batch_reset().
  */
 int batch_run(struct batch *b);
 

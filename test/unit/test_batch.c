@@ -332,16 +332,21 @@ static void the_task_writes_its_own_memory(void **state)
 	batch_fini(&b);
 }
 
+/* The task knows no more of it than that it is no error: what comes behind it is made. */
 static void what_is_written_in_part_has_failed(void **state)
 {
 	struct fake_kvm *kvm = *state;
 	struct batch b = BATCH(&kvm->remote, 3, "test");
 	struct remote_write write = { .to = { { (void *)AT, 4 }, { (void *)0x1000, 2 } } };
 	const struct fake_map *map = fake_map_add(kvm, AT, FAKE_PAGE, 3, -1, 0);
+	uint64_t pc;
 
 	batch_write(&b, &write, "abcdef", 6);
+	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PC, &pc);
 	assert_int_equal(batch_run(&b), -EFAULT);
 	assert_memory_equal(map->bytes, "abcd", 4);
+	assert_true(b.calls[1].done);
+	assert_int_equal(log_errors(), 1);
 	assert_string_equal(log_error(), "vm 3: test: process_vm_writev (0x123450000000): Bad address (errno 14)");
 	batch_fini(&b);
 }
