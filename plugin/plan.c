@@ -152,7 +152,7 @@ const struct plan_step plan_restore[] = {
 	/* From here on with all VMs of the tree whole. */
 	{ "vCPUs may run", ANY_GIC, kvm_run_allow,
 	  "a restore is complete for all VMs of a tree, or none runs" },
-	{ "fds kept aside", ANY_GIC, vm_close_parked, "the VMM must not find fds it never had" },
+	{ "fds kept aside", ANY_GIC, vm_close_parked, "the VMM must not find fds it never had; in one round trip with that" },
 };
 const size_t plan_nr_restore = sizeof(plan_restore) / sizeof(plan_restore[0]);
 

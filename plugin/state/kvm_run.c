@@ -886,6 +886,10 @@ static void add_contents(struct batch *b, const struct vm_state *vm)
 	}
 }
 
+/*
+ * To its end before a vCPU may run: should criu be killed in it, what a thread writes to a copy that is taken away meanwhile, an
+ * answer to the pending exit, is lost.
+ */
 int kvm_run_apply(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
@@ -896,12 +900,12 @@ int kvm_run_apply(struct vm_state *vm, struct remote *remote)
 		add_contents(&b, vm);
 	add_maps(&b, vm);
 	add_flags(&b, vm);
-	ret = batch_later(&b);
+	ret = batch_run(&b);
 	batch_fini(&b);
 	return ret;
 }
 
-/* The pages up to exit_reason. */
+/* The pages up to exit_reason. With the next step, in one batch: should criu be killed in it, all come to it. */
 int kvm_run_allow(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "kvm_run page");
@@ -914,7 +918,7 @@ int kvm_run_allow(struct vm_state *vm, struct remote *remote)
 		w[i].to[0] = (struct iovec){ (void *)room_of(vm, remote, &vm->vcpus[i]), KVM_RUN_HEAD };
 		batch_write(&b, &w[i], vm->vcpus[i].run, KVM_RUN_HEAD);
 	}
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }
