@@ -278,11 +278,9 @@ static struct task_space vm_space(const struct vm_state *vm, const struct proc_v
  * What an undo needs: little, for CRIU may have left memory in the process that counts against its limits. What a thread that has
  * gone on has mapped since is to be seen.
  */
-static struct task_space undo_space(const struct dumped_vm *d, bool has_gone_on)
+static struct task_space undo_space(const struct dumped_vm *d, size_t scratch, bool has_gone_on)
 {
-	return (struct task_space){
-		.scratch = TASK_SCRATCH_SMALL, .room = kvm_run_room(d->vm), .seen = has_gone_on ? NULL : d->seen
-	};
+	return (struct task_space){ .scratch = scratch, .room = kvm_run_room(d->vm), .seen = has_gone_on ? NULL : d->seen };
 }
 
 static int swap_in(struct dumped_vm *d, struct remote *remote)
@@ -581,14 +579,14 @@ static int put_back(void *arg, struct remote *remote)
  * In one session. What stands where is looked at each time, before it is opened: its memory could be taken for a copy. Where
  * that cannot be looked at the interrupts come back all the same.
  */
-static int undo(struct dumped_vm *d)
+static int undo(struct dumped_vm *d, size_t scratch)
 {
 	struct standing_places places = { 0 };
 	bool has_gone_on = went_on(d), may_be_written = d->swapped && has_gone_on;
 	int ret = may_be_written ? standing_places_read(d->pid, &places) : 0, err;
 
 	d->view = may_be_written ? &places.view : NULL;
-	err = session(d->pid, undo_space(d, has_gone_on), ret ? put_lpis_back : put_back, d);
+	err = session(d->pid, undo_space(d, scratch, has_gone_on), ret ? put_lpis_back : put_back, d);
 	d->view = NULL;
 	standing_places_free(&places);
 	return ret ?: err;
@@ -606,9 +604,9 @@ static void put_threads_back(const struct dumped_vm *d)
  */
 static void undo_dump(struct dumped_vm *d)
 {
-	/* What fails for the moment, for memory of the kernel's, is tried again: nothing else brings the VM back. */
-	if ((d->lpis_changed || d->swapped) && undo(d))
-		undo(d);
+	/* What fails for the moment, for memory of the kernel's or the process's, is tried again, with less: nothing else brings the VM back. */
+	if ((d->lpis_changed || d->swapped) && undo(d, vm_undo_scratch(d->vm)))
+		undo(d, TASK_SCRATCH_SMALL);
 	if (d->lpis_changed)
 		pr_err("vm %u of pid %d: LPI pending tables in its memory are those of the dump\n", d->vm->id, d->pid);
 	if (d->swapped)

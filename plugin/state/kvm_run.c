@@ -303,12 +303,17 @@ int kvm_run_capture(struct vm_state *vm, struct remote *remote)
  * The swap. criu may be killed at any moment of it, and all tasks run on then: in each
  * of its states no vCPU runs while the VMM sees a copy, and what the VMM sees is whole.
  *
- *	1. The real pages forbid to run, and say that it was us, and what they are to be (left.h).
- *	2. A copy takes the place of each mapping.
- *	3. The real pages hold no exit to complete: KVM would take the answer from them.
+ *	1. Copies are made, where nobody sees them.
+ *	2. The real pages forbid to run, and say that it was us, and what they are to be (left.h).
+ *	3. A copy takes the place of each mapping.
+ *	4. The real pages hold no exit to complete: KVM would take the answer from them.
  *
- * and back: 3, 2, 1. Each for all vCPUs before the next. All of it is one batch, by which the task writes to the pages itself: once
- * begun it comes to its end without criu too.
+ * and back: 4, 3, 2. Each for all vCPUs before the next.
+ *
+ * What forbids to run criu itself writes, with all tasks standing: KVM looks at it when a vCPU is entered, and one that was
+ * entered would leave its exit where the VMM does not see it. What is exchanged is one batch, by which the task writes to the pages
+ * itself, and so is the way back: once begun they come to their end without criu too. Each is laid out at once
+ * (vm_scratch(), kvm_run_scratch()).
  */
 
 static void forbid(struct kvm_run *run)
@@ -359,33 +364,6 @@ struct page_write {
 	} bytes;
 };
 
-/* Of all writes of a swap. */
-struct swap {
-	struct page_write *first, *last; /* to the pages, at both ends; a vCPU each */
-	struct remote_write *copies;	 /* to the copies: one for each page that is not empty */
-	size_t nr_copies;
-};
-
-static void free_swap(struct swap *swap)
-{
-	free(swap->first);
-	free(swap->last);
-	free(swap->copies);
-}
-
-static int new_swap(const struct vm_state *vm, struct swap *swap)
-{
-	*swap = (struct swap){
-		.first = calloc(vm->nr_vcpus + 1, sizeof(*swap->first)),
-		.last = calloc(vm->nr_vcpus + 1, sizeof(*swap->last)),
-		.copies = calloc(copies_size(vm) / vm->page_size + 1, sizeof(*swap->copies)),
-	};
-	if (swap->first && swap->last && swap->copies)
-		return 0;
-	free_swap(swap);
-	return -ENOMEM;
-}
-
 /* Record and head, in one call: there is no mark without a record. */
 static void add_page_write(struct batch *b, const struct vm_state *vm, const struct vcpu_state *vcpu, struct page_write *w)
 {
@@ -423,17 +401,17 @@ static void add_released(struct batch *b, const struct vm_state *vm, struct page
 	}
 }
 
-/* For each mapping of each vCPU, with the place in the room where its copy is made. */
-static void for_copies(struct batch *b, const struct vm_state *vm, struct swap *swap,
-		       void (*add)(struct batch *b, const struct vm_state *vm, struct swap *swap, const struct vcpu_state *vcpu,
-				   const struct vcpu_map *map, uint64_t copy))
+/* For each mapping of each vCPU, with the place in the room where its copy is made; @w: the next of its writes. */
+static void for_copies(struct batch *b, const struct vm_state *vm, struct remote_write *w,
+		       void (*add)(struct batch *b, const struct vm_state *vm, struct remote_write **w,
+				   const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy))
 {
 	uint64_t copy = b->remote->room + pages_size(vm);
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		b->vcpu = vm->vcpus[i].idx;
 		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++) {
-			add(b, vm, swap, &vm->vcpus[i], &vm->vcpus[i].maps[m], copy);
+			add(b, vm, &w, &vm->vcpus[i], &vm->vcpus[i].maps[m], copy);
 			copy += vm->vcpus[i].maps[m].size;
 		}
 	}
@@ -445,25 +423,23 @@ static bool is_empty(const uint8_t *page, size_t size)
 }
 
 /* With the bytes of the page, whatever its protection. Memory that is new is empty already. */
-static void fill_copy(struct batch *b, const struct vm_state *vm, struct swap *swap, const struct vcpu_state *vcpu,
+static void fill_copy(struct batch *b, const struct vm_state *vm, struct remote_write **w, const struct vcpu_state *vcpu,
 		      const struct vcpu_map *map, uint64_t copy)
 {
 	for (uint64_t at = 0; at < map->size; at += vm->page_size) {
 		const uint8_t *page = vcpu->run + map->offset + at;
-		struct remote_write *w;
 
 		if (is_empty(page, vm->page_size))
 			continue;
-		w = &swap->copies[swap->nr_copies++];
-		w->to[0] = (struct iovec){ (void *)(copy + at), vm->page_size };
-		batch_write(b, w, page, vm->page_size);
+		(*w)->to[0] = (struct iovec){ (void *)(copy + at), vm->page_size };
+		batch_write(b, (*w)++, page, vm->page_size);
 	}
 	if (map->prot != (PROT_READ | PROT_WRITE))
 		batch_syscall(b, "mprotect", SYS_mprotect, copy, map->size, map->prot, 0, 0, 0);
 }
 
 /* Takes the copy to the place of @map. MREMAP_DONTUNMAP (Linux 5.7), so that the room has no hole. */
-static void move_copy(struct batch *b, const struct vm_state *vm, struct swap *swap, const struct vcpu_state *vcpu,
+static void move_copy(struct batch *b, const struct vm_state *vm, struct remote_write **w, const struct vcpu_state *vcpu,
 		      const struct vcpu_map *map, uint64_t copy)
 {
 	batch_syscall(b, "mremap", SYS_mremap, copy, map->size, map->size,
@@ -474,35 +450,44 @@ static void move_copy(struct batch *b, const struct vm_state *vm, struct swap *s
  * Copies of all mappings, as one that is divided. MREMAP_DONTUNMAP unlocks all of its source and keeps it on the account of
  * locked memory: under mlockall(MCL_FUTURE) it is unlocked first. Its neighbours in the room are none to merge with.
  */
-static void add_copies(struct batch *b, const struct vm_state *vm, struct swap *swap)
+static int make_copies(struct vm_state *vm, struct remote *remote)
 {
-	uint64_t copies = b->remote->room + pages_size(vm), size = copies_size(vm);
+	uint64_t copies = remote->room + pages_size(vm), size = copies_size(vm);
+	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
+	struct remote_write *w = batch_buffers(&b, size / vm->page_size, sizeof(*w));
+	int ret;
 
-	if (!size)
-		return;
-	batch_syscall(b, "mmap", SYS_mmap, copies, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-		      -1, 0);
-	batch_syscall(b, "munlock", SYS_munlock, copies, size, 0, 0, 0, 0);
-	for_copies(b, vm, swap, fill_copy);
+	if (w && size) {
+		batch_syscall(&b, "mmap", SYS_mmap, copies, size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		batch_syscall(&b, "munlock", SYS_munlock, copies, size, 0, 0, 0, 0);
+		for_copies(&b, vm, w, fill_copy);
+	}
+	ret = batch_run(&b);
+	batch_fini(&b);
+	return ret;
+}
+
+static int exchange(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
+	struct page_write *w = batch_buffers(&b, vm->nr_vcpus, sizeof(*w));
+	int ret;
+
+	for_copies(&b, vm, NULL, move_copy);
+	if (w)
+		add_forbidden(&b, vm, w, false);
+	ret = batch_run(&b);
+	batch_fini(&b);
+	return ret;
 }
 
 int kvm_run_swap_out(struct vm_state *vm, struct remote *remote)
 {
-	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
-	struct swap swap;
-	int ret = new_swap(vm, &swap);
+	int ret = make_copies(vm, remote);
 
-	if (ret)
-		return ret;
-	add_pages(&b, vm);
-	add_copies(&b, vm, &swap);
-	add_forbidden(&b, vm, swap.first, true);
-	for_copies(&b, vm, &swap, move_copy);
-	add_forbidden(&b, vm, swap.last, false);
-	ret = batch_run(&b);
-	batch_fini(&b);
-	free_swap(&swap);
-	return ret;
+	ret = ret ?: kvm_run_for_all_pages(vm, remote, false, forbid_run);
+	return ret ?: exchange(vm, remote);
 }
 
 /* Each vCPU's mapping in each of its places, of the task or of the copy that CRIU restored. */
@@ -611,20 +596,32 @@ static void say_lost(const struct vm_state *vm, const struct vcpu_state *vcpu)
 static int swap_in_at_once(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
-	struct swap swap;
-	int ret = new_swap(vm, &swap);
+	struct page_write *w = batch_buffers(&b, 2 * vm->nr_vcpus, sizeof(*w));
+	int ret = -ENOMEM;
 
-	if (ret)
-		return ret;
-	add_pages(&b, vm);
-	add_forbidden(&b, vm, swap.first, true);
-	add_maps(&b, vm);
-	add_flags(&b, vm);
-	add_released(&b, vm, swap.last);
-	ret = batch_try(&b);
+	if (w) {
+		add_pages(&b, vm);
+		add_forbidden(&b, vm, w, true);
+		add_maps(&b, vm);
+		add_flags(&b, vm);
+		add_released(&b, vm, w + vm->nr_vcpus);
+		ret = batch_try(&b);
+	}
 	batch_fini(&b);
-	free_swap(&swap);
 	return ret;
+}
+
+/* Two writes and a mapping; a mapping and its flags. */
+#define SCRATCH_VCPU 1536
+#define SCRATCH_MAP 512
+
+size_t kvm_run_scratch(const struct vm_state *vm)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		size += SCRATCH_VCPU + vm->vcpus[i].nr_maps * SCRATCH_MAP;
+	return size;
 }
 
 /*

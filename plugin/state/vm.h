@@ -145,6 +145,8 @@ const struct memslot *vm_memory_at(const struct vm_state *vm, uint64_t ipa, bool
 /* Bytes of a remote's room that the steps of both sequences need; and of memory for their calls (remote/task.h). */
 size_t vm_room(const struct vm_state *vm);
 size_t vm_scratch(const struct vm_state *vm);
+/* Likewise, for a dump that is undone. */
+size_t vm_undo_scratch(const struct vm_state *vm);
 
 /* A step of the restore sequence (plan.c). 0 or a negative errno, logged. */
 int vm_close_parked(struct vm_state *vm, struct remote *remote);

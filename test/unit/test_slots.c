@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -10,6 +11,7 @@
 
 #include "remote/batch_code.h"
 #include "remote/slots.h"
+#include "state/kvm_run.h"
 
 #define SMALLEST (sizeof(struct batch_slot) + 8 + 24 + 8) /* room for each of the calls alone */
 #define SCRATCH 0xffff80000000ull
@@ -270,6 +272,75 @@ static void an_address_that_was_changed_is_not_followed(void **state)
 	assert_answered();
 }
 
+/* A session with so much memory for calls, all of which succeed. */
+struct laying {
+	struct remote remote;
+	size_t scratch, batches;
+	bool is_whole; /* the last batch was laid out at once */
+};
+
+static int lay_out_whole(struct remote *remote, struct remote_call *list, size_t nr)
+{
+	struct laying *l = (struct laying *)remote;
+
+	l->batches++;
+	l->is_whole = slots_fit(list, nr, l->scratch).nr == nr;
+	for (size_t i = 0; i < nr; i++)
+		remote_call_made(&list[i], &(int64_t){ list[i].nr == SYS_process_vm_writev ? list[i].inner_size : 0 }, 1);
+	return 0;
+}
+
+static int write_nothing(struct remote *remote, uint64_t addr, const void *buf, size_t size)
+{
+	return 0;
+}
+
+/* Of the largest pages of vCPUs, mapped as often as they can be, with all that a mapping can have. */
+static struct vm_state large_vm(size_t nr_vcpus, uint8_t *run)
+{
+	struct vm_state vm = { .nr_vcpus = nr_vcpus, .page_size = 65536, .vgic = calloc(1, sizeof(*vm.vgic)) };
+
+	vm.vcpus = calloc(nr_vcpus, sizeof(*vm.vcpus));
+	assert_true(vm.vcpus && vm.vgic);
+	for (size_t i = 0; i < nr_vcpus; i++) {
+		vm.vcpus[i] = (struct vcpu_state){ .idx = i, .run = run, .run_size = 2 * vm.page_size, .nr_maps = VCPU_MAX_MAPS };
+		for (size_t m = 0; m < VCPU_MAX_MAPS; m++)
+			vm.vcpus[i].maps[m] = (struct vcpu_map){ .size = vm.vcpus[i].run_size, .flags = VCPU_MAP_KNOWN_FLAGS };
+	}
+	return vm;
+}
+
+/* Should criu be killed, the VMM makes to its end what was laid out: no more. */
+static void vcpus_are_taken_away_and_let_go_at_once(void **state)
+{
+	static const struct remote_ops ops = { .exec = lay_out_whole, .write = write_nothing };
+	static const size_t nr_vcpus[] = { 1, 2, 8, 32, 33, VM_MAX_VCPUS };
+	uint8_t *run = calloc(2, 65536);
+
+	assert_non_null(run);
+	memset(run, 1, 2 * 65536);
+	for (size_t i = 0; i < sizeof(nr_vcpus) / sizeof(nr_vcpus[0]); i++) {
+		struct vm_state vm = large_vm(nr_vcpus[i], run);
+		struct laying l = { .remote = { .ops = &ops, .can_wait = true, .pages_of = &vm }, .scratch = vm_scratch(&vm) };
+
+		assert_int_equal(kvm_run_swap_out(&vm, &l.remote), 0);
+		assert_int_equal(l.batches, 2);
+		assert_true(l.is_whole);
+		l = (struct laying){ .remote = { .ops = &ops }, .scratch = vm_undo_scratch(&vm) };
+		assert_int_equal(kvm_run_swap_in(&vm, &l.remote), 0);
+		assert_int_equal(l.batches, 1);
+		assert_true(l.is_whole);
+		l = (struct laying){ .remote = { .ops = &ops, .can_wait = true }, .scratch = vm_scratch(&vm) };
+		assert_int_equal(kvm_run_allow(&vm, &l.remote), 0);
+		assert_int_equal(vm_close_parked(&vm, &l.remote), 0);
+		assert_int_equal(l.batches, 1);
+		assert_true(l.is_whole);
+		free(vm.vcpus);
+		free(vm.vgic);
+	}
+	free(run);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +349,7 @@ int main(void)
 		cmocka_unit_test_setup(a_run_ends_with_the_call_that_fails, set_up),
 		cmocka_unit_test_setup(what_does_not_fit_comes_next, set_up),
 		cmocka_unit_test_setup(an_address_that_was_changed_is_not_followed, set_up),
+		cmocka_unit_test(vcpus_are_taken_away_and_let_go_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
