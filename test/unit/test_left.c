@@ -23,9 +23,10 @@ enum {
 	ANSWER = 1, /* the read that vCPU 0 has left for */
 	RUN = 2,    /* each vCPU calls KVM_RUN */
 	LATE = 4,   /* and leaves the guest when the task has done with what was run in it */
+	CLEAR = 8,  /* immediate_exit, for which KVM_RUN of vCPU 1 has returned: not while a batch is being made (docs/criu-killed.md) */
 };
 #define ANSWERED 0x5a
-static const unsigned int acts[] = { ANSWER, RUN, ANSWER | RUN, ANSWER | RUN | LATE };
+static const unsigned int acts[] = { ANSWER, RUN, ANSWER | RUN, ANSWER | RUN | LATE, CLEAR, CLEAR | RUN };
 
 /*
  * A remote whose owner is killed, after so many moments: before each access, before each batch, and before each call of one. A batch that
@@ -171,9 +172,13 @@ static struct kvm_run *page_of(struct fake_kvm *kvm, size_t vcpu)
 	return (struct kvm_run *)kvm->vcpus[vcpu].run;
 }
 
+/* By the exit that it finds. */
 static void answer(struct fake_kvm *kvm, const struct fake_kvm *twin)
 {
-	((struct kvm_run *)seen(kvm, twin, 0, true))->mmio.data[3] = ANSWERED;
+	struct kvm_run *run = (struct kvm_run *)seen(kvm, twin, 0, true);
+
+	assert_int_equal(run->exit_reason, KVM_EXIT_MMIO);
+	run->mmio.data[3] = ANSWERED;
 }
 
 /* Both VMMs answer the read that vCPU 0 has left for; no vCPU of the one that was dumped can go on. */
@@ -183,10 +188,22 @@ static void both_answer(struct life *life)
 	answer(life->twin, life->twin);
 }
 
+static bool is_cleared(const struct life *life)
+{
+	return life->act & CLEAR && (!life->dying.in_batch || life->dying.is_cut);
+}
+
+static void clear(struct fake_kvm *kvm, const struct fake_kvm *twin)
+{
+	((struct kvm_run *)seen(kvm, twin, 1, true))->immediate_exit = 0;
+}
+
 static void others_act(struct life *life)
 {
 	if (life->act & ANSWER)
 		answer(life->kvm, life->twin);
+	if (is_cleared(life))
+		clear(life->kvm, life->twin);
 	for (size_t i = 0; i < life->kvm->nr_vcpus && life->act & RUN; i++) {
 		life->entered[i] = !page_of(life->kvm, i)->immediate_exit;
 		if (!life->entered[i] || !(life->act & LATE))
@@ -224,6 +241,8 @@ static void act_alone(const struct life *life, struct fake_kvm *kvm, bool answer
 {
 	if (answered)
 		answer(kvm, kvm);
+	if (is_cleared(life))
+		clear(kvm, kvm);
 	for (size_t i = 0; i < kvm->nr_vcpus && life->act & RUN; i++)
 		run_entered(kvm, i, life->entered[i]);
 	others_act_again(life, kvm);
@@ -285,12 +304,13 @@ static bool is_held(const struct fake_kvm *kvm, size_t vcpu)
 	return !memcmp(((const struct kvm_run *)kvm->vcpus[vcpu].run)->padding1, "kvmvgi", 6);
 }
 
+/* Of the first page, which has exits. */
 static bool sees_copy(const struct life *life, int vcpu)
 {
 	for (size_t m = 0; m < life->twin->nr_maps; m++) {
 		const struct fake_map *of = &life->twin->maps[m];
 
-		if (of->vcpu == vcpu && fake_map_at(life->kvm, of->start, 1)->vcpu != vcpu)
+		if (of->vcpu == vcpu && !of->offset && fake_map_at(life->kvm, of->start, 1)->vcpu != vcpu)
 			return true;
 	}
 	return false;
@@ -544,6 +564,17 @@ static void what_stands_elsewhere_is_refused(void **state)
 	end(life);
 }
 
+/* As CRIU has restored the copies: with what was in the pages. */
+static void fill_copies(struct fake_kvm *kvm, struct fake_kvm *source)
+{
+	for (size_t m = 0; m < source->nr_maps; m++) {
+		const struct fake_map *of = &source->maps[m];
+
+		for (uint64_t at = of->start; of->vcpu >= 0 && at < of->start + of->size; at++)
+			*fake_map_byte(kvm, fake_map_at(kvm, at, 1), at) = *fake_map_byte(source, of, at);
+	}
+}
+
 /* @last steps of the restore are left to the session in which criu is killed. */
 static struct life *begin_restore(size_t last, size_t moments)
 {
@@ -554,6 +585,7 @@ static struct life *begin_restore(size_t last, size_t moments)
 	life->vm = fake_dump(life->twin);
 	lose_room(life->twin);
 	life->kvm = fake_created(life->twin, life->vm);
+	fill_copies(life->kvm, life->twin);
 	assert_int_equal(plan_run(plan_restore, plan_nr_restore - last, life->vm, &life->kvm->remote), 0);
 	begin_session(life, moments);
 	return life;
