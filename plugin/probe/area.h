@@ -8,13 +8,19 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/*
+ * Of a name, what it is compared with is shorter. The kernel has no bound for one: that of a file is as long as folders are
+ * deep.
+ */
+#define PROC_AREA_NAME 32
+
 struct proc_area {
 	uint64_t start, end, offset; /* bytes */
 	uint32_t prot;		     /* PROT_* */
 	bool is_shared;
 	dev_t dev;
 	uint64_t inode;
-	const char *name; /* in the line, to its end; "" */
+	char name[PROC_AREA_NAME]; /* its begin; "" */
 };
 
 /* A line of it. false: it is none. */
@@ -23,17 +29,16 @@ bool proc_area_parse(const char *line, struct proc_area *area);
 /* All mappings of a process, by rising addresses. */
 struct proc_areas {
 	struct proc_area *list;
-	size_t nr;
-	char *text; /* that their names are in, each with a 0 at its end */
+	size_t nr, room; /* areas, and those that there is memory for */
 };
 
 /*
  * Fills *@areas, to be freed by proc_areas_free() whatever is returned. 0 or a negative errno, logged, but for
- * -ESRCH: @pid has ended.
+ * -ESRCH: @pid has ended. -ENOTSUP: it takes too long to read all of them.
  */
 int proc_areas_read(pid_t pid, struct proc_areas *areas);
-/* Likewise, of the lines @text, which come from malloc() and go with *@areas. 0, -ENOMEM or -EIO: there is another line. */
-int proc_areas_parse(char *text, struct proc_areas *areas);
+/* Adds those of the lines of *@text, which is then behind the last that has an end. 0, -ENOMEM or -EIO: there is another line. */
+int proc_areas_add(struct proc_areas *areas, const char **text);
 void proc_areas_free(struct proc_areas *areas);
 
 #endif

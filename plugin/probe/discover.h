@@ -45,7 +45,7 @@ struct discovered {
 	size_t nr_pids;
 	struct discovered_vm *vms;
 	size_t nr_vms;
-	struct proc_view *views; /* of all processes that have not ended */
+	struct proc_view *views; /* of all processes that have not ended: mappings of those alone that a VM is of */
 	size_t nr_views;
 	struct eventfd_table eventfds; /* while VMs are looked for */
 };

@@ -8,7 +8,7 @@
 #include "log.h"
 #include "probe/text.h"
 
-#define FIRST_ROOM 8192 /* maps of a small process, and all else */
+#define FIRST_ROOM 8192 /* for most of them */
 #define PIECE 4096
 
 static int make_room(struct text *text)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A file of /proc, all of it at once: the kernel makes up a page of it for each read(), and libc would ask for less. */
+/*
+ * A file of /proc whose length the kernel bounds, all of it at once: the kernel makes up a page of it for each read(), and libc would
+ * ask for less.
+ */
 #ifndef KVM_VGIC_PROBE_TEXT_H
 #define KVM_VGIC_PROBE_TEXT_H
 

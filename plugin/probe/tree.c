@@ -108,6 +108,25 @@ void kvm_process_free(struct kvm_process *proc)
 	free(proc->maps);
 }
 
+static int look_at_kvm(int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_process *proc)
+{
+	int ret = check(proc->pid, &proc->scan);
+
+	if (!ret)
+		ret = kernel_probe(proc->pid, &proc->recs, &proc->nr_recs);
+	ret = ret ?: kvm_process_list_handles(proc);
+	return ret ?: check_complete(proc);
+}
+
+static bool has_vm(const struct kvm_process *proc)
+{
+	for (size_t i = 0; i < proc->nr_recs; i++)
+		if (proc->recs[i].owned)
+			return true;
+	return false;
+}
+
+/* Nobody asks later for the mappings of a process without a VM of its own. */
 static int scan_process(pid_t pid, int (*check)(pid_t pid, const struct proc_scan *scan),
 			struct kvm_process *proc)
 {
@@ -115,13 +134,11 @@ static int scan_process(pid_t pid, int (*check)(pid_t pid, const struct proc_sca
 
 	*proc = (struct kvm_process){ .pid = pid };
 	ret = proc_scan(pid, &proc->scan);
-	if (ret || !kvm_process_has_kvm(proc))
-		return ret;
-	ret = check(pid, &proc->scan);
-	if (!ret)
-		ret = kernel_probe(pid, &proc->recs, &proc->nr_recs);
-	ret = ret ?: kvm_process_list_handles(proc);
-	return ret ?: check_complete(proc);
+	if (!ret && kvm_process_has_kvm(proc))
+		ret = look_at_kvm(check, proc);
+	if (!has_vm(proc))
+		proc_areas_free(&proc->scan.view.areas);
+	return ret;
 }
 
 bool kvm_process_has_kvm(const struct kvm_process *proc)

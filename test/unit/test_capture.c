@@ -39,6 +39,7 @@ static struct {
 int __wrap_proc_areas_read(pid_t pid, struct proc_areas *areas);
 int __wrap_proc_areas_read(pid_t pid, struct proc_areas *areas)
 {
+	const char *text = host.maps;
 	size_t used = 0;
 
 	assert_int_equal(pid, PID);
@@ -46,7 +47,8 @@ int __wrap_proc_areas_read(pid_t pid, struct proc_areas *areas)
 		used += snprintf(host.maps + used, sizeof(host.maps) - used,
 				 "%llx-%llx rw-s %08x fe:00 %u      " NAME "\n", HVA + PAGE * i,
 				 HVA + PAGE * (i + 1), PAGE * i, INODE);
-	return proc_areas_parse(strdup(host.maps), areas);
+	*areas = (struct proc_areas){ 0 };
+	return proc_areas_add(areas, &text);
 }
 
 static int tell(struct stat *st, ino_t inode, nlink_t nr_links)

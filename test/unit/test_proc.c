@@ -260,8 +260,7 @@ static void all_mappings_are_read(void **state)
 		assert_int_equal(areas.list[nr].start, area.start);
 		assert_int_equal(areas.list[nr].prot, area.prot);
 		assert_int_equal(areas.list[nr].inode, area.inode);
-		if (area.inode)
-			assert_string_equal(areas.list[nr].name, area.name);
+		assert_string_equal(areas.list[nr].name, area.name);
 	}
 	assert_int_equal(nr, areas.nr);
 	assert_true(nr > 2 * NR);
@@ -273,11 +272,87 @@ static void all_mappings_are_read(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-static void what_is_no_mapping_is_an_error(void **state)
+/* A file that is mapped, so deep down that each of its mappings makes a line of @size bytes. */
+static int open_deep(size_t size)
+{
+	char name[251];
+	int at = open(".", O_PATH | O_DIRECTORY), fd;
+
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = 0;
+	for (size_t deep = 0; at >= 0 && deep < size; deep += sizeof(name)) {
+		int above = at;
+
+		assert_true(!mkdirat(above, name, 0700) || errno == EEXIST);
+		at = openat(above, name, O_PATH | O_DIRECTORY);
+		close(above);
+	}
+	fd = openat(at, "deep", O_RDWR | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	close(at);
+	return fd;
+}
+
+/* What proc_areas_read() says of a process with @nr mappings whose names are of @size bytes. */
+static int read_deep(size_t size, size_t nr, struct proc_areas *areas)
+{
+	int fd = open_deep(size), ret;
+	char *at = mmap(NULL, nr * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pid_t pid;
+
+	assert_true(at != MAP_FAILED);
+	for (size_t i = 0; i < nr; i++) /* all of the same page: they do not become one */
+		assert_true(mmap(at + 4096 * i, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED);
+	pid = copy(false);
+	ret = proc_areas_read(pid, areas);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	munmap(at, nr * 4096);
+	close(fd);
+	return ret;
+}
+
+/* They are of what the kernel tells them in, which is of any length, and what is read of it at once is not. */
+static void long_names_of_mappings_are_cut(void **state)
+{
+	static const size_t sizes[] = { 1000, 5000, 65000 };
+	struct proc_areas areas;
+
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+		size_t nr = 0;
+
+		assert_int_equal(read_deep(sizes[s], 20, &areas), 0);
+		for (size_t i = 0; i < areas.nr; i++) {
+			assert_true(!i || areas.list[i].start >= areas.list[i - 1].end);
+			if (strncmp(areas.list[i].name, folder, strlen(folder)))
+				continue;
+			assert_int_equal(strlen(areas.list[i].name), PROC_AREA_NAME - 1);
+			assert_int_equal(areas.list[i].end - areas.list[i].start, 4096);
+			nr++;
+		}
+		assert_int_equal(nr, 20);
+		proc_areas_free(&areas);
+	}
+}
+
+static void what_takes_too_long_to_read_is_refused(void **state)
 {
 	struct proc_areas areas;
 
-	assert_int_equal(proc_areas_parse(strdup("00400000-00401000 --xp 00000000 103:02 0 \nVmFlags: rd\n"), &areas), -EIO);
+	assert_int_equal(read_deep(65000, 900, &areas), 0);
+	proc_areas_free(&areas);
+	log_reset();
+	assert_int_equal(read_deep(65000, 1100, &areas), -ENOTSUP);
+	proc_areas_free(&areas);
+	assert_true(log_has("more than 64 MiB of text: not supported by this version"));
+}
+
+static void what_is_no_mapping_is_an_error(void **state)
+{
+	const char *text = "00400000-00401000 --xp 00000000 103:02 0 \nVmFlags: rd\n";
+	struct proc_areas areas = { 0 };
+
+	assert_int_equal(proc_areas_add(&areas, &text), -EIO);
 	proc_areas_free(&areas);
 	assert_int_equal(proc_areas_read(0x7ffffff, &areas), -ESRCH);
 	proc_areas_free(&areas);
@@ -361,14 +436,14 @@ static void a_line_of_maps_is_read(void **state)
 	assert_int_equal(area.offset, 0x1000);
 	assert_int_equal(area.dev, makedev(0, 0xe));
 	assert_int_equal(area.inode, 1057);
-	assert_string_equal(area.name, "anon_inode:kvm-vcpu:12\n");
+	assert_string_equal(area.name, "anon_inode:kvm-vcpu:12");
 
 	assert_true(proc_area_parse("00400000-00401000 --xp 00000000 103:02 0 \n", &area));
 	assert_int_equal(area.prot, PROT_EXEC);
 	assert_false(area.is_shared);
 	assert_int_equal(area.dev, makedev(0x103, 2));
 	assert_int_equal(area.inode, 0);
-	assert_string_equal(area.name, "\n");
+	assert_string_equal(area.name, "");
 }
 
 static void what_is_no_line_of_maps_is_not_read(void **state)
@@ -393,6 +468,8 @@ int main(void)
 		cmocka_unit_test(each_fd_is_found),
 		cmocka_unit_test(the_first_text),
 		cmocka_unit_test(all_mappings_are_read),
+		cmocka_unit_test(long_names_of_mappings_are_cut),
+		cmocka_unit_test(what_takes_too_long_to_read_is_refused),
 		cmocka_unit_test(what_is_no_mapping_is_an_error),
 		cmocka_unit_test(the_status_is_read),
 		cmocka_unit_test(a_tree_is_found),

@@ -103,6 +103,9 @@ static char *print_maps(const struct fake_kvm *kvm)
 int proc_scan(pid_t pid, struct proc_scan *scan)
 {
 	const struct fake_kvm *kvm = kvm_of(pid);
+	const char *at;
+	char *text;
+	int ret;
 
 	*scan = (struct proc_scan){ .maps = calloc(FAKE_MAPS, sizeof(*scan->maps)) };
 	assert_non_null(scan->maps);
@@ -114,7 +117,10 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 				.is_shared = 1,
 				.vcpu_id = kvm->vcpus[(int)m == host.posing ? 0 : kvm->maps[m].vcpu].id,
 			};
-	return proc_areas_parse(print_maps(kvm), &scan->view.areas);
+	at = text = print_maps(kvm);
+	ret = proc_areas_add(&scan->view.areas, &at);
+	free(text);
+	return ret;
 }
 
 void proc_scan_free(struct proc_scan *scan)

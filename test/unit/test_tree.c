@@ -44,11 +44,6 @@ void eventfd_table_free(struct eventfd_table *eventfds)
 {
 }
 
-int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
-{
-	return -ENOSYS;
-}
-
 static struct kvm_rec holders[8];
 static size_t nr_holders, nr_looks;
 static unsigned int held; /* looks in which somebody has the first file for a moment */
@@ -72,16 +67,6 @@ int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **rec
 	return 0;
 }
 
-int proc_scan(pid_t pid, struct proc_scan *scan)
-{
-	return -ENOSYS;
-}
-
-int proc_tree(pid_t root, pid_t **pids, size_t *nr)
-{
-	return -ENOSYS;
-}
-
 static size_t nr_walks; /* through the page tables of a process */
 static size_t nr_map_looks; /* at the mappings alone of a process */
 
@@ -101,6 +86,7 @@ void proc_scan_free(struct proc_scan *scan)
 	free(scan->fds);
 	free(scan->maps);
 	free(scan->open);
+	free(scan->view.areas.list);
 }
 
 /* A tree that is being made up. */
@@ -122,6 +108,53 @@ static struct kvm_process *add_process(pid_t pid)
 
 	*proc = (struct kvm_process){ .pid = pid, .scan = { .view.status.vpid = pid, .userfaultfd = -1, .fd_limit = 1024 } };
 	return proc;
+}
+
+int proc_tree(pid_t root, pid_t **pids, size_t *nr)
+{
+	*nr = tree.nr_procs;
+	*pids = calloc(*nr + 1, sizeof(**pids));
+	assert_non_null(*pids);
+	for (size_t p = 0; p < *nr; p++)
+		(*pids)[p] = procs[p].pid;
+	return 0;
+}
+
+static const struct kvm_process *find_process(pid_t pid)
+{
+	for (size_t p = 0; p < tree.nr_procs; p++)
+		if (procs[p].pid == pid)
+			return &procs[p];
+	fail();
+	return NULL;
+}
+
+static void *copy(const void *array, size_t nr, size_t size)
+{
+	void *made = calloc(nr + 1, size);
+
+	assert_non_null(made);
+	return nr ? memcpy(made, array, nr * size) : made;
+}
+
+/* With a mapping or two of what is not KVM's. */
+int proc_scan(pid_t pid, struct proc_scan *scan)
+{
+	*scan = find_process(pid)->scan;
+	scan->fds = copy(scan->fds, scan->nr_fds, sizeof(*scan->fds));
+	scan->maps = copy(scan->maps, scan->nr_maps, sizeof(*scan->maps));
+	scan->open = copy(scan->open, scan->nr_open, sizeof(*scan->open));
+	scan->view.areas = (struct proc_areas){ calloc(2, sizeof(*scan->view.areas.list)), 2, 2 };
+	return 0;
+}
+
+int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	const struct kvm_process *proc = find_process(pid);
+
+	*recs = copy(proc->recs, proc->nr_recs, sizeof(**recs));
+	*nr = proc->nr_recs;
+	return 0;
 }
 
 /* Of a process without KVM fds. What /proc would say of a userfaultfd its scan has beforehand. */
@@ -281,6 +314,27 @@ static bool has_fd(const struct discovered_vm *found, pid_t pid, int fd, enum kv
 		if (found->fds[i].pid == pid && found->fds[i].fd == fd)
 			return found->fds[i].object.kind == kind && found->fds[i].object.index == index;
 	return false;
+}
+
+static int refuse_nothing(pid_t pid, const struct proc_scan *scan)
+{
+	return 0;
+}
+
+/* There are as many as a process likes. */
+static void mappings_are_kept_of_a_vms_process_alone(void **state)
+{
+	struct kvm_tree seen;
+
+	add_vm(add_process(10), 1, true);
+	add_process(11);
+	add_fd(add_process(12), PROC_FD_VM, KVM_REC_VM_FD, 1, false);
+	assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
+	assert_int_equal(seen.nr_procs, 3);
+	assert_int_equal(seen.procs[0].scan.view.areas.nr, 2);
+	assert_int_equal(seen.procs[1].scan.view.areas.nr, 0);
+	assert_int_equal(seen.procs[2].scan.view.areas.nr, 0);
+	kvm_tree_free(&seen);
 }
 
 /* All vCPUs and mappings have the same names. */
@@ -661,6 +715,7 @@ static void the_most_vms(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(mappings_are_kept_of_a_vms_process_alone),
 		TEST(four_vms_of_one_process),	     TEST(vms_of_several_processes),
 		TEST(page_tables_are_walked_for_what_is_unusual),
 		TEST(page_tables_are_walked_for_a_mapping_that_was_not_seen),
