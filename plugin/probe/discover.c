@@ -871,7 +871,7 @@ static bool has_vms(const struct kvm_tree *tree)
 {
 	for (size_t p = 0; p < tree->nr_procs; p++)
 		for (size_t i = 0; i < tree->procs[p].nr_recs; i++)
-			if (tree->procs[p].recs[i].type != KVM_REC_UFFD)
+			if (tree->procs[p].recs[i].kvm)
 				return true;
 	return false;
 }

@@ -242,12 +242,15 @@ static int probe_files(pid_t pid, struct pile *pile)
 	programs_bss->nr_too_many = 0;
 	programs_bss->next_fd = 0;
 	programs_bss->first_record = 0;
+	programs_bss->changed = 0;
 	programs_bss->its_steps_left = ITS_STEPS;
 	do {
 		programs_bss->more = 0;
 		ret = run_on_thread(PROGRAM_KVM_FILES, pid, pile);
 		if (!ret && programs_bss->nr_too_many)
 			ret = -ENOTSUP;
+		if (!ret && programs_bss->changed)
+			ret = -EAGAIN;
 		if (!ret && programs_bss->first_record >= MAX_RECORDS)
 			ret = -E2BIG;
 	} while (!ret && programs_bss->more);
@@ -265,9 +268,14 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	if (ret)
 		return ret;
 	ret = probe_files(pid, &pile) ?: run_on_maps(pid, &pile);
-	if (!programs_bss->nr_too_many)
+	if (!programs_bss->nr_too_many && !programs_bss->changed)
 		return take_records(&pile, ret, pid, recs, nr);
 	free(pile.buf);
+	if (programs_bss->changed) {
+		pr_err("pid %d: its fds changed while they were looked at: it has ended, or a process that runs has them too (CLONE_FILES)\n",
+		       pid);
+		return -EAGAIN;
+	}
 	_Static_assert(KVM_MAX_VMS == 64, "the text says so");
 	pr_err("pid %d: more than 64 VMs in a process: " REFUSAL ": dump parts of it\n", pid);
 	return -ENOTSUP;

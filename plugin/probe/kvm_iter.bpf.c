@@ -3,7 +3,8 @@
  * Walks the files of a process and tells what KVM keeps of each VM and has no
  * getter for. Reads only; everything it follows is a kernel pointer read with a
  * fault-safe helper, and every walk is bounded. It goes by the bits of open fds: the kernel's own iterator of files
- * looks at each entry of the table, which of a process that CRIU has restored is as large as CRIU's own.
+ * looks at each entry of the table, which of a process that CRIU has restored is as large as CRIU's own. Of that table it has no
+ * reference: a pass in which the process has lost it, being killed, may tell anything, and says so.
  */
 #include "kernel_types.h"
 
@@ -13,7 +14,12 @@
 #include "kvm_task.bpf.h"
 
 #define MAX_CHAIN 4096 /* memslots in one hash bucket; the kernel allows 32764 in all */
-#define MAX_FDS (1 << 23) /* steps over open ones, and 64 that are not: what bpf_loop() takes */
+/*
+ * Steps, after which a pass begins with no further fd: over a fd, or 64 that are not open, or in what a fd or VM has. All of a pass is
+ * one run of the program, in which its CPU does nothing else.
+ */
+#define STEPS_IN_PASS (1 << 17)
+#define STEPS_OF_FD 64 /* of one that is of a VM: as long as what is read takes */
 #define MAX_DEVICES 64
 #define MAX_SPIS 1024
 #define MAX_ROUTES 4096
@@ -69,12 +75,16 @@ struct walk {
  */
 unsigned int next_fd, first_record, more;
 
+/* Which VM that was; and whether its fd is another's by now, or the process has ended: what the passes have told is nothing. */
+static unsigned long long told_vm;
+unsigned int changed;
+
 /*
  * What loops count is kept here, not on the stack: the verifier knows nothing of it, and does not follow each value
  * that it can have.
  */
-static unsigned int told;    /* in this pass */
-static unsigned int records; /* of this VM so far, beside the first */
+static unsigned int told, steps; /* in this pass */
+static unsigned int records;	 /* of this VM so far, beside the first */
 
 /*
  * The record that is made: not on the stack, which is 512 bytes for all functions that call each other, and of which
@@ -95,12 +105,28 @@ VERIFIED_ALONE int emit(struct bpf_iter__task *ctx)
 }
 
 /* Of a VM there may be more than a pass can tell: those from first_record on, while there is room. */
-static void emit_more(struct walk *w)
+static bool is_next(void)
 {
-	if (records++ != first_record || told >= KVM_RECORDS_IN_PASS)
-		return;
+	return records++ == first_record && told < KVM_RECORDS_IN_PASS;
+}
+
+/* One is left to the next pass, and so are all behind it. */
+static bool is_full(void)
+{
+	return records > first_record;
+}
+
+static int emit_next(struct walk *w)
+{
 	first_record++;
-	emit(w->ctx);
+	return emit(w->ctx);
+}
+
+static int emit_more(struct walk *w)
+{
+	if (is_next())
+		emit_next(w);
+	return is_full();
 }
 
 static int emit_slot(__u32 i, struct walk *w)
@@ -108,8 +134,12 @@ static int emit_slot(__u32 i, struct walk *w)
 	void *node = (void *)w->at;
 	struct kvm_memory_slot *slot;
 
-	if (!node)
+	if (!node || is_full())
 		return 1;
+	steps++;
+	w->at = (unsigned long long)next_of(node);
+	if (!is_next())
+		return 0;
 	slot = node - bpf_core_field_offset(struct kvm_memory_slot, id_node) -
 	       w->aux * sizeof(void *) * 2;
 	begin(KVM_REC_SLOT, w->kvm, w->fd);
@@ -118,8 +148,7 @@ static int emit_slot(__u32 i, struct walk *w)
 	out.slot.hva = BPF_CORE_READ(slot, userspace_addr);
 	out.slot.flags = BPF_CORE_READ(slot, flags);
 	out.slot.id = (unsigned short)BPF_CORE_READ(slot, id) | (__u32)BPF_CORE_READ(slot, as_id) << 16;
-	emit_more(w);
-	w->at = (unsigned long long)next_of(node);
+	emit_next(w);
 	return 0;
 }
 
@@ -132,7 +161,7 @@ static int walk_bucket(__u32 i, struct walk *w)
 	w->at = (unsigned long long)next_of(heads + i * sizeof(void *));
 	w->aux = BPF_CORE_READ(slots, node_idx);
 	bpf_loop(MAX_CHAIN, emit_slot, w, 0);
-	return 0;
+	return is_full();
 }
 
 static int count_device(__u32 i, struct walk *w)
@@ -364,6 +393,7 @@ static int step_smccc(__u32 i, struct walk *w)
 	unsigned long long node = tree.node & ~MAPLE_NODE_MASK, type = MAPLE_NODE_TYPE(tree.node), value;
 	unsigned long long pivots = node + bpf_core_field_offset(struct maple_range_64, pivot);
 
+	steps++;
 	if ((type != MAPLE_LEAF_64 && type != MAPLE_RANGE_64) || tree.slot > MAPLE_PIVOTS)
 		return 1;
 	if (tree.slot < data_end(pivots, node, tree.max)) {
@@ -384,7 +414,8 @@ static int step_smccc(__u32 i, struct walk *w)
 		out.smccc.first = tree.index;
 		out.smccc.last = tree.max;
 		out.smccc.action = value >> 1; /* xa_to_value() */
-		emit_more(w);
+		if (emit_more(w))
+			return 1;
 	}
 	if (tree.max >= SMCCC_LAST) {
 		tree.done = 1;
@@ -528,8 +559,13 @@ static void emit_vm(struct bpf_iter__task *ctx, unsigned long long kvm, unsigned
 		tell_vm(ctx, kvm, fd);
 	records = 0;
 	tell_caps(ctx, kvm, fd);
-	tell_slots(ctx, kvm, fd);
-	tell_pmu_filter(ctx, kvm, fd);
+	if (!is_full())
+		tell_slots(ctx, kvm, fd);
+	if (!is_full())
+		tell_pmu_filter(ctx, kvm, fd);
+	if (is_full())
+		return;
+	steps += MAX_SPIS;
 	tell_spis(ctx, kvm, fd);
 }
 
@@ -637,6 +673,7 @@ static int step_its(__u32 i, void *none)
 	if (!next || !its_steps_left)
 		return 1;
 	its_steps_left--;
+	steps++;
 	if (its.device && next == its.device + bpf_core_field_offset(struct its_device, itt_head)) {
 		its.at = its.device + bpf_core_field_offset(struct its_device, dev_list);
 		its.device = 0;
@@ -699,20 +736,22 @@ static void emit_handle(struct bpf_iter__task *ctx, enum kvm_file kind, struct k
 VERIFIED_ALONE int tell_file(struct bpf_iter__task *ctx, unsigned long long of, unsigned int fd)
 {
 	struct file *file = (void *)of;
+	enum kvm_file kind = FILE_OTHER;
 	char name[24] = "";
-	enum kvm_file kind;
 	struct kvm *kvm;
 	void *object;
 
-	if (!file || !read_name(file, name, sizeof(name)))
-		return 1;
-	kind = kind_of(name);
+	if (file && read_name(file, name, sizeof(name)))
+		kind = kind_of(name);
 	object = BPF_CORE_READ(file, private_data);
 	kvm = kvm_of(kind, object);
-	if (!kvm)
-		return 1;
+	if (first_record && (unsigned long long)kvm != told_vm)
+		changed = 1;
+	if (!kvm || changed)
+		return !changed;
 	if (told > KVM_RECORDS_IN_PASS - RECORDS_OF_FD)
 		return 0;
+	steps += STEPS_OF_FD;
 	if (first_record)
 		; /* what the fd itself is was told */
 	else if (kind == FILE_VCPU)
@@ -723,8 +762,9 @@ VERIFIED_ALONE int tell_file(struct bpf_iter__task *ctx, unsigned long long of, 
 		emit_handle(ctx, kind, kvm, object, fd);
 	if (!is_first_fd((unsigned long long)kvm, fd))
 		return 1;
-	emit_vm(ctx, (unsigned long long)kvm, fd);
-	return records <= first_record;
+	told_vm = (unsigned long long)kvm;
+	emit_vm(ctx, told_vm, fd);
+	return !is_full();
 }
 
 /* Where the walk through the table stands: not on the stack, as records is not. */
@@ -752,12 +792,28 @@ static bool next_word(void)
 	return true;
 }
 
+/* Which of 64 fds are open, for user space to compare with what /proc has said. A pass that begins with them tells it again. */
+static void tell_open(struct walk *w)
+{
+	begin(KVM_REC_OPEN, 0, table.fd);
+	out.open = table.left;
+	emit(w->ctx);
+}
+
 /* Over one fd, or to the next 64. One that was told is not told again by the next pass. */
 static int step_fd(__u32 i, struct walk *w)
 {
 	bool is_open = table.left & 1;
 	unsigned int fd = table.fd;
 
+	if (steps > STEPS_IN_PASS || told > KVM_RECORDS_IN_PASS - RECORDS_OF_FD)
+		return 1;
+	if (first_record && !is_open) {
+		changed = 1;
+		return 1;
+	}
+	if (table.left && fd % 64 == 0 && !first_record)
+		tell_open(w);
 	if (table.left) {
 		table.left >>= 1;
 		table.fd++;
@@ -769,6 +825,7 @@ static int step_fd(__u32 i, struct walk *w)
 		return 1;
 	next_fd = table.fd;
 	first_record = 0;
+	steps++;
 	return 0;
 }
 
@@ -777,21 +834,25 @@ int kvm_files(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct walk w = { .ctx = ctx };
+	struct files_struct *files;
 	struct fdtable *fds;
 
 	if (!task)
 		return 0;
 	task_mm = (unsigned long long)BPF_CORE_READ(task, mm);
 	task_tgid = BPF_CORE_READ(task, tgid);
-	fds = BPF_CORE_READ(task, files, fdt);
+	files = BPF_CORE_READ(task, files);
+	fds = BPF_CORE_READ(files, fdt);
 	table.files = (unsigned long long)BPF_CORE_READ(fds, fd);
 	table.open = (unsigned long long)BPF_CORE_READ(fds, open_fds);
 	table.end = BPF_CORE_READ(fds, max_fds);
 	table.fd = next_fd;
-	table.left = open_word(next_fd) >> next_fd % 64;
-	told = 0;
+	table.left = next_fd < table.end ? open_word(next_fd) >> next_fd % 64 : 0;
+	told = steps = 0;
 	more = 1;
-	bpf_loop(MAX_FDS, step_fd, &w, 0);
+	bpf_loop(STEPS_IN_PASS, step_fd, &w, 0);
+	if (BPF_CORE_READ(task, files) != files)
+		changed = 1;
 	return 0;
 }
 

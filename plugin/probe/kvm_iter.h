@@ -19,6 +19,7 @@ enum kvm_rec_type {
 	KVM_REC_VM_FD,	  /* of each VM fd */
 	KVM_REC_STATS,	  /* of a statistics fd */
 	KVM_REC_MAP,	  /* of a mapping of a vCPU, without a fd */
+	KVM_REC_OPEN,	  /* of 64 fds from this one on: which of them are open */
 	KVM_REC_UFFD,	  /* of memory that a userfaultfd is registered for, without a fd, of no VM */
 	/* What a VM has bound, as of a KVM_REC_VM; told by windows (kvm_binding_iter.bpf.c) */
 	KVM_REC_IRQFD,
@@ -162,6 +163,7 @@ struct kvm_rec {
 		struct {
 			unsigned int of_vcpu, idx; /* the vCPU's, where it is of one */
 		} stats;
+		unsigned long long open; /* a bit for each */
 		struct {
 			unsigned long long start;
 			unsigned long long flags; /* VM_* of linux/mm.h */

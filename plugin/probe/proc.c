@@ -126,7 +126,7 @@ static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
 /*
  * From 0 up, until there are as many fds as the kernel says that are open (st_size of the folder, since Linux 6.2): what it lists it
  * looks for in all of its table, which in a restored process is as large as CRIU's was. Not of a process that runs: one that it opens
- * meanwhile would take the place of another. *@next is the first number that was not tried. 1: these are all, 0 or a negative errno.
+ * meanwhile would take the place of another, as one does that is opened by another process with this table. *@next is the first number that was not tried. 1: these are all, 0 or a negative errno.
  */
 static int scan_lowest(struct proc_scan *scan, int dirfd, int *next)
 {
@@ -168,17 +168,19 @@ int proc_max_fd(const struct proc_scan *scan)
 	return scan->nr_open ? scan->open[scan->nr_open - 1] : -1;
 }
 
-static int scan_fds(pid_t pid, struct proc_scan *scan)
+static int scan_fds(pid_t pid, struct proc_scan *scan, bool by_numbers)
 {
+	int ret = 0, next = 0;
 	char path[32];
-	int ret, next;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	dir = opendir(path);
 	if (!dir)
 		return proc_failed(pid, "fd");
-	ret = scan_lowest(scan, dirfd(dir), &next);
+	if (by_numbers)
+		ret = scan_lowest(scan, dirfd(dir), &next);
+	scan->by_numbers = next > 0;
 	if (!ret)
 		ret = scan_listed(scan, dir, next);
 	closedir(dir);
@@ -352,15 +354,33 @@ static int scan_fd_limit(pid_t pid, struct proc_scan *scan)
 	return 0;
 }
 
-int proc_scan(pid_t pid, struct proc_scan *scan)
+static int scan_all(pid_t pid, struct proc_scan *scan, bool by_numbers)
 {
 	int ret;
 
 	*scan = (struct proc_scan){ .userfaultfd = -1 };
 	ret = proc_view_read(pid, &scan->view);
 	ret = ret ?: scan_areas(scan);
-	ret = ret ?: scan_fds(pid, scan);
+	ret = ret ?: scan_fds(pid, scan, by_numbers);
 	return ret ?: scan_fd_limit(pid, scan);
+}
+
+int proc_scan(pid_t pid, struct proc_scan *scan)
+{
+	return scan_all(pid, scan, false);
+}
+
+int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan)
+{
+	return scan_all(pid, scan, true);
+}
+
+int proc_scan_fds(pid_t pid, struct proc_scan *scan)
+{
+	scan->nr_fds = scan->nr_open = 0;
+	scan->userfaultfd = -1;
+	scan->device[0] = 0;
+	return scan_fds(pid, scan, false);
 }
 
 void proc_scan_free(struct proc_scan *scan)

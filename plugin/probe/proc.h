@@ -50,6 +50,7 @@ struct proc_scan {
 	size_t nr_open;
 	uint64_t fd_limit;	  /* RLIMIT_NOFILE: the number that no further fd has */
 	struct proc_view view;
+	bool by_numbers;	  /* so some or all were looked for */
 	int userfaultfd; /* one of them, or -1 */
 	char device[256]; /* the name of a device of VHOST or VFIO that it has open; "" */
 	uint64_t area_now;  /* that smaps is at */
@@ -63,6 +64,13 @@ struct proc_scan {
  * errno, logged, but for -ESRCH: @pid has ended.
  */
 int proc_scan(pid_t pid, struct proc_scan *scan);
+/*
+ * Likewise, which takes less time of a process that stands still: where scan->by_numbers is set, these are as many fds as it has, but where
+ * a process that runs has its table of fds (CLONE_FILES) there may be others, that were open all the while.
+ */
+int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan);
+/* Then its fds once more, as proc_scan(): all that are open all the while. */
+int proc_scan_fds(pid_t pid, struct proc_scan *scan);
 /*
  * Completes scan->maps by their flags, and scan->uffd_area. Apart from the rest, for the kernel walks the page
  * tables of all of the process to tell them. As proc_scan().

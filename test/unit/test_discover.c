@@ -117,6 +117,17 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 	return 0;
 }
 
+int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan)
+{
+	return proc_scan(pid, scan);
+}
+
+/* test_tree has it */
+int proc_scan_fds(pid_t pid, struct proc_scan *scan)
+{
+	return -ENOSYS;
+}
+
 int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
 {
 	scan->uffd_area = host.more.uffd_area;

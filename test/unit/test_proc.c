@@ -173,13 +173,17 @@ static void assert_each_fd_is_found(void)
 		struct stat st;
 		size_t nr = 0;
 
-		assert_int_equal(proc_scan(pid, &scan), 0);
+		assert_int_equal(proc_scan_by_numbers(pid, &scan), 0);
+		assert_int_equal(scan.by_numbers, is_traced);
 		for (int fd = 0; fd < 1000; fd++) {
 			if (fstat(fd, &st))
 				continue;
 			assert_true(is_open(&scan, fd));
 			nr++;
 		}
+		assert_int_equal(scan.nr_open, nr);
+		assert_int_equal(proc_scan_fds(pid, &scan), 0);
+		assert_false(scan.by_numbers);
 		assert_int_equal(scan.nr_open, nr);
 		for (size_t i = 1; i < scan.nr_open; i++)
 			assert_true(scan.open[i - 1] < scan.open[i]);

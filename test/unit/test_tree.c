@@ -141,6 +141,7 @@ static void *copy(const void *array, size_t nr, size_t size)
 int proc_scan(pid_t pid, struct proc_scan *scan)
 {
 	*scan = find_process(pid)->scan;
+	scan->by_numbers = false;
 	scan->fds = copy(scan->fds, scan->nr_fds, sizeof(*scan->fds));
 	scan->maps = copy(scan->maps, scan->nr_maps, sizeof(*scan->maps));
 	scan->open = copy(scan->open, scan->nr_open, sizeof(*scan->open));
@@ -148,12 +149,45 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 	return 0;
 }
 
+static size_t nr_lists; /* of fds that were asked for */
+static int hidden;	/* a fd that another process has put another before meanwhile, or -1 */
+
+int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan)
+{
+	proc_scan(pid, scan);
+	scan->by_numbers = true;
+	for (size_t i = 0; i < scan->nr_open; i++)
+		if (scan->open[i] == hidden)
+			scan->open[i] = 900;
+	for (size_t i = 0; i < scan->nr_fds; i++)
+		if (scan->fds[i].fd == hidden)
+			scan->fds[i] = scan->fds[--scan->nr_fds];
+	if (hidden == scan->userfaultfd)
+		scan->userfaultfd = -1;
+	return 0;
+}
+
+int proc_scan_fds(pid_t pid, struct proc_scan *scan)
+{
+	proc_scan_free(scan);
+	nr_lists++;
+	return proc_scan(pid, scan);
+}
+
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	const struct kvm_process *proc = find_process(pid);
+	struct kvm_rec *all_of = copy(proc->recs, proc->nr_recs + 20, sizeof(*all_of));
 
-	*recs = copy(proc->recs, proc->nr_recs, sizeof(**recs));
 	*nr = proc->nr_recs;
+	for (unsigned int fd = 0; fd < 20 * 64; fd += 64) {
+		all_of[*nr] = (struct kvm_rec){ .type = KVM_REC_OPEN, .fd = fd };
+		for (size_t i = 0; i < proc->scan.nr_open; i++)
+			if ((unsigned int)proc->scan.open[i] / 64 * 64 == fd)
+				all_of[*nr].open |= 1ull << proc->scan.open[i] % 64;
+		*nr += !!all_of[*nr].open;
+	}
+	*recs = all_of;
 	return 0;
 }
 
@@ -256,7 +290,8 @@ static int set_up(void **state)
 {
 	tree = (struct kvm_tree){ .procs = procs };
 	all = (struct discovered){ 0 };
-	nr_walks = nr_map_looks = nr_looks = nr_holders = held = 0;
+	nr_walks = nr_map_looks = nr_looks = nr_holders = held = nr_lists = 0;
+	hidden = -1;
 	log_reset();
 	return 0;
 }
@@ -334,6 +369,54 @@ static void mappings_are_kept_of_a_vms_process_alone(void **state)
 	assert_int_equal(seen.procs[0].scan.view.areas.nr, 2);
 	assert_int_equal(seen.procs[1].scan.view.areas.nr, 0);
 	assert_int_equal(seen.procs[2].scan.view.areas.nr, 0);
+	kvm_tree_free(&seen);
+}
+
+/* What the iterator has seen as the scan has: nothing is asked for twice. Where there is no iterator, the kernel lists the fds. */
+static void fds_are_listed_where_they_may_not_be_all(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+	struct kvm_tree seen;
+
+	for (unsigned long long kvm = 1; kvm <= 40; kvm++)
+		add_vm(proc, kvm, true);
+	assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
+	assert_int_equal(nr_lists, 0);
+	kvm_tree_free(&seen);
+	add_process(11);
+	assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
+	assert_int_equal(nr_lists, 1);
+	kvm_tree_free(&seen);
+}
+
+static int refuse_other_fds(pid_t pid, const struct proc_scan *scan)
+{
+	for (size_t i = 0; i < scan->nr_fds; i++)
+		if (scan->fds[i].kind == PROC_FD_OTHER)
+			return -ENOTSUP;
+	return 0;
+}
+
+/* The one that was missed is the VM's, is a userfaultfd, or is refused. */
+static void what_a_running_process_puts_before_a_fd_does_not_hide_it(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+	struct kvm_tree seen;
+
+	add_vm(proc, 1, true);
+	add_fd(proc, PROC_FD_SYSTEM, 0, 0, true);
+	for (hidden = 3; hidden <= 7; hidden++) {
+		nr_lists = 0;
+		proc->scan.userfaultfd = hidden;
+		assert_int_equal(kvm_tree_scan(10, refuse_other_fds, &seen), 0);
+		assert_int_equal(nr_lists, 1);
+		assert_int_equal(seen.procs[0].scan.nr_fds, proc->scan.nr_fds);
+		assert_int_equal(seen.procs[0].scan.userfaultfd, hidden);
+		kvm_tree_free(&seen);
+	}
+	hidden = 7;
+	proc->scan.fds[proc->scan.nr_fds - 1].kind = PROC_FD_OTHER;
+	assert_int_equal(kvm_tree_scan(10, refuse_other_fds, &seen), -ENOTSUP);
 	kvm_tree_free(&seen);
 }
 
@@ -716,6 +799,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(mappings_are_kept_of_a_vms_process_alone),
+		TEST(fds_are_listed_where_they_may_not_be_all),
+		TEST(what_a_running_process_puts_before_a_fd_does_not_hide_it),
 		TEST(four_vms_of_one_process),	     TEST(vms_of_several_processes),
 		TEST(page_tables_are_walked_for_what_is_unusual),
 		TEST(page_tables_are_walked_for_a_mapping_that_was_not_seen),
