@@ -16,8 +16,9 @@ FIXED_SIZE = {INT: 4, ARRAY: 12, VAR: 4, DECL_TAG: 4}
 
 # enum bpf_core_relo_kind
 FIELD_KINDS = range(6)
-TYPE_ID_LOCAL = 6
-ENUM_KINDS = (10, 11)
+TYPE_KINDS = (7, 8, 9)  # number, whether it exists, size
+ENUM_VALUE = 11
+ASKED = (STRUCT, UNION, ENUM, FUNC)  # btf.c: layouts
 
 LD_IMM64, CALL = 0x18, 0x85
 PSEUDO_CALL, PSEUDO_MAP_VALUE, PSEUDO_KFUNC_CALL, PSEUDO_FUNC = 1, 2, 2, 4
@@ -30,7 +31,7 @@ def string_at(data, offset):
 
 class Type:
     def __init__(self, name, info, size):
-        self.name, self.kind, self.size, self.parts = name, info >> 24 & 31, size, []
+        self.name, self.kind, self.size, self.parts = name, info >> 24 & 0x7f, size, []
 
 
 class Btf:
@@ -45,7 +46,7 @@ class Btf:
         while at < header + types + nr_types:
             name, info, size = struct.unpack_from('<III', btf, at)
             kind = Type(self.string(name), info, size)
-            at = self.read_parts(btf, at + 12, kind, info & 0xffff)
+            at = self.read_parts(btf, at + 12, kind, info & 0xffffff)
             self.types.append(kind)
 
     def string(self, offset):
@@ -140,7 +141,10 @@ class Asked:
         self.names, self.steps, self.values = Table(), [], Table()
 
     def name(self, name, kind):
-        return self.names.add((name.split('___')[0], kind))
+        name = name.split('___')[0]
+        if kind not in ASKED or len(name) < 3:
+            sys.exit(f'make_programs.py: {name}, of kind {kind}: btf.c does not look for it')
+        return self.names.add((name, kind))
 
     @staticmethod
     def kinds_of(btf, kind):
@@ -177,10 +181,10 @@ class Asked:
                 sys.exit('make_programs.py: an element of an array that is none')
             steps, last = self.steps_of(btf, root, accesses[1:])
             size = 8 if last.kind == PTR else 0 if last.kind in (ARRAY, STRUCT, UNION) else last.size
-        elif what in ENUM_KINDS:
+        elif what == ENUM_VALUE:
             steps = ((btf.string(kind.parts[accesses[0]][0]), 0, ENUM),)
-        elif what == TYPE_ID_LOCAL:
-            sys.exit('make_programs.py: a type of the program itself is asked for')
+        elif what not in TYPE_KINDS:
+            sys.exit(f'make_programs.py: {kind.name}: a question that btf.c does not answer: {what}')
         return self.values.add((self.name(kind.name, kind.kind), what, size, steps))
 
 
