@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/btf.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "probe/btf.h"
 
 #define MAX_BTF (64u << 20) /* bytes */
@@ -22,6 +24,57 @@
 #define MAX_NAMES 255
 #define MAX_DEPTH 32 /* of modifiers, arrays, and members without a name */
 #define INDEX_STEP 32 /* types: where each so many-th one is, is kept */
+#define NR_KINDS 128
+
+/*
+ * struct btf_header, and struct btf_type's info, as newer kernels have them, whatever the headers are that this is compiled with: the
+ * last two fields are there where hdr_len says so, and bits that are new are 0 in all that is older.
+ */
+struct header {
+	uint16_t magic;
+	uint8_t version, flags;
+	uint32_t hdr_len, type_off, type_len, str_off, str_len, layout_off, layout_len;
+};
+#define OLD_HEADER offsetof(struct header, layout_off)
+
+static unsigned int kind_of(const struct btf_type *type)
+{
+	return type->info >> 24 & (NR_KINDS - 1);
+}
+
+/* Members, enumerators, parameters or variables; of a function, its linkage. */
+static unsigned int nr_parts(const struct btf_type *type)
+{
+	return type->info & 0xffffff;
+}
+
+/* What is behind a struct btf_type, in bytes: at first, and for each of its members. */
+struct layout {
+	unsigned char known, asked; /* asked: for programs ask for its name */
+	unsigned char at_first, each;
+};
+
+static const struct layout known_layouts[] = {
+	[BTF_KIND_INT] = { 1, 0, sizeof(uint32_t), 0 },
+	[BTF_KIND_PTR] = { 1, 0, 0, 0 },
+	[BTF_KIND_ARRAY] = { 1, 0, sizeof(struct btf_array), 0 },
+	[BTF_KIND_STRUCT] = { 1, 1, 0, sizeof(struct btf_member) },
+	[BTF_KIND_UNION] = { 1, 1, 0, sizeof(struct btf_member) },
+	[BTF_KIND_ENUM] = { 1, 1, 0, sizeof(struct btf_enum) },
+	[BTF_KIND_FWD] = { 1, 0, 0, 0 },
+	[BTF_KIND_TYPEDEF] = { 1, 0, 0, 0 },
+	[BTF_KIND_VOLATILE] = { 1, 0, 0, 0 },
+	[BTF_KIND_CONST] = { 1, 0, 0, 0 },
+	[BTF_KIND_RESTRICT] = { 1, 0, 0, 0 },
+	[BTF_KIND_FUNC] = { 1, 1, 0, 0 },
+	[BTF_KIND_FUNC_PROTO] = { 1, 0, 0, sizeof(struct btf_param) },
+	[BTF_KIND_VAR] = { 1, 0, sizeof(struct btf_var), 0 },
+	[BTF_KIND_DATASEC] = { 1, 0, 0, sizeof(struct btf_var_secinfo) },
+	[BTF_KIND_FLOAT] = { 1, 0, 0, 0 },
+	[BTF_KIND_DECL_TAG] = { 1, 0, sizeof(struct btf_decl_tag), 0 },
+	[BTF_KIND_TYPE_TAG] = { 1, 0, 0, 0 },
+	[BTF_KIND_ENUM64] = { 1, 0, 0, sizeof(struct btf_enum64) },
+};
 
 struct types {
 	char *data; /* the whole file */
@@ -31,6 +84,7 @@ struct types {
 	const char *strings;
 	unsigned int nr_strings, nr_types;
 	uint32_t *index;
+	struct layout layouts[NR_KINDS];
 };
 
 struct found {
@@ -99,58 +153,64 @@ static void put_types(struct types *types)
 	free(types->index);
 }
 
+static int unreadable(int err)
+{
+	pr_err("this kernel's BTF cannot be read, by which the BPF iterator knows its structures: %s (errno %d)\n", strerror(-err), -err);
+	return err;
+}
+
+/* Of kinds that are not known the kernel says how they are passed over, where it is new enough to have others. */
+static int find_layouts(struct types *types, const struct header *header)
+{
+	const struct {
+		uint8_t at_first, each;
+		uint16_t flags;
+	} *told;
+	uint64_t begin = header->hdr_len;
+
+	memcpy(types->layouts, known_layouts, sizeof(known_layouts));
+	if (header->hdr_len < sizeof(*header))
+		return 0;
+	if (begin + header->layout_off + header->layout_len > types->size)
+		return unreadable(-EINVAL);
+	told = (const void *)(types->data + begin + header->layout_off);
+	for (size_t kind = 0; kind < NR_KINDS && kind < header->layout_len / sizeof(*told); kind++)
+		if (kind && !types->layouts[kind].known)
+			types->layouts[kind] = (struct layout){ .known = 1, .at_first = told[kind].at_first, .each = told[kind].each };
+	return 0;
+}
+
 /* Where types and strings are; -EINVAL where these do not lie in the file, or strings do not end. */
 static int find_parts(struct types *types)
 {
-	const struct btf_header *header = (void *)types->data;
+	const struct header *header = (void *)types->data;
 	uint64_t begin;
 
-	if (types->size < sizeof(*header) || header->magic != BTF_MAGIC || header->version != BTF_VERSION)
-		return -EINVAL;
+	if (types->size < sizeof(*header) || header->magic != BTF_MAGIC || header->version != BTF_VERSION || header->hdr_len < OLD_HEADER)
+		return unreadable(-EINVAL);
 	begin = header->hdr_len;
 	if (begin + header->type_off + header->type_len > types->size || (header->hdr_len + header->type_off) % 4 ||
 	    begin + header->str_off + header->str_len > types->size || !header->str_len)
-		return -EINVAL;
+		return unreadable(-EINVAL);
 	types->first = types->data + begin + header->type_off;
 	types->end = types->first + header->type_len;
 	types->strings = types->data + begin + header->str_off;
 	types->nr_strings = header->str_len;
-	return types->strings[header->str_len - 1] ? -EINVAL : 0;
+	return types->strings[header->str_len - 1] ? unreadable(-EINVAL) : find_layouts(types, header);
 }
 
-/* What is behind a struct btf_type, in bytes: at first, and for each of its members. */
-static const struct {
-	unsigned char known, asked; /* asked: for programs ask for its name */
-	unsigned char at_first, each;
-} layouts[32] = {
-	[BTF_KIND_INT] = { 1, 0, sizeof(uint32_t), 0 },
-	[BTF_KIND_PTR] = { 1, 0, 0, 0 },
-	[BTF_KIND_ARRAY] = { 1, 0, sizeof(struct btf_array), 0 },
-	[BTF_KIND_STRUCT] = { 1, 1, 0, sizeof(struct btf_member) },
-	[BTF_KIND_UNION] = { 1, 1, 0, sizeof(struct btf_member) },
-	[BTF_KIND_ENUM] = { 1, 1, 0, sizeof(struct btf_enum) },
-	[BTF_KIND_FWD] = { 1, 0, 0, 0 },
-	[BTF_KIND_TYPEDEF] = { 1, 0, 0, 0 },
-	[BTF_KIND_VOLATILE] = { 1, 0, 0, 0 },
-	[BTF_KIND_CONST] = { 1, 0, 0, 0 },
-	[BTF_KIND_RESTRICT] = { 1, 0, 0, 0 },
-	[BTF_KIND_FUNC] = { 1, 1, 0, 0 },
-	[BTF_KIND_FUNC_PROTO] = { 1, 0, 0, sizeof(struct btf_param) },
-	[BTF_KIND_VAR] = { 1, 0, sizeof(struct btf_var), 0 },
-	[BTF_KIND_DATASEC] = { 1, 0, 0, sizeof(struct btf_var_secinfo) },
-	[BTF_KIND_FLOAT] = { 1, 0, 0, 0 },
-	[BTF_KIND_DECL_TAG] = { 1, 0, sizeof(struct btf_decl_tag), 0 },
-	[BTF_KIND_TYPE_TAG] = { 1, 0, 0, 0 },
-	[BTF_KIND_ENUM64] = { 1, 0, 0, sizeof(struct btf_enum64) },
-};
-
 /* FUNC has its linkage where others have the number of their members. */
-static const struct btf_type *next_type(const struct btf_type *type)
+static const struct btf_type *next_type(const struct types *types, const struct btf_type *type)
 {
-	unsigned int kind = BTF_INFO_KIND(type->info);
+	const struct layout *layout = &types->layouts[kind_of(type)];
 
-	return (const void *)((const char *)(type + 1) + layouts[kind].at_first +
-			      layouts[kind].each * BTF_INFO_VLEN(type->info));
+	return (const void *)((const char *)(type + 1) + layout->at_first + layout->each * nr_parts(type));
+}
+
+static int unknown_kind(unsigned int nr, unsigned int kind)
+{
+	pr_err("this kernel's BTF has a type, number %u, of a kind that is not known: %u\n", nr + 1, kind);
+	return -EINVAL;
 }
 
 static int note_if_wanted(const char *name, unsigned int kind, unsigned int id, const struct btf_query *query,
@@ -159,8 +219,10 @@ static int note_if_wanted(const char *name, unsigned int kind, unsigned int id, 
 	for (unsigned int i = wanted->first[hash_of(name)]; i; i = wanted->next[i]) {
 		if (query->names[i - 1].kind != kind || strcmp(query->names[i - 1].name, name))
 			continue;
-		if (found[i - 1].nr == MAX_SAME_NAME)
+		if (found[i - 1].nr == MAX_SAME_NAME) {
+			pr_err("this kernel has more than %u types called %s: the BPF iterator cannot tell which is meant\n", MAX_SAME_NAME, name);
 			return -E2BIG;
+		}
 		found[i - 1].ids[found[i - 1].nr++] = id;
 	}
 	return 0;
@@ -180,19 +242,21 @@ static int pass_over(struct types *types, const struct btf_query *query, const s
 	if (!types->index)
 		return -ENOMEM;
 	for (; !ret && (const char *)(type + 1) <= end; type = next) {
-		unsigned int kind = BTF_INFO_KIND(type->info);
+		unsigned int kind = kind_of(type);
 
-		next = next_type(type);
-		if (!layouts[kind].known || (const char *)next > end || type->name_off >= types->nr_strings)
-			return -EINVAL;
+		next = next_type(types, type);
+		if (!types->layouts[kind].known)
+			return unknown_kind(nr, kind);
+		if ((const char *)next > end || type->name_off >= types->nr_strings)
+			return unreadable(-EINVAL);
 		if (nr % INDEX_STEP == 0)
 			types->index[nr / INDEX_STEP] = (const char *)type - types->first;
 		nr++;
-		if (layouts[kind].asked && type->name_off <= last_name)
+		if (types->layouts[kind].asked && type->name_off <= last_name)
 			ret = note_if_wanted(strings + type->name_off, kind, nr, query, wanted, found);
 	}
 	types->nr_types = nr;
-	return ret ?: (const char *)type == end ? 0 : -EINVAL;
+	return ret ?: (const char *)type == end ? 0 : unreadable(-EINVAL);
 }
 
 static const struct btf_type *type_of(const struct types *types, unsigned int id)
@@ -203,7 +267,7 @@ static const struct btf_type *type_of(const struct types *types, unsigned int id
 		return NULL;
 	type = (const void *)(types->first + types->index[(id - 1) / INDEX_STEP]);
 	for (unsigned int i = (id - 1) % INDEX_STEP; i; i--)
-		type = next_type(type);
+		type = next_type(types, type);
 	return type;
 }
 
@@ -213,7 +277,7 @@ static const struct btf_type *bare_type(const struct types *types, unsigned int 
 	const struct btf_type *type = type_of(types, id);
 
 	for (unsigned int i = 0; type && i < MAX_DEPTH; i++) {
-		switch (BTF_INFO_KIND(type->info)) {
+		switch (kind_of(type)) {
 		case BTF_KIND_TYPEDEF:
 		case BTF_KIND_VOLATILE:
 		case BTF_KIND_CONST:
@@ -230,7 +294,7 @@ static const struct btf_type *bare_type(const struct types *types, unsigned int 
 
 static bool has_members(const struct btf_type *type)
 {
-	return BTF_INFO_KIND(type->info) == BTF_KIND_STRUCT || BTF_INFO_KIND(type->info) == BTF_KIND_UNION;
+	return kind_of(type) == BTF_KIND_STRUCT || kind_of(type) == BTF_KIND_UNION;
 }
 
 /* In bytes; 0: it has none. */
@@ -241,7 +305,7 @@ static uint64_t size_of(const struct types *types, const struct btf_type *type)
 	for (unsigned int i = 0; type && i < MAX_DEPTH; i++) {
 		const struct btf_array *array = (const void *)(type + 1);
 
-		switch (BTF_INFO_KIND(type->info)) {
+		switch (kind_of(type)) {
 		case BTF_KIND_PTR:
 			return elements * sizeof(uint64_t);
 		case BTF_KIND_ARRAY:
@@ -276,11 +340,11 @@ static bool find_member(const struct types *types, const char *name, struct plac
 {
 	const struct btf_type *type = place->type;
 	const struct btf_member *members = (const void *)(type + 1);
-	bool has_fields = BTF_INFO_KFLAG(type->info);
+	bool has_fields = type->info >> 31;
 
 	if (!depth || !has_members(type))
 		return false;
-	for (unsigned int i = 0; i < BTF_INFO_VLEN(type->info); i++) {
+	for (unsigned int i = 0; i < nr_parts(type); i++) {
 		uint32_t name_off = members[i].name_off, offset = members[i].offset;
 		struct place member;
 
@@ -306,7 +370,7 @@ static bool find_element(const struct types *types, unsigned int index, struct p
 {
 	const struct btf_array *array = (const void *)(place->type + 1);
 
-	if (BTF_INFO_KIND(place->type->info) != BTF_KIND_ARRAY || (array->nelems && index >= array->nelems))
+	if (kind_of(place->type) != BTF_KIND_ARRAY || (array->nelems && index >= array->nelems))
 		return false;
 	place->type = bare_type(types, array->type);
 	place->bit += 8 * index * size_of(types, place->type);
@@ -320,7 +384,7 @@ static bool is_of(const struct types *types, const struct btf_type *type, unsign
 	for (; type && (kinds & 31) == BTF_KIND_ARRAY; kinds >>= 5) {
 		const struct btf_array *array = (const void *)(type + 1);
 
-		if (BTF_INFO_KIND(type->info) != BTF_KIND_ARRAY)
+		if (kind_of(type) != BTF_KIND_ARRAY)
 			return false;
 		type = bare_type(types, array->type);
 	}
@@ -328,7 +392,7 @@ static bool is_of(const struct types *types, const struct btf_type *type, unsign
 		return false;
 	if (kinds == BTF_KIND_STRUCT || kinds == BTF_KIND_UNION)
 		return has_members(type);
-	return BTF_INFO_KIND(type->info) == kinds;
+	return kind_of(type) == kinds;
 }
 
 static bool walk_to(const struct types *types, const struct btf_step *steps, unsigned int nr, struct place *place)
@@ -347,10 +411,10 @@ static bool is_signed(const struct btf_type *type)
 {
 	const uint32_t *encoding = (const void *)(type + 1);
 
-	if (BTF_INFO_KIND(type->info) == BTF_KIND_INT)
+	if (kind_of(type) == BTF_KIND_INT)
 		return BTF_INT_ENCODING(*encoding) & BTF_INT_SIGNED;
 	/* An enumeration whatever its numbers are, as libbpf has it. */
-	return BTF_INFO_KIND(type->info) == BTF_KIND_ENUM;
+	return kind_of(type) == BTF_KIND_ENUM;
 }
 
 /* As it is to be loaded: of a bit field, all of the word that holds it. */
@@ -403,7 +467,7 @@ static bool answer_enumerator(const struct types *types, const struct btf_type *
 {
 	const struct btf_enum *values = (const void *)(type + 1);
 
-	for (unsigned int i = 0; i < BTF_INFO_VLEN(type->info); i++) {
+	for (unsigned int i = 0; i < nr_parts(type); i++) {
 		if (values[i].name_off >= types->nr_strings || strcmp(types->strings + values[i].name_off, name))
 			continue;
 		answer->value = values[i].val;
@@ -439,6 +503,11 @@ static bool answer_by(const struct types *types, const struct btf_query *query, 
 	}
 }
 
+static const char *what_of(const struct btf_query *query, const struct btf_value *value)
+{
+	return value->nr_steps ? query->steps[value->first_step + value->nr_steps - 1].member ?: "an element" : "the size";
+}
+
 /* All types of the name that have it must answer the same: nobody says which of them is meant. */
 static int answer_one(const struct types *types, const struct btf_query *query, const struct found *found,
 		      const struct btf_value *value, struct btf_answer *answer)
@@ -451,8 +520,11 @@ static int answer_one(const struct types *types, const struct btf_query *query, 
 
 		if (!answer_by(types, query, value, found[value->name].ids[i], &one))
 			continue;
-		if (answer->known && !asks_whether && (one.value != answer->value || one.size != answer->size))
+		if (answer->known && !asks_whether && (one.value != answer->value || one.size != answer->size)) {
+			pr_err("this kernel has several types called %s, and %s of these is not in one place: the BPF iterator cannot tell which is meant\n",
+			       query->names[value->name].name, what_of(query, value));
 			return -EINVAL;
+		}
 		*answer = one;
 	}
 	return 0;
@@ -478,7 +550,8 @@ int btf_ask(const char *path, const struct btf_query *query, unsigned int *ids, 
 	if (query->nr_names > MAX_NAMES)
 		return -E2BIG;
 	want(query, &wanted);
-	ret = get_types(path, &types) ?: find_parts(&types) ?: pass_over(&types, query, &wanted, found);
+	ret = get_types(path, &types);
+	ret = ret ? unreadable(ret) : find_parts(&types) ?: pass_over(&types, query, &wanted, found);
 	for (size_t i = 0; !ret && i < query->nr_names; i++)
 		ids[i] = found[i].ids[0];
 	for (size_t i = 0; !ret && i < query->nr_values; i++)

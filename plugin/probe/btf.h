@@ -43,7 +43,7 @@ struct btf_answer {
 
 /*
  * Of the kernel whose BTF is in @path: the id of each name (0: it has none) in @ids, and the answers. 0 or a negative
- * errno: -EINVAL also where there are several types of a name, and these answer differently.
+ * errno, logged: -EINVAL also where there are several types of a name, and these answer differently.
  */
 int btf_ask(const char *path, const struct btf_query *query, unsigned int *ids, struct btf_answer *answers);
 

@@ -91,22 +91,32 @@ bool kernel_is_confidential(void)
 	return strstr(modes, "[confidentiality]");
 }
 
-/* All of them; *@at is that which the kernel does not take. */
-static int load_programs(enum program_id *at)
+static int cannot_load(int err)
 {
-	int ret = programs_open();
+	pr_err("cannot load the BPF iterator: %s (errno %d): %s (details with -v4)\n", strerror(-err), -err,
+	       kernel_is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
+				   "that it can be" :
+				   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
+				   "structures this plugin knows, that is not locked down for confidentiality");
+	return err;
+}
 
-	*at = 0;
-	for (enum program_id id = 0; id < NR_PROGRAMS && ret >= 0; id++) {
-		*at = id;
-		ret = program_fd(id);
+static int load_programs(void)
+{
+	for (enum program_id id = 0; id < NR_PROGRAMS; id++) {
+		int fd = program_fd(id);
+
+		if (fd >= 0)
+			continue;
+		cannot_load(fd);
+		program_log(id);
+		return fd;
 	}
-	return ret < 0 ? ret : 0;
+	return 0;
 }
 
 static int load(void)
 {
-	enum program_id at;
 	int ret = kernel_check_series();
 
 	if (ret)
@@ -117,16 +127,10 @@ static int load(void)
 		       strerror(-ret));
 		return ret;
 	}
-	ret = load_programs(&at);
-	if (ret) {
-		pr_err("cannot load the BPF iterator: %s (errno %d): %s (details with -v4)\n", strerror(-ret), -ret,
-		       kernel_is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
-					   "that it can be" :
-					   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
-					   "structures this plugin knows, that is not locked down for confidentiality");
-		program_log(at);
-	}
-	return ret;
+	ret = programs_open();
+	if (ret)
+		return cannot_load(ret);
+	return programs_ask() ?: load_programs();
 }
 
 int kernel_probe_load(void)

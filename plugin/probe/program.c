@@ -6,9 +6,11 @@
  */
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/btf.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -51,6 +53,12 @@ static struct btf_answer answers[COUNT(type_values)];
 #define POISON 195896080 /* no helper: the verifier takes it where it is never reached. libbpf's number */
 #define LOAD_TRIES 5	 /* the verifier ends with EAGAIN where a signal is pending */
 
+/* All of it: the kernel refuses what is not 0 behind a command's own fields, and an initializer is of one member of a union. */
+static void clear(union bpf_attr *attr)
+{
+	memset(attr, 0, sizeof(*attr));
+}
+
 static int sys_bpf(enum bpf_cmd cmd, union bpf_attr *attr)
 {
 	int fd = syscall(SYS_bpf, cmd, attr, sizeof(*attr));
@@ -66,14 +74,14 @@ static uint64_t address(const void *at)
 /* One element of @size bytes. */
 static int make_map(const char *name, size_t size, unsigned int flags)
 {
-	union bpf_attr attr = {
-		.map_type = BPF_MAP_TYPE_ARRAY,
-		.key_size = sizeof(uint32_t),
-		.value_size = size,
-		.max_entries = 1,
-		.map_flags = flags,
-	};
+	union bpf_attr attr;
 
+	clear(&attr);
+	attr.map_type = BPF_MAP_TYPE_ARRAY;
+	attr.key_size = sizeof(uint32_t);
+	attr.value_size = size;
+	attr.max_entries = 1;
+	attr.map_flags = flags;
 	strncpy(attr.map_name, name, sizeof(attr.map_name) - 1);
 	return sys_bpf(BPF_MAP_CREATE, &attr);
 }
@@ -81,13 +89,16 @@ static int make_map(const char *name, size_t size, unsigned int flags)
 /* Frozen, as the verifier wants it of a string that a program compares with. */
 static int make_rodata(void)
 {
-	const uint32_t key = 0;
-	union bpf_attr attr = { .key = address(&key), .value = address(programs_rodata) };
-	union bpf_attr freeze = { 0 };
 	int fd = make_map("kvm_rodata", sizeof(programs_rodata), BPF_F_RDONLY_PROG), ret;
+	union bpf_attr attr, freeze;
+	const uint32_t key = 0;
 
 	if (fd < 0)
 		return fd;
+	clear(&attr);
+	clear(&freeze);
+	attr.key = address(&key);
+	attr.value = address(programs_rodata);
 	maps[MAP_RODATA] = attr.map_fd = freeze.map_fd = fd;
 	ret = sys_bpf(BPF_MAP_UPDATE_ELEM, &attr);
 	return ret ?: sys_bpf(BPF_MAP_FREEZE, &freeze);
@@ -111,16 +122,32 @@ static int make_bss(void)
 /* The names of functions alone: without them the verifier takes none that is called back. */
 static int load_btf(void)
 {
-	union bpf_attr attr = { .btf = address(programs_btf), .btf_size = sizeof(programs_btf) };
-	int fd = sys_bpf(BPF_BTF_LOAD, &attr);
+	union bpf_attr attr;
+	int fd;
 
+	clear(&attr);
+	attr.btf = address(programs_btf);
+	attr.btf_size = sizeof(programs_btf);
+	fd = sys_bpf(BPF_BTF_LOAD, &attr);
 	if (fd < 0)
 		return fd;
 	btf = fd;
 	return 0;
 }
 
-int programs_open(void)
+/* What is attached to, and what is called. */
+static int check_functions(void)
+{
+	for (size_t i = 0; i < COUNT(type_names); i++) {
+		if (type_names[i].kind != BTF_KIND_FUNC || name_ids[i])
+			continue;
+		pr_err("this kernel has no function %s, which the BPF iterator needs\n", type_names[i].name);
+		return -ENOENT;
+	}
+	return 0;
+}
+
+int programs_ask(void)
 {
 	const struct btf_query query = {
 		.names = type_names,
@@ -130,7 +157,12 @@ int programs_open(void)
 		.nr_values = COUNT(type_values),
 	};
 
-	return make_bss() ?: make_rodata() ?: load_btf() ?: btf_ask("/sys/kernel/btf/vmlinux", &query, name_ids, answers);
+	return btf_ask("/sys/kernel/btf/vmlinux", &query, name_ids, answers) ?: check_functions();
+}
+
+int programs_open(void)
+{
+	return make_bss() ?: make_rodata() ?: load_btf();
 }
 
 void programs_close(void)
@@ -202,10 +234,8 @@ static int patch(struct bpf_insn *code, const struct program *program)
 			code[one->at].imm = maps[one->which];
 		else if (one->what == PATCH_VALUE)
 			ret = fill_in(&code[one->at], &type_values[one->which], &answers[one->which]);
-		else if (name_ids[one->which])
-			code[one->at].imm = name_ids[one->which];
 		else
-			ret = -ENOENT;
+			code[one->at].imm = name_ids[one->which];
 	}
 	return ret;
 }
@@ -213,29 +243,29 @@ static int patch(struct bpf_insn *code, const struct program *program)
 /* With what the verifier says in @log, where that is not NULL. */
 static int load(const struct program *program, char *log, size_t size)
 {
-	union bpf_attr attr = {
-		.prog_type = BPF_PROG_TYPE_TRACING,
-		.expected_attach_type = BPF_TRACE_ITER,
-		.attach_btf_id = name_ids[program->attach],
-		.insn_cnt = program->nr_code,
-		.license = address("GPL"),
-		.prog_btf_fd = btf,
-		.func_info = address(program->functions),
-		.func_info_cnt = program->nr_functions,
-		.func_info_rec_size = sizeof(*program->functions),
-		.log_level = log ? 1 : 0,
-		.log_buf = address(log),
-		.log_size = size,
-	};
+	union bpf_attr attr;
 	struct bpf_insn *code = malloc(program->nr_code * sizeof(*code));
 	int ret;
 
 	if (!code)
 		return -ENOMEM;
 	memcpy(code, program->code, program->nr_code * sizeof(*code));
+	clear(&attr);
+	attr.prog_type = BPF_PROG_TYPE_TRACING;
+	attr.expected_attach_type = BPF_TRACE_ITER;
+	attr.attach_btf_id = name_ids[program->attach];
+	attr.insn_cnt = program->nr_code;
+	attr.license = address("GPL");
+	attr.prog_btf_fd = btf;
+	attr.func_info = address(program->functions);
+	attr.func_info_cnt = program->nr_functions;
+	attr.func_info_rec_size = sizeof(*program->functions);
+	attr.log_level = log ? 1 : 0;
+	attr.log_buf = address(log);
+	attr.log_size = size;
 	strncpy(attr.prog_name, program->name, sizeof(attr.prog_name) - 1);
 	attr.insns = address(code);
-	ret = attr.attach_btf_id ? patch(code, program) : -ENOENT;
+	ret = patch(code, program);
 	if (!ret) {
 		ret = -EAGAIN;
 		for (unsigned int i = 0; i < LOAD_TRIES && ret == -EAGAIN; i++)
@@ -260,6 +290,23 @@ int program_fd(enum program_id id)
 #define VERIFIER_LOG (2u << 20) /* bytes */
 #define VERIFIER_TOLD (4u << 10) /* the end of it */
 
+/* What the program asks of the kernel's types, and has not got: some of it is in kernels of another series. */
+static void log_unknown(const struct program *program)
+{
+	for (size_t i = 0; i < program->nr_patches; i++) {
+		const struct program_patch *one = &program->patches[i];
+		const struct btf_value *value = &type_values[one->which];
+		char member[64] = "";
+
+		if (one->what != PATCH_VALUE || answers[one->which].known)
+			continue;
+		for (unsigned int step = 0; step < value->nr_steps; step++)
+			snprintf(member + strlen(member), sizeof(member) - strlen(member), ".%s",
+				 type_steps[value->first_step + step].member ?: "[]");
+		pr_debug("%s: this kernel has no %s%s\n", program->name, type_names[value->name].name, member);
+	}
+}
+
 void program_log(enum program_id id)
 {
 	char *buf = calloc(1, VERIFIER_LOG), *line, *rest;
@@ -270,6 +317,7 @@ void program_log(enum program_id id)
 	fd = load(&programs[id], buf, VERIFIER_LOG - 1);
 	if (fd >= 0)
 		close(fd);
+	log_unknown(&programs[id]);
 	rest = buf + (strlen(buf) > VERIFIER_TOLD ? strlen(buf) - VERIFIER_TOLD : 0);
 	while ((line = strsep(&rest, "\n")))
 		if (*line)

@@ -6,8 +6,10 @@
 /* struct programs_bss, what user space and programs share; enum program_id, PROGRAM_ and the name of each */
 #include "kvm_programs.h"
 
-/* What the programs need, before any is loaded: the kernel's types, and maps. 0 or a negative errno. */
+/* What the programs need, before any is loaded: maps, and names of functions. 0 or a negative errno. */
 int programs_open(void);
+/* Likewise: the kernel's types. A negative errno is logged: this kernel has not what they need. */
+int programs_ask(void);
 void programs_close(void);
 
 /* The fd of a program, which is loaded where it was not; or a negative errno. */

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "probe/btf.h"
+#include "testlog.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -286,6 +287,104 @@ static void what_is_cut_off_is_refused(void **state)
 	assert_int_equal(btf_ask("/nonexistent", &(struct btf_query){ names, NULL, NULL, NR_NAMES, 0 }, ids, NULL), -ENOENT);
 }
 
+/* What newer kernels have behind the header: how each kind is passed over. */
+struct layout {
+	uint8_t at_first, each;
+	uint16_t flags;
+};
+
+/*
+ * A type of @kind with @nr parts of @each bytes and @at_first before them, and struct kvm_none of 24 bytes behind it. What is asked of that, with
+ * @nr_layouts in the file.
+ */
+static int ask_behind(struct fixture *f, unsigned int kind, unsigned int nr, struct layout layout, unsigned int nr_layouts,
+		      struct btf_answer *answer)
+{
+	const unsigned int layouts = nr_layouts * sizeof(layout), more = 2 * sizeof(uint32_t);
+	unsigned int ids[NR_NAMES], size, behind = sizeof(struct btf_type) + layout.at_first + layout.each * nr;
+	const struct btf_value value = { NAME_NONE, BPF_CORE_TYPE_SIZE, 0, 0, 0 };
+	const uint32_t name = btf__add_str(f->btf, "kvm_none");
+	const char *data = btf__raw_data(f->btf, &size);
+	const struct btf_header *old = (const void *)data;
+	char *copy = calloc(1, size + behind + sizeof(struct btf_type) + more + layouts), *at = copy + sizeof(*old) + more;
+	uint32_t head[] = { sizeof(*old) + more, 0, old->type_len + behind + sizeof(struct btf_type), 0, old->str_len, 0, layouts };
+	int ret;
+
+	assert_non_null(copy);
+	assert_int_equal(sizeof(*old), 24);
+	memcpy(at, data + old->hdr_len + old->type_off, old->type_len);
+	at += old->type_len;
+	((uint32_t *)at)[1] = kind << 24 | nr;
+	at += behind;
+	((uint32_t *)at)[0] = name;
+	((uint32_t *)at)[1] = BTF_KIND_STRUCT << 24;
+	((uint32_t *)at)[2] = 24;
+	at += sizeof(struct btf_type);
+	for (unsigned int i = 0; i < nr_layouts; i++)
+		memcpy(at + i * sizeof(layout), &layout, sizeof(layout));
+	head[5] = head[2];
+	at += layouts;
+	memcpy(at, data + old->hdr_len + old->str_off, old->str_len);
+	head[3] = head[2] + layouts;
+	memcpy(copy, old, 4);
+	memcpy(copy + 4, head, sizeof(head));
+	log_reset();
+	ret = ask_of(copy, at + old->str_len - copy, &value, NULL, ids, answer);
+	free(copy);
+	return ret;
+}
+
+static void what_newer_kernels_have_is_passed_over(void **state)
+{
+	static const struct {
+		unsigned int kind, nr;
+		struct layout layout;
+	} types[] = {
+		{ 20, 3, { 8, 4, 0 } },
+		{ 20, 0, { 0, 0, 0 } },
+		{ 22, 70000, { 4, 12, 0 } },
+		{ 36, 2, { 4, 4, 0 } }, /* in five bits it would be a structure */
+		{ 127, 5, { 0, 8, 0 } },
+	};
+	struct btf_answer answer;
+
+	for (size_t i = 0; i < COUNT(types); i++) {
+		assert_int_equal(ask_behind(*state, types[i].kind, types[i].nr, types[i].layout, 128, &answer), 0);
+		assert_true(answer.known);
+		assert_int_equal(answer.value, 24);
+		assert_int_equal(ask_behind(*state, types[i].kind, types[i].nr, types[i].layout, types[i].kind + 1, &answer), 0);
+		assert_int_equal(ask_behind(*state, types[i].kind, types[i].nr, types[i].layout, types[i].kind, &answer), -EINVAL);
+		assert_true(log_has("of a kind that is not known"));
+	}
+}
+
+static void more_members_than_16_bits_count(void **state)
+{
+	struct btf_answer answer;
+
+	assert_int_equal(ask_behind(*state, BTF_KIND_DATASEC, 70000, (struct layout){ 0, 12, 0 }, 0, &answer), 0);
+	assert_true(answer.known);
+	assert_int_equal(answer.value, 24);
+}
+
+static void what_is_wrong_is_said(void **state)
+{
+	struct fixture *f = *state;
+	const struct btf_step id = STEP("id", BTF_KIND_INT);
+	struct btf_answer answer;
+
+	btf__add_struct(f->btf, "device", 64);
+	btf__add_field(f->btf, "id", f->u64, 128, 0);
+	log_reset();
+	assert_int_equal(ask(f, NAME_DEVICE, BPF_CORE_FIELD_BYTE_OFFSET, &id, 1, &answer), -EINVAL);
+	assert_true(log_has("several types called device, and id of these is not in one place"));
+	for (unsigned int i = 0; i < 8; i++)
+		btf__add_struct(f->btf, "device", 64);
+	log_reset();
+	assert_int_equal(ask(f, NAME_DEVICE, BPF_CORE_FIELD_EXISTS, &id, 1, &answer), -E2BIG);
+	assert_true(log_has("more than 8 types called device"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, clear)
 
 int main(void)
@@ -301,6 +400,9 @@ int main(void)
 		TEST(a_number_of_another_size_is_told),
 		TEST(many_types_do_not_change_an_answer),
 		TEST(what_is_cut_off_is_refused),
+		TEST(what_newer_kernels_have_is_passed_over),
+		TEST(more_members_than_16_bits_count),
+		TEST(what_is_wrong_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
