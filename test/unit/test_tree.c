@@ -129,9 +129,10 @@ static const struct kvm_process *find_process(pid_t pid)
 	return NULL;
 }
 
+/* With room for 20 more. */
 static void *copy(const void *array, size_t nr, size_t size)
 {
-	void *made = calloc(nr + 1, size);
+	void *made = calloc(nr + 20, size);
 
 	assert_non_null(made);
 	return nr ? memcpy(made, array, nr * size) : made;
@@ -177,7 +178,7 @@ int proc_scan_fds(pid_t pid, struct proc_scan *scan)
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	const struct kvm_process *proc = find_process(pid);
-	struct kvm_rec *all_of = copy(proc->recs, proc->nr_recs + 20, sizeof(*all_of));
+	struct kvm_rec *all_of = copy(proc->recs, proc->nr_recs, sizeof(*all_of));
 
 	*nr = proc->nr_recs;
 	for (unsigned int fd = 0; fd < 20 * 64; fd += 64) {
