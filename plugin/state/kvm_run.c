@@ -612,8 +612,8 @@ static int swap_in_at_once(struct vm_state *vm, struct remote *remote)
 }
 
 /* Two writes and a mapping; a mapping and its flags. */
-#define SCRATCH_VCPU 1536
-#define SCRATCH_MAP 512
+#define SCRATCH_VCPU 1440
+#define SCRATCH_MAP 576
 
 size_t kvm_run_scratch(const struct vm_state *vm)
 {
