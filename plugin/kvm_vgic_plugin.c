@@ -275,7 +275,7 @@ static struct task_space vm_space(const struct vm_state *vm, const struct proc_v
 }
 
 /*
- * What an undo needs: little, for CRIU may have left memory in the process that counts against its limits. What a thread that has
+ * What an undo needs: as little as it can do with, for CRIU may have left memory in the process that counts against its limits. What a thread that has
  * gone on has mapped since is to be seen.
  */
 static struct task_space undo_space(const struct dumped_vm *d, size_t scratch, bool has_gone_on)

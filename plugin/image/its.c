@@ -190,6 +190,8 @@ static int unpack_ites(const struct frame_in *in, const KvmVgic__ItsDeviceEntry 
 
 	if (entry->n_event_id && entry->n_event_id != entry->n_ite)
 		return refuse_uneven(in, entry->n_event_id, "EventIDs", entry->n_ite);
+	if (entry->n_ite > ITS_MAX_ITES + 1)
+		return refuse_number(in, "interrupts", entry->n_ite, ITS_MAX_ITES + 1);
 	ret = entry_alloc(in, &t->ites, entry->n_ite, sizeof(*t->ites));
 	ret = ret ?: entry_alloc(in, &t->event_ids, entry->n_ite, sizeof(*t->event_ids));
 	if (ret)

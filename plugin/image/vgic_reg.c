@@ -37,10 +37,18 @@ struct table {
 	size_t n;
 };
 
-static int copy_values(const struct table *t, const KvmVgic__VgicRegValues *from, struct vgic_values *to)
+/* How many a register has here is asked when all is there; more than it can have are eight times what the file is. */
+static int copy_values(const struct table *t, const struct vgic_reg *reg, const KvmVgic__VgicRegValues *from,
+		       struct vgic_values *to)
 {
-	int ret = entry_alloc(t->in, &to->v, from->n_value, sizeof(*to->v));
+	uint32_t max = vgic_reg_words(reg, VGIC_MAX_IRQS);
+	int ret;
 
+	if (from->n_value > max) {
+		pr_err("%s: %s: %s: %zu values, at most %u expected\n", t->in->file, t->whose, reg->name, from->n_value, max);
+		return -EINVAL;
+	}
+	ret = entry_alloc(t->in, &to->v, from->n_value, sizeof(*to->v));
 	if (ret)
 		return ret;
 	to->nr = from->n_value;
@@ -91,7 +99,7 @@ static int unpack_table(const struct table *t, struct vgic_values **values)
 		if (reg->policy == VGIC_CLEAR)
 			continue;
 		if (n < t->n && is_reg(t->list[n], reg))
-			ret = copy_values(t, t->list[n++], &(*values)[r]);
+			ret = copy_values(t, reg, t->list[n++], &(*values)[r]);
 		else if (reg->policy != VGIC_OPTIONAL)
 			ret = refuse_reg(t, reg, n < t->n ? t->list[n] : NULL);
 	}

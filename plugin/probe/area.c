@@ -17,7 +17,6 @@
 #define FIRST_ROOM 128 /* areas */
 #define PIECE (64u << 10) /* what a read() may bring: a page of the kernel's, which can have so much */
 #define LINE_KEPT 256
-#define MAX_TEXT (64u << 20) /* bytes: tasks stand still meanwhile */
 
 /* Digits of @base at *@at, and the character behind them: 0 is any number of spaces, which may be the end of the line. */
 static bool take_number(const char **at, unsigned int base, char behind, uint64_t *value)
@@ -107,7 +106,7 @@ int proc_areas_add(struct proc_areas *areas, const char **text)
 }
 
 /* A line that a piece ends in is kept for the next one; of one that is longer its begin alone, for all but that is of its name. */
-static int read_areas(int fd, char *buf, struct proc_areas *areas)
+static int read_areas(int fd, char *buf, size_t max_text, struct proc_areas *areas)
 {
 	size_t all = 0, kept = 0;
 
@@ -121,7 +120,7 @@ static int read_areas(int fd, char *buf, struct proc_areas *areas)
 		if (got <= 0)
 			return got ? -errno : 0;
 		all += got;
-		if (all > MAX_TEXT)
+		if (all > max_text)
 			return -E2BIG;
 		buf[kept + got] = 0;
 		ret = proc_areas_add(areas, &rest);
@@ -132,7 +131,7 @@ static int read_areas(int fd, char *buf, struct proc_areas *areas)
 	}
 }
 
-int proc_areas_read(pid_t pid, struct proc_areas *areas)
+int proc_areas_read(pid_t pid, size_t max_text, struct proc_areas *areas)
 {
 	char path[32], *buf = malloc(LINE_KEPT + PIECE + 1);
 	int fd, ret = -ENOMEM;
@@ -143,12 +142,12 @@ int proc_areas_read(pid_t pid, struct proc_areas *areas)
 	if (fd < 0)
 		ret = -errno;
 	else if (buf)
-		ret = read_areas(fd, buf, areas);
+		ret = read_areas(fd, buf, max_text, areas);
 	if (fd >= 0)
 		close(fd);
 	free(buf);
 	if (ret == -E2BIG) {
-		_Static_assert(MAX_TEXT == 64 << 20, "the text says so");
+		_Static_assert(PROC_TEXT_AT_DUMP == 64 << 20, "the text says so");
 		pr_err("pid %d: its mappings and the names of their files are more than 64 MiB of text: " REFUSAL
 		       ": have it map fewer, or files with shorter names\n", pid);
 		return -ENOTSUP;

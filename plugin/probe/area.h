@@ -33,10 +33,17 @@ struct proc_areas {
 };
 
 /*
- * Fills *@areas, to be freed by proc_areas_free() whatever is returned. 0 or a negative errno, logged, but for
- * -ESRCH: @pid has ended. -ENOTSUP: it takes too long to read all of them.
+ * How many bytes of text the kernel may tell them in: what tasks wait for in a dump, which can still refuse it; and no limit, where
+ * a refusal would cost the VM. What is kept of them vm.max_map_count bounds.
  */
-int proc_areas_read(pid_t pid, struct proc_areas *areas);
+#define PROC_TEXT_AT_DUMP ((size_t)64 << 20)
+#define PROC_TEXT_ALL SIZE_MAX
+
+/*
+ * Fills *@areas, to be freed by proc_areas_free() whatever is returned. 0 or a negative errno, logged, but for
+ * -ESRCH: @pid has ended. -ENOTSUP: they are more than @max_text bytes of text.
+ */
+int proc_areas_read(pid_t pid, size_t max_text, struct proc_areas *areas);
 /* Adds those of the lines of *@text, which is then behind the last that has an end. 0, -ENOMEM or -EIO: there is another line. */
 int proc_areas_add(struct proc_areas *areas, const char **text);
 void proc_areas_free(struct proc_areas *areas);

@@ -208,7 +208,7 @@ int backing_capture(pid_t pid, struct vm_state *vm, int (*give_up)(void))
 {
 	const struct capture c = { .pid = pid, .vm = vm, .give_up = give_up };
 	struct proc_areas areas;
-	int ret = proc_areas_read(pid, &areas);
+	int ret = proc_areas_read(pid, PROC_TEXT_ALL, &areas);
 
 	if (ret == -ESRCH) {
 		errno = ESRCH;

@@ -195,8 +195,10 @@ static int run_pass(enum program_id id, const union bpf_iter_link_info *info, st
 /* Of the threads of @pid: those that share its fds are passed over. */
 static int run_on_process(enum program_id id, pid_t pid, struct pile *pile)
 {
-	const union bpf_iter_link_info info = { .task.pid = pid };
+	union bpf_iter_link_info info;
 
+	memset(&info, 0, sizeof(info)); /* all of it: the kernel's may be smaller, and then wants zeroes behind its own */
+	info.task.pid = pid;
 	return run_pass(id, &info, pile);
 }
 
@@ -206,8 +208,10 @@ static int run_on_process(enum program_id id, pid_t pid, struct pile *pile)
  */
 static int run_on_thread(enum program_id id, pid_t tid, struct pile *pile)
 {
-	const union bpf_iter_link_info info = { .task.tid = tid };
+	union bpf_iter_link_info info;
 
+	memset(&info, 0, sizeof(info));
+	info.task.tid = tid;
 	return run_pass(id, &info, pile);
 }
 
@@ -253,6 +257,8 @@ static int probe_files(pid_t pid, struct pile *pile)
 		ret = run_on_thread(PROGRAM_KVM_FILES, pid, pile);
 		if (!ret && programs_bss->nr_too_many)
 			ret = -ENOTSUP;
+		/* It has ended within a VM, of which the last pass has told nothing more. */
+		programs_bss->changed |= !ret && !programs_bss->more && programs_bss->first_record;
 		if (!ret && programs_bss->changed)
 			ret = -EAGAIN;
 		if (!ret && programs_bss->first_record >= MAX_RECORDS)

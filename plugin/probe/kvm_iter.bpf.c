@@ -851,7 +851,7 @@ int kvm_files(struct bpf_iter__task *ctx)
 	told = steps = 0;
 	more = 1;
 	bpf_loop(STEPS_IN_PASS, step_fd, &w, 0);
-	if (BPF_CORE_READ(task, files) != files)
+	if (!files || BPF_CORE_READ(task, files) != files)
 		changed = 1;
 	return 0;
 }

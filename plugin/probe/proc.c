@@ -359,7 +359,8 @@ static int scan_all(pid_t pid, struct proc_scan *scan, bool by_numbers)
 	int ret;
 
 	*scan = (struct proc_scan){ .userfaultfd = -1 };
-	ret = proc_view_read(pid, &scan->view);
+	/* Those of a dump alone are looked for by their numbers. */
+	ret = proc_view_read(pid, by_numbers ? PROC_TEXT_AT_DUMP : PROC_TEXT_ALL, &scan->view);
 	ret = ret ?: scan_areas(scan);
 	ret = ret ?: scan_fds(pid, scan, by_numbers);
 	return ret ?: scan_fd_limit(pid, scan);

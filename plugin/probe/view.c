@@ -4,12 +4,12 @@
 
 #include "probe/view.h"
 
-int proc_view_read(pid_t pid, struct proc_view *view)
+int proc_view_read(pid_t pid, size_t max_text, struct proc_view *view)
 {
 	int ret;
 
 	*view = (struct proc_view){ 0 };
-	ret = proc_areas_read(pid, &view->areas);
+	ret = proc_areas_read(pid, max_text, &view->areas);
 	ret = ret ?: proc_status(pid, 0, &view->status);
 	return !ret && view->status.vpid <= 0 ? -ESRCH : ret;
 }

@@ -15,10 +15,10 @@ struct proc_view {
 };
 
 /*
- * Fills *@view, to be freed by proc_view_free() whatever is returned. 0 or a negative errno, logged, but for -ESRCH: @pid has
+ * Fills *@view, with mappings of @max_text bytes at most (area.h), to be freed by proc_view_free() whatever is returned. 0 or a negative errno, logged, but for -ESRCH: @pid has
  * ended.
  */
-int proc_view_read(pid_t pid, struct proc_view *view);
+int proc_view_read(pid_t pid, size_t max_text, struct proc_view *view);
 void proc_view_free(struct proc_view *view);
 
 #endif

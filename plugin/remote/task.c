@@ -510,7 +510,7 @@ int task_remote_close(struct remote *remote)
 
 static int look(struct task_remote *task, pid_t pid)
 {
-	int ret = task->space.seen ? 0 : proc_view_read(pid, &task->looked);
+	int ret = task->space.seen ? 0 : proc_view_read(pid, PROC_TEXT_ALL, &task->looked);
 
 	task->space.seen = task->space.seen ?: &task->looked;
 	task->filtered = task->space.seen->status.has_seccomp;
@@ -527,7 +527,7 @@ static int take(struct task_remote *task, pid_t pid)
 	task->mem = open(path, O_RDWR | O_CLOEXEC);
 	if (task->mem < 0)
 		return sys_err();
-	task->mirror = malloc(task->space.scratch);
+	task->mirror = calloc(1, task->space.scratch); /* between values there are bytes that are written to it as they are */
 	if (!task->mirror)
 		return -ENOMEM;
 	ret = look(task, pid);

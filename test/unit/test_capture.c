@@ -36,8 +36,8 @@ static struct {
 
 /* What /proc tells */
 
-int __wrap_proc_areas_read(pid_t pid, struct proc_areas *areas);
-int __wrap_proc_areas_read(pid_t pid, struct proc_areas *areas)
+int __wrap_proc_areas_read(pid_t pid, size_t max_text, struct proc_areas *areas);
+int __wrap_proc_areas_read(pid_t pid, size_t max_text, struct proc_areas *areas)
 {
 	const char *text = host.maps;
 	size_t used = 0;
@@ -153,7 +153,7 @@ static void files_are_looked_for_under_memslots_alone(void **state)
 {
 	struct proc_areas areas;
 
-	assert_int_equal(__wrap_proc_areas_read(PID, &areas), 0);
+	assert_int_equal(__wrap_proc_areas_read(PID, PROC_TEXT_ALL, &areas), 0);
 	assert_true(backing_is_there(&areas, &vm));
 	slot.size = 0;
 	assert_false(backing_is_there(&areas, &vm));

@@ -531,6 +531,8 @@ RULE(dist_values_few, BOTH, "kvm-vgic-1.img: distributor: GICD_IROUTER: 64 value
      DIST("GICD_IROUTER")->nr--)
 RULE(dist_values_many, BOTH, "kvm-vgic-1.img: distributor: GICD_ICFGR: 4 values expected, 5 found",
      DIST("GICD_ICFGR")->nr++)
+RULE(dist_values_too_many, READ_ONLY, "kvm-vgic-1.img: distributor: GICD_CTLR: 2 values, at most 1 expected",
+     DIST("GICD_CTLR")->v = grow(DIST("GICD_CTLR")->v, 2, 8), DIST("GICD_CTLR")->v[1] = 0, DIST("GICD_CTLR")->nr = 2)
 RULE(dist_values_none, BOTH, "kvm-vgic-1.img: distributor: GICD_IGROUPR: 2 values expected, 0 found",
      DIST("GICD_IGROUPR")->nr = 0)
 RULE(dist_value_wide, BOTH, "kvm-vgic-1.img: distributor: GICD_IGROUPR: value 0x100000000 is wider than 32 bits",
@@ -671,7 +673,10 @@ V5_RULE(v5_frame_beyond, BOTH,
 	V5->irs_base = 0xffffff0000)
 V5_RULE(v5_reg_wide, BOTH, "kvm-vgic-1.img: IRS: IRS_CR0: value 0x100000000 is wider than 32 bits",
 	V5_IRS("IRS_CR0")->v[0] = 1ULL << 32)
-V5_RULE(v5_reg_two, BOTH, "kvm-vgic-1.img: IRS: IRS_CR1: 1 value expected, 2 found",
+V5_RULE(v5_reg_two, READ_ONLY, "kvm-vgic-1.img: IRS: IRS_CR1: 2 values, at most 1 expected",
+	V5_IRS("IRS_CR1")->v = grow(V5_IRS("IRS_CR1")->v, 2, 8), V5_IRS("IRS_CR1")->v[1] = 0,
+	V5_IRS("IRS_CR1")->nr = 2)
+V5_RULE(v5_reg_two_at_dump, CHECK_ONLY, "kvm-vgic-1.img: IRS: IRS_CR1: 1 value expected, 2 found",
 	V5_IRS("IRS_CR1")->v = grow(V5_IRS("IRS_CR1")->v, 2, 8), V5_IRS("IRS_CR1")->v[1] = 0,
 	V5_IRS("IRS_CR1")->nr = 2)
 V5_RULE(v5_vcpus_few, BOTH, "kvm-vgic-1.img: 1 vCPUs, kvm-vcpu-1.img has 2",

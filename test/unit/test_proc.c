@@ -255,7 +255,7 @@ static void all_mappings_are_read(void **state)
 	for (size_t i = 0; i < NR; i++)
 		assert_int_equal(mprotect(at + 2 * i * 4096, 4096, PROT_READ), 0);
 	pid = copy(false); /* which maps nothing meanwhile */
-	assert_int_equal(proc_areas_read(pid, &areas), 0);
+	assert_int_equal(proc_areas_read(pid, PROC_TEXT_ALL, &areas), 0);
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	maps = fopen(path, "r");
 	for (; getline(&line, &room, maps) > 0; nr++) {
@@ -308,7 +308,7 @@ static int read_deep(size_t size, size_t nr, struct proc_areas *areas)
 	for (size_t i = 0; i < nr; i++) /* all of the same page: they do not become one */
 		assert_true(mmap(at + 4096 * i, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED);
 	pid = copy(false);
-	ret = proc_areas_read(pid, areas);
+	ret = proc_areas_read(pid, PROC_TEXT_AT_DUMP, areas);
 	kill(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	munmap(at, nr * 4096);
@@ -358,7 +358,7 @@ static void what_is_no_mapping_is_an_error(void **state)
 
 	assert_int_equal(proc_areas_add(&areas, &text), -EIO);
 	proc_areas_free(&areas);
-	assert_int_equal(proc_areas_read(0x7ffffff, &areas), -ESRCH);
+	assert_int_equal(proc_areas_read(0x7ffffff, PROC_TEXT_ALL, &areas), -ESRCH);
 	proc_areas_free(&areas);
 }
 

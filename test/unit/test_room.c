@@ -73,7 +73,7 @@ static int check(pid_t pid, const struct room *need)
 	struct proc_view seen;
 	int ret;
 
-	assert_int_equal(proc_view_read(pid, &seen), 0);
+	assert_int_equal(proc_view_read(pid, PROC_TEXT_ALL, &seen), 0);
 	ret = room_check(pid, &seen, need);
 	proc_view_free(&seen);
 	return ret;
@@ -142,7 +142,7 @@ static void one_that_has_ended_is_an_error(void **state)
 	struct proc_view seen;
 	pid_t pid = child();
 
-	assert_int_equal(proc_view_read(pid, &seen), 0);
+	assert_int_equal(proc_view_read(pid, PROC_TEXT_ALL, &seen), 0);
 	end(pid);
 	assert_int_equal(room_check(pid, &seen, &small), -ESRCH);
 	assert_int_equal(log_errors(), 1);

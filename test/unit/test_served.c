@@ -51,7 +51,7 @@ static void files_are_and_what_is_the_kernels_own_is_not(void **state)
 	struct proc_areas areas;
 	struct served served;
 
-	assert_int_equal(proc_areas_read(getpid(), &areas), 0);
+	assert_int_equal(proc_areas_read(getpid(), PROC_TEXT_ALL, &areas), 0);
 	assert_int_equal(served_find(&areas, &served), 0);
 	proc_areas_free(&areas);
 	assert_true(served_has(&served, shared_file, 1));

@@ -124,7 +124,7 @@ static void a_session_goes_by_what_was_seen(void **state)
 	struct remote *remote;
 	struct proc_view seen;
 
-	assert_int_equal(proc_view_read(getpid(), &seen), 0);
+	assert_int_equal(proc_view_read(getpid(), PROC_TEXT_ALL, &seen), 0);
 	seen.status.vpid = 4711;
 	space.seen = &seen;
 	assert_int_equal(task_remote_open(getpid(), space, &remote), 0);
