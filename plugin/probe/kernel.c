@@ -267,6 +267,13 @@ static int probe_files(pid_t pid, struct pile *pile)
 	return ret;
 }
 
+static int say_changed(pid_t pid)
+{
+	pr_err("pid %d: its fds changed while they were looked at: it has ended, or a process that runs has them too (CLONE_FILES)\n",
+	       pid);
+	return -EAGAIN;
+}
+
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
@@ -281,11 +288,8 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	if (!programs_bss->nr_too_many && !programs_bss->changed)
 		return take_records(&pile, ret, pid, recs, nr);
 	free(pile.buf);
-	if (programs_bss->changed) {
-		pr_err("pid %d: its fds changed while they were looked at: it has ended, or a process that runs has them too (CLONE_FILES)\n",
-		       pid);
-		return -EAGAIN;
-	}
+	if (programs_bss->changed)
+		return say_changed(pid);
 	_Static_assert(KVM_MAX_VMS == 64, "the text says so");
 	pr_err("pid %d: more than 64 VMs in a process: " REFUSAL ": dump parts of it\n", pid);
 	return -ENOTSUP;
@@ -310,17 +314,24 @@ static int probe_once(enum program_id id, pid_t pid, struct kvm_rec **recs, size
 	return take_records(&pile, ret, pid, recs, nr);
 }
 
-int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr)
+int kernel_probe_bindings(pid_t pid, const struct kvm_rec *vm, unsigned int first, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
 	int ret = kernel_probe_load();
 
 	if (ret)
 		return ret;
-	programs_bss->binding_fd = fd;
+	programs_bss->binding_fd = vm->fd;
+	programs_bss->binding_vm = vm->kvm;
 	programs_bss->first_binding = first;
+	programs_bss->binding_changed = 1; /* until a pass has seen that it is not so */
 	ret = run_on_thread(PROGRAM_KVM_BINDINGS, pid, &pile);
-	return take_records(&pile, ret, pid, recs, nr);
+	if (ret || !programs_bss->binding_changed)
+		return take_records(&pile, ret, pid, recs, nr);
+	free(pile.buf);
+	*recs = NULL;
+	*nr = 0;
+	return say_changed(pid);
 }
 
 int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)

@@ -24,8 +24,12 @@ extern void bpf_iter_task_destroy(struct bpf_iter_task *it) __ksym;
 
 char _license[] SEC("license") = "GPL";
 
-/* Set by user space: the fd that is of the VM, whatever else it is, and the first that this pass is to tell. */
+/* Set by user space: a fd that is of the VM, whatever else it is, which VM that is, and the first that this pass is to tell. */
 unsigned int binding_fd, first_binding;
+unsigned long long binding_vm;
+
+/* The fd is another's by now, or the process has ended: what was told is nothing. */
+unsigned int binding_changed;
 
 /* What injects an irqfd's interrupt, once a pass has seen one: all that works are looked at for. */
 static unsigned long long inject;
@@ -175,34 +179,37 @@ static int tell_route(__u32 i, struct binding_walk *w)
 	return 0;
 }
 
-/* The open file at binding_fd, or NULL. */
-static struct file *binding_file(struct task_struct *task)
+/* The VM that binding_fd is of, or NULL. */
+static struct kvm *vm_at_fd(struct files_struct *files)
 {
-	struct fdtable *fds = BPF_CORE_READ(task, files, fdt);
+	struct fdtable *fds = BPF_CORE_READ(files, fdt);
+	char name[24] = "";
+	struct file *file;
 
 	if (binding_fd >= BPF_CORE_READ(fds, max_fds))
 		return NULL;
-	return next_of((void *)BPF_CORE_READ(fds, fd) + binding_fd * sizeof(void *));
+	file = next_of((void *)BPF_CORE_READ(fds, fd) + binding_fd * sizeof(void *));
+	if (!file || !read_name(file, name, sizeof(name)))
+		return NULL;
+	return kvm_of(kind_of(name), BPF_CORE_READ(file, private_data));
 }
 
 SEC("iter/task")
 int kvm_bindings(struct bpf_iter__task *ctx)
 {
 	struct binding_walk w = { .ctx = ctx, .fd = binding_fd };
+	struct task_struct *task = ctx->task;
 	struct kvm_irq_routing_table *table;
-	char name[24] = "";
-	struct file *file;
+	struct files_struct *files;
 	struct kvm *kvm;
 
-	if (!ctx->task)
+	if (!task)
 		return 0;
-	file = binding_file(ctx->task);
-	if (!file || !read_name(file, name, sizeof(name)))
-		return 0;
-	kvm = kvm_of(kind_of(name), BPF_CORE_READ(file, private_data));
-	if (!kvm)
-		return 0;
+	files = BPF_CORE_READ(task, files);
+	kvm = vm_at_fd(files);
 	w.kvm = (unsigned long long)kvm;
+	if (!kvm || w.kvm != binding_vm)
+		return 0;
 	w.head = w.at = w.kvm + bpf_core_field_offset(struct kvm, irqfds.items);
 	bpf_loop(MAX_LIST, tell_irqfd, &w, 0);
 	w.head = w.at = w.kvm + bpf_core_field_offset(struct kvm, ioeventfds);
@@ -213,6 +220,7 @@ int kvm_bindings(struct bpf_iter__task *ctx)
 	w.at = (unsigned long long)table;
 	w.nr_routes = table ? BPF_CORE_READ(table, nr_rt_entries) : 0;
 	bpf_loop(MAX_ROUTES, tell_route, &w, 0);
+	binding_changed = !files || BPF_CORE_READ(task, files) != files;
 	return 0;
 }
 

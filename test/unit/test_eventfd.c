@@ -47,10 +47,10 @@ static struct kvm_rec rec_of(size_t i)
 	return rec;
 }
 
-int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr)
+int kernel_probe_bindings(pid_t pid, const struct kvm_rec *vm, unsigned int first, struct kvm_rec **recs, size_t *nr)
 {
 	assert_int_equal(pid, VMM);
-	assert_int_equal(fd, VM_FD);
+	assert_int_equal(vm->fd, VM_FD);
 	host.looks += !first;
 	*recs = calloc(KVM_BINDINGS_PER_PASS, sizeof(**recs));
 	for (*nr = 0; *nr < KVM_BINDINGS_PER_PASS && first + *nr < host.nr_irqfds + host.nr_zones; ++*nr)
