@@ -164,6 +164,16 @@ static int read_there(struct task_remote *task, uint64_t addr, void *buf, size_t
 	return held_read(&task->held, addr, buf, size);
 }
 
+/* Likewise; where the task itself may not write /proc/PID/mem does. */
+static int write_there(struct task_remote *task, uint64_t addr, const void *buf, size_t size)
+{
+	struct iovec here = { (void *)buf, size }, there = { (void *)addr, size };
+
+	if (process_vm_writev(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
+		return 0;
+	return held_write(&task->held, addr, buf, size);
+}
+
 static bool task_is_at_hand(struct remote *remote, uint64_t addr, size_t size)
 {
 	return is_at_hand(to_task(remote), addr, size);
@@ -193,7 +203,7 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 	int ret = batch_flush(remote);
 
 	if (!ret && is_at_hand(task, addr, size))
-		return held_write(&task->held, addr, buf, size);
+		return write_there(task, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
 		ret = held_write(&task->held, task->scratch + COPY_AT, (const char *)buf + at, n);
@@ -324,16 +334,6 @@ static void count_calls(const struct remote_call *call, size_t nr)
 	}
 }
 
-/* As read_there(): the scratch area is anonymous memory. */
-static int write_scratch(struct task_remote *task, size_t from, size_t end)
-{
-	struct iovec here = { task->mirror + from, end - from }, there = { (void *)(task->scratch + from), end - from };
-
-	if (process_vm_writev(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)(end - from))
-		return 0;
-	return held_write(&task->held, task->scratch + from, task->mirror + from, end - from);
-}
-
 static int exec_chunk(struct task_remote *task, struct remote_call *calls, const struct slots *slots, bool *stopped)
 {
 	struct user_regs_struct regs = task->held.regs;
@@ -341,7 +341,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	int ret;
 
 	slots_lay_out(task->mirror, task->scratch, calls, slots);
-	ret = write_scratch(task, slots->results, slots->used);
+	ret = write_there(task, task->scratch + slots->results, task->mirror + slots->results, slots->used - slots->results);
 	if (ret)
 		return ret;
 	regs.pc = code_at(task, batch_code);
