@@ -661,28 +661,46 @@ static struct its_walk {
 	unsigned int done;
 } its;
 
+/* Interrupts that are looked at in one step: as many as a call of it weighs against. */
+#define ITES_IN_STEP 4
+
+/* Interrupts of a device, from @next on, which is one's. */
+static void count_orphans(unsigned long long next)
+{
+	unsigned long long end = its.device + bpf_core_field_offset(struct its_device, itt_head);
+	unsigned int n = 0;
+
+	for (; n < ITES_IN_STEP && next && next != end; n++) {
+		unsigned long long ite = next - bpf_core_field_offset(struct its_ite, ite_list);
+
+		its.orphans += !word_at(ite + bpf_core_field_offset(struct its_ite, collection));
+		its.at = next;
+		next = word_at(next);
+	}
+	its_steps_left -= n;
+	steps += n;
+}
+
 /*
- * One step in the lists: to the next interrupt of a device, or to the next device. One loop, for
+ * One step in the lists: to the next interrupts of a device, or to the next device. One loop, for
  * one in another costs the verifier dear.
  */
 static int step_its(__u32 i, void *none)
 {
-	unsigned long long next = word_at(its.at), ite;
+	unsigned long long next = word_at(its.at);
 	struct its_device *dev;
 
-	if (!next || !its_steps_left)
+	if (!next || its_steps_left < ITES_IN_STEP)
 		return 1;
-	its_steps_left--;
-	steps++;
-	if (its.device && next == its.device + bpf_core_field_offset(struct its_device, itt_head)) {
-		its.at = its.device + bpf_core_field_offset(struct its_device, dev_list);
-		its.device = 0;
+	if (its.device && next != its.device + bpf_core_field_offset(struct its_device, itt_head)) {
+		count_orphans(next);
 		return 0;
 	}
+	its_steps_left--;
+	steps++;
 	if (its.device) {
-		ite = next - bpf_core_field_offset(struct its_ite, ite_list);
-		its.orphans += !word_at(ite + bpf_core_field_offset(struct its_ite, collection));
-		its.at = next;
+		its.at = its.device + bpf_core_field_offset(struct its_device, dev_list);
+		its.device = 0;
 		return 0;
 	}
 	if (next == its.devices) {

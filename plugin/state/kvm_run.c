@@ -287,8 +287,8 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 	}
 	if (run_of(vcpu)->exit_reason == KVM_EXIT_MMIO && vcpu->mmio_needed)
 		vcpu->pending = run_of(vcpu)->mmio.is_write ? VCPU_PENDING_WRITE : VCPU_PENDING_READ;
-	pr_info("vm %u vcpu %u (id %u): exit %s, pending %s, pc %#" PRIx64 "\n", vm->id, vcpu->idx, vcpu->id,
-		exit_name(run_of(vcpu)), pending[vcpu->pending], pc ? *pc : 0);
+	pr_debug("vm %u vcpu %u (id %u): exit %s, pending %s, pc %#" PRIx64 "\n", vm->id, vcpu->idx, vcpu->id,
+		 exit_name(run_of(vcpu)), pending[vcpu->pending], pc ? *pc : 0);
 	return 0;
 }
 
