@@ -16,11 +16,11 @@ static void pack_cpus(KvmVgic__VgicV3CpuEntry **list, KvmVgic__VgicRegValues **r
 		kvm_vgic__vgic_v3_cpu_entry__init(cpu);
 		cpu->redist = regs;
 		cpu->n_redist = vgic_pack_values(cpu->redist, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
-					    gic->cpus[i].redist);
+					    gic->redist[i]);
 		regs += vgic_v3_nr_redist_regs;
 		cpu->cpuif = regs;
 		cpu->n_cpuif = vgic_pack_values(cpu->cpuif, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
-					   gic->cpus[i].cpuif);
+					   gic->cpuif[i]);
 		regs += vgic_v3_nr_cpuif_regs;
 	}
 }
@@ -99,16 +99,16 @@ void vgic_pack(struct frame_out *out, const struct vm_state *vm)
 }
 
 static int unpack_cpu(const struct frame_in *in, size_t i, const KvmVgic__VgicV3CpuEntry *entry,
-		      struct vgic_v3_cpu *cpu)
+		      struct vgic_v3_state *gic)
 {
 	char whose[32];
 	int ret;
 
 	snprintf(whose, sizeof(whose), "vCPU %zu", i);
 	ret = vgic_unpack_values(in, whose, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, entry->redist,
-				 entry->n_redist, &cpu->redist);
+				 entry->n_redist, &gic->redist[i]);
 	return ret ?: vgic_unpack_values(in, whose, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, entry->cpuif,
-					 entry->n_cpuif, &cpu->cpuif);
+					 entry->n_cpuif, &gic->cpuif[i]);
 }
 
 static int unpack_cpus(const struct frame_in *in, const KvmVgic__VgicV3Entry *entry,
@@ -120,12 +120,13 @@ static int unpack_cpus(const struct frame_in *in, const KvmVgic__VgicV3Entry *en
 		pr_err("%s: %zu vCPUs, at most %u expected\n", in->file, entry->n_cpus, VM_MAX_VCPUS);
 		return -EINVAL;
 	}
-	ret = entry_alloc(in, &gic->cpus, entry->n_cpus, sizeof(*gic->cpus));
+	ret = entry_alloc(in, &gic->redist, entry->n_cpus, sizeof(*gic->redist));
+	ret = ret ?: entry_alloc(in, &gic->cpuif, entry->n_cpus, sizeof(*gic->cpuif));
 	if (ret)
 		return ret;
 	gic->nr_cpus = entry->n_cpus;
 	for (size_t i = 0; i < gic->nr_cpus && !ret; i++)
-		ret = unpack_cpu(in, i, entry->cpus[i], &gic->cpus[i]);
+		ret = unpack_cpu(in, i, entry->cpus[i], gic);
 	return ret;
 }
 

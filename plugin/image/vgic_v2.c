@@ -16,13 +16,13 @@ static void pack_cpus(KvmVgic__VgicV2CpuEntry **list, KvmVgic__VgicRegValues **r
 		kvm_vgic__vgic_v2_cpu_entry__init(cpu);
 		cpu->banked = regs;
 		cpu->n_banked = vgic_pack_values(cpu->banked, vgic_v2_banked_regs, vgic_v2_nr_banked_regs,
-						 gic->cpus[i].banked);
+						 gic->banked[i]);
 		regs += vgic_v2_nr_banked_regs;
 		cpu->cpuif = regs;
 		cpu->n_cpuif = vgic_pack_values(cpu->cpuif, vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs,
-						gic->cpus[i].cpuif);
+						gic->cpuif[i]);
 		regs += vgic_v2_nr_cpuif_regs;
-		cpu->level = gic->cpus[i].lines.level;
+		cpu->level = gic->private[i].level;
 	}
 }
 
@@ -71,18 +71,18 @@ void vgic_v2_pack(struct frame_out *out, const struct vgic_v2_state *gic)
 }
 
 static int unpack_cpu(const struct frame_in *in, size_t i, const KvmVgic__VgicV2CpuEntry *entry,
-		      struct vgic_v2_cpu *cpu)
+		      struct vgic_v2_state *gic)
 {
 	char whose[32];
 	int ret;
 
 	snprintf(whose, sizeof(whose), "vCPU %zu", i);
-	cpu->lines.level = entry->level;
+	gic->private[i].level = entry->level;
 	ret = vgic_unpack_values(in, whose, vgic_v2_banked_regs, vgic_v2_nr_banked_regs, entry->banked,
-				 entry->n_banked, &cpu->banked);
+				 entry->n_banked, &gic->banked[i]);
 	if (!ret)
 		ret = vgic_unpack_values(in, whose, vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, entry->cpuif,
-					 entry->n_cpuif, &cpu->cpuif);
+					 entry->n_cpuif, &gic->cpuif[i]);
 	return ret;
 }
 
@@ -95,12 +95,14 @@ static int unpack_cpus(const struct frame_in *in, const KvmVgic__VgicV2Entry *en
 		pr_err("%s: %zu vCPUs, at most %u expected\n", in->file, entry->n_cpus, VGIC_V2_MAX_VCPUS);
 		return -EINVAL;
 	}
-	ret = entry_alloc(in, &gic->cpus, entry->n_cpus, sizeof(*gic->cpus));
+	ret = entry_alloc(in, &gic->private, entry->n_cpus, sizeof(*gic->private));
+	ret = ret ?: entry_alloc(in, &gic->banked, entry->n_cpus, sizeof(*gic->banked));
+	ret = ret ?: entry_alloc(in, &gic->cpuif, entry->n_cpus, sizeof(*gic->cpuif));
 	if (ret)
 		return ret;
 	gic->nr_cpus = entry->n_cpus;
 	for (size_t i = 0; i < gic->nr_cpus && !ret; i++)
-		ret = unpack_cpu(in, i, entry->cpus[i], &gic->cpus[i]);
+		ret = unpack_cpu(in, i, entry->cpus[i], gic);
 	return ret;
 }
 

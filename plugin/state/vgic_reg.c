@@ -114,6 +114,13 @@ void vgic_values_free(struct vgic_values *values, size_t nr_regs)
 	free(values);
 }
 
+void vgic_values_free_all(struct vgic_values **all, size_t nr, size_t nr_regs)
+{
+	for (size_t i = 0; all && i < nr; i++)
+		vgic_values_free(all[i], nr_regs);
+	free(all);
+}
+
 const struct vgic_values *vgic_values_of(const struct vgic_reg *table, size_t nr_regs,
 					 const struct vgic_values *values, const char *name)
 {

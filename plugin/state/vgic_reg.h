@@ -98,5 +98,7 @@ int vgic_regs_check(struct batch *b, const struct vgic_part *part, const struct 
 const struct vgic_values *vgic_values_of(const struct vgic_reg *table, size_t nr_regs,
 					 const struct vgic_values *values, const char *name);
 void vgic_values_free(struct vgic_values *values, size_t nr_regs);
+/* Those of each of @nr vCPUs, and the array of them. */
+void vgic_values_free_all(struct vgic_values **all, size_t nr, size_t nr_regs);
 
 #endif

@@ -82,9 +82,7 @@ void vgic_v5_free(struct vgic_v5_state *gic)
 {
 	if (!gic)
 		return;
-	for (size_t i = 0; i < gic->nr_cpus; i++)
-		vgic_values_free(gic->cpuif[i], vgic_v5_nr_cpuif_regs);
-	free(gic->cpuif);
+	vgic_values_free_all(gic->cpuif, gic->nr_cpus, vgic_v5_nr_cpuif_regs);
 	vgic_values_free(gic->id, vgic_v5_nr_id_regs);
 	vgic_values_free(gic->irs, vgic_v5_nr_irs_regs);
 	free(gic->pe_cr0.v);

@@ -64,9 +64,9 @@ static struct vgic_values *values(const struct vgic_reg *table, size_t nr_regs, 
 }
 
 #define DIST(name) values(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, GIC->dist, name)
-#define REDIST(i, name) values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, GIC->cpus[i].redist, name)
+#define REDIST(i, name) values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, GIC->redist[i], name)
 #define ITSREG(its, name) values(its_regs, its_nr_regs, (its)->regs, name)
-#define CPUIF(i, name) values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, GIC->cpus[i].cpuif, name)
+#define CPUIF(i, name) values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, GIC->cpuif[i], name)
 
 static void *grow(void *array, size_t n, size_t size)
 {
