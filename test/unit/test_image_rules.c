@@ -537,7 +537,9 @@ RULE(dist_values_none, BOTH, "kvm-vgic-1.img: distributor: GICD_IGROUPR: 2 value
      DIST("GICD_IGROUPR")->nr = 0)
 RULE(dist_value_wide, BOTH, "kvm-vgic-1.img: distributor: GICD_IGROUPR: value 0x100000000 is wider than 32 bits",
      DIST("GICD_IGROUPR")->v[1] = 1ULL << 32)
-RULE(redist_values_few, BOTH, "kvm-vgic-1.img: vCPU 1: GICR_PROPBASER: 2 values expected, 1 found",
+RULE(redist_values_few, READ_ONLY, "kvm-vgic-1.img: vCPUs: GICR_PROPBASER: 3 values, 4 expected",
+     REDIST(1, "GICR_PROPBASER")->nr--)
+RULE(redist_values_few_at_dump, CHECK_ONLY, "kvm-vgic-1.img: vCPU 1: GICR_PROPBASER: 2 values expected, 1 found",
      REDIST(1, "GICR_PROPBASER")->nr--)
 RULE(redist_value_wide, BOTH, "kvm-vgic-1.img: vCPU 1: GICR_CTLR: value 0x100000000 is wider than 32 bits",
      REDIST(1, "GICR_CTLR")->v[0] = 1ULL << 32)
