@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The values of a table of registers: vgic_reg_values of vgic.proto. */
-#include <stdlib.h>
-
 #include "image/entry.h"
 #include "log.h"
 
@@ -79,30 +77,17 @@ struct table {
 	size_t nr;
 };
 
-static int copy_values(const struct table *t, const uint64_t *from, size_t n, struct vgic_values *to)
-{
-	int ret = entry_alloc(t->in, &to->v, n, sizeof(*to->v));
-
-	if (ret)
-		return ret;
-	to->nr = n;
-	if (n)
-		memcpy(to->v, from, n * sizeof(*to->v));
-	return 0;
-}
-
 /* How many one has is asked when all is there; of several, as many as they have, or it would not be known whose they are. */
 static int unpack_reg(const struct table *t, size_t r, const KvmVgic__VgicRegValues *from)
 {
 	size_t n = from->n_vcpu_idx ?: t->nr, max = n * vgic_reg_words(&t->regs[r], VGIC_MAX_IRQS);
-	int ret = 0;
 
 	if (from->n_value > max || (n > 1 && from->n_value < max)) {
 		pr_err("%s: %s: %s: %zu values, %s%zu expected\n", t->in->file, t->whose, t->regs[r].name, from->n_value,
 		       n > 1 ? "" : "at most ", max);
 		return -EINVAL;
 	}
-	for (size_t k = 0; k < n && !ret; k++) {
+	for (size_t k = 0; k < n && from->n_value; k++) {
 		size_t i = from->n_vcpu_idx ? from->vcpu_idx[k] : k, words = from->n_value / n;
 
 		if (i >= t->nr || t->of[i][r].nr) {
@@ -110,9 +95,10 @@ static int unpack_reg(const struct table *t, size_t r, const KvmVgic__VgicRegVal
 			       t->nr);
 			return -EINVAL;
 		}
-		ret = copy_values(t, from->value + k * words, words, &t->of[i][r]);
+		t->of[i][r].nr = words;
+		memcpy(t->of[i][r].v, from->value + k * words, words * sizeof(*from->value));
 	}
-	return ret;
+	return 0;
 }
 
 static bool is_reg(const KvmVgic__VgicRegValues *values, const struct vgic_reg *reg)
@@ -150,8 +136,13 @@ static int unpack_table(const struct table *t)
 	size_t n = 0;
 	int ret = 0;
 
-	for (size_t i = 0; i < t->nr && !ret; i++)
-		ret = entry_alloc(t->in, &t->of[i], t->nr_regs, sizeof(*t->of[i]));
+	for (size_t i = 0; i < t->nr; i++) {
+		t->of[i] = vgic_values_alloc(t->regs, t->nr_regs, VGIC_MAX_IRQS);
+		if (!t->of[i]) {
+			pr_err("%s: no memory for %zu registers\n", t->in->file, t->nr_regs);
+			return -ENOMEM;
+		}
+	}
 	for (size_t r = 0; r < t->nr_regs && !ret; r++) {
 		const struct vgic_reg *reg = &t->regs[r];
 

@@ -71,9 +71,9 @@ void vgic_v2_free(struct vgic_v2_state *gic)
 {
 	if (!gic)
 		return;
-	vgic_values_free(gic->dist, vgic_v2_nr_dist_regs);
-	vgic_values_free_all(gic->banked, gic->nr_cpus, vgic_v2_nr_banked_regs);
-	vgic_values_free_all(gic->cpuif, gic->nr_cpus, vgic_v2_nr_cpuif_regs);
+	free(gic->dist);
+	vgic_values_free_all(gic->banked, gic->nr_cpus);
+	vgic_values_free_all(gic->cpuif, gic->nr_cpus);
 	free(gic->private);
 	free(gic->active);
 	free(gic);

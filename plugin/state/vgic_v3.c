@@ -81,9 +81,9 @@ void vgic_v3_free(struct vgic_v3_state *gic)
 {
 	if (!gic)
 		return;
-	vgic_values_free(gic->dist, vgic_v3_nr_dist_regs);
-	vgic_values_free_all(gic->redist, gic->nr_cpus, vgic_v3_nr_redist_regs);
-	vgic_values_free_all(gic->cpuif, gic->nr_cpus, vgic_v3_nr_cpuif_regs);
+	free(gic->dist);
+	vgic_values_free_all(gic->redist, gic->nr_cpus);
+	vgic_values_free_all(gic->cpuif, gic->nr_cpus);
 	free(gic->regions);
 	free(gic->active);
 	free(gic);

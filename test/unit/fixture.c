@@ -118,16 +118,24 @@ static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
 }
 
 /* Optional registers are there on every second vCPU. */
+static struct vgic_values *values_of(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs)
+{
+	struct vgic_values *values = vgic_values_alloc(table, nr_regs, nr_irqs);
+
+	if (!values)
+		abort();
+	return values;
+}
+
 static struct vgic_values *fill_table(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs,
 				      bool optional)
 {
-	struct vgic_values *values = alloc(nr_regs, sizeof(*values));
+	struct vgic_values *values = values_of(table, nr_regs, nr_irqs);
 
 	for (size_t r = 0; r < nr_regs; r++) {
 		if (table[r].policy == VGIC_CLEAR || (table[r].policy == VGIC_OPTIONAL && !optional))
 			continue;
 		values[r].nr = vgic_reg_words(&table[r], nr_irqs);
-		values[r].v = alloc(values[r].nr, sizeof(*values[r].v));
 		for (uint32_t i = 0; i < values[r].nr; i++)
 			values[r].v[i] = next_value() >> (table[r].frame == VGIC_CPUIF ? 0 : 32);
 	}
@@ -435,11 +443,10 @@ static struct vgic_v5_ist make_ist(uint32_t nr)
 
 static struct vgic_values *fill_words(const struct vgic_reg *table, size_t nr_regs, bool wide)
 {
-	struct vgic_values *values = alloc(nr_regs, sizeof(*values));
+	struct vgic_values *values = values_of(table, nr_regs, VGIC_MIN_IRQS);
 
 	for (size_t r = 0; r < nr_regs; r++) {
 		values[r].nr = 1;
-		values[r].v = alloc(1, sizeof(*values[r].v));
 		values[r].v[0] = wide ? next_value() : (uint32_t)next_value();
 	}
 	return values;
