@@ -65,8 +65,8 @@ static void pack_its(struct frame_out *out, const struct its_state *its)
 	device.event_id = t->event_ids;
 	device.n_ite = t->nr_ites;
 	device.ite = t->ites;
-	if (ENTRY_LIST(out, nr_regs, device.regs) && make_columns(out, &device, t)) {
-		device.n_regs = vgic_pack_values(device.regs, its_regs, nr_regs, its->regs);
+	device.n_regs = vgic_pack_values(out, &device.regs, its_regs, nr_regs, &its->regs, 1);
+	if (make_columns(out, &device, t)) {
 		pack_l1es(&device, t);
 		pack_dtes(&device, t);
 		frame_add(out, &entry.base);

@@ -41,7 +41,7 @@ uint64_t its_reg(const struct its_state *its, const char *name, uint32_t i)
 void its_free(struct its_state *itses, size_t nr)
 {
 	for (size_t i = 0; i < nr; i++) {
-		vgic_values_free(itses[i].regs, its_nr_regs);
+		free(itses[i].regs);
 		its_tables_free(&itses[i].tables);
 	}
 	free(itses);

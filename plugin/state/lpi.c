@@ -39,7 +39,7 @@ void lpi_free(struct lpi_state *lpi)
 static uint64_t redist_u64(const struct vm_state *vm, size_t vcpu, const char *name)
 {
 	const struct vgic_values *values = vgic_values_of(vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
-							  vm->vgic->cpus[vcpu].redist, name);
+							  vm->vgic->redist[vcpu], name);
 
 	return values->v[0] | values->v[1] << 32;
 }

@@ -107,11 +107,30 @@ static void make_run(struct remote_call *call, const struct vgic_part *part, con
 	call->number_stride = reg_attr(part, reg, 1) - reg_attr(part, reg, 0);
 }
 
-void vgic_values_free(struct vgic_values *values, size_t nr_regs)
+struct vgic_values *vgic_values_alloc(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs)
 {
-	for (size_t i = 0; values && i < nr_regs; i++)
-		free(values[i].v);
-	free(values);
+	struct vgic_values *values;
+	size_t words = 0;
+	uint64_t *v;
+
+	for (size_t r = 0; r < nr_regs; r++)
+		words += vgic_reg_words(&table[r], nr_irqs);
+	values = calloc(1, nr_regs * sizeof(*values) + words * sizeof(*v));
+	if (!values)
+		return NULL;
+	v = (uint64_t *)(values + nr_regs);
+	for (size_t r = 0; r < nr_regs; r++) {
+		values[r].v = v;
+		v += vgic_reg_words(&table[r], nr_irqs);
+	}
+	return values;
+}
+
+void vgic_values_free_all(struct vgic_values **all, size_t nr)
+{
+	for (size_t i = 0; all && i < nr; i++)
+		free(all[i]);
+	free(all);
 }
 
 const struct vgic_values *vgic_values_of(const struct vgic_reg *table, size_t nr_regs,
@@ -126,7 +145,7 @@ const struct vgic_values *vgic_values_of(const struct vgic_reg *table, size_t nr
 int vgic_regs_add_capture(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
 			  size_t nr_regs, struct vgic_values **values)
 {
-	*values = calloc(nr_regs, sizeof(**values));
+	*values = vgic_values_alloc(table, nr_regs, part->nr_irqs);
 	if (!*values)
 		return -ENOMEM;
 	for (size_t r = 0; r < nr_regs; r++) {
@@ -136,9 +155,6 @@ int vgic_regs_add_capture(struct batch *b, const struct vgic_part *part, const s
 		if (reg->policy == VGIC_CLEAR)
 			continue;
 		v->nr = vgic_reg_words(reg, part->nr_irqs);
-		v->v = calloc(v->nr, sizeof(uint64_t));
-		if (!v->v)
-			return -ENOMEM;
 		if (v->nr)
 			make_run(add_get(b, part, reg, 0, v->v), part, reg, v->nr);
 	}
@@ -152,10 +168,8 @@ const struct remote_call *vgic_regs_drop_absent(const struct remote_call *call, 
 	for (size_t r = 0; r < nr_regs; r++) {
 		if (!values[r].nr)
 			continue; /* none was added */
-		if (table[r].policy == VGIC_OPTIONAL && call->result) {
-			free(values[r].v);
-			values[r] = (struct vgic_values){ 0 };
-		}
+		if (table[r].policy == VGIC_OPTIONAL && call->result)
+			values[r].nr = 0;
 		call++;
 	}
 	return call;

@@ -81,12 +81,9 @@ void vgic_v3_free(struct vgic_v3_state *gic)
 {
 	if (!gic)
 		return;
-	for (size_t i = 0; i < gic->nr_cpus; i++) {
-		vgic_values_free(gic->cpus[i].redist, vgic_v3_nr_redist_regs);
-		vgic_values_free(gic->cpus[i].cpuif, vgic_v3_nr_cpuif_regs);
-	}
-	vgic_values_free(gic->dist, vgic_v3_nr_dist_regs);
-	free(gic->cpus);
+	free(gic->dist);
+	vgic_values_free_all(gic->redist, gic->nr_cpus);
+	vgic_values_free_all(gic->cpuif, gic->nr_cpus);
 	free(gic->regions);
 	free(gic->active);
 	free(gic);
@@ -114,10 +111,10 @@ static int add_capture(struct batch *b, struct vm_state *vm)
 		part = part_of(vm, i);
 		b->vcpu = i;
 		ret = vgic_regs_add_capture(b, &part, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
-					    &gic->cpus[i].redist);
+					    &gic->redist[i]);
 		if (!ret)
 			ret = vgic_regs_add_capture(b, &part, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
-						    &gic->cpus[i].cpuif);
+						    &gic->cpuif[i]);
 	}
 	return ret;
 }
@@ -128,8 +125,8 @@ static void drop_absent(const struct batch *b, struct vgic_v3_state *gic)
 		vgic_regs_drop_absent(b->calls, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist);
 
 	for (size_t i = 0; i < gic->nr_cpus; i++) {
-		call = vgic_regs_drop_absent(call, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->cpus[i].redist);
-		call = vgic_regs_drop_absent(call, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, gic->cpus[i].cpuif);
+		call = vgic_regs_drop_absent(call, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->redist[i]);
+		call = vgic_regs_drop_absent(call, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, gic->cpuif[i]);
 	}
 }
 
@@ -139,8 +136,9 @@ int vgic_v3_capture_regs(struct vm_state *vm, struct remote *remote)
 	struct vgic_v3_state *gic = vm->vgic;
 	int ret;
 
-	gic->cpus = calloc(vm->nr_vcpus, sizeof(*gic->cpus));
-	if (!gic->cpus)
+	gic->redist = calloc(vm->nr_vcpus, sizeof(*gic->redist));
+	gic->cpuif = calloc(vm->nr_vcpus, sizeof(*gic->cpuif));
+	if (!gic->redist || !gic->cpuif)
 		return -ENOMEM;
 	gic->nr_cpus = vm->nr_vcpus;
 	/* Never routed and routed to MPIDR 0 are the same where the first vCPU has that one. */
@@ -330,7 +328,7 @@ int vgic_v3_apply_redist(struct vm_state *vm, struct remote *remote)
 
 		b.vcpu = i;
 		vgic_regs_add_apply(&b, &part, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
-				    vm->vgic->cpus[i].redist);
+				    vm->vgic->redist[i]);
 	}
 	ret = batch_later(&b);
 	batch_fini(&b);
@@ -350,10 +348,10 @@ int vgic_v3_enable_lpis(struct vm_state *vm, struct remote *remote)
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		const struct vgic_part part = part_of(vm, i);
 		const struct vgic_values *ctlr = vgic_values_of(
-			vgic_v3_redist_regs, vgic_v3_nr_redist_regs, vm->vgic->cpus[i].redist, "GICR_CTLR");
+			vgic_v3_redist_regs, vgic_v3_nr_redist_regs, vm->vgic->redist[i], "GICR_CTLR");
 
 		b.vcpu = i;
-		vgic_reg_add_set(&b, &part, &vgic_v3_redist_regs[ctlr - vm->vgic->cpus[i].redist], 0, ctlr->v);
+		vgic_reg_add_set(&b, &part, &vgic_v3_redist_regs[ctlr - vm->vgic->redist[i]], 0, ctlr->v);
 	}
 	ret = batch_later(&b);
 	batch_fini(&b);
@@ -370,7 +368,7 @@ int vgic_v3_apply_cpuif(struct vm_state *vm, struct remote *remote)
 
 		b.vcpu = i;
 		vgic_regs_add_apply(&b, &part, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
-				    vm->vgic->cpus[i].cpuif);
+				    vm->vgic->cpuif[i]);
 	}
 	ret = batch_later(&b);
 	batch_fini(&b);

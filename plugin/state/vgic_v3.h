@@ -22,12 +22,6 @@ struct vgic_region {
 	uint32_t count, flags;
 };
 
-/* One vCPU's part; indexed as vm_state.vcpus is. */
-struct vgic_v3_cpu {
-	struct vgic_values *redist; /* vgic_v3_nr_redist_regs of them */
-	struct vgic_values *cpuif;  /* vgic_v3_nr_cpuif_regs of them */
-};
-
 /* An SPI active on a vCPU that its GICD_IROUTER no longer names. */
 struct vgic_active {
 	uint32_t intid;
@@ -45,7 +39,8 @@ struct vgic_v3_state {
 	size_t nr_regions;
 	uint32_t iidr;		  /* GICD_IIDR: written before every other register */
 	struct vgic_values *dist; /* vgic_v3_nr_dist_regs of them */
-	struct vgic_v3_cpu *cpus;
+	struct vgic_values **redist; /* of each vCPU, vgic_v3_nr_redist_regs; indexed as vm_state.vcpus is */
+	struct vgic_values **cpuif;  /* likewise, vgic_v3_nr_cpuif_regs */
 	size_t nr_cpus;
 	struct vgic_active *active;
 	size_t nr_active;

@@ -82,11 +82,9 @@ void vgic_v5_free(struct vgic_v5_state *gic)
 {
 	if (!gic)
 		return;
-	for (size_t i = 0; i < gic->nr_cpus; i++)
-		vgic_values_free(gic->cpuif[i], vgic_v5_nr_cpuif_regs);
-	free(gic->cpuif);
-	vgic_values_free(gic->id, vgic_v5_nr_id_regs);
-	vgic_values_free(gic->irs, vgic_v5_nr_irs_regs);
+	vgic_values_free_all(gic->cpuif, gic->nr_cpus);
+	free(gic->id);
+	free(gic->irs);
 	free(gic->pe_cr0.v);
 	free(gic->spi_cfgr.v);
 	free(gic->spi.iste);
@@ -320,7 +318,7 @@ static int capture_ids(struct vm_state *vm, struct remote *remote)
 	struct batch b = BATCH_FOR(remote, vm->id, "IRS ID registers", NULL, reg_errors);
 	int ret;
 
-	vgic_values_free(vm->vgic_v5->id, vgic_v5_nr_id_regs);
+	free(vm->vgic_v5->id);
 	ret = vgic_regs_capture(&b, &part, vgic_v5_id_regs, vgic_v5_nr_id_regs, &vm->vgic_v5->id);
 	batch_fini(&b);
 	return ret;
@@ -677,8 +675,8 @@ int vgic_v5_check_ids(struct vm_state *vm, struct remote *remote)
 		warn_of_version(vm, irs);
 		ret = compare_ids(vm, ids);
 	}
-	vgic_values_free(ids, vgic_v5_nr_id_regs);
-	vgic_values_free(irs, vgic_v5_nr_irs_regs);
+	free(ids);
+	free(irs);
 	return ret ?: check_form(vm, remote);
 }
 

@@ -656,9 +656,9 @@ static void discover_v2(const struct fake_kvm *kvm, struct vm_state *vm)
 
 	gic->fd = FAKE_VGIC_FD;
 	gic->nr_cpus = vm->nr_vcpus;
-	gic->cpus = alloc(gic->nr_cpus, sizeof(*gic->cpus));
+	gic->private = alloc(gic->nr_cpus, sizeof(*gic->private));
 	for (size_t i = 0; i < gic->nr_cpus; i++)
-		gic->cpus[i].lines = lines_of(kvm->vcpus[i].irq);
+		gic->private[i] = lines_of(kvm->vcpus[i].irq);
 	for (uint32_t n = VGIC_NR_PRIVATE; n < kvm->gic.nr_irqs; n += 32)
 		gic->lines[n / 32] = lines_of(&kvm->gic.spi[n]);
 	gic->lines[1].level |= 1u << (FAKE_SPI_STALE - VGIC_NR_PRIVATE);

@@ -118,16 +118,24 @@ static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
 }
 
 /* Optional registers are there on every second vCPU. */
+static struct vgic_values *values_of(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs)
+{
+	struct vgic_values *values = vgic_values_alloc(table, nr_regs, nr_irqs);
+
+	if (!values)
+		abort();
+	return values;
+}
+
 static struct vgic_values *fill_table(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs,
 				      bool optional)
 {
-	struct vgic_values *values = alloc(nr_regs, sizeof(*values));
+	struct vgic_values *values = values_of(table, nr_regs, nr_irqs);
 
 	for (size_t r = 0; r < nr_regs; r++) {
 		if (table[r].policy == VGIC_CLEAR || (table[r].policy == VGIC_OPTIONAL && !optional))
 			continue;
 		values[r].nr = vgic_reg_words(&table[r], nr_irqs);
-		values[r].v = alloc(values[r].nr, sizeof(*values[r].v));
 		for (uint32_t i = 0; i < values[r].nr; i++)
 			values[r].v[i] = next_value() >> (table[r].frame == VGIC_CPUIF ? 0 : 32);
 	}
@@ -158,10 +166,11 @@ static struct vgic_v3_state *make_vgic(size_t nr_vcpus, uint32_t nr_irqs)
 	gic->dist = fill_table(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, nr_irqs, true);
 	fill_unrouted(gic);
 	gic->nr_cpus = nr_vcpus;
-	gic->cpus = alloc(nr_vcpus, sizeof(*gic->cpus));
+	gic->redist = alloc(nr_vcpus, sizeof(*gic->redist));
+	gic->cpuif = alloc(nr_vcpus, sizeof(*gic->cpuif));
 	for (size_t i = 0; i < nr_vcpus; i++) {
-		gic->cpus[i].redist = fill_table(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, nr_irqs, i % 2);
-		gic->cpus[i].cpuif = fill_table(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, nr_irqs, i % 2);
+		gic->redist[i] = fill_table(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, nr_irqs, i % 2);
+		gic->cpuif[i] = fill_table(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, nr_irqs, i % 2);
 	}
 	gic->nr_active = 2;
 	gic->active = alloc(2, sizeof(*gic->active));
@@ -434,11 +443,10 @@ static struct vgic_v5_ist make_ist(uint32_t nr)
 
 static struct vgic_values *fill_words(const struct vgic_reg *table, size_t nr_regs, bool wide)
 {
-	struct vgic_values *values = alloc(nr_regs, sizeof(*values));
+	struct vgic_values *values = values_of(table, nr_regs, VGIC_MIN_IRQS);
 
 	for (size_t r = 0; r < nr_regs; r++) {
 		values[r].nr = 1;
-		values[r].v = alloc(1, sizeof(*values[r].v));
 		values[r].v[0] = wide ? next_value() : (uint32_t)next_value();
 	}
 	return values;
@@ -513,15 +521,15 @@ static struct vgic_v2_state *make_vgic_v2(size_t nr_vcpus, uint32_t nr_irqs)
 	for (uint32_t first = VGIC_NR_PRIVATE; first < nr_irqs; first += 32)
 		gic->lines[first / 32].level = vgic_v2_level_triggered(gic, first) & next_value();
 	gic->nr_cpus = nr_vcpus;
-	gic->cpus = alloc(nr_vcpus, sizeof(*gic->cpus));
+	gic->private = alloc(nr_vcpus, sizeof(*gic->private));
+	gic->banked = alloc(nr_vcpus, sizeof(*gic->banked));
+	gic->cpuif = alloc(nr_vcpus, sizeof(*gic->cpuif));
 	for (size_t i = 0; i < nr_vcpus; i++) {
-		struct vgic_v2_cpu *cpu = &gic->cpus[i];
-
-		cpu->banked = fill_table(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, nr_irqs, true);
-		cpu->cpuif = fill_table(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, nr_irqs, true);
-		*vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, cpu->banked, "GICD_ISPENDR0")->v &=
+		gic->banked[i] = fill_table(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, nr_irqs, true);
+		gic->cpuif[i] = fill_table(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, nr_irqs, true);
+		*vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, gic->banked[i], "GICD_ISPENDR0")->v &=
 			~(uint64_t)VGIC_V2_SGIS;
-		cpu->lines.level = (uint32_t)next_value() & ~VGIC_V2_SGIS;
+		gic->private[i].level = (uint32_t)next_value() & ~VGIC_V2_SGIS;
 	}
 	gic->nr_active = 1;
 	gic->active = alloc(1, sizeof(*gic->active));
@@ -623,11 +631,11 @@ static const char *diff_vgic_regs(const struct vgic_v3_state *a, const struct vg
 	const char *diff = diff_values(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, a->dist, b->dist);
 
 	for (size_t i = 0; i < a->nr_cpus && !diff; i++) {
-		diff = diff_values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, a->cpus[i].redist,
-				   b->cpus[i].redist);
+		diff = diff_values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, a->redist[i],
+				   b->redist[i]);
 		if (!diff)
-			diff = diff_values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, a->cpus[i].cpuif,
-					   b->cpus[i].cpuif);
+			diff = diff_values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, a->cpuif[i],
+					   b->cpuif[i]);
 	}
 	return diff;
 }
@@ -694,11 +702,11 @@ static const char *diff_vgic_v2(const struct vgic_v2_state *a, const struct vgic
 		DIFF(lines[i].level);
 	diff = diff_values(vgic_v2_dist_regs, vgic_v2_nr_dist_regs, a->dist, b->dist);
 	for (size_t i = 0; i < a->nr_cpus && !diff; i++) {
-		DIFF(cpus[i].lines.level);
-		diff = diff_values(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, a->cpus[i].banked, b->cpus[i].banked);
+		DIFF(private[i].level);
+		diff = diff_values(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, a->banked[i], b->banked[i]);
 		if (!diff)
-			diff = diff_values(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, a->cpus[i].cpuif,
-					   b->cpus[i].cpuif);
+			diff = diff_values(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, a->cpuif[i],
+					   b->cpuif[i]);
 	}
 	return diff ? diff : diff_active(a->active, a->nr_active, b->active, b->nr_active);
 }

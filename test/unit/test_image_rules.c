@@ -64,9 +64,9 @@ static struct vgic_values *values(const struct vgic_reg *table, size_t nr_regs, 
 }
 
 #define DIST(name) values(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, GIC->dist, name)
-#define REDIST(i, name) values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, GIC->cpus[i].redist, name)
+#define REDIST(i, name) values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, GIC->redist[i], name)
 #define ITSREG(its, name) values(its_regs, its_nr_regs, (its)->regs, name)
-#define CPUIF(i, name) values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, GIC->cpus[i].cpuif, name)
+#define CPUIF(i, name) values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, GIC->cpuif[i], name)
 
 static void *grow(void *array, size_t n, size_t size)
 {
@@ -532,12 +532,14 @@ RULE(dist_values_few, BOTH, "kvm-vgic-1.img: distributor: GICD_IROUTER: 64 value
 RULE(dist_values_many, BOTH, "kvm-vgic-1.img: distributor: GICD_ICFGR: 4 values expected, 5 found",
      DIST("GICD_ICFGR")->nr++)
 RULE(dist_values_too_many, READ_ONLY, "kvm-vgic-1.img: distributor: GICD_CTLR: 2 values, at most 1 expected",
-     DIST("GICD_CTLR")->v = grow(DIST("GICD_CTLR")->v, 2, 8), DIST("GICD_CTLR")->v[1] = 0, DIST("GICD_CTLR")->nr = 2)
+     DIST("GICD_CTLR")->nr = 2)
 RULE(dist_values_none, BOTH, "kvm-vgic-1.img: distributor: GICD_IGROUPR: 2 values expected, 0 found",
      DIST("GICD_IGROUPR")->nr = 0)
 RULE(dist_value_wide, BOTH, "kvm-vgic-1.img: distributor: GICD_IGROUPR: value 0x100000000 is wider than 32 bits",
      DIST("GICD_IGROUPR")->v[1] = 1ULL << 32)
-RULE(redist_values_few, BOTH, "kvm-vgic-1.img: vCPU 1: GICR_PROPBASER: 2 values expected, 1 found",
+RULE(redist_values_few, READ_ONLY, "kvm-vgic-1.img: vCPUs: GICR_PROPBASER: 3 values, 4 expected",
+     REDIST(1, "GICR_PROPBASER")->nr--)
+RULE(redist_values_few_at_dump, CHECK_ONLY, "kvm-vgic-1.img: vCPU 1: GICR_PROPBASER: 2 values expected, 1 found",
      REDIST(1, "GICR_PROPBASER")->nr--)
 RULE(redist_value_wide, BOTH, "kvm-vgic-1.img: vCPU 1: GICR_CTLR: value 0x100000000 is wider than 32 bits",
      REDIST(1, "GICR_CTLR")->v[0] = 1ULL << 32)
@@ -576,7 +578,7 @@ RULE(its_over_region, BOTH, "kvm-vgic-1.img: the frames at 0x80a0000 and 0x8ff00
 RULE(its_over_dist, BOTH, "kvm-vgic-1.img: the frames at 0x7ff0000 and 0x8000000 overlap",
      ITS0->base = 0x7ff0000)
 RULE(its_without_regs, BOTH, "kvm-its-1.img: ITS 1: no registers",
-     vgic_values_free(ITS1->regs, its_nr_regs), ITS1->regs = NULL)
+     free(ITS1->regs), ITS1->regs = NULL)
 RULE(its_regs_without_address, BOTH, "kvm-its-1.img: ITS 1: registers, but no address",
      ITS1->base = VGIC_ADDR_UNSET)
 static void its_has_only(struct its_state *its, struct its_tables keep)
@@ -674,13 +676,11 @@ V5_RULE(v5_frame_beyond, BOTH,
 V5_RULE(v5_reg_wide, BOTH, "kvm-vgic-1.img: IRS: IRS_CR0: value 0x100000000 is wider than 32 bits",
 	V5_IRS("IRS_CR0")->v[0] = 1ULL << 32)
 V5_RULE(v5_reg_two, READ_ONLY, "kvm-vgic-1.img: IRS: IRS_CR1: 2 values, at most 1 expected",
-	V5_IRS("IRS_CR1")->v = grow(V5_IRS("IRS_CR1")->v, 2, 8), V5_IRS("IRS_CR1")->v[1] = 0,
 	V5_IRS("IRS_CR1")->nr = 2)
 V5_RULE(v5_reg_two_at_dump, CHECK_ONLY, "kvm-vgic-1.img: IRS: IRS_CR1: 1 value expected, 2 found",
-	V5_IRS("IRS_CR1")->v = grow(V5_IRS("IRS_CR1")->v, 2, 8), V5_IRS("IRS_CR1")->v[1] = 0,
 	V5_IRS("IRS_CR1")->nr = 2)
 V5_RULE(v5_vcpus_few, BOTH, "kvm-vgic-1.img: 1 vCPUs, kvm-vcpu-1.img has 2",
-	vgic_values_free(V5->cpuif[1], vgic_v5_nr_cpuif_regs), V5->nr_cpus = 1)
+	free(V5->cpuif[1]), V5->nr_cpus = 1)
 V5_RULE(v5_pe_few, BOTH, "kvm-vgic-1.img: IRS_PE_CR0: 1 values, there are 2 vCPUs", V5->pe_cr0.nr = 1)
 V5_RULE(v5_cfgr_few, BOTH, "kvm-vgic-1.img: IRS_SPI_CFGR: 63 values, there are 64 SPIs", V5->spi_cfgr.nr = 63)
 V5_RULE(v5_timer, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 0: none expected with a GICv5",

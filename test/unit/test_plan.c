@@ -345,7 +345,7 @@ static void an_active_priority_register_that_is_absent_stays_absent(void **state
 	size_t absent = 0;
 
 	for (size_t r = 0; r < vgic_v3_nr_cpuif_regs; r++)
-		absent += !trip.vm->vgic->cpus[0].cpuif[r].nr;
+		absent += !trip.vm->vgic->cpuif[0][r].nr;
 	assert_int_equal(absent, 4);
 	assert_int_equal(trip_restore(&trip), 0);
 	assert_int_equal(fake_count(trip.copy, "*SET ICC_AP?R1*"), 2);

@@ -484,8 +484,8 @@ static void assert_lines_found(unsigned int vm_fd)
 	assert_int_equal(vm.vgic_v2->lines[1].latch, 0x21);
 	assert_int_equal(vm.vgic_v2->lines[31].level, 0x12);
 	assert_int_equal(vm.vgic_v2->nr_cpus, 2);
-	assert_int_equal(vm.vgic_v2->cpus[0].lines.level, 0x13);
-	assert_int_equal(vm.vgic_v2->cpus[1].lines.latch, 0x24);
+	assert_int_equal(vm.vgic_v2->private[0].level, 0x13);
+	assert_int_equal(vm.vgic_v2->private[1].latch, 0x24);
 	assert_int_equal(vm.vgic_v2->lines[0].level, 0);
 	assert_int_equal(vm.vgic_v2->nr_active, 1);
 	assert_int_equal(vm.vgic_v2->active[0].intid, 40);
@@ -528,7 +528,7 @@ static void lines_that_change_meanwhile_are_found(void **state)
 	assert_int_equal(vm.vgic_v2->nr_active, 1);
 	probe_again(KVM, 0, &ppi);
 	assert_int_equal(probe_vgic_v2_lines(42, KVM, &vm), 0);
-	assert_int_equal(vm.vgic_v2->cpus[0].lines.level, 0x33);
+	assert_int_equal(vm.vgic_v2->private[0].level, 0x33);
 	assert_int_equal(vm.vgic_v2->lines[1].latch, 0x21);
 	vgic_v2_free(vm.vgic_v2);
 }
