@@ -196,6 +196,22 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	return ret;
 }
 
+static int task_read_all(struct remote *remote, const struct iovec *there, size_t nr, void *buf)
+{
+	struct task_remote *task = to_task(remote);
+	struct iovec here = { buf, 0 };
+	int ret = batch_flush(remote);
+
+	for (size_t i = 0; i < nr && !ret; i++) {
+		here.iov_len += there[i].iov_len;
+		if (!is_at_hand(task, (uint64_t)there[i].iov_base, there[i].iov_len))
+			ret = -EAGAIN;
+	}
+	if (!ret && process_vm_readv(task->held.pid, &here, 1, there, nr, 0) != (ssize_t)here.iov_len)
+		ret = -EIO;
+	return ret;
+}
+
 static int task_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
 {
 	struct task_remote *task = to_task(remote);
@@ -442,6 +458,7 @@ static const struct remote_ops task_ops = {
 	.exec = task_exec,
 	.exec_in = task_exec_in,
 	.read = task_read,
+	.read_all = task_read_all,
 	.is_at_hand = task_is_at_hand,
 	.write = task_write,
 	.bring = task_bring,

@@ -26,25 +26,61 @@ bool guest_has(struct guest_memory *mem, uint64_t gpa)
 	return find_slot(mem, gpa);
 }
 
+static const uint8_t *find_ahead(const struct guest_memory *mem, uint64_t page)
+{
+	for (size_t i = 0; mem->ahead && i < mem->ahead->nr; i++)
+		if (mem->ahead->pages[i] == page)
+			return mem->ahead->buf[i];
+	return NULL;
+}
+
+void guest_read_ahead(struct guest_memory *mem, const uint64_t *pages, size_t nr)
+{
+	struct guest_ahead *ahead = mem->ahead;
+	struct iovec there[GUEST_AHEAD];
+	uint64_t end = 0;
+	size_t n = 0;
+
+	mem->bytes = NULL; /* it may be in @ahead */
+	ahead->nr = 0;
+	for (size_t i = 0; i < nr; i++) {
+		const struct memslot *slot = find_slot(mem, pages[i]);
+		uint64_t hva = slot ? slot->hva + (pages[i] - slot->gpa) : 0;
+
+		if (!slot)
+			continue;
+		ahead->pages[ahead->nr++] = pages[i];
+		if (n && hva == end)
+			there[n - 1].iov_len += GUEST_PAGE;
+		else
+			there[n++] = (struct iovec){ (void *)hva, GUEST_PAGE };
+		end = hva + GUEST_PAGE;
+	}
+	if (!n || !mem->remote->ops->read_all || mem->remote->ops->read_all(mem->remote, there, n, ahead->buf))
+		ahead->nr = 0;
+}
+
 static int load_page(struct guest_memory *mem, uint64_t page)
 {
 	const struct memslot *slot;
+	const uint8_t *bytes;
 	int ret;
 
-	if (mem->has_page && mem->page == page)
+	if (mem->bytes && mem->page == page)
 		return 0;
-	mem->has_page = false;
+	mem->bytes = NULL;
 	slot = find_slot(mem, page);
 	if (!slot)
 		return -EFAULT;
 	if (mem->nr_pages == GUEST_MAX_PAGES)
 		return -E2BIG;
 	mem->nr_pages++;
-	ret = mem->remote->ops->read(mem->remote, slot->hva + (page - slot->gpa), mem->buf, GUEST_PAGE);
+	bytes = find_ahead(mem, page);
+	ret = bytes ? 0 : mem->remote->ops->read(mem->remote, slot->hva + (page - slot->gpa), mem->buf, GUEST_PAGE);
 	if (ret)
 		return ret == -EIO ? -EFAULT : ret; /* what is not mapped there is EIO to /proc/PID/mem */
 	mem->page = page;
-	mem->has_page = true;
+	mem->bytes = bytes ?: mem->buf;
 	return 0;
 }
 
@@ -66,7 +102,7 @@ int guest_read(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size)
 
 		if (ret)
 			return ret;
-		memcpy(to, &mem->buf[gpa % GUEST_PAGE], part);
+		memcpy(to, &mem->bytes[gpa % GUEST_PAGE], part);
 		to += part;
 		gpa += part;
 		size -= part;
@@ -91,11 +127,12 @@ int guest_read_at_once(struct guest_memory *mem, uint64_t gpa, void *buf, size_t
 
 uint64_t guest_count_zeroes(const struct guest_memory *mem, uint64_t gpa, uint64_t nr)
 {
-	const uint64_t *at = (const uint64_t *)&mem->buf[gpa % GUEST_PAGE];
+	const uint64_t *at;
 	uint64_t left = (GUEST_PAGE - gpa % GUEST_PAGE) / sizeof(*at), n = 0;
 
-	if (!mem->has_page || mem->page != gpa - gpa % GUEST_PAGE || gpa % sizeof(*at))
+	if (!mem->bytes || mem->page != gpa - gpa % GUEST_PAGE || gpa % sizeof(*at))
 		return 0;
+	at = (const uint64_t *)&mem->bytes[gpa % GUEST_PAGE];
 	while (n < nr && n < left && !at[n])
 		n++;
 	return n;
@@ -105,7 +142,9 @@ int guest_write(struct guest_memory *mem, uint64_t gpa, const void *buf, size_t 
 {
 	const uint8_t *from = buf;
 
-	mem->has_page = false;
+	mem->bytes = NULL;
+	if (mem->ahead)
+		mem->ahead->nr = 0;
 	while (size) {
 		const struct memslot *slot = find_slot(mem, gpa);
 		size_t part = part_in_page(gpa, size);
