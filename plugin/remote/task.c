@@ -151,29 +151,6 @@ static int copy_by_task(struct task_remote *task, long nr, uint64_t addr, size_t
 	return done >= 0 || done == -EFAULT ? -EIO : (int)done;
 }
 
-/*
- * What is there process_vm_readv() copies at once, /proc/PID/mem page by page and by way of a page of the kernel's. What the first does
- * not, for whatever reason, the second tries, and tells.
- */
-static int read_there(struct task_remote *task, uint64_t addr, void *buf, size_t size)
-{
-	struct iovec here = { buf, size }, there = { (void *)addr, size };
-
-	if (process_vm_readv(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
-		return 0;
-	return held_read(&task->held, addr, buf, size);
-}
-
-/* Likewise; where the task itself may not write /proc/PID/mem does. */
-static int write_there(struct task_remote *task, uint64_t addr, const void *buf, size_t size)
-{
-	struct iovec here = { (void *)buf, size }, there = { (void *)addr, size };
-
-	if (process_vm_writev(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
-		return 0;
-	return held_write(&task->held, addr, buf, size);
-}
-
 static bool task_is_at_hand(struct remote *remote, uint64_t addr, size_t size)
 {
 	return is_at_hand(to_task(remote), addr, size);
@@ -186,7 +163,7 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	int ret = batch_flush(remote);
 
 	if (!ret && is_at_hand(task, addr, size))
-		return read_there(task, addr, buf, size);
+		return held_read(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
 		ret = copy_by_task(task, SYS_process_vm_readv, addr + at, n);
@@ -219,7 +196,7 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 	int ret = batch_flush(remote);
 
 	if (!ret && is_at_hand(task, addr, size))
-		return write_there(task, addr, buf, size);
+		return held_write(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
 		ret = held_write(&task->held, task->scratch + COPY_AT, (const char *)buf + at, n);
@@ -357,7 +334,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	int ret;
 
 	slots_lay_out(task->mirror, task->scratch, calls, slots);
-	ret = write_there(task, task->scratch + slots->results, task->mirror + slots->results, slots->used - slots->results);
+	ret = held_write(&task->held, task->scratch + slots->results, task->mirror + slots->results, slots->used - slots->results);
 	if (ret)
 		return ret;
 	regs.pc = code_at(task, batch_code);
@@ -374,7 +351,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	if (left > nr)
 		return -EFAULT;
 	/* In two ways: what the calls have answered is nowhere else, and new fds would stay. */
-	ret = read_there(task, task->scratch, task->mirror, slots->answers);
+	ret = held_read(&task->held, task->scratch, task->mirror, slots->answers);
 	if (ret)
 		return ret;
 	*stopped = left > 0;
