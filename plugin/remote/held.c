@@ -196,7 +196,7 @@ static int plant_way_back(struct held *held)
 	struct way_back frame;
 	int ret;
 
-	ret = way_back_build(held->tid, &held->regs, held->sigmask, &frame);
+	ret = way_back_build(held->tid, &held->regs, held->sigmask, held->sve, held->sve_size, &frame);
 	if (ret)
 		return ret;
 	ret = read_stack(held, at, &held->stack, sizeof(held->stack));
