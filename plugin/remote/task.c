@@ -333,6 +333,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	size_t nr = slots->nr, left, executed;
 	int ret;
 
+	memset(task->mirror, 0, slots->used); /* between values there are bytes that are written to it as they are */
 	slots_lay_out(task->mirror, task->scratch, calls, slots);
 	ret = held_write(&task->held, task->scratch + slots->results, task->mirror + slots->results, slots->used - slots->results);
 	if (ret)
@@ -521,7 +522,7 @@ static int take(struct task_remote *task, pid_t pid)
 	task->mem = open(path, O_RDWR | O_CLOEXEC);
 	if (task->mem < 0)
 		return sys_err();
-	task->mirror = calloc(1, task->space.scratch); /* between values there are bytes that are written to it as they are */
+	task->mirror = malloc(task->space.scratch);
 	if (!task->mirror)
 		return -ENOMEM;
 	ret = look(task, pid);
