@@ -30,13 +30,15 @@ static const struct series {
 };
 
 static int load_result = 1; /* not tried yet */
+static struct utsname running;
 
-static const struct series *running_series(struct utsname *uts)
+/* By what uname() says, which it is asked once. */
+static const struct series *running_series(void)
 {
-	if (uname(uts))
+	if (!running.release[0] && uname(&running))
 		return NULL;
 	for (size_t i = 0; i < sizeof(known_series) / sizeof(known_series[0]); i++)
-		if (!strncmp(uts->release, known_series[i].release, strlen(known_series[i].release)))
+		if (!strncmp(running.release, known_series[i].release, strlen(known_series[i].release)))
 			return &known_series[i];
 	return NULL;
 }
@@ -52,29 +54,25 @@ bool kernel_is_arm64(void)
 
 bool kernel_saves_orphans(void)
 {
-	struct utsname uts;
-	const struct series *series = running_series(&uts);
+	const struct series *series = running_series();
 
 	return series && series->saves_orphans;
 }
 
 bool kernel_step_is_pending(unsigned int sflags)
 {
-	struct utsname uts;
-	const struct series *series = running_series(&uts);
+	const struct series *series = running_series();
 
 	return series && sflags & series->step_pending;
 }
 
 int kernel_check_series(void)
 {
-	struct utsname uts = { 0 };
-
-	if (running_series(&uts))
+	if (running_series())
 		return 0;
 	pr_err("kernel %s: its KVM structures are not known to this plugin, only those of Linux 6.12 and "
 	       "7.2\n",
-	       uts.release);
+	       running.release);
 	return -ENOTSUP;
 }
 

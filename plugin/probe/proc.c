@@ -421,14 +421,25 @@ int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), voi
 	return ret;
 }
 
-/* Whether @pid's pid namespace is ours: its threads have one number each. */
-static bool in_our_pid_namespace(pid_t pid)
+static bool is_in_our_pid_namespace(pid_t pid)
 {
 	struct stat own, its;
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
 	return !stat("/proc/self/ns/pid", &own) && !stat(path, &its) && own.st_dev == its.st_dev && own.st_ino == its.st_ino;
+}
+
+/* Whether its threads have one number each. A process stays in its pid namespace: of the same one it is asked once. */
+static bool has_our_numbers(pid_t pid)
+{
+	static pid_t asked;
+	static bool answer;
+
+	if (asked != pid)
+		answer = is_in_our_pid_namespace(pid);
+	asked = pid;
+	return answer;
 }
 
 struct with_vtid {
@@ -447,7 +458,7 @@ static int use_with_vtid(pid_t pid, pid_t tid, void *arg)
 
 int proc_each_vtid(pid_t pid, int (*use)(pid_t tid, pid_t vtid, void *arg), void *arg)
 {
-	struct with_vtid with = { use, arg, in_our_pid_namespace(pid) };
+	struct with_vtid with = { use, arg, has_our_numbers(pid) };
 
 	return proc_each_thread(pid, use_with_vtid, &with);
 }

@@ -151,29 +151,6 @@ static int copy_by_task(struct task_remote *task, long nr, uint64_t addr, size_t
 	return done >= 0 || done == -EFAULT ? -EIO : (int)done;
 }
 
-/*
- * What is there process_vm_readv() copies at once, /proc/PID/mem page by page and by way of a page of the kernel's. What the first does
- * not, for whatever reason, the second tries, and tells.
- */
-static int read_there(struct task_remote *task, uint64_t addr, void *buf, size_t size)
-{
-	struct iovec here = { buf, size }, there = { (void *)addr, size };
-
-	if (process_vm_readv(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
-		return 0;
-	return held_read(&task->held, addr, buf, size);
-}
-
-/* Likewise; where the task itself may not write /proc/PID/mem does. */
-static int write_there(struct task_remote *task, uint64_t addr, const void *buf, size_t size)
-{
-	struct iovec here = { (void *)buf, size }, there = { (void *)addr, size };
-
-	if (process_vm_writev(task->held.pid, &here, 1, &there, 1, 0) == (ssize_t)size)
-		return 0;
-	return held_write(&task->held, addr, buf, size);
-}
-
 static bool task_is_at_hand(struct remote *remote, uint64_t addr, size_t size)
 {
 	return is_at_hand(to_task(remote), addr, size);
@@ -186,13 +163,29 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	int ret = batch_flush(remote);
 
 	if (!ret && is_at_hand(task, addr, size))
-		return read_there(task, addr, buf, size);
+		return held_read(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
 		ret = copy_by_task(task, SYS_process_vm_readv, addr + at, n);
 		if (!ret)
 			ret = held_read(&task->held, task->scratch + COPY_AT, (char *)buf + at, n);
 	}
+	return ret;
+}
+
+static int task_read_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	struct task_remote *task = to_task(remote);
+	int ret = batch_flush(remote);
+	ssize_t size = 0;
+
+	for (size_t i = 0; i < nr && !ret; i++) {
+		size += there[i].iov_len;
+		if (!is_at_hand(task, (uint64_t)there[i].iov_base, there[i].iov_len))
+			ret = -EAGAIN;
+	}
+	if (!ret && process_vm_readv(task->held.pid, here, nr, there, nr, 0) != size)
+		ret = -EIO;
 	return ret;
 }
 
@@ -203,7 +196,7 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 	int ret = batch_flush(remote);
 
 	if (!ret && is_at_hand(task, addr, size))
-		return write_there(task, addr, buf, size);
+		return held_write(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
 		ret = held_write(&task->held, task->scratch + COPY_AT, (const char *)buf + at, n);
@@ -340,8 +333,9 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	size_t nr = slots->nr, left, executed;
 	int ret;
 
+	memset(task->mirror, 0, slots->used); /* between values there are bytes that are written to it as they are */
 	slots_lay_out(task->mirror, task->scratch, calls, slots);
-	ret = write_there(task, task->scratch + slots->results, task->mirror + slots->results, slots->used - slots->results);
+	ret = held_write(&task->held, task->scratch + slots->results, task->mirror + slots->results, slots->used - slots->results);
 	if (ret)
 		return ret;
 	regs.pc = code_at(task, batch_code);
@@ -358,7 +352,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	if (left > nr)
 		return -EFAULT;
 	/* In two ways: what the calls have answered is nowhere else, and new fds would stay. */
-	ret = read_there(task, task->scratch, task->mirror, slots->answers);
+	ret = held_read(&task->held, task->scratch, task->mirror, slots->answers);
 	if (ret)
 		return ret;
 	*stopped = left > 0;
@@ -442,6 +436,7 @@ static const struct remote_ops task_ops = {
 	.exec = task_exec,
 	.exec_in = task_exec_in,
 	.read = task_read,
+	.read_all = task_read_all,
 	.is_at_hand = task_is_at_hand,
 	.write = task_write,
 	.bring = task_bring,
@@ -527,7 +522,7 @@ static int take(struct task_remote *task, pid_t pid)
 	task->mem = open(path, O_RDWR | O_CLOEXEC);
 	if (task->mem < 0)
 		return sys_err();
-	task->mirror = calloc(1, task->space.scratch); /* between values there are bytes that are written to it as they are */
+	task->mirror = malloc(task->space.scratch);
 	if (!task->mirror)
 		return -ENOMEM;
 	ret = look(task, pid);

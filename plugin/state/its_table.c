@@ -35,8 +35,10 @@ struct walk {
 	uint64_t baser_device, baser_collection;
 	const struct its_dte *dte; /* whose table is being read */
 	uint32_t nr_events;	   /* entries of that */
+	size_t nr_ahead;	   /* devices whose tables were read ahead */
 	int err;	     /* of FAILED */
 	uint8_t has_icid[ITS_MAX_IDS / 8];
+	struct guest_ahead ahead;
 };
 
 /* What a visitor of entries says: how many to the next one, or one of these. */
@@ -247,6 +249,30 @@ static int visit_ite(struct walk *w, uint32_t event, uint64_t entry)
 	return next;
 }
 
+static bool is_at_fault(const struct its_dte *dte)
+{
+	return its_dte_size(dte->entry) >= ITS_ID_BITS || dte->device_id >= ITS_MAX_IDS;
+}
+
+/* Tables of interrupts are small, and often beside each other: the pages in which those of the next devices begin are read at once. */
+static void read_ahead(struct walk *w)
+{
+	uint64_t pages[GUEST_AHEAD];
+	size_t nr = 0;
+
+	for (; w->nr_ahead < w->t->nr_dtes && !is_at_fault(&w->t->dtes[w->nr_ahead]); w->nr_ahead++) {
+		uint64_t itt = its_dte_itt_addr(w->t->dtes[w->nr_ahead].entry), page = itt - itt % GUEST_PAGE;
+
+		if (nr && pages[nr - 1] == page)
+			continue;
+		if (nr == GUEST_AHEAD)
+			break;
+		pages[nr++] = page;
+	}
+	if (nr > 1)
+		guest_read_ahead(w->mem, pages, nr);
+}
+
 static int scan_itt(struct walk *w, struct its_dte *dte)
 {
 	int ret;
@@ -264,11 +290,11 @@ static int scan_itts(struct walk *w)
 	int ret = 1;
 
 	for (size_t i = 0; i < w->t->nr_dtes && ret >= 0; i++) {
-		struct its_dte *dte = &w->t->dtes[i];
-
-		if (its_dte_size(dte->entry) >= ITS_ID_BITS || dte->device_id >= ITS_MAX_IDS)
-			break; /* at fault itself, and the last one */
-		ret = scan_itt(w, dte);
+		if (is_at_fault(&w->t->dtes[i]))
+			break; /* itself, and the last one */
+		if (i == w->nr_ahead)
+			read_ahead(w);
+		ret = scan_itt(w, &w->t->dtes[i]);
 	}
 	return ret;
 }
@@ -284,6 +310,7 @@ int its_tables_read(struct guest_memory *mem, uint64_t baser_device, uint64_t ba
 		return -ENOMEM;
 	w->mem = mem;
 	w->t = t;
+	mem->ahead = &w->ahead;
 	w->baser_device = baser_device;
 	w->baser_collection = baser_collection;
 	if (BASER_VALID(baser_collection))
@@ -299,6 +326,8 @@ int its_tables_read(struct guest_memory *mem, uint64_t baser_device, uint64_t ba
 	if (ret != FAILED && (ret >= 0 || w->t->nr_dtes))
 		ret = scan_itts(w);
 	ret = ret == FAILED ? w->err ?: -ENOMEM : 0;
+	mem->ahead = NULL;
+	mem->bytes = NULL; /* it may have been in @w */
 	free(w);
 	return ret;
 }

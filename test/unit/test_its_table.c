@@ -60,7 +60,20 @@ static int read_array(struct remote *remote, uint64_t addr, void *buf, size_t si
 	return 0;
 }
 
-static const struct remote_ops ops = { .read = read_array };
+static int read_all_of_array(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	struct array *array = (struct array *)remote;
+	size_t reads = array->reads;
+	int ret = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		for (size_t page = 0; page < there[i].iov_len; page += GUEST_PAGE)
+			ret = read_array(remote, (uint64_t)there[i].iov_base + page, (char *)here[i].iov_base + page, GUEST_PAGE) ?: ret;
+	array->reads = reads + 1;
+	return ret;
+}
+
+static const struct remote_ops ops = { .read = read_array }, ops_at_once = { .read = read_array, .read_all = read_all_of_array };
 
 static int set_up(void **state)
 {
@@ -803,6 +816,62 @@ static void an_interrupt_more_or_less_is_named(void **state)
 	}
 }
 
+/* Pages beside each other, of which some are in another order. */
+#define ITT_OF(i) (ITT + GUEST_PAGE * ((i) % 8 < 2 ? (i) ^ 1 : (i)))
+
+/* @nr devices with an interrupt each. */
+static void put_devices(struct array *array, uint32_t nr)
+{
+	put(array, COLLECTIONS, CTE(3, 1));
+	for (uint32_t i = 0; i < nr; i++) {
+		put(array, DEVICES + 8 * i, DTE(i + 1 < nr, ITT_OF(i), 4));
+		put(array, ITT_OF(i), ITE(0, LPI_MIN + i, 1));
+	}
+}
+
+static void tables_of_interrupts_are_read_at_once(void **state)
+{
+	struct array *array = *state;
+
+	put_devices(array, 100);
+	walk(array, 0);
+	assert_int_equal(array->reads, 2 + 100);
+	array->remote.ops = &ops_at_once;
+	walk(array, 0);
+	assert_defect(&array->tables, "");
+	assert_int_equal(array->tables.nr_ites, 100);
+	for (uint32_t i = 0; i < 100; i++)
+		assert_int_equal(its_ite_pintid(array->tables.ites[i]), LPI_MIN + i);
+	assert_int_equal(array->reads, 2 + 7);
+}
+
+/* Whatever of them cannot be read: not in a memslot, or not there, or not now. */
+static void what_cannot_be_read_at_once_is_told_as_page_by_page(void **state)
+{
+	struct array *array = *state;
+	struct guest_memory mem = GUEST_MEMORY(&array->vm, &array->remote);
+
+	put_devices(array, 40);
+	for (uint32_t i = 0; i < 40; i++) {
+		struct its_tables by_page;
+		char why[ITS_WHY];
+
+		array->hole = HVA + (ITT_OF(i) - BASE);
+		array->remote.ops = &ops;
+		by_page = *walk(array, 0);
+		array->tables = (struct its_tables){ 0 };
+		array->remote.ops = &ops_at_once;
+		walk(array, 0);
+		assert_true(by_page.defect[0]);
+		assert_defect(&array->tables, by_page.defect);
+		assert_true(its_tables_equal(&by_page, &array->tables, why));
+		its_tables_free(&by_page);
+	}
+	array->hole_err = -ENOMEM;
+	its_tables_free(&array->tables);
+	assert_int_equal(its_tables_read(&mem, VALID | DEVICES, VALID | COLLECTIONS, &array->tables), -ENOMEM);
+}
+
 /* Not what the guest has made of its tables: memory that lacks for a moment. */
 static void a_page_that_cannot_be_read_now_is_no_defect(void **state)
 {
@@ -827,6 +896,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_page_that_cannot_be_read_now_is_no_defect),
+		TEST(tables_of_interrupts_are_read_at_once),
+		TEST(what_cannot_be_read_at_once_is_told_as_page_by_page),
 		TEST(collections_are_read_in_their_order),
 		TEST(a_full_collection_table_ends_with_its_last_entry),
 		TEST(a_collection_that_kvm_refuses_is_the_last),
