@@ -100,10 +100,10 @@ struct remote_ops {
 	int (*read)(struct remote *remote, uint64_t addr, void *buf, size_t size);
 	int (*write)(struct remote *remote, uint64_t addr, const void *buf, size_t size);
 	/*
-	 * What @nr ranges, IOV_MAX at most, have, one behind the other, where that is read by one access: else, or where some of it
+	 * @nr ranges, IOV_MAX at most, each to one of its size, where that is one access: else, or where some of it
 	 * cannot be read, a negative errno that says no more, and each is to be read by itself. NULL: there is no such access.
 	 */
-	int (*read_all)(struct remote *remote, const struct iovec *there, size_t nr, void *buf);
+	int (*read_all)(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr);
 	/*
 	 * Whether read() of it makes no call there, and exec() runs what is to be done beside: it is no file's, but for those of the
 	 * kernel's own, as memfds are. NULL: not so.

@@ -173,18 +173,18 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	return ret;
 }
 
-static int task_read_all(struct remote *remote, const struct iovec *there, size_t nr, void *buf)
+static int task_read_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
 {
 	struct task_remote *task = to_task(remote);
-	struct iovec here = { buf, 0 };
 	int ret = batch_flush(remote);
+	ssize_t size = 0;
 
 	for (size_t i = 0; i < nr && !ret; i++) {
-		here.iov_len += there[i].iov_len;
+		size += there[i].iov_len;
 		if (!is_at_hand(task, (uint64_t)there[i].iov_base, there[i].iov_len))
 			ret = -EAGAIN;
 	}
-	if (!ret && process_vm_readv(task->held.pid, &here, 1, there, nr, 0) != (ssize_t)here.iov_len)
+	if (!ret && process_vm_readv(task->held.pid, here, nr, there, nr, 0) != size)
 		ret = -EIO;
 	return ret;
 }

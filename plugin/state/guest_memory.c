@@ -34,10 +34,17 @@ static const uint8_t *find_ahead(const struct guest_memory *mem, uint64_t page)
 	return NULL;
 }
 
+static bool read_all(struct guest_memory *mem, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	const struct remote_ops *ops = mem->remote->ops;
+
+	return ops->read_all && !ops->read_all(mem->remote, here, there, nr);
+}
+
 void guest_read_ahead(struct guest_memory *mem, const uint64_t *pages, size_t nr)
 {
 	struct guest_ahead *ahead = mem->ahead;
-	struct iovec there[GUEST_AHEAD];
+	struct iovec here[GUEST_AHEAD], there[GUEST_AHEAD];
 	uint64_t end = 0;
 	size_t n = 0;
 
@@ -49,14 +56,15 @@ void guest_read_ahead(struct guest_memory *mem, const uint64_t *pages, size_t nr
 
 		if (!slot)
 			continue;
-		ahead->pages[ahead->nr++] = pages[i];
-		if (n && hva == end)
-			there[n - 1].iov_len += GUEST_PAGE;
-		else
-			there[n++] = (struct iovec){ (void *)hva, GUEST_PAGE };
+		if (!n || hva != end) {
+			here[n] = (struct iovec){ ahead->buf[ahead->nr], 0 };
+			there[n++] = (struct iovec){ (void *)hva, 0 };
+		}
+		here[n - 1].iov_len = there[n - 1].iov_len += GUEST_PAGE;
 		end = hva + GUEST_PAGE;
+		ahead->pages[ahead->nr++] = pages[i];
 	}
-	if (!n || !mem->remote->ops->read_all || mem->remote->ops->read_all(mem->remote, there, n, ahead->buf))
+	if (!n || !read_all(mem, here, there, n))
 		ahead->nr = 0;
 }
 
@@ -110,19 +118,39 @@ int guest_read(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size)
 	return 0;
 }
 
-int guest_read_at_once(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size)
+/* Where @size bytes are, that are in one memslot; and they count as read. */
+static int find_at_once(struct guest_memory *mem, uint64_t gpa, size_t size, uint64_t *hva)
 {
 	const struct memslot *slot = find_slot(mem, gpa);
 	uint64_t pages = (gpa % GUEST_PAGE + size + GUEST_PAGE - 1) / GUEST_PAGE;
-	int ret;
 
 	if (!slot || size > slot->size - (gpa - slot->gpa))
 		return -EFAULT;
 	if (pages > GUEST_MAX_PAGES - mem->nr_pages)
 		return -E2BIG;
 	mem->nr_pages += pages;
-	ret = mem->remote->ops->read(mem->remote, slot->hva + (gpa - slot->gpa), buf, size);
+	*hva = slot->hva + (gpa - slot->gpa);
+	return 0;
+}
+
+int guest_read_at_once(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size)
+{
+	uint64_t hva;
+	int ret = find_at_once(mem, gpa, size, &hva) ?: mem->remote->ops->read(mem->remote, hva, buf, size);
+
 	return ret == -EIO ? -EFAULT : ret;
+}
+
+bool guest_read_all(struct guest_memory *mem, const struct iovec *here, struct iovec *there, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t hva = 0; /* it is set where it is found, which gcc -fanalyzer does not follow */
+
+		if (find_at_once(mem, (uint64_t)there[i].iov_base, there[i].iov_len, &hva))
+			return false;
+		there[i].iov_base = (void *)hva;
+	}
+	return read_all(mem, here, there, nr);
 }
 
 uint64_t guest_count_zeroes(const struct guest_memory *mem, uint64_t gpa, uint64_t nr)

@@ -64,14 +64,17 @@ static uint32_t config_size(const struct vm_state *vm)
 	return 1u << bits > LPI_MIN ? (1u << bits) - LPI_MIN : 0;
 }
 
+static int alloc_table(uint32_t size, struct lpi_table *table)
+{
+	table->bytes = malloc(size ?: 1);
+	return table->bytes ? 0 : -ENOMEM;
+}
+
 /* What there is of @size bytes at @gpa, whole. */
 static int read_table(struct guest_memory *mem, uint64_t gpa, uint32_t size, struct lpi_table *table)
 {
 	int ret;
 
-	table->bytes = malloc(size ?: 1);
-	if (!table->bytes)
-		return -ENOMEM;
 	if (size && !guest_read_at_once(mem, gpa, table->bytes, size))
 		table->size = size;
 	while (table->size < size) {
@@ -96,6 +99,23 @@ static void trim(struct lpi_table *table)
 		table->size--;
 }
 
+/* All of them at once, as a rule. */
+static bool read_pending_at_once(struct guest_memory *mem, struct lpi_table *tables)
+{
+	const struct vm_state *vm = mem->vm;
+	struct iovec here[VM_MAX_VCPUS], there[VM_MAX_VCPUS];
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		there[i] = (struct iovec){ (void *)pending_addr(vm, i), PENDING_SIZE };
+		here[i] = (struct iovec){ tables[i].bytes, PENDING_SIZE };
+	}
+	if (!guest_read_all(mem, here, there, vm->nr_vcpus))
+		return false;
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		tables[i].size = PENDING_SIZE;
+	return true;
+}
+
 /* The pending tables of all redistributors, whole. */
 static int read_pending(struct vm_state *vm, struct remote *remote, struct lpi_table **tables)
 {
@@ -106,6 +126,10 @@ static int read_pending(struct vm_state *vm, struct remote *remote, struct lpi_t
 	if (!*tables)
 		return -ENOMEM;
 	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
+		ret = alloc_table(PENDING_SIZE, &(*tables)[i]);
+	if (ret || read_pending_at_once(&mem, *tables))
+		return ret;
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
 		ret = read_table(&mem, pending_addr(vm, i), PENDING_SIZE, &(*tables)[i]);
 	return ret;
 }
@@ -114,7 +138,7 @@ static int read_tables(struct vm_state *vm, struct remote *remote, struct lpi_ta
 		       struct lpi_table **pending)
 {
 	struct guest_memory mem = GUEST_MEMORY(vm, remote);
-	int ret = read_table(&mem, config_addr(vm), config_size(vm), config);
+	int ret = alloc_table(config_size(vm), config) ?: read_table(&mem, config_addr(vm), config_size(vm), config);
 
 	if (!ret)
 		ret = read_pending(vm, remote, pending);

@@ -88,16 +88,16 @@ static int read_memory(struct remote *remote, uint64_t addr, void *buf, size_t s
 	return 0;
 }
 
-static int read_all_of_memory(struct remote *remote, const struct iovec *there, size_t nr, void *buf)
+static int read_all_of_memory(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
 {
 	struct fuzzed *f = (struct fuzzed *)remote;
-	size_t reads = f->reads, n = 0;
+	size_t reads = f->reads;
 	int ret = 0;
 
 	f->reads = 0; /* what is read ahead counts when its turn comes */
 	for (size_t i = 0; i < nr; i++)
 		for (size_t at = 0; at < there[i].iov_len && !ret; at += GUEST_PAGE)
-			ret = read_memory(remote, (uint64_t)there[i].iov_base + at, (char *)buf + GUEST_PAGE * n++, GUEST_PAGE);
+			ret = read_memory(remote, (uint64_t)there[i].iov_base + at, (char *)here[i].iov_base + at, GUEST_PAGE);
 	f->reads = reads;
 	return ret;
 }

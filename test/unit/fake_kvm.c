@@ -270,6 +270,15 @@ static int fake_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	return ret;
 }
 
+static int fake_read_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < nr && !ret; i++)
+		ret = fake_read(remote, (uint64_t)there[i].iov_base, here[i].iov_base, there[i].iov_len);
+	return ret;
+}
+
 static int fake_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
 {
 	struct fake_kvm *kvm = to_fake(remote);
@@ -298,6 +307,7 @@ static const struct remote_ops fake_ops = {
 	.exec = fake_exec,
 	.exec_in = fake_exec_in,
 	.read = fake_read,
+	.read_all = fake_read_all,
 	.is_at_hand = fake_is_at_hand,
 	.write = fake_write,
 	.bring = fake_bring,

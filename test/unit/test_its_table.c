@@ -60,15 +60,15 @@ static int read_array(struct remote *remote, uint64_t addr, void *buf, size_t si
 	return 0;
 }
 
-static int read_all_of_array(struct remote *remote, const struct iovec *there, size_t nr, void *buf)
+static int read_all_of_array(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
 {
 	struct array *array = (struct array *)remote;
-	size_t reads = array->reads, at = 0;
+	size_t reads = array->reads;
 	int ret = 0;
 
 	for (size_t i = 0; i < nr; i++)
-		for (size_t page = 0; page < there[i].iov_len; page += GUEST_PAGE, at += GUEST_PAGE)
-			ret = read_array(remote, (uint64_t)there[i].iov_base + page, (char *)buf + at, GUEST_PAGE) ?: ret;
+		for (size_t page = 0; page < there[i].iov_len; page += GUEST_PAGE)
+			ret = read_array(remote, (uint64_t)there[i].iov_base + page, (char *)here[i].iov_base + page, GUEST_PAGE) ?: ret;
 	array->reads = reads + 1;
 	return ret;
 }
