@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Guest memory by guest physical address. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "remote/remote.h"
 #include "state/guest_memory.h"
@@ -142,19 +141,16 @@ int guest_read_at_once(struct guest_memory *mem, uint64_t gpa, void *buf, size_t
 	return ret == -EIO ? -EFAULT : ret;
 }
 
-bool guest_read_all(struct guest_memory *mem, const uint64_t *gpas, const struct iovec *here, size_t nr)
+bool guest_read_all(struct guest_memory *mem, const struct iovec *here, struct iovec *there, size_t nr)
 {
-	struct iovec *there = calloc(nr, sizeof(*there));
-	bool is_found = there;
-	uint64_t hva = 0;
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t hva = 0; /* it is set where it is found, which gcc -fanalyzer does not follow */
 
-	for (size_t i = 0; i < nr && is_found; i++) {
-		is_found = !find_at_once(mem, gpas[i], here[i].iov_len, &hva);
-		there[i] = (struct iovec){ (void *)hva, here[i].iov_len };
+		if (find_at_once(mem, (uint64_t)there[i].iov_base, there[i].iov_len, &hva))
+			return false;
+		there[i].iov_base = (void *)hva;
 	}
-	is_found = is_found && read_all(mem, here, there, nr);
-	free(there);
-	return is_found;
+	return read_all(mem, here, there, nr);
 }
 
 uint64_t guest_count_zeroes(const struct guest_memory *mem, uint64_t gpa, uint64_t nr)

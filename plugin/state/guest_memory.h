@@ -61,8 +61,11 @@ int guest_read(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size);
 void guest_read_ahead(struct guest_memory *mem, const uint64_t *pages, size_t nr);
 /* As guest_read(), by one access: where it fails nobody knows how far it has come. */
 int guest_read_at_once(struct guest_memory *mem, uint64_t gpa, void *buf, size_t size);
-/* @nr times such an access, to one of @here each: whether they have been made all at once. If not nobody knows what of them was. */
-bool guest_read_all(struct guest_memory *mem, const uint64_t *gpas, const struct iovec *here, size_t nr);
+/*
+ * The @nr ranges @there, by guest physical addresses, which become those of the VMM, each to one of @here, of its size: whether that was one access.
+ * If not nobody knows what of it was read.
+ */
+bool guest_read_all(struct guest_memory *mem, const struct iovec *here, struct iovec *there, size_t nr);
 /* The little-endian word that all tables of an ITS consist of. As a rule it is in the page that the one before it was in. */
 static inline int guest_read_u64(struct guest_memory *mem, uint64_t gpa, uint64_t *value)
 {

@@ -103,14 +103,13 @@ static void trim(struct lpi_table *table)
 static bool read_pending_at_once(struct guest_memory *mem, struct lpi_table *tables)
 {
 	const struct vm_state *vm = mem->vm;
-	struct iovec here[VM_MAX_VCPUS];
-	uint64_t gpas[VM_MAX_VCPUS];
+	struct iovec here[VM_MAX_VCPUS], there[VM_MAX_VCPUS];
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
-		gpas[i] = pending_addr(vm, i);
+		there[i] = (struct iovec){ (void *)pending_addr(vm, i), PENDING_SIZE };
 		here[i] = (struct iovec){ tables[i].bytes, PENDING_SIZE };
 	}
-	if (!guest_read_all(mem, gpas, here, vm->nr_vcpus))
+	if (!guest_read_all(mem, here, there, vm->nr_vcpus))
 		return false;
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		tables[i].size = PENDING_SIZE;
