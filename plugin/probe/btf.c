@@ -240,7 +240,7 @@ static int pass_over(struct types *types, const struct btf_query *query, const s
 
 	types->index = malloc(((types->end - types->first) / sizeof(*type) / INDEX_STEP + 1) * sizeof(*types->index));
 	if (!types->index)
-		return -ENOMEM;
+		return unreadable(-ENOMEM);
 	for (; !ret && (const char *)(type + 1) <= end; type = next) {
 		unsigned int kind = kind_of(type);
 
@@ -503,9 +503,12 @@ static bool answer_by(const struct types *types, const struct btf_query *query, 
 	}
 }
 
+/* What @value asks for, for a message. */
 static const char *what_of(const struct btf_query *query, const struct btf_value *value)
 {
-	return value->nr_steps ? query->steps[value->first_step + value->nr_steps - 1].member ?: "an element" : "the size";
+	if (value->nr_steps)
+		return query->steps[value->first_step + value->nr_steps - 1].member ?: "an element";
+	return value->what == BPF_CORE_TYPE_ID_TARGET ? "the number" : "the size";
 }
 
 /* All types of the name that have it must answer the same: nobody says which of them is meant. */
@@ -521,7 +524,7 @@ static int answer_one(const struct types *types, const struct btf_query *query, 
 		if (!answer_by(types, query, value, found[value->name].ids[i], &one))
 			continue;
 		if (answer->known && !asks_whether && (one.value != answer->value || one.size != answer->size)) {
-			pr_err("this kernel has several types called %s, and %s of these is not in one place: the BPF iterator cannot tell which is meant\n",
+			pr_err("this kernel has several types called %s, and %s of these is not the same in all: the BPF iterator cannot tell which is meant\n",
 			       query->names[value->name].name, what_of(query, value));
 			return -EINVAL;
 		}
@@ -547,8 +550,10 @@ int btf_ask(const char *path, const struct btf_query *query, unsigned int *ids, 
 	struct types types = { .mapping = MAP_FAILED };
 	int ret;
 
-	if (query->nr_names > MAX_NAMES)
+	if (query->nr_names > MAX_NAMES) {
+		pr_err("more than %u types of this kernel are asked for\n", MAX_NAMES);
 		return -E2BIG;
+	}
 	want(query, &wanted);
 	ret = get_types(path, &types);
 	ret = ret ? unreadable(ret) : find_parts(&types) ?: pass_over(&types, query, &wanted, found);

@@ -195,6 +195,22 @@ static int check_limits(const struct vm_state *vm, pid_t pid)
 	return -ENOTSUP;
 }
 
+/*
+ * What the VM's record says that there is has come, and nothing else: a list that cannot be read is an empty one. Of routes all VMs have
+ * some; an irqfd can have ended meanwhile, with its eventfd.
+ */
+static int check_told(const struct kvm_rec *vm_rec, pid_t pid, const struct vm_state *vm)
+{
+	const bool has_irqfds = vm_rec->vm.has >> KVM_HAS_IRQFD & 1, has_ioeventfds = vm_rec->vm.has >> KVM_HAS_IOEVENTFD & 1,
+		   has_zones = vm_rec->vm.has >> KVM_HAS_COALESCED_MMIO & 1;
+
+	if ((has_irqfds || !vm->nr_irqfds) && has_ioeventfds == !!vm->nr_ioeventfds && has_zones == !!vm->nr_zones)
+		return 0;
+	pr_err("pid %d: the BPF iterator tells of %zu irqfds, %zu ioeventfds and %zu zones of coalesced MMIO: it did not see all\n", pid,
+	       vm->nr_irqfds, vm->nr_ioeventfds, vm->nr_zones);
+	return -EIO;
+}
+
 #define HAS_BINDINGS \
 	(1u << KVM_HAS_IRQFD | 1u << KVM_HAS_IOEVENTFD | 1u << KVM_HAS_COALESCED_MMIO | 1u << KVM_HAS_ROUTING)
 
@@ -210,5 +226,6 @@ int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct eventfd_table
 	if (!ret)
 		ret = binding_fill(&look.b, vm);
 	free_look(&look);
+	ret = ret ?: check_told(vm_rec, pid, vm);
 	return ret ?: check_limits(vm, pid);
 }

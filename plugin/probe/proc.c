@@ -354,26 +354,28 @@ static int scan_fd_limit(pid_t pid, struct proc_scan *scan)
 	return 0;
 }
 
-static int scan_all(pid_t pid, struct proc_scan *scan, bool by_numbers)
+/* What depends on it: in a dump time counts, all of the process stands still, and what is too much is refused. */
+enum moment { AT_ANY_TIME, IN_A_DUMP };
+
+static int scan_all(pid_t pid, struct proc_scan *scan, enum moment moment)
 {
 	int ret;
 
 	*scan = (struct proc_scan){ .userfaultfd = -1 };
-	/* Those of a dump alone are looked for by their numbers. */
-	ret = proc_view_read(pid, by_numbers ? PROC_TEXT_AT_DUMP : PROC_TEXT_ALL, &scan->view);
+	ret = proc_view_read(pid, moment == IN_A_DUMP ? PROC_TEXT_AT_DUMP : PROC_TEXT_ALL, &scan->view);
 	ret = ret ?: scan_areas(scan);
-	ret = ret ?: scan_fds(pid, scan, by_numbers);
+	ret = ret ?: scan_fds(pid, scan, moment == IN_A_DUMP);
 	return ret ?: scan_fd_limit(pid, scan);
 }
 
 int proc_scan(pid_t pid, struct proc_scan *scan)
 {
-	return scan_all(pid, scan, false);
+	return scan_all(pid, scan, AT_ANY_TIME);
 }
 
 int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan)
 {
-	return scan_all(pid, scan, true);
+	return scan_all(pid, scan, IN_A_DUMP);
 }
 
 int proc_scan_fds(pid_t pid, struct proc_scan *scan)

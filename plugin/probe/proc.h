@@ -65,8 +65,9 @@ struct proc_scan {
  */
 int proc_scan(pid_t pid, struct proc_scan *scan);
 /*
- * Likewise, which takes less time of a process that stands still: where scan->by_numbers is set, these are as many fds as it has, but where
- * a process that runs has its table of fds (CLONE_FILES) there may be others, that were open all the while.
+ * Likewise in a dump, of a process that stands still, which takes less time: where scan->by_numbers is set, these are as many fds as it has, but
+ * where a process that runs has its table of fds (CLONE_FILES) there may be others, that were open all the while. -ENOTSUP: its mappings are
+ * more text than a dump reads (area.h).
  */
 int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan);
 /* Then its fds once more, as proc_scan(): all that are open all the while. */

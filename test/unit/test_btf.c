@@ -377,12 +377,52 @@ static void what_is_wrong_is_said(void **state)
 	btf__add_field(f->btf, "id", f->u64, 128, 0);
 	log_reset();
 	assert_int_equal(ask(f, NAME_DEVICE, BPF_CORE_FIELD_BYTE_OFFSET, &id, 1, &answer), -EINVAL);
-	assert_true(log_has("several types called device, and id of these is not in one place"));
+	assert_true(log_has("several types called device, and id of these is not the same in all"));
+	assert_int_equal(ask(f, NAME_DEVICE, BPF_CORE_TYPE_SIZE, NULL, 0, &answer), -EINVAL);
+	assert_true(log_has("several types called device, and the size of these is not the same in all"));
+	assert_int_equal(ask(f, NAME_DEVICE, BPF_CORE_TYPE_ID_TARGET, NULL, 0, &answer), -EINVAL);
+	assert_true(log_has("several types called device, and the number of these is not the same in all"));
 	for (unsigned int i = 0; i < 8; i++)
 		btf__add_struct(f->btf, "device", 64);
 	log_reset();
 	assert_int_equal(ask(f, NAME_DEVICE, BPF_CORE_FIELD_EXISTS, &id, 1, &answer), -E2BIG);
 	assert_true(log_has("more than 8 types called device"));
+}
+
+/* Memory of @size bytes is not to be had: there is one that asks for so much. */
+static size_t none_of = SIZE_MAX;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+	return size == none_of ? NULL : __real_malloc(size);
+}
+
+static void what_there_is_no_memory_for_is_said(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int ids[NR_NAMES], size;
+	const void *data = btf__raw_data(f->btf, &size);
+	const struct btf_header *header = data;
+
+	none_of = (header->type_len / sizeof(struct btf_type) / 32 + 1) * sizeof(uint32_t);
+	log_reset();
+	assert_int_equal(ask_of(data, size, NULL, NULL, ids, NULL), -ENOMEM);
+	none_of = SIZE_MAX;
+	assert_true(log_has("this kernel's BTF cannot be read"));
+}
+
+static void more_names_than_there_is_room_for_are_refused(void **state)
+{
+	struct btf_name many[256];
+	unsigned int ids[COUNT(many)];
+
+	for (size_t i = 0; i < COUNT(many); i++)
+		many[i] = names[NAME_VM];
+	log_reset();
+	assert_int_equal(btf_ask("/dev/null", &(struct btf_query){ many, NULL, NULL, COUNT(many), 0 }, ids, NULL), -E2BIG);
+	assert_true(log_has("more than 255 types of this kernel are asked for"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, clear)
@@ -403,6 +443,8 @@ int main(void)
 		TEST(what_newer_kernels_have_is_passed_over),
 		TEST(more_members_than_16_bits_count),
 		TEST(what_is_wrong_is_said),
+		TEST(what_there_is_no_memory_for_is_said),
+		TEST(more_names_than_there_is_room_for_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

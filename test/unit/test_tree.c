@@ -129,10 +129,12 @@ static const struct kvm_process *find_process(pid_t pid)
 	return NULL;
 }
 
-/* With room for 20 more. */
+#define MAX_WORDS 20 /* of 64 fds */
+
+/* With room for more. */
 static void *copy(const void *array, size_t nr, size_t size)
 {
-	void *made = calloc(nr + 20, size);
+	void *made = calloc(nr + 2 * MAX_WORDS, size);
 
 	assert_non_null(made);
 	return nr ? memcpy(made, array, nr * size) : made;
@@ -152,6 +154,12 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 
 static size_t nr_lists; /* of fds that were asked for */
 static int hidden;	/* a fd that another process has put another before meanwhile, or -1 */
+static bool told_twice; /* which fds are open: by a pass that had no room for more, and by the next */
+
+static int compare_numbers(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
 
 int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan)
 {
@@ -160,6 +168,8 @@ int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan)
 	for (size_t i = 0; i < scan->nr_open; i++)
 		if (scan->open[i] == hidden)
 			scan->open[i] = 900;
+	if (scan->nr_open)
+		qsort(scan->open, scan->nr_open, sizeof(*scan->open), compare_numbers);
 	for (size_t i = 0; i < scan->nr_fds; i++)
 		if (scan->fds[i].fd == hidden)
 			scan->fds[i] = scan->fds[--scan->nr_fds];
@@ -181,12 +191,14 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	struct kvm_rec *all_of = copy(proc->recs, proc->nr_recs, sizeof(*all_of));
 
 	*nr = proc->nr_recs;
-	for (unsigned int fd = 0; fd < 20 * 64; fd += 64) {
-		all_of[*nr] = (struct kvm_rec){ .type = KVM_REC_OPEN, .fd = fd };
+	for (unsigned int fd = 0; fd < MAX_WORDS * 64; fd += 64) {
+		struct kvm_rec open = { .type = KVM_REC_OPEN, .fd = fd };
+
 		for (size_t i = 0; i < proc->scan.nr_open; i++)
 			if ((unsigned int)proc->scan.open[i] / 64 * 64 == fd)
-				all_of[*nr].open |= 1ull << proc->scan.open[i] % 64;
-		*nr += !!all_of[*nr].open;
+				open.open |= 1ull << proc->scan.open[i] % 64;
+		for (int times = open.open ? 1 + told_twice : 0; times; times--)
+			all_of[(*nr)++] = open;
 	}
 	*recs = all_of;
 	return 0;
@@ -293,6 +305,7 @@ static int set_up(void **state)
 	all = (struct discovered){ 0 };
 	nr_walks = nr_map_looks = nr_looks = nr_holders = held = nr_lists = 0;
 	hidden = -1;
+	told_twice = false;
 	log_reset();
 	return 0;
 }
@@ -381,9 +394,12 @@ static void fds_are_listed_where_they_may_not_be_all(void **state)
 
 	for (unsigned long long kvm = 1; kvm <= 40; kvm++)
 		add_vm(proc, kvm, true);
-	assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
-	assert_int_equal(nr_lists, 0);
-	kvm_tree_free(&seen);
+	for (unsigned int times = 0; times < 2; times++) {
+		told_twice = times;
+		assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
+		assert_int_equal(nr_lists, 0);
+		kvm_tree_free(&seen);
+	}
 	add_process(11);
 	assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
 	assert_int_equal(nr_lists, 1);
@@ -408,6 +424,7 @@ static void what_a_running_process_puts_before_a_fd_does_not_hide_it(void **stat
 	add_fd(proc, PROC_FD_SYSTEM, 0, 0, true);
 	for (hidden = 3; hidden <= 7; hidden++) {
 		nr_lists = 0;
+		told_twice = hidden % 2;
 		proc->scan.userfaultfd = hidden;
 		assert_int_equal(kvm_tree_scan(10, refuse_other_fds, &seen), 0);
 		assert_int_equal(nr_lists, 1);
