@@ -179,7 +179,7 @@ static int read_all(int fd, struct pile *pile)
 static int run_pass(enum program_id id, const union bpf_iter_link_info *info, struct pile *pile)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = (void *)info, .iter_info_len = info ? sizeof(*info) : 0);
-	int ret = fault_point(FAULT_REMOTE, __func__, "BPF iterator");
+	int ret = fault_point(FAULT_REMOTE, "BPF iterator", program_name(id));
 	int prog = ret ?: program_fd(id);
 	int link = prog < 0 ? prog : bpf_link_create(prog, 0, BPF_TRACE_ITER, &opts);
 	int fd = link < 0 ? link : bpf_iter_create(link);

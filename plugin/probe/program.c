@@ -275,6 +275,11 @@ static int load(const struct program *program, char *log, size_t size)
 	return ret;
 }
 
+const char *program_name(enum program_id id)
+{
+	return programs[id].name;
+}
+
 int program_fd(enum program_id id)
 {
 	int fd;

@@ -12,6 +12,8 @@ int programs_open(void);
 int programs_ask(void);
 void programs_close(void);
 
+const char *program_name(enum program_id id);
+
 /* The fd of a program, which is loaded where it was not; or a negative errno. */
 int program_fd(enum program_id id);
 
