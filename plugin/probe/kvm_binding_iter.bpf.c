@@ -2,7 +2,8 @@
 /*
  * What a VM has bound, for which KVM has no getter: irqfds, ioeventfds, zones of coalesced MMIO, GSI routes.
  * There can be thousands, more than the output of one pass has room for: each
- * pass tells those from first_binding on.
+ * pass tells those from first_binding on, and steps over those before, for it is one run of the program,
+ * in which its CPU does nothing else.
  */
 #include "kernel_types.h"
 
@@ -57,10 +58,16 @@ static void begin_binding(const struct binding_walk *w, enum kvm_rec_type type)
 	binding = (struct kvm_rec){ .type = type, .fd = w->fd, .kvm = w->kvm };
 }
 
-static void end_binding(struct binding_walk *w)
+/* All of the window was told: what is left of the lists is for the next pass. */
+static bool is_past(const struct binding_walk *w)
 {
-	if (w->seen++ - first_binding < KVM_BINDINGS_PER_PASS)
-		emit_binding(w->ctx);
+	return w->seen >= first_binding + KVM_BINDINGS_PER_PASS;
+}
+
+/* One that was told by a pass before is passed over: nothing of it is read. */
+static bool was_told(struct binding_walk *w)
+{
+	return w->seen++ < first_binding;
 }
 
 /* The next node of the list, or NULL at its end. */
@@ -75,10 +82,12 @@ static void *step(struct binding_walk *w)
 static int tell_irqfd(__u32 i, struct binding_walk *w)
 {
 	struct kvm_kernel_irqfd *irqfd;
-	void *node = step(w);
+	void *node = is_past(w) ? NULL : step(w);
 
 	if (!node)
 		return 1;
+	if (was_told(w))
+		return 0;
 	irqfd = node - bpf_core_field_offset(struct kvm_kernel_irqfd, list);
 	begin_binding(w, KVM_REC_IRQFD);
 	binding.irqfd.gsi = BPF_CORE_READ(irqfd, gsi);
@@ -87,18 +96,20 @@ static int tell_irqfd(__u32 i, struct binding_walk *w)
 	binding.irqfd.work = (unsigned long long)irqfd + bpf_core_field_offset(struct kvm_kernel_irqfd, inject);
 	binding.irqfd.pending = BPF_CORE_READ(irqfd, inject.data.counter) & WORK_PENDING;
 	inject = (unsigned long long)BPF_CORE_READ(irqfd, inject.func);
-	end_binding(w);
+	emit_binding(w->ctx);
 	return 0;
 }
 
 static int tell_ioeventfd(__u32 i, struct binding_walk *w)
 {
 	struct _ioeventfd *ioeventfd;
-	void *node = step(w);
+	void *node = is_past(w) ? NULL : step(w);
 	__u8 bus;
 
 	if (!node)
 		return 1;
+	if (was_told(w))
+		return 0;
 	ioeventfd = node - bpf_core_field_offset(struct _ioeventfd, list);
 	bus = BPF_CORE_READ(ioeventfd, bus_idx);
 	begin_binding(w, KVM_REC_IOEVENTFD);
@@ -110,23 +121,25 @@ static int tell_ioeventfd(__u32 i, struct binding_walk *w)
 	binding.ioeventfd.pio = bus == bpf_core_enum_value(enum kvm_bus, KVM_PIO_BUS);
 	binding.ioeventfd.ccw = bus == bpf_core_enum_value(enum kvm_bus, KVM_VIRTIO_CCW_NOTIFY_BUS);
 	binding.ioeventfd.fast = bus == bpf_core_enum_value(enum kvm_bus, KVM_FAST_MMIO_BUS);
-	end_binding(w);
+	emit_binding(w->ctx);
 	return 0;
 }
 
 static int tell_zone(__u32 i, struct binding_walk *w)
 {
 	struct kvm_coalesced_mmio_dev *dev;
-	void *node = step(w);
+	void *node = is_past(w) ? NULL : step(w);
 
 	if (!node)
 		return 1;
+	if (was_told(w))
+		return 0;
 	dev = node - bpf_core_field_offset(struct kvm_coalesced_mmio_dev, list);
 	begin_binding(w, KVM_REC_ZONE);
 	binding.zone.addr = BPF_CORE_READ(dev, zone.addr);
 	binding.zone.size = BPF_CORE_READ(dev, zone.size);
 	binding.zone.pio = BPF_CORE_READ(dev, zone.pio);
-	end_binding(w);
+	emit_binding(w->ctx);
 	return 0;
 }
 
@@ -156,11 +169,11 @@ static int tell_route(__u32 i, struct binding_walk *w)
 	struct kvm_kernel_irq_routing_entry *e;
 	void *map, *first;
 
-	if (i >= w->nr_routes)
+	if (i >= w->nr_routes || is_past(w))
 		return 1;
 	map = (void *)table + bpf_core_field_offset(struct kvm_irq_routing_table, map);
 	first = next_of(map + i * sizeof(void *));
-	if (!first)
+	if (!first || was_told(w))
 		return 0;
 	e = first - bpf_core_field_offset(struct kvm_kernel_irq_routing_entry, link);
 	begin_binding(w, KVM_REC_ROUTE);
@@ -175,7 +188,7 @@ static int tell_route(__u32 i, struct binding_walk *w)
 		binding.route.flags = BPF_CORE_READ(e, msi.flags);
 		binding.route.devid = BPF_CORE_READ(e, msi.devid);
 	}
-	end_binding(w);
+	emit_binding(w->ctx);
 	return 0;
 }
 
