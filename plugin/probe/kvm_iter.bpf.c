@@ -85,6 +85,7 @@ unsigned int changed;
  */
 static unsigned int told, steps; /* in this pass */
 static unsigned int records;	 /* of this VM so far, beside the first */
+static unsigned int of_caps;	 /* those of tell_caps() among them, when all were told: it walks a tree, and is not to for each pass; else 0 */
 
 /*
  * The record that is made: not on the stack, which is 512 bytes for all functions that call each other, and of which
@@ -555,12 +556,17 @@ VERIFIED_ALONE int tell_spis(struct bpf_iter__task *ctx, unsigned long long of, 
 
 static void emit_vm(struct bpf_iter__task *ctx, unsigned long long kvm, unsigned int fd)
 {
-	if (!first_record)
+	if (!first_record) {
+		of_caps = 0;
 		tell_vm(ctx, kvm, fd);
-	records = 0;
-	tell_caps(ctx, kvm, fd);
-	if (!is_full())
-		tell_slots(ctx, kvm, fd);
+	}
+	records = of_caps;
+	if (!of_caps)
+		tell_caps(ctx, kvm, fd);
+	if (is_full())
+		return;
+	of_caps = records;
+	tell_slots(ctx, kvm, fd);
 	if (!is_full())
 		tell_pmu_filter(ctx, kvm, fd);
 	if (is_full())
