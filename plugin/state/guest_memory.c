@@ -5,6 +5,7 @@
 #include "remote/remote.h"
 #include "state/guest_memory.h"
 #include "state/vm.h"
+#include "zeros.h"
 
 static bool is_in(const struct memslot *slot, uint64_t gpa)
 {
@@ -161,7 +162,11 @@ uint64_t guest_count_zeroes(const struct guest_memory *mem, uint64_t gpa, uint64
 	if (!mem->bytes || mem->page != gpa - gpa % GUEST_PAGE || gpa % sizeof(*at))
 		return 0;
 	at = (const uint64_t *)&mem->bytes[gpa % GUEST_PAGE];
-	while (n < nr && n < left && !at[n])
+	if (left > nr)
+		left = nr;
+	while (left - n >= ZEROS_LINE / sizeof(*at) && line_is_zeros(&at[n]))
+		n += ZEROS_LINE / sizeof(*at);
+	while (n < left && !at[n])
 		n++;
 	return n;
 }

@@ -75,12 +75,15 @@ def changed(program, nr, what):
         finish(vm)
 
 
+def end(vm):
+    os.kill(vm.pid, signal.SIGKILL)
+    wait_for(lambda: not is_alive(vm.pid), 'it does not end')
+
+
 def ended(program, nr):
     with odd_vm('hostile-changing-fds') as (vm, images, _):
         point = points_of_passes(vm, images)[program][nr]
-        result = dump_with(vm, images, point, lambda: os.kill(vm.pid, signal.SIGKILL))
-        check_said(result)
-        require(not is_alive(vm.pid), 'it is alive')
+        check_said(dump_with(vm, images, point, lambda: end(vm)))
 
 
 def cases():
