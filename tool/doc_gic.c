@@ -109,18 +109,12 @@ static json_t *v3(const struct vm_state *vm)
 
 /* ---- GICv2 ---- */
 
-static const struct vcpu_state *vcpu_by_id(const struct vm_state *vm, uint32_t id)
-{
-	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		if (vm->vcpus[i].id == id)
-			return &vm->vcpus[i];
-	return NULL;
-}
-
-/* KVM gives it to the first of its targets. */
+/* KVM gives it to the first of its targets, which are vCPUs by their idx (vgic_mmio_write_target()). */
 static const struct vcpu_state *vcpu_of_targets(const struct vm_state *vm, unsigned int targets)
 {
-	return targets ? vcpu_by_id(vm, __builtin_ctz(targets)) : NULL;
+	size_t first = targets ? (size_t)__builtin_ctz(targets) : vm->nr_vcpus;
+
+	return first < vm->nr_vcpus ? &vm->vcpus[first] : NULL;
 }
 
 static json_t *v2_spi(const struct vm_state *vm, unsigned int intid)
@@ -177,6 +171,14 @@ static json_t *v2(const struct vm_state *vm)
 }
 
 /* ---- GICv5 ---- */
+
+static const struct vcpu_state *vcpu_by_id(const struct vm_state *vm, uint32_t id)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i].id == id)
+			return &vm->vcpus[i];
+	return NULL;
+}
 
 static json_t *v5_iste(const struct vm_state *vm, const char *kind, unsigned int n, uint32_t e)
 {

@@ -77,14 +77,19 @@ struct table {
 	size_t nr;
 };
 
-/* How many one has is asked when all is there; of several, as many as they have, or it would not be known whose they are. */
+/*
+ * How many one has is asked when all is there; of several, as many as they have, or it would not be known whose they are. An optional
+ * one without values would be left out.
+ */
 static int unpack_reg(const struct table *t, size_t r, const KvmVgic__VgicRegValues *from)
 {
 	size_t n = from->n_vcpu_idx ?: t->nr, max = n * vgic_reg_words(&t->regs[r], VGIC_MAX_IRQS);
 
-	if (from->n_value > max || (n > 1 && from->n_value < max)) {
+	bool all = n > 1 || t->regs[r].policy == VGIC_OPTIONAL;
+
+	if (from->n_value > max || (all && from->n_value < max)) {
 		pr_err("%s: %s: %s: %zu values, %s%zu expected\n", t->in->file, t->whose, t->regs[r].name, from->n_value,
-		       n > 1 ? "" : "at most ", max);
+		       all ? "" : "at most ", max);
 		return -EINVAL;
 	}
 	for (size_t k = 0; k < n && from->n_value; k++) {

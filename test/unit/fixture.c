@@ -117,7 +117,6 @@ static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
 	fill_run(vcpu);
 }
 
-/* Optional registers are there on every second vCPU. */
 static struct vgic_values *values_of(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs)
 {
 	struct vgic_values *values = vgic_values_alloc(table, nr_regs, nr_irqs);
@@ -127,6 +126,7 @@ static struct vgic_values *values_of(const struct vgic_reg *table, size_t nr_reg
 	return values;
 }
 
+/* Optional registers are there on every second vCPU. */
 static struct vgic_values *fill_table(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs,
 				      bool optional)
 {

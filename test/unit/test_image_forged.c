@@ -589,6 +589,12 @@ static void reg_of_all(ProtobufCMessage *msg, unsigned int i)
 	(*cpuif_reg(msg, "ICC_AP1R1_EL1"))->n_vcpu_idx = 0;
 }
 
+/* It would be nobody's. */
+static void reg_of_none(ProtobufCMessage *msg, unsigned int i)
+{
+	(*cpuif_reg(msg, "ICC_AP1R1_EL1"))->n_value = 0;
+}
+
 static void reg_of_another(ProtobufCMessage *msg, unsigned int i)
 {
 	(*cpuif_reg(msg, "ICC_AP1R1_EL1"))->vcpu_idx[0] = 2;
@@ -1138,6 +1144,7 @@ static const struct change changes[] = {
 	{ "reg_name_unprintable", FORGE_VGIC, reg_name_unprintable,
 	  "kvm-vgic-1.img: vCPUs: ICC_CTLR_EL1 (0xc664) expected, another name (0xc664) found" },
 	{ "reg_of_all", FORGE_VGIC, reg_of_all, "kvm-vgic-1.img: vCPUs: ICC_AP1R1_EL1: 1 values, 2 expected" },
+	{ "reg_of_none", FORGE_VGIC, reg_of_none, "kvm-vgic-1.img: vCPUs: ICC_AP1R1_EL1: 0 values, 1 expected" },
 	{ "reg_of_another", FORGE_VGIC, reg_of_another,
 	  "kvm-vgic-1.img: vCPUs: ICC_AP1R1_EL1: vcpu_idx 2, twice or not below 2" },
 	{ "reg_twice", FORGE_VGIC, reg_twice,
