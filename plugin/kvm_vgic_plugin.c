@@ -40,6 +40,7 @@
 #include "probe/park.h"
 #include "probe/proc.h"
 #include "probe/standing.h"
+#include "probe/sysctl.h"
 #include "probe/thread.h"
 #include "probe/vgic_v2.h"
 #include "put_back.h"
@@ -79,6 +80,7 @@ static int stage_now;
 /* A VM that is being dumped, and what was done to its process. */
 struct dumped_vm {
 	struct vm_state *vm;
+	const struct proc_view *seen; /* of @pid, which stands still since */
 	const struct discovered_fd *fds;
 	size_t nr_fds;
 	size_t next_fd; /* of fds, that CRIU is likely to ask for next */
@@ -106,7 +108,7 @@ static struct {
 /* A VM that is being restored. */
 struct restored_vm {
 	struct vm_state *vm;
-	bool *created; /* by its owner, in RESTORE_EXT_FILE: that runs in a child of criu, and criu is to know */
+	bool *created; /* by its owner, in RESTORE_EXT_FILE: that runs in a child of criu, and criu is to know: shared memory */
 	bool built, started;
 	pid_t pid; /* of its owner, from the late hook on */
 };
@@ -118,6 +120,7 @@ static struct {
 	struct image_files files; /* of no VM */
 	bool done;
 	struct stand_in_token token;
+	bool *stand_ins; /* one was made, likewise */
 	pid_t root; /* the first task that the late hook was called for */
 } restore;
 
@@ -160,6 +163,7 @@ static int load_probe(void)
 	unsigned int left = alarm(0);
 	int ret = kernel_probe_load();
 
+	sysctl_read();
 	warm_heap();
 	alarm(left);
 	return ret;
@@ -265,15 +269,18 @@ static int interrupted(void)
 	return -EINTR;
 }
 
-static struct task_space vm_space(const struct vm_state *vm)
+static struct task_space vm_space(const struct vm_state *vm, const struct proc_view *seen)
 {
-	return (struct task_space){ .scratch = vm_scratch(vm), .room = vm_room(vm) };
+	return (struct task_space){ .scratch = vm_scratch(vm), .room = vm_room(vm), .seen = seen };
 }
 
-/* What an undo needs: little, for CRIU may have left memory in the process that counts against its limits. */
-static struct task_space undo_space(const struct vm_state *vm)
+/*
+ * What an undo needs: as little as it can do with, for CRIU may have left memory in the process that counts against its limits. What a thread that has
+ * gone on has mapped since is to be seen.
+ */
+static struct task_space undo_space(const struct dumped_vm *d, size_t scratch, bool has_gone_on)
 {
-	return (struct task_space){ .scratch = TASK_SCRATCH_SMALL, .room = kvm_run_room(vm) };
+	return (struct task_space){ .scratch = scratch, .room = kvm_run_room(d->vm), .seen = has_gone_on ? NULL : d->seen };
 }
 
 static int swap_in(struct dumped_vm *d, struct remote *remote)
@@ -301,10 +308,19 @@ static int swap_out(struct dumped_vm *d, struct remote *remote)
 	return ret;
 }
 
+/* The first VM of its process knows the threads. */
+static bool went_on(const struct dumped_vm *d)
+{
+	for (size_t i = 0; i < dump.nr; i++)
+		if (dump.vms[i].pid == d->pid && threads_went_on(dump.vms[i].vm))
+			return true;
+	return false;
+}
+
 static int put_lpis_back(void *arg, struct remote *remote)
 {
 	struct dumped_vm *d = arg;
-	int ret = lpi_put_back(d->vm, remote, d->dumped);
+	int ret = lpi_put_back(d->vm, remote, d->dumped, went_on(d));
 
 	d->lpis_changed = ret;
 	return ret;
@@ -314,7 +330,9 @@ static int put_lpis_back(void *arg, struct remote *remote)
 static int read_vm(struct dumped_vm *d, struct remote *remote)
 {
 	int ret = plan_run_part(plan_dump, plan_nr_dump, plan_settle, d->vm, remote);
+	int err = irqfd_flush_end(d->vm, remote);
 
+	ret = ret ?: err;
 	ret = ret ?: probe_vgic_v2_lines(d->pid, d->kvm, d->vm);
 	ret = ret ?: plan_run_part(plan_dump, plan_nr_dump, plan_read, d->vm, remote);
 	d->lpis_changed = d->vm->lpi;
@@ -324,9 +342,9 @@ static int read_vm(struct dumped_vm *d, struct remote *remote)
 /* Most VMs have no file under a memslot. */
 static int read_files(struct dumped_vm *d)
 {
-	int ret = backing_is_there(d->pid, d->vm);
-
-	return ret > 0 ? backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT) : ret;
+	if (!backing_is_there(&d->seen->areas, d->vm))
+		return 0;
+	return backing_capture_apart(d->pid, d->vm, interrupted, FILE_TIMEOUT);
 }
 
 /* The first of the VMs of its process has the process's threads: they are read before anything is run in it. */
@@ -359,10 +377,10 @@ static int dump_vm(struct dumped_vm *d)
 	int ret;
 
 	spent_on(SPENT_THREADS);
-	ret = has_threads(d) ? threads_abort_rseq(d->pid) ?: threads_capture(d->pid, d->vm) : 0;
+	ret = has_threads(d) ? threads_take(d->pid, d->vm) : 0;
 	spent_on(SPENT_READ);
 	if (!ret)
-		ret = session(d->pid, vm_space(d->vm), save, d);
+		ret = session(d->pid, vm_space(d->vm, d->seen), save, d);
 	if (!ret)
 		ret = fault_injected("swapped");
 	return ret ?: interrupted();
@@ -387,7 +405,7 @@ static int begin_dump(void)
 		found->vm->id = dump.nr + 1;
 		dump.vms[dump.nr] = (struct dumped_vm){
 			.vm = found->vm, .fds = found->fds, .nr_fds = found->nr_fds, .pid = found->pid,
-			.kvm = found->kvm
+			.kvm = found->kvm, .seen = found->seen
 		};
 	}
 	signals_hold();
@@ -557,27 +575,18 @@ static int put_back(void *arg, struct remote *remote)
 	return ret ?: err;
 }
 
-/* The first VM of its process knows the threads. */
-static bool went_on(const struct dumped_vm *d)
-{
-	for (size_t i = 0; i < dump.nr; i++)
-		if (dump.vms[i].pid == d->pid && threads_went_on(dump.vms[i].vm))
-			return true;
-	return false;
-}
-
 /*
  * In one session. What stands where is looked at each time, before it is opened: its memory could be taken for a copy. Where
  * that cannot be looked at the interrupts come back all the same.
  */
-static int undo(struct dumped_vm *d)
+static int undo(struct dumped_vm *d, size_t scratch)
 {
 	struct standing_places places = { 0 };
-	bool may_be_written = d->swapped && went_on(d);
+	bool has_gone_on = went_on(d), may_be_written = d->swapped && has_gone_on;
 	int ret = may_be_written ? standing_places_read(d->pid, &places) : 0, err;
 
 	d->view = may_be_written ? &places.view : NULL;
-	err = session(d->pid, undo_space(d->vm), ret ? put_lpis_back : put_back, d);
+	err = session(d->pid, undo_space(d, scratch, has_gone_on), ret ? put_lpis_back : put_back, d);
 	d->view = NULL;
 	standing_places_free(&places);
 	return ret ?: err;
@@ -595,9 +604,9 @@ static void put_threads_back(const struct dumped_vm *d)
  */
 static void undo_dump(struct dumped_vm *d)
 {
-	/* What fails for the moment, for memory of the kernel's, is tried again: nothing else brings the VM back. */
-	if ((d->lpis_changed || d->swapped) && undo(d))
-		undo(d);
+	/* What fails for the moment, for memory of the kernel's or the process's, is tried again, with less: nothing else brings the VM back. */
+	if ((d->lpis_changed || d->swapped) && undo(d, vm_undo_scratch(d->vm)))
+		undo(d, TASK_SCRATCH_SMALL);
 	if (d->lpis_changed)
 		pr_err("vm %u of pid %d: LPI pending tables in its memory are those of the dump\n", d->vm->id, d->pid);
 	if (d->swapped)
@@ -685,7 +694,7 @@ static bool inventory_has_us(void)
 
 static int list_vms(void)
 {
-	bool *created = mmap(NULL, IMAGE_MAX_VMS * sizeof(*created), PROT_READ | PROT_WRITE,
+	bool *created = mmap(NULL, (IMAGE_MAX_VMS + 1) * sizeof(*created), PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	restore.vms = created == MAP_FAILED ? NULL : calloc(restore.nr + 1, sizeof(*restore.vms));
@@ -695,6 +704,7 @@ static int list_vms(void)
 		restore.vms[i].vm = restore.states[i];
 		restore.vms[i].created = &created[i];
 	}
+	restore.stand_ins = &created[IMAGE_MAX_VMS];
 	return 0;
 }
 
@@ -776,8 +786,10 @@ static int create_once(struct restored_vm *r)
 static int open_file(struct restored_vm *r, const struct kvm_file *file)
 {
 	/* Which may be in another mount namespace than the VM's process. */
-	if (getpid() != r->vm->vpid)
+	if (getpid() != r->vm->vpid) {
+		*restore.stand_ins = true;
 		return stand_in_open(&restore.token, file->id);
+	}
 	return create_once(r) ?: kvm_file_open(r->vm, file);
 }
 
@@ -840,7 +852,7 @@ static int check_files_late(const struct restored_vm *r)
 /* Eventfds of other processes are brought there, into one that may have as many fds as it is allowed. */
 static int run_plan(struct restored_vm *r, struct plan_part part)
 {
-	return session_with_more_fds(r->pid, vm_space(r->vm), open_limit(), run_part, &(struct part_of_plan){ r, part });
+	return session_with_more_fds(r->pid, vm_space(r->vm, NULL), open_limit(), run_part, &(struct part_of_plan){ r, part });
 }
 
 static int create_there(void *arg, struct remote *remote)
@@ -888,7 +900,9 @@ static int fetch_file(uint32_t id)
 /* With the files of all VMs there. */
 static int replace_stand_ins(void)
 {
-	return fault_injected("stand-ins") ?: stand_in_replace_all(&restore.token, restore.root, fetch_file);
+	int ret = fault_injected("stand-ins");
+
+	return ret || !*restore.stand_ins ? ret : stand_in_replace_all(&restore.token, restore.root, fetch_file);
 }
 
 /* The last one of all is built and let go in one session, which takes long to open. */
@@ -932,7 +946,7 @@ static int stop_restore(struct restored_vm *r, pid_t pid, int err)
 	       pid, restore.nr > 1 ? "any VM" : "it");
 	for (size_t i = 0; i < restore.nr; i++)
 		if (restore.vms[i].built && restore.vms[i].vm->lpi)
-			session(restore.vms[i].pid, vm_space(restore.vms[i].vm), give_lpis_back, restore.vms[i].vm);
+			session(restore.vms[i].pid, vm_space(restore.vms[i].vm, NULL), give_lpis_back, restore.vms[i].vm);
 	if (!fault_leaves_out("the end of the tree"))
 		kill(restore.root, SIGKILL);
 	return to_criu(err);

@@ -3,19 +3,26 @@
 #include <string.h>
 
 #include "fault.h"
+#include "image/image.h"
 #include "log.h"
 #include "plan.h"
+#include "remote/remote.h"
 #include "state/counter.h"
 #include "state/kvm_run.h"
 #include "state/reg_policy.h"
 
 /* All tasks of the VMM are stopped; CRIU has not looked at its memory yet. */
 const struct plan_step plan_dump[] = {
-	{ "irqfds that have ended", ANY_GIC, irqfd_flush,
-	  "before the GIC is read: KVM_IRQFD_FLAG_DEASSIGN waits for what they still inject" },
+	{ "eventfd for irqfds that have ended", ANY_GIC, irqfd_flush_begin, "in one round trip with the affinities" },
 	{ "vCPU affinities", ANY_GIC, vcpu_capture_mpidr,
 	  "arm-vgic-v3.rst: attributes name a vCPU by its MPIDR" },
+	{ "irqfds that have ended", ANY_GIC, irqfd_flush,
+	  "before the GIC is read: KVM_IRQFD_FLAG_DEASSIGN waits for what they still inject; in one round trip with the lists" },
+	{ "ITS addresses", ANY_GIC, its_capture_addresses, "an ITS without one has no registers" },
+	{ "GIC asked for addresses", GICV3, vgic_v3_ask_config, "in one round trip with the lists" },
+	{ "register lists", ANY_GIC, vcpu_capture_lists, "before registers, which they name" },
 	{ "GIC addresses", GICV3, vgic_v3_capture_config, "the number of interrupts sizes the registers" },
+	{ "ITS registers", ANY_GIC, its_capture_regs, "arm-vgic-its.rst: with all vCPUs stopped; in one round trip with those of the GIC" },
 	{ "GIC registers", GICV3, vgic_v3_capture_regs,
 	  "arm-vgic-v3.rst: with all vCPUs stopped, in any order" },
 	{ "GICv2 addresses", GICV2, vgic_v2_capture_config, "the number of interrupts sizes the registers" },
@@ -26,7 +33,6 @@ const struct plan_step plan_dump[] = {
 	  "arm-vgic-v5.rst: before the registers; before v7.4 into guest memory, which CRIU dumps later" },
 	{ "IRS registers", GICV5, vgic_v5_capture_irs, "arm-vgic-v5.rst: after the ISTs" },
 	{ "GICv5 CPU interfaces", GICV5, vgic_v5_capture_cpuif, "arm-vgic-v5.rst: after the ISTs" },
-	{ "ITS addresses", ANY_GIC, its_capture_regs, "arm-vgic-its.rst: with all vCPUs stopped" },
 	{ "LPI pending tables kept", ANY_GIC, lpi_keep_pending,
 	  "they are overwritten next, and the VM may go on" },
 	{ "ITS tables saved", ANY_GIC, its_save_tables,
@@ -35,10 +41,12 @@ const struct plan_step plan_dump[] = {
 	{ "ITS tables decoded", ANY_GIC, its_capture_tables,
 	  "from guest memory, when KVM has written all of it" },
 	{ "LPI tables decoded", ANY_GIC, lpi_capture, "from guest memory, when KVM has written all of it" },
-	{ "dirty logs", ANY_GIC, memslots_capture_logs,
-	  "after the tables, which KVM has written to guest memory; they are not cleared: api.rst 4.8" },
+	{ "images of the GIC and ITSes", ANY_GIC, image_make_gic,
+	  "with all of them read; early, for nobody waits for it while the vCPUs' registers are read" },
 	{ "vCPU registers", ANY_GIC, vcpu_capture_regs,
 	  "before power states: reading a register commits a PSCI reset that is pending" },
+	{ "dirty logs", ANY_GIC, memslots_capture_logs,
+	  "after the tables, which KVM has written to guest memory; they are not cleared: api.rst 4.8" },
 	{ "timer interrupts", GICV2_OR_V3, vcpu_capture_timers, "devices/vcpu.rst 2" },
 	{ "PMU", ANY_GIC, pmu_capture,
 	  "devices/vcpu.rst 1: after ID_AA64DFR0_EL1, which tells how many events there are" },
@@ -48,7 +56,7 @@ const struct plan_step plan_dump[] = {
 };
 const size_t plan_nr_dump = sizeof(plan_dump) / sizeof(plan_dump[0]);
 
-#define NR_SETTLE 1
+#define NR_SETTLE 6
 const struct plan_part plan_settle = { 0, NR_SETTLE };
 const struct plan_part plan_read = { NR_SETTLE, sizeof(plan_dump) / sizeof(plan_dump[0]) - NR_SETTLE };
 
@@ -59,6 +67,7 @@ const struct plan_step plan_restore[] = {
 	{ "capabilities", ANY_GIC, caps_apply,
 	  "api.rst 7.39: before memslots; before the guest can meet what they change" },
 	{ "SMCCC filter", ANY_GIC, caps_apply_smccc_filter, "devices/vm.rst 6.1: before the first KVM_RUN" },
+	{ "vCPU target", ANY_GIC, vcpu_ask_target, "api.rst 4.83: of the VM, before vCPU initialisation; in one round trip with the memslots" },
 	{ "memslots", ANY_GIC, memslots_apply, "guest memory before anything that may read it" },
 	{ "dirty logs", ANY_GIC, memslots_apply_logs,
 	  "before KVM writes to guest memory, which makes it dirty" },
@@ -143,7 +152,7 @@ const struct plan_step plan_restore[] = {
 	/* From here on with all VMs of the tree whole. */
 	{ "vCPUs may run", ANY_GIC, kvm_run_allow,
 	  "a restore is complete for all VMs of a tree, or none runs" },
-	{ "fds kept aside", ANY_GIC, vm_close_parked, "the VMM must not find fds it never had" },
+	{ "fds kept aside", ANY_GIC, vm_close_parked, "the VMM must not find fds it never had; in one round trip with that" },
 };
 const size_t plan_nr_restore = sizeof(plan_restore) / sizeof(plan_restore[0]);
 
@@ -194,25 +203,112 @@ int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, stru
 	return plan_run_part(steps, nr, (struct plan_part){ 0, nr }, vm, remote);
 }
 
+#define MAX_STEPS 64
+_Static_assert(sizeof(plan_dump) / sizeof(plan_dump[0]) <= MAX_STEPS && sizeof(plan_restore) / sizeof(plan_restore[0]) <= MAX_STEPS,
+	       "steps");
+
+/* Where a run of the plan is. */
+struct course {
+	const struct plan_step *steps;
+	size_t nr;
+	struct vm_state *vm;
+	struct remote *remote;
+	size_t last; /* the step that was begun last, or that has failed */
+	size_t waiting[MAX_STEPS], nr_waiting; /* steps whose calls have not all been made */
+	size_t beside[MAX_STEPS], nr_beside; /* steps to be done beside the next one */
+	int beside_ret;
+};
+
+static void tell_done(struct course *c)
+{
+	for (size_t i = 0; i < c->nr_waiting; i++)
+		pr_debug("vm %u: step %zu of %zu, %s: done\n", c->vm->id, c->waiting[i] + 1, c->nr,
+			 c->steps[c->waiting[i]].name);
+	c->nr_waiting = 0;
+}
+
+static int run_one(struct course *c, size_t i)
+{
+	const struct plan_step *moved = moved_behind(c->steps, i);
+	int ret;
+
+	c->last = i;
+	c->remote->plan_step = i;
+	ret = run_step(&c->steps[i], c->vm, c->remote);
+	if (!ret && moved)
+		ret = run_step(moved, c->vm, c->remote);
+	ret = ret ?: c->remote->queue.failed; /* of an earlier step, and taken for an answer to this one */
+	c->waiting[c->nr_waiting++] = i;
+	if (!ret && !c->remote->queue.nr)
+		tell_done(c);
+	return ret;
+}
+
+/* The steps beside: in their order, up to the first that fails. */
+static void run_beside(void *arg)
+{
+	struct course *c = arg;
+	size_t n = c->nr_beside, step = c->remote->plan_step;
+
+	c->nr_beside = 0;
+	for (size_t i = 0; i < n && !c->beside_ret; i++)
+		c->beside_ret = run_one(c, c->beside[i]);
+	c->remote->plan_step = step;
+}
+
+static int run_with_those_beside(struct course *c, size_t i)
+{
+	int ret;
+
+	c->remote->beside = (struct beside){ c->nr_beside ? run_beside : NULL, c };
+	ret = run_one(c, i);
+	c->remote->beside = (struct beside){ 0 };
+	if (ret)
+		c->last = i;
+	else if (c->nr_beside)
+		run_beside(c);
+	return ret ?: c->beside_ret;
+}
+
+/* Steps that make no calls: they can be done while those of the next one are made. */
+static bool is_beside(const struct plan_step *step)
+{
+	return step->run == its_capture_tables || step->run == lpi_capture || step->run == image_make_gic;
+}
+
+/* Whether all that a step beside could read is there, and is read without a call there: calls are being made meanwhile. */
+static bool is_at_hand(const struct course *c)
+{
+	/* What waits may write it. */
+	return !c->remote->queue.nr && memslots_are_at_hand(c->vm, c->remote);
+}
+
 int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part part, struct vm_state *vm,
 		  struct remote *remote)
 {
-	for (size_t i = part.first; i < part.first + part.nr; i++) {
-		const struct plan_step *moved = moved_behind(steps, i);
-		int ret;
+	struct course c = { .steps = steps, .nr = nr, .vm = vm, .remote = remote, .last = part.first };
+	int ret = 0;
 
+	for (size_t i = part.first; !ret && i < part.first + part.nr; i++) {
 		if (!plan_applies(&steps[i], vm) || fault_leaves_out(steps[i].name) ||
 		    (steps == plan_restore && fault_moves(steps[i].name)))
 			continue;
-		ret = run_step(&steps[i], vm, remote);
-		if (!ret && moved)
-			ret = run_step(moved, vm, remote);
-		if (ret) {
-			pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, i + 1, nr,
-			       steps[i].name, strerror(-ret), -ret);
-			return ret;
-		}
-		pr_debug("vm %u: step %zu of %zu, %s: done\n", vm->id, i + 1, nr, steps[i].name);
+		if (is_beside(&steps[i]) && is_at_hand(&c))
+			c.beside[c.nr_beside++] = i;
+		else
+			ret = run_with_those_beside(&c, i);
 	}
-	return 0;
+	ret = ret ?: batch_flush(remote);
+	if (!ret) {
+		tell_done(&c);
+		return 0;
+	}
+	if (remote->queue.failed) {
+		ret = remote->queue.failed; /* whatever was made of it since */
+		c.last = remote->queue.failed_step;
+	}
+	pr_err("vm %u: step %zu of %zu, %s: failed: %s (errno %d)\n", vm->id, c.last + 1, nr, steps[c.last].name,
+	       strerror(-ret), -ret);
+	batch_drop(remote);
+	return ret;
 }

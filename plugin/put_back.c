@@ -67,14 +67,13 @@ static int put_vm_back(pid_t pid, const struct vm_state *found, uint32_t id)
 	return ret;
 }
 
-/* Whether a vCPU of @vm stands: 1, 0 or a negative errno, logged. */
-static int stands(pid_t pid, const struct vm_state *vm)
+/* Whether a vCPU of @vm stands, by what the probe has seen of its page. */
+static bool stands(const struct vm_state *vm)
 {
-	int ret = 0;
-
-	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
-		ret = standing_is_marked(pid, vm, &vm->vcpus[i]);
-	return ret;
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i].marked)
+			return true;
+	return false;
 }
 
 int put_back_written(const struct vm_state *vm, struct remote *remote, const struct left_view *view)
@@ -92,13 +91,13 @@ int put_back_standing(const struct discovered *all)
 
 	for (size_t v = 0; v < all->nr_vms; v++) {
 		const struct discovered_vm *vm = &all->vms[v];
-		int ret = stands(vm->pid, vm->vm);
+		int ret;
 
-		if (ret > 0) {
-			found = 1;
-			signals_hold();
-			ret = put_vm_back(vm->pid, vm->vm, v + 1);
-		}
+		if (!stands(vm->vm))
+			continue;
+		found = 1;
+		signals_hold();
+		ret = put_vm_back(vm->pid, vm->vm, v + 1);
 		if (ret)
 			return ret;
 	}

@@ -69,7 +69,7 @@ static void v3_interrupts(const struct vm_state *vm, json_t *list)
 		for (unsigned int intid = 0; intid < VGIC_NR_PRIVATE; intid++) {
 			json_t *irq = new_irq(private_kind(intid), intid, number(c));
 
-			document_irq(irq, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->cpus[c].redist, intid);
+			document_irq(irq, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->redist[c], intid);
 			add(list, irq);
 		}
 	for (unsigned int intid = VGIC_NR_PRIVATE; intid < gic->nr_irqs; intid++)
@@ -99,8 +99,8 @@ static json_t *v3(const struct vm_state *vm)
 	for (size_t c = 0; c < gic->nr_cpus; c++) {
 		json_t *cpu = new_object();
 
-		put(cpu, "redist", document_regs(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->cpus[c].redist));
-		put(cpu, "cpuif", document_regs(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, gic->cpus[c].cpuif));
+		put(cpu, "redist", document_regs(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->redist[c]));
+		put(cpu, "cpuif", document_regs(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, gic->cpuif[c]));
 		add(cpus, cpu);
 	}
 	put(d, "cpus", cpus);
@@ -109,18 +109,12 @@ static json_t *v3(const struct vm_state *vm)
 
 /* ---- GICv2 ---- */
 
-static const struct vcpu_state *vcpu_by_id(const struct vm_state *vm, uint32_t id)
-{
-	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		if (vm->vcpus[i].id == id)
-			return &vm->vcpus[i];
-	return NULL;
-}
-
-/* KVM gives it to the first of its targets. */
+/* KVM gives it to the first of its targets, which are vCPUs by their idx (vgic_mmio_write_target()). */
 static const struct vcpu_state *vcpu_of_targets(const struct vm_state *vm, unsigned int targets)
 {
-	return targets ? vcpu_by_id(vm, __builtin_ctz(targets)) : NULL;
+	size_t first = targets ? (size_t)__builtin_ctz(targets) : vm->nr_vcpus;
+
+	return first < vm->nr_vcpus ? &vm->vcpus[first] : NULL;
 }
 
 static json_t *v2_spi(const struct vm_state *vm, unsigned int intid)
@@ -143,10 +137,10 @@ static void v2_interrupts(const struct vm_state *vm, json_t *list)
 		for (unsigned int intid = 0; intid < VGIC_NR_PRIVATE; intid++) {
 			json_t *irq = new_irq(private_kind(intid), intid, number(c));
 
-			document_irq(irq, vgic_v2_banked_regs, vgic_v2_nr_banked_regs, gic->cpus[c].banked, intid);
+			document_irq(irq, vgic_v2_banked_regs, vgic_v2_nr_banked_regs, gic->banked[c], intid);
 			if (intid < 16) /* GICD_ISPENDR0 is without them */
 				put(irq, "pending", truth(get_number(irq, "sources")));
-			put(irq, "level", truth(gic->cpus[c].lines.level >> intid & 1));
+			put(irq, "level", truth(gic->private[c].level >> intid & 1));
 			add(list, irq);
 		}
 	for (unsigned int intid = VGIC_NR_PRIVATE; intid < gic->nr_irqs; intid++)
@@ -168,8 +162,8 @@ static json_t *v2(const struct vm_state *vm)
 	for (size_t c = 0; c < gic->nr_cpus; c++) {
 		json_t *cpu = new_object();
 
-		put(cpu, "banked", document_regs(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, gic->cpus[c].banked));
-		put(cpu, "cpuif", document_regs(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, gic->cpus[c].cpuif));
+		put(cpu, "banked", document_regs(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, gic->banked[c]));
+		put(cpu, "cpuif", document_regs(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, gic->cpuif[c]));
 		add(cpus, cpu);
 	}
 	put(d, "cpus", cpus);
@@ -177,6 +171,14 @@ static json_t *v2(const struct vm_state *vm)
 }
 
 /* ---- GICv5 ---- */
+
+static const struct vcpu_state *vcpu_by_id(const struct vm_state *vm, uint32_t id)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i].id == id)
+			return &vm->vcpus[i];
+	return NULL;
+}
 
 static json_t *v5_iste(const struct vm_state *vm, const char *kind, unsigned int n, uint32_t e)
 {

@@ -33,7 +33,7 @@ static int32_t *vcpus_by_icid(const struct vm_state *vm, const struct its_state 
 	for (size_t i = 0; i < ITS_MAX_IDS; i++)
 		vcpus[i] = -1;
 	for (size_t i = its->tables.nr_ctes; i--;)
-		vcpus[its->tables.ctes[i].icid] = vcpu_of_rdbase(vm, its->tables.ctes[i].rdbase);
+		vcpus[its_cte_icid(its->tables.ctes[i])] = vcpu_of_rdbase(vm, its_cte_rdbase(its->tables.ctes[i]));
 	return vcpus;
 }
 
@@ -47,29 +47,30 @@ static json_t *collections(const struct its_state *its, const int32_t *vcpus)
 	json_t *list = new_array();
 
 	for (size_t i = 0; i < its->tables.nr_ctes; i++) {
+		uint64_t cte = its->tables.ctes[i];
 		json_t *c = new_object();
 
-		put(c, "icid", number(its->tables.ctes[i].icid));
-		put(c, "rdbase", hex(its->tables.ctes[i].rdbase));
-		put(c, "vcpu", vcpu_of(vcpus, its->tables.ctes[i].icid));
+		put(c, "icid", number(its_cte_icid(cte)));
+		put(c, "rdbase", hex(its_cte_rdbase(cte)));
+		put(c, "vcpu", vcpu_of(vcpus, its_cte_icid(cte)));
 		add(list, c);
 	}
 	return list;
 }
 
-static json_t *events(const struct its_dte *dte, const int32_t *vcpus)
+static json_t *events(const struct its_tables *t, const struct its_dte *dte, const int32_t *vcpus)
 {
 	json_t *list = new_array();
 
 	for (size_t i = 0; i < dte->nr_ites; i++) {
-		const struct its_ite *ite = &dte->ites[i];
+		uint64_t ite = its_ite(t, dte, i);
 		json_t *event = new_object();
 
-		put(event, "event_id", number(ite->event_id));
-		put(event, "intid", number(ite->pintid));
-		put(event, "icid", number(ite->icid));
-		put(event, "next", number(ite->next));
-		put(event, "vcpu", vcpu_of(vcpus, ite->icid));
+		put(event, "event_id", number(its_event_id(t, dte, i)));
+		put(event, "intid", number(its_ite_pintid(ite)));
+		put(event, "icid", number(its_ite_icid(ite)));
+		put(event, "next", number(its_ite_next(ite)));
+		put(event, "vcpu", vcpu_of(vcpus, its_ite_icid(ite)));
 		add(list, event);
 	}
 	return list;
@@ -84,10 +85,10 @@ static json_t *devices(const struct its_state *its, const int32_t *vcpus)
 		json_t *d = new_object();
 
 		put(d, "device_id", number(dte->device_id));
-		put(d, "event_bits", number(dte->size + 1));
-		put(d, "itt", hex(dte->itt_addr));
-		put(d, "next", number(dte->next));
-		put(d, "events", events(dte, vcpus));
+		put(d, "event_bits", number(its_dte_size(dte->entry) + 1));
+		put(d, "itt", hex(its_dte_itt_addr(dte->entry)));
+		put(d, "next", number(its_dte_next(dte->entry)));
+		put(d, "events", events(&its->tables, dte, vcpus));
 		add(list, d);
 	}
 	return list;
@@ -101,7 +102,7 @@ static json_t *level1(const struct its_state *its)
 		json_t *l1e = new_object();
 
 		put(l1e, "index", number(its->tables.l1es[i].index));
-		put(l1e, "address", hex(its->tables.l1es[i].addr));
+		put(l1e, "address", hex(its_l1e_addr(its->tables.l1es[i].entry)));
 		add(list, l1e);
 	}
 	return list;

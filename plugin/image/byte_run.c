@@ -1,35 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Bytes that are mostly zeros: byte_run of image.proto. */
+#include <endian.h>
 #include <stdlib.h>
 
 #include "image/entry.h"
 #include "log.h"
+#include "zeros.h"
 
 /* So many zeros are left out; fewer are shorter than the head of a run. */
-#define RUN_GAP 8
+#define RUN_GAP 8u
+_Static_assert(RUN_GAP == sizeof(uint64_t), "up_to_last() looks at one");
 
 static size_t zeros(const uint8_t *bytes, size_t size)
 {
-	static const uint8_t line[64];
 	size_t n = 0;
 
-	while (size - n >= sizeof(line) && !memcmp(bytes + n, line, sizeof(line)))
-		n += sizeof(line);
+	while (size - n >= ZEROS_LINE && line_is_zeros(bytes + n))
+		n += ZEROS_LINE;
 	while (n < size && !bytes[n])
 		n++;
 	return n;
 }
 
+/* How many bytes at @bytes there are up to the last of the next RUN_GAP that is not zero; 0: all of them are zeros. */
+static size_t up_to_last(const uint8_t *bytes)
+{
+	uint64_t gap;
+
+	memcpy(&gap, bytes, sizeof(gap));
+	gap = le64toh(gap);
+	return gap ? (71 - __builtin_clzll(gap)) / 8 : 0;
+}
+
 /* The run that begins at @at or later: its bytes, 0 at the end. */
 static size_t next_run(const uint8_t *bytes, size_t size, size_t *at)
 {
-	size_t end;
+	size_t end, more;
 
 	if (*at == size)
-		return 0;       /* a table of no bytes has no place in memory either */
+		return 0; /* a table of no bytes has no place in memory either */
 	*at += zeros(bytes + *at, size - *at);
 	end = *at;
-	for (size_t i = *at; i < size && i < end + RUN_GAP; i++)
+	while (size - end >= RUN_GAP && (more = up_to_last(bytes + end)))
+		end += more;
+	for (size_t i = end; i < size && i < end + RUN_GAP; i++)
 		if (bytes[i])
 			end = i + 1;
 	return end - *at;

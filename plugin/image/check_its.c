@@ -8,10 +8,6 @@
 #include "image/check.h"
 
 #define ITS_ALIGN 0x10000ULL
-#define RDBASE_MAX 0xfffffffffULL /* 36 bits */
-#define IPA_MAX 0xfffffffffffffULL
-#define DTE_NEXT_MAX 0x3fffu
-#define DTE_SIZE_MAX 31u
 
 static int check_regs(const struct vm_state *vm, const struct its_state *its)
 {
@@ -28,9 +24,8 @@ static int check_regs(const struct vm_state *vm, const struct its_state *its)
 static int check_ctes(const struct vm_state *vm, const struct its_state *its)
 {
 	for (size_t i = 0; i < its->tables.nr_ctes; i++)
-		if (its->tables.ctes[i].rdbase > RDBASE_MAX)
-			return refuse_its(vm, its, "collection %zu: RDBase 0x%" PRIx64 ": wider than 36 bits", i,
-					  its->tables.ctes[i].rdbase);
+		if (!its_is_valid(its->tables.ctes[i]))
+			return refuse_its(vm, its, "collection %zu: not valid", i);
 	return 0;
 }
 
@@ -38,28 +33,25 @@ static int check_l1es(const struct vm_state *vm, const struct its_state *its)
 {
 	const struct its_l1e *l1es = its->tables.l1es;
 
-	for (size_t i = 0; i < its->tables.nr_l1es; i++) {
-		if (i && l1es[i].index <= l1es[i - 1].index)
-			return refuse_its(vm, its, "level 1 entry %u: not in ascending order", l1es[i].index);
-		if (!aligned(l1es[i].addr, ITS_ALIGN) || l1es[i].addr > IPA_MAX)
-			return refuse_its(vm, its, "level 1 entry %u: address 0x%" PRIx64, l1es[i].index,
-					  l1es[i].addr);
-	}
+	for (size_t i = 0; i < its->tables.nr_l1es; i++)
+		if (!its_is_valid(l1es[i].entry) || (i && l1es[i].index <= l1es[i - 1].index))
+			return refuse_its(vm, its, "level 1 entry %u: not valid, or not in ascending order", l1es[i].index);
 	return 0;
 }
 
 static int check_ites(const struct vm_state *vm, const struct its_state *its, const struct its_dte *dte)
 {
-	for (size_t i = 0; i < dte->nr_ites; i++) {
-		const struct its_ite *ite = &dte->ites[i];
+	const struct its_tables *t = &its->tables;
 
-		if (ite->event_id >= ITS_MAX_IDS || (i && ite->event_id <= ite[-1].event_id))
+	for (size_t i = 0; i < dte->nr_ites; i++) {
+		uint32_t event_id = its_event_id(t, dte, i);
+
+		if (event_id >= ITS_MAX_IDS || (i && event_id <= its_event_id(t, dte, i - 1)))
 			return refuse_its(vm, its,
 					  "DeviceID %u, EventID %u: more than %u bits, or not in ascending order",
-					  dte->device_id, ite->event_id, ITS_ID_BITS);
-		if (!ite->pintid)
-			return refuse_its(vm, its, "DeviceID %u, EventID %u: pINTID 0", dte->device_id,
-					  ite->event_id);
+					  dte->device_id, event_id, ITS_ID_BITS);
+		if (!its_ite_pintid(its_ite(t, dte, i)))
+			return refuse_its(vm, its, "DeviceID %u, EventID %u: pINTID 0", dte->device_id, event_id);
 	}
 	return 0;
 }
@@ -68,16 +60,8 @@ static int check_dte(const struct vm_state *vm, const struct its_state *its, siz
 {
 	const struct its_dte *dte = &its->tables.dtes[i];
 
-	if (i && dte->device_id <= dte[-1].device_id)
-		return refuse_its(vm, its, "DeviceID %u: not in ascending order", dte->device_id);
-	if (dte->next > DTE_NEXT_MAX)
-		return refuse_its(vm, its, "DeviceID %u: next %u, at most %u expected", dte->device_id,
-				  dte->next, DTE_NEXT_MAX);
-	if (dte->size > DTE_SIZE_MAX)
-		return refuse_its(vm, its, "DeviceID %u: Size %u, at most %u expected", dte->device_id,
-				  dte->size, DTE_SIZE_MAX);
-	if (!aligned(dte->itt_addr, 256) || dte->itt_addr > IPA_MAX)
-		return refuse_its(vm, its, "DeviceID %u: ITT_addr 0x%" PRIx64, dte->device_id, dte->itt_addr);
+	if (!its_is_valid(dte->entry) || (i && dte->device_id <= dte[-1].device_id))
+		return refuse_its(vm, its, "DeviceID %u: not valid, or not in ascending order", dte->device_id);
 	return check_ites(vm, its, dte);
 }
 

@@ -50,10 +50,10 @@ static int check_vgic_regs(const struct vm_state *vm)
 	for (size_t i = 0; i < gic->nr_cpus && !ret; i++) {
 		snprintf(whose, sizeof(whose), "vCPU %zu", i);
 		ret = check_table(vm, whose, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
-				  gic->cpus[i].redist);
+				  gic->redist[i]);
 		if (!ret)
 			ret = check_table(vm, whose, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
-					  gic->cpus[i].cpuif);
+					  gic->cpuif[i]);
 	}
 	return ret;
 }

@@ -44,25 +44,24 @@ static int check_vcpu_ids(const struct vm_state *vm)
 static int check_cpu(const struct vm_state *vm, size_t i)
 {
 	const struct vgic_v2_state *gic = vm->vgic_v2;
-	const struct vgic_v2_cpu *cpu = &gic->cpus[i];
 	const struct vgic_values *pending;
 	char whose[32];
 	int ret;
 
 	snprintf(whose, sizeof(whose), "vCPU %zu", i);
 	ret = check_vgic_table(vm, gic->nr_irqs, whose, vgic_v2_banked_regs, vgic_v2_nr_banked_regs,
-			       cpu->banked);
+			       gic->banked[i]);
 	if (!ret)
 		ret = check_vgic_table(vm, gic->nr_irqs, whose, vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs,
-				       cpu->cpuif);
+				       gic->cpuif[i]);
 	if (ret)
 		return ret;
-	pending = vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, cpu->banked, "GICD_ISPENDR0");
+	pending = vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, gic->banked[i], "GICD_ISPENDR0");
 	if (pending->v[0] & VGIC_V2_SGIS)
 		return refuse_vgic(vm, "%s: GICD_ISPENDR0 0x%" PRIx64 ": SGIs are pending by GICD_SPENDSGIR",
 				   whose, pending->v[0]);
-	if (cpu->lines.level & VGIC_V2_SGIS)
-		return refuse_vgic(vm, "%s: level 0x%x: SGIs have none", whose, cpu->lines.level);
+	if (gic->private[i].level & VGIC_V2_SGIS)
+		return refuse_vgic(vm, "%s: level 0x%x: SGIs have none", whose, gic->private[i].level);
 	return 0;
 }
 

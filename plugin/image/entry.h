@@ -52,7 +52,7 @@ int vgic_v2_unpack(const struct frame_in *in, const KvmVgic__VgicV2Entry *entry,
 void vgic_v5_pack(struct frame_out *out, const struct vgic_v5_state *gic);
 int vgic_v5_unpack(const struct frame_in *in, const KvmVgic__VgicV5Entry *entry, struct vgic_v5_state *gic);
 
-/* All of @vm's ITSes, in several entries, and the LPIs. */
+/* @vm's ITSes and the LPIs, in several entries. */
 void its_pack(struct frame_out *out, const struct vm_state *vm);
 /* Adds one of them to @vm. */
 int its_unpack(const struct frame_in *in, const KvmVgic__ItsEntry *entry, struct vm_state *vm);
@@ -62,12 +62,19 @@ void vgic_pack_active(KvmVgic__VgicActiveEntry **list, const struct vgic_active 
 int vgic_unpack_active(const struct frame_in *in, KvmVgic__VgicActiveEntry **list, size_t n,
 		       struct vgic_active **active, size_t *nr);
 
-/* Registers of a table: pack gives the number of messages in @list, which has room for @nr_regs. */
-size_t vgic_pack_values(KvmVgic__VgicRegValues **list, const struct vgic_reg *table, size_t nr_regs,
-			const struct vgic_values *values);
-/* Of @n messages; @whose is for messages. */
-int vgic_unpack_values(const struct frame_in *in, const char *whose, const struct vgic_reg *table,
-		       size_t nr_regs, KvmVgic__VgicRegValues **list, size_t n, struct vgic_values **values);
+/*
+ * The registers of a table, of each of @nr vCPUs, or of the one thing that has them. Gives the number of messages in
+ * *@list, which is for free(), NULL when there is no memory.
+ */
+size_t vgic_pack_values(struct frame_out *out, KvmVgic__VgicRegValues ***list, const struct vgic_reg *table,
+			size_t nr_regs, struct vgic_values *const *of, size_t nr);
+/* Of one thing, by @n messages; @whose is for messages. */
+int vgic_unpack_values(const struct frame_in *in, const char *whose, const struct vgic_reg *table, size_t nr_regs,
+		       KvmVgic__VgicRegValues **list, size_t n, struct vgic_values **values);
+/* Of @nr vCPUs, into an array that it allocates; vgic_unpack_nr_cpus() has bounded @nr. */
+int vgic_unpack_vcpu_values(const struct frame_in *in, const struct vgic_reg *table, size_t nr_regs,
+			    KvmVgic__VgicRegValues **list, size_t n, struct vgic_values ***of, size_t nr);
+int vgic_unpack_nr_cpus(const struct frame_in *in, size_t n, size_t max, size_t *nr);
 
 /* Runs of @size @bytes, which they point into; their number. @runs is for free(), NULL when there is no memory. */
 size_t byte_runs_pack(struct frame_out *out, KvmVgic__ByteRun ***runs, uint8_t *bytes, size_t size);

@@ -32,6 +32,7 @@
 #define IMG_COMMON_MAGIC 0x54564319 /* criu/include/magic.h */
 #define FRAME_MAGICS_SIZE 8
 #define FRAME_SEAL_MSG_SIZE 9 /* tag, fixed64 */
+#define VARINT_MAX 10
 #define FRAME_SEAL_TAG (15 << 3 | PROTOBUF_C_WIRE_TYPE_64BIT)
 
 /* As CRIU's, the magics are the coordinates of towns: these are all near Arm's. */
@@ -56,13 +57,13 @@ const struct frame_kind frame_vcpu_events = {
 
 const struct frame_kind frame_vgic = {
 	.magic = 0x52030109, /* Ipswich */
-	.major = 1,
+	.major = 2,
 	.payload = &kvm_vgic__vgic_entry__descriptor,
 };
 
 const struct frame_kind frame_its = {
 	.magic = 0x52150043, /* Bury St Edmunds */
-	.major = 1,
+	.major = 2,
 	.payload = &kvm_vgic__its_entry__descriptor,
 };
 
@@ -125,9 +126,21 @@ static uint8_t *grow(struct frame_out *out, size_t n)
 	return buf;
 }
 
-static void add_entry(struct frame_out *out, const KvmVgic__ImageEntry *entry)
+static size_t put_varint(uint8_t *at, uint64_t v)
 {
-	size_t size = kvm_vgic__image_entry__get_packed_size(entry);
+	size_t n = 0;
+
+	for (; v >= 0x80; v >>= 7)
+		at[n++] = v | 0x80;
+	at[n++] = v;
+	return n;
+}
+
+/* An entry of @msg, behind the @head_size bytes of @head. */
+static void add_message(struct frame_out *out, const uint8_t *head, size_t head_size, const ProtobufCMessage *msg,
+			size_t msg_size)
+{
+	size_t size = head_size + msg_size;
 	uint8_t *at;
 
 	if (size > FRAME_ENTRY_MAX) {
@@ -138,7 +151,41 @@ static void add_entry(struct frame_out *out, const KvmVgic__ImageEntry *entry)
 	if (!at)
 		return;
 	put32(at, size);
-	kvm_vgic__image_entry__pack(entry, at + 4);
+	if (head_size)
+		memcpy(at + 4, head, head_size);
+	protobuf_c_message_pack(msg, at + 4 + head_size);
+}
+
+static void add_entry(struct frame_out *out, const KvmVgic__ImageEntry *entry)
+{
+	add_message(out, NULL, 0, &entry->base, protobuf_c_message_get_packed_size(&entry->base));
+}
+
+void frame_begin_entries(struct frame_out *out, const char *file, const struct frame_kind *kind)
+{
+	*out = (struct frame_out){ .kind = kind };
+	snprintf(out->file, sizeof(out->file), "%s", file);
+}
+
+int frame_take(struct frame_out *out, uint8_t **entries, size_t *size)
+{
+	int ret = out->err;
+
+	if (!ret) {
+		*entries = out->buf;
+		*size = out->len;
+		out->buf = NULL;
+	}
+	frame_drop(out);
+	return ret;
+}
+
+void frame_append(struct frame_out *out, const uint8_t *entries, size_t size)
+{
+	uint8_t *at = size ? grow(out, size) : NULL;
+
+	if (at)
+		memcpy(at, entries, size);
 }
 
 void frame_begin(struct frame_out *out, const char *file, const struct frame_kind *kind,
@@ -148,8 +195,7 @@ void frame_begin(struct frame_out *out, const char *file, const struct frame_kin
 	KvmVgic__ImageEntry entry = KVM_VGIC__IMAGE_ENTRY__INIT;
 	uint8_t *at;
 
-	*out = (struct frame_out){ .kind = kind };
-	snprintf(out->file, sizeof(out->file), "%s", file);
+	frame_begin_entries(out, file, kind);
 	at = grow(out, FRAME_MAGICS_SIZE);
 	if (!at)
 		return;
@@ -164,29 +210,22 @@ void frame_begin(struct frame_out *out, const char *file, const struct frame_kin
 	add_entry(out, &entry);
 }
 
+/* Fields of image_entry. */
+enum { PAYLOAD = 2, OTHER = 30 };
+
+/* As an image_entry would be packed that has the packed @payload: but that is packed where it is to be. */
 void frame_add(struct frame_out *out, const ProtobufCMessage *payload)
 {
-	KvmVgic__ImageEntry entry = KVM_VGIC__IMAGE_ENTRY__INIT;
-	ProtobufCBinaryData packed;
+	uint32_t field = payload->descriptor == out->kind->other ? OTHER : PAYLOAD;
+	uint8_t head[2 * VARINT_MAX];
+	size_t size, n;
 
 	if (out->err)
 		return;
-	packed.len = protobuf_c_message_get_packed_size(payload);
-	packed.data = malloc(packed.len + 1);
-	if (!packed.data) {
-		pr_err("%s: no memory for %zu bytes\n", out->file, packed.len);
-		out->err = -ENOMEM;
-		return;
-	}
-	protobuf_c_message_pack(payload, packed.data);
-	entry.has_other = payload->descriptor == out->kind->other;
-	entry.has_payload = !entry.has_other;
-	if (entry.has_other)
-		entry.other = packed;
-	else
-		entry.payload = packed;
-	add_entry(out, &entry);
-	free(packed.data);
+	size = protobuf_c_message_get_packed_size(payload);
+	n = put_varint(head, field << 3 | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
+	n += put_varint(head + n, size);
+	add_message(out, head, n, payload, size);
 }
 
 static int write_all(int fd, const struct frame_out *out)
@@ -208,6 +247,17 @@ static int write_all(int fd, const struct frame_out *out)
 	return ret;
 }
 
+/* In the place of what one that was cut short has left; or of a FIFO, at which an open would wait with the VM standing still. */
+static int create(int dirfd, const char *name)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+	int fd = openat(dirfd, name, flags, 0600);
+
+	if (fd < 0 && errno == EEXIST && !unlinkat(dirfd, name, 0))
+		fd = openat(dirfd, name, flags, 0600);
+	return fd;
+}
+
 /* All of the new file or all of the old one is there, whenever this is cut short. */
 static int store(const struct frame_out *out, int dirfd)
 {
@@ -216,9 +266,7 @@ static int store(const struct frame_out *out, int dirfd)
 
 	snprintf(tmp, sizeof(tmp), "%s.tmp", out->file);
 	ret = fault_point(FAULT_IMAGE, "create", out->file);
-	/* What one that was cut short has left; or a FIFO, at which an open would wait with the VM standing still. */
-	unlinkat(dirfd, tmp, 0);
-	fd = ret ?: openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = ret ?: create(dirfd, tmp);
 	if (fd < 0) {
 		ret = ret ?: -errno;
 		pr_err("%s: cannot create %s: %s\n", out->file, tmp, strerror(-ret));

@@ -47,7 +47,12 @@ struct frame_out {
 
 void frame_begin(struct frame_out *out, const char *file, const struct frame_kind *kind,
 		 const struct image_dump_id *dump);
+/* In place of that: entries of @file alone, for frame_take() and then frame_append(). */
+void frame_begin_entries(struct frame_out *out, const char *file, const struct frame_kind *kind);
 void frame_add(struct frame_out *out, const ProtobufCMessage *payload);
+/* What was added, for free(), with its @size; and frees all else of @out. 0 or a negative errno. */
+int frame_take(struct frame_out *out, uint8_t **entries, size_t *size);
+void frame_append(struct frame_out *out, const uint8_t *entries, size_t size);
 /* Seals the file, puts it into @dirfd by a temporary name, and frees @out whatever comes of it. */
 int frame_finish(struct frame_out *out, int dirfd, uint64_t *seal);
 /* Frees @out without writing anything. */

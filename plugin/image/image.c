@@ -6,6 +6,7 @@
 
 #include "image/check.h"
 #include "image/entry.h"
+#include "remote/remote.h"
 
 int image_new_dump_id(struct image_dump_id *dump)
 {
@@ -63,6 +64,32 @@ static void begin(struct frame_out *out, const char *pattern, uint32_t id, const
 	frame_begin(out, file, kind, dump);
 }
 
+/* By @pack, without anything of the dump that they are to be of. */
+static int make_entries(const struct vm_state *vm, const char *pattern, const struct frame_kind *kind,
+			void (*pack)(struct frame_out *out, const struct vm_state *vm), struct packed *packed)
+{
+	char file[FRAME_NAME_MAX];
+	struct frame_out out;
+
+	snprintf(file, sizeof(file), pattern, vm->id);
+	frame_begin_entries(&out, file, kind);
+	pack(&out, vm);
+	return frame_take(&out, &packed->bytes, &packed->size);
+}
+
+int image_make_gic(struct vm_state *vm, struct remote *remote)
+{
+	int ret;
+
+	if (remote->queue.nr)
+		return 0; /* not all of it has been read: it is made with all else, for no round trip is made for it alone */
+	ret = check_vgic(vm) ?: check_itses(vm);
+	ret = ret ?: make_entries(vm, IMAGE_VGIC, &frame_vgic, vgic_pack, &vm->packed_vgic);
+	ret = ret ?: make_entries(vm, IMAGE_ITS, &frame_its, its_pack, &vm->packed_its);
+	vm->is_gic_made = !ret;
+	return ret;
+}
+
 int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const struct vm_state *vm,
 			 struct image_seals *seals)
 {
@@ -84,13 +111,19 @@ int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const stru
 		return ret;
 
 	begin(&out, IMAGE_VGIC, vm->id, &frame_vgic, dump);
-	vgic_pack(&out, vm);
+	if (vm->is_gic_made)
+		frame_append(&out, vm->packed_vgic.bytes, vm->packed_vgic.size);
+	else
+		vgic_pack(&out, vm);
 	ret = frame_finish(&out, dirfd, &seals->vgic);
 	if (ret)
 		return ret;
 
 	begin(&out, IMAGE_ITS, vm->id, &frame_its, dump);
-	its_pack(&out, vm);
+	if (vm->is_gic_made)
+		frame_append(&out, vm->packed_its.bytes, vm->packed_its.size);
+	else
+		its_pack(&out, vm);
 	ret = frame_finish(&out, dirfd, &seals->its);
 	if (ret)
 		return ret;
@@ -381,7 +414,7 @@ int image_read_all(int dirfd, struct vm_state ***vms, size_t *n, struct image_fi
 	ret = read_index(dirfd, &index);
 	for (size_t i = 0; i < index.n && !ret; i++)
 		ret = read_parts(dirfd, &index.dump, index.vms[i], &index.seals[i]) ?:
-			      check_nr_regs((const struct vm_state *const *)index.vms, i + 1);
+		      check_nr_regs((const struct vm_state *const *)index.vms, i + 1);
 	if (!ret)
 		ret = check((const struct vm_state *const *)index.vms, index.n, &index.files, true);
 	if (!ret) {

@@ -41,6 +41,12 @@ int image_new_dump_id(struct image_dump_id *dump);
  */
 int image_check(const struct vm_state *const *vms, size_t n);
 
+/*
+ * A step of the dump sequence (plan.c): what image_check() and image_write_vm_parts() do of the GIC, of ITSes and LPIs, done as soon as
+ * these have been read, and not again then. It needs nothing of the vCPUs but their number and affinities. 0 or a negative errno, logged.
+ */
+int image_make_gic(struct vm_state *vm, struct remote *remote);
+
 /* Writes all files of @vm but kvm-vm.img into @dirfd. */
 int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const struct vm_state *vm,
 			 struct image_seals *seals);

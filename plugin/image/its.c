@@ -7,73 +7,73 @@
 
 /* Writing */
 
-static void pack_ctes(KvmVgic__ItsCteEntry **list, const struct its_tables *t)
+/* Whether all interrupts of each device are one after the other, from EventID 0 on: the file does not name them then. */
+static bool is_dense(const struct its_tables *t)
 {
-	for (size_t i = 0; i < t->nr_ctes; i++) {
-		kvm_vgic__its_cte_entry__init(list[i]);
-		list[i]->rdbase = t->ctes[i].rdbase;
-		list[i]->icid = t->ctes[i].icid;
+	for (size_t d = 0; d < t->nr_dtes; d++)
+		for (size_t i = 0; i < t->dtes[d].nr_ites; i++)
+			if (its_event_id(t, &t->dtes[d], i) != i)
+				return false;
+	return true;
+}
+
+static void pack_l1es(KvmVgic__ItsDeviceEntry *device, const struct its_tables *t)
+{
+	device->n_l1_index = device->n_l1e = t->nr_l1es;
+	for (size_t i = 0; i < t->nr_l1es; i++) {
+		device->l1_index[i] = t->l1es[i].index;
+		device->l1e[i] = t->l1es[i].entry;
 	}
 }
 
-static void pack_l1es(KvmVgic__ItsL1eEntry **list, const struct its_tables *t)
+static void pack_dtes(KvmVgic__ItsDeviceEntry *device, const struct its_tables *t)
 {
-	for (size_t i = 0; i < t->nr_l1es; i++) {
-		kvm_vgic__its_l1e_entry__init(list[i]);
-		list[i]->index = t->l1es[i].index;
-		list[i]->addr = t->l1es[i].addr;
+	device->n_device_id = device->n_dte = device->n_nr_ites = t->nr_dtes;
+	for (size_t i = 0; i < t->nr_dtes; i++) {
+		device->device_id[i] = t->dtes[i].device_id;
+		device->dte[i] = t->dtes[i].entry;
+		device->nr_ites[i] = t->dtes[i].nr_ites;
 	}
+}
+
+/* Room for what is not in columns in @t, of two kinds, for free(); false: there is no memory. */
+static bool make_columns(struct frame_out *out, KvmVgic__ItsDeviceEntry *device, const struct its_tables *t)
+{
+	device->l1e = entry_room(out, t->nr_l1es + t->nr_dtes, sizeof(*device->l1e));
+	device->l1_index = entry_room(out, t->nr_l1es + 2 * t->nr_dtes, sizeof(*device->l1_index));
+	if (!device->l1e || !device->l1_index)
+		return false;
+	device->dte = device->l1e + t->nr_l1es;
+	device->device_id = device->l1_index + t->nr_l1es;
+	device->nr_ites = device->device_id + t->nr_dtes;
+	return true;
 }
 
 static void pack_its(struct frame_out *out, const struct its_state *its)
 {
 	KvmVgic__ItsDeviceEntry device = KVM_VGIC__ITS_DEVICE_ENTRY__INIT;
 	KvmVgic__ItsEntry entry = KVM_VGIC__ITS_ENTRY__INIT;
+	const struct its_tables *t = &its->tables;
 	size_t nr_regs = its->regs ? its_nr_regs : 0;
 
 	entry.its = &device;
 	device.fd = its->fd;
 	device.frame = its->base;
-	device.n_ctes = its->tables.nr_ctes;
-	device.n_l1es = its->tables.nr_l1es;
-	if (ENTRY_LIST(out, nr_regs, device.regs) && ENTRY_LIST(out, device.n_ctes, device.ctes) &&
-	    ENTRY_LIST(out, device.n_l1es, device.l1es)) {
-		device.n_regs = vgic_pack_values(device.regs, its_regs, nr_regs, its->regs);
-		pack_ctes(device.ctes, &its->tables);
-		pack_l1es(device.l1es, &its->tables);
+	device.n_cte = t->nr_ctes;
+	device.cte = t->ctes;
+	device.n_event_id = is_dense(t) ? 0 : t->nr_ites;
+	device.event_id = t->event_ids;
+	device.n_ite = t->nr_ites;
+	device.ite = t->ites;
+	device.n_regs = vgic_pack_values(out, &device.regs, its_regs, nr_regs, &its->regs, 1);
+	if (make_columns(out, &device, t)) {
+		pack_l1es(&device, t);
+		pack_dtes(&device, t);
 		frame_add(out, &entry.base);
 	}
 	free(device.regs);
-	free(device.ctes);
-	free(device.l1es);
-}
-
-static void pack_dte(struct frame_out *out, const struct its_dte *from)
-{
-	KvmVgic__ItsDteEntry dte = KVM_VGIC__ITS_DTE_ENTRY__INIT;
-	KvmVgic__ItsEntry entry = KVM_VGIC__ITS_ENTRY__INIT;
-	uint32_t *columns;
-
-	entry.dte = &dte;
-	dte.device_id = from->device_id;
-	dte.next = from->next;
-	dte.itt_addr = from->itt_addr;
-	dte.size = from->size;
-	dte.n_event_id = dte.n_pintid = dte.n_ite_next = dte.n_icid = from->nr_ites;
-	dte.event_id = columns = entry_room(out, 4 * from->nr_ites, sizeof(*columns));
-	if (!columns)
-		return;
-	dte.pintid = dte.event_id + from->nr_ites;
-	dte.ite_next = dte.pintid + from->nr_ites;
-	dte.icid = dte.ite_next + from->nr_ites;
-	for (size_t i = 0; i < from->nr_ites; i++) {
-		dte.event_id[i] = from->ites[i].event_id;
-		dte.pintid[i] = from->ites[i].pintid;
-		dte.ite_next[i] = from->ites[i].next;
-		dte.icid[i] = from->ites[i].icid;
-	}
-	frame_add(out, &entry.base);
-	free(columns);
+	free(device.l1e);
+	free(device.l1_index);
 }
 
 static void pack_lpi_table(struct frame_out *out, KvmVgic__ItsEntry *entry, KvmVgic__LpiTableEntry *table,
@@ -102,22 +102,24 @@ static void pack_lpi(struct frame_out *out, const struct lpi_state *from)
 
 void its_pack(struct frame_out *out, const struct vm_state *vm)
 {
-	for (size_t i = 0; i < vm->nr_itses; i++) {
+	for (size_t i = 0; i < vm->nr_itses; i++)
 		pack_its(out, &vm->itses[i]);
-		for (size_t d = 0; d < vm->itses[i].tables.nr_dtes; d++)
-			pack_dte(out, &vm->itses[i].tables.dtes[d]);
-	}
 	if (vm->lpi)
 		pack_lpi(out, vm->lpi);
 }
 
 /* Reading */
 
-/* A field narrower in the state than on the wire: too large it would be another value. */
-static int refuse_field(const struct frame_in *in, const char *field, uint64_t value, uint64_t max)
+static int refuse_number(const struct frame_in *in, const char *of, size_t n, size_t max)
 {
-	pr_err("%s: entry %u: %s %llu, at most %llu expected\n", in->file, in->entry, field,
-	       (unsigned long long)value, (unsigned long long)max);
+	pr_err("%s: entry %u: number of %s %zu, at most %zu expected\n", in->file, in->entry, of, n, max);
+	return -EINVAL;
+}
+
+/* Of columns of one table. */
+static int refuse_uneven(const struct frame_in *in, size_t n, const char *of, size_t nr_entries)
+{
+	pr_err("%s: entry %u: %zu %s, but %zu entries\n", in->file, in->entry, n, of, nr_entries);
 	return -EINVAL;
 }
 
@@ -125,18 +127,14 @@ static int unpack_ctes(const struct frame_in *in, const KvmVgic__ItsDeviceEntry 
 {
 	int ret;
 
-	if (entry->n_ctes > ITS_MAX_IDS + 1)
-		return refuse_field(in, "number of collections", entry->n_ctes, ITS_MAX_IDS + 1);
-	ret = entry_alloc(in, &t->ctes, entry->n_ctes, sizeof(*t->ctes));
+	if (entry->n_cte > ITS_MAX_IDS + 1)
+		return refuse_number(in, "collections", entry->n_cte, ITS_MAX_IDS + 1);
+	ret = entry_alloc(in, &t->ctes, entry->n_cte, sizeof(*t->ctes));
 	if (ret)
 		return ret;
-	t->nr_ctes = entry->n_ctes;
-	for (size_t i = 0; i < t->nr_ctes; i++) {
-		if (entry->ctes[i]->icid > UINT16_MAX)
-			return refuse_field(in, "ICID", entry->ctes[i]->icid, UINT16_MAX);
-		t->ctes[i] = (struct its_cte){ .rdbase = entry->ctes[i]->rdbase,
-					       .icid = entry->ctes[i]->icid };
-	}
+	t->nr_ctes = entry->n_cte;
+	for (size_t i = 0; i < t->nr_ctes; i++)
+		t->ctes[i] = entry->cte[i];
 	return 0;
 }
 
@@ -144,16 +142,83 @@ static int unpack_l1es(const struct frame_in *in, const KvmVgic__ItsDeviceEntry 
 {
 	int ret;
 
-	if (entry->n_l1es > ITS_MAX_L1ES)
-		return refuse_field(in, "number of level 1 entries", entry->n_l1es, ITS_MAX_L1ES);
-	ret = entry_alloc(in, &t->l1es, entry->n_l1es, sizeof(*t->l1es));
+	if (entry->n_l1e > ITS_MAX_L1ES)
+		return refuse_number(in, "level 1 entries", entry->n_l1e, ITS_MAX_L1ES);
+	if (entry->n_l1_index != entry->n_l1e)
+		return refuse_uneven(in, entry->n_l1_index, "level 1 indices", entry->n_l1e);
+	ret = entry_alloc(in, &t->l1es, entry->n_l1e, sizeof(*t->l1es));
 	if (ret)
 		return ret;
-	t->nr_l1es = entry->n_l1es;
+	t->nr_l1es = entry->n_l1e;
 	for (size_t i = 0; i < t->nr_l1es; i++)
-		t->l1es[i] =
-			(struct its_l1e){ .index = entry->l1es[i]->index, .addr = entry->l1es[i]->addr };
+		t->l1es[i] = (struct its_l1e){ .index = entry->l1_index[i], .entry = entry->l1e[i] };
 	return 0;
+}
+
+/* Without their interrupts, of which *@nr_ites is the number. */
+static int unpack_dtes(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *entry, struct its_tables *t,
+		       uint64_t *nr_ites)
+{
+	int ret;
+
+	if (entry->n_dte > ITS_MAX_IDS + 1)
+		return refuse_number(in, "devices", entry->n_dte, ITS_MAX_IDS + 1);
+	if (entry->n_device_id != entry->n_dte)
+		return refuse_uneven(in, entry->n_device_id, "DeviceIDs", entry->n_dte);
+	if (entry->n_nr_ites != entry->n_dte)
+		return refuse_uneven(in, entry->n_nr_ites, "numbers of interrupts", entry->n_dte);
+	ret = entry_alloc(in, &t->dtes, entry->n_dte, sizeof(*t->dtes));
+	if (ret)
+		return ret;
+	t->nr_dtes = entry->n_dte;
+	*nr_ites = 0;
+	for (size_t i = 0; i < t->nr_dtes; i++) {
+		t->dtes[i] = (struct its_dte){
+			.device_id = entry->device_id[i],
+			.entry = entry->dte[i],
+			.first_ite = *nr_ites,
+			.nr_ites = entry->nr_ites[i],
+		};
+		*nr_ites += entry->nr_ites[i];
+	}
+	return 0;
+}
+
+static int unpack_ites(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *entry, struct its_tables *t)
+{
+	int ret;
+
+	if (entry->n_event_id && entry->n_event_id != entry->n_ite)
+		return refuse_uneven(in, entry->n_event_id, "EventIDs", entry->n_ite);
+	if (entry->n_ite > ITS_MAX_ITES + 1)
+		return refuse_number(in, "interrupts", entry->n_ite, ITS_MAX_ITES + 1);
+	ret = entry_alloc(in, &t->ites, entry->n_ite, sizeof(*t->ites));
+	ret = ret ?: entry_alloc(in, &t->event_ids, entry->n_ite, sizeof(*t->event_ids));
+	if (ret)
+		return ret;
+	t->nr_ites = entry->n_ite;
+	for (size_t d = 0; d < t->nr_dtes; d++) {
+		const struct its_dte *dte = &t->dtes[d];
+
+		for (size_t i = 0, at = dte->first_ite; i < dte->nr_ites; i++, at++) {
+			t->ites[at] = entry->ite[at];
+			t->event_ids[at] = entry->n_event_id ? entry->event_id[at] : i;
+		}
+	}
+	return 0;
+}
+
+static int unpack_devices(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *entry, struct its_tables *t)
+{
+	uint64_t nr_ites;
+	int ret = unpack_dtes(in, entry, t, &nr_ites);
+
+	if (!ret && nr_ites != entry->n_ite) {
+		pr_err("%s: entry %u: devices of %llu interrupts, but %zu entries\n", in->file, in->entry,
+		       (unsigned long long)nr_ites, entry->n_ite);
+		ret = -EINVAL;
+	}
+	return ret ?: unpack_ites(in, entry, t);
 }
 
 static int unpack_its(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *entry, struct vm_state *vm)
@@ -162,7 +227,7 @@ static int unpack_its(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *
 	int ret = 0;
 
 	if (vm->nr_itses == VM_MAX_ITSES)
-		return refuse_field(in, "number of ITSes", VM_MAX_ITSES + 1, VM_MAX_ITSES);
+		return refuse_number(in, "ITSes", VM_MAX_ITSES + 1, VM_MAX_ITSES);
 	if (!vm->itses)
 		ret = entry_alloc(in, &vm->itses, VM_MAX_ITSES, sizeof(*vm->itses));
 	if (ret)
@@ -175,64 +240,9 @@ static int unpack_its(const struct frame_in *in, const KvmVgic__ItsDeviceEntry *
 					 &its->regs);
 	if (!ret)
 		ret = unpack_ctes(in, entry, &its->tables);
-	return ret ?: unpack_l1es(in, entry, &its->tables);
-}
-
-static int unpack_ites(const struct frame_in *in, const KvmVgic__ItsDteEntry *entry, struct its_dte *dte)
-{
-	size_t n = entry->n_event_id;
-	int ret;
-
-	if (n > ITS_MAX_IDS)
-		return refuse_field(in, "number of interrupts", n, ITS_MAX_IDS);
-	if (entry->n_pintid != n || entry->n_ite_next != n || entry->n_icid != n) {
-		pr_err("%s: entry %u: %zu EventIDs, but %zu pINTIDs, %zu next, %zu ICIDs\n", in->file, in->entry,
-		       n, entry->n_pintid, entry->n_ite_next, entry->n_icid);
-		return -EINVAL;
-	}
-	ret = entry_alloc(in, &dte->ites, n, sizeof(*dte->ites));
-	if (ret)
-		return ret;
-	dte->nr_ites = n;
-	for (size_t i = 0; i < n; i++) {
-		if (entry->ite_next[i] > UINT16_MAX)
-			return refuse_field(in, "next", entry->ite_next[i], UINT16_MAX);
-		if (entry->icid[i] > UINT16_MAX)
-			return refuse_field(in, "ICID", entry->icid[i], UINT16_MAX);
-		dte->ites[i] = (struct its_ite){
-			.event_id = entry->event_id[i],
-			.pintid = entry->pintid[i],
-			.next = entry->ite_next[i],
-			.icid = entry->icid[i],
-		};
-	}
-	return 0;
-}
-
-static int unpack_dte(const struct frame_in *in, const KvmVgic__ItsDteEntry *entry, struct vm_state *vm)
-{
-	struct its_dte *dte;
-
-	if (!vm->nr_itses) {
-		pr_err("%s: entry %u: a device before the first ITS\n", in->file, in->entry);
-		return -EINVAL;
-	}
-	if (vm->itses[vm->nr_itses - 1].tables.nr_dtes > ITS_MAX_IDS)
-		return refuse_field(in, "number of devices", ITS_MAX_IDS + 2, ITS_MAX_IDS + 1);
-	if (entry->next > UINT16_MAX)
-		return refuse_field(in, "next", entry->next, UINT16_MAX);
-	if (entry->size > UINT8_MAX)
-		return refuse_field(in, "Size", entry->size, UINT8_MAX);
-	dte = its_tables_add_dte(&vm->itses[vm->nr_itses - 1].tables);
-	if (!dte) {
-		pr_err("%s: entry %u: no memory for one more device\n", in->file, in->entry);
-		return -ENOMEM;
-	}
-	dte->device_id = entry->device_id;
-	dte->next = entry->next;
-	dte->itt_addr = entry->itt_addr;
-	dte->size = entry->size;
-	return unpack_ites(in, entry, dte);
+	if (!ret)
+		ret = unpack_l1es(in, entry, &its->tables);
+	return ret ?: unpack_devices(in, entry, &its->tables);
 }
 
 static int unpack_lpi_table(const struct frame_in *in, const KvmVgic__LpiTableEntry *entry, uint32_t max,
@@ -271,20 +281,18 @@ static int unpack_lpi_pending(const struct frame_in *in, const KvmVgic__LpiTable
 		return -EINVAL;
 	}
 	if (vm->lpi->nr_pending == VM_MAX_VCPUS)
-		return refuse_field(in, "number of pending tables", VM_MAX_VCPUS + 1, VM_MAX_VCPUS);
+		return refuse_number(in, "pending tables", VM_MAX_VCPUS + 1, VM_MAX_VCPUS);
 	return unpack_lpi_table(in, entry, LPI_NR / 8, &vm->lpi->pending[vm->lpi->nr_pending++]);
 }
 
 int its_unpack(const struct frame_in *in, const KvmVgic__ItsEntry *entry, struct vm_state *vm)
 {
-	if (!!entry->its + !!entry->dte + !!entry->lpi_config + !!entry->lpi_pending != 1) {
-		pr_err("%s: entry %u: an ITS, a device or a table of LPIs expected\n", in->file, in->entry);
+	if (!!entry->its + !!entry->lpi_config + !!entry->lpi_pending != 1) {
+		pr_err("%s: entry %u: an ITS or a table of LPIs expected\n", in->file, in->entry);
 		return -EINVAL;
 	}
 	if (entry->its)
 		return unpack_its(in, entry->its, vm);
-	if (entry->dte)
-		return unpack_dte(in, entry->dte, vm);
 	return entry->lpi_config ? unpack_lpi_config(in, entry->lpi_config, vm) :
 				   unpack_lpi_pending(in, entry->lpi_pending, vm);
 }

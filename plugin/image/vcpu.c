@@ -11,16 +11,6 @@ _Static_assert((int)VCPU_PENDING_NONE == (int)KVM_VGIC__VCPU_PENDING__VCPU_PENDI
 		       (int)VCPU_PENDING_WRITE == (int)KVM_VGIC__VCPU_PENDING__VCPU_PENDING_WRITE,
 	       "vcpu.proto has the values of state/vcpu.h");
 
-static bool same_reg_ids(const struct vcpu_state *a, const struct vcpu_state *b)
-{
-	if (a->nr_regs != b->nr_regs)
-		return false;
-	for (size_t i = 0; i < a->nr_regs; i++)
-		if (a->regs[i].id != b->regs[i].id)
-			return false;
-	return true;
-}
-
 static uint32_t stored_size(const struct vcpu_reg *reg)
 {
 	uint32_t size = kvm_reg_size(reg->id);
@@ -38,19 +28,29 @@ static size_t stored_sizes(const struct vcpu_state *vcpu)
 }
 
 /* The ids of a VM's registers are most of them: they are in the image once, as a rule. */
-static void pack_regs(KvmVgic__VcpuEntry *entry, const struct vcpu_state *vcpu,
-		      const struct vcpu_state *before)
+static void pack_reg_ids(KvmVgic__VcpuEntry *entry, const struct vcpu_state *vcpu, const struct vcpu_state *before)
 {
-	bool ids = !before || !same_reg_ids(vcpu, before);
+	if (before && vcpu_same_regs(vcpu, before))
+		return;
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		entry->reg_ids[i] = vcpu->regs[i].id;
+	entry->n_reg_ids = vcpu->nr_regs;
+}
+
+static void pack_reg_values(KvmVgic__VcpuEntry *entry, const struct vcpu_state *vcpu)
+{
+	uint8_t *at = entry->reg_values.data;
 
 	for (size_t i = 0; i < vcpu->nr_regs; i++) {
 		uint32_t size = stored_size(&vcpu->regs[i]);
 
-		if (ids)
-			entry->reg_ids[entry->n_reg_ids++] = vcpu->regs[i].id;
-		memcpy(entry->reg_values.data + entry->reg_values.len, vcpu->regs[i].value, size);
-		entry->reg_values.len += size;
+		if (size == sizeof(uint64_t)) /* as most are: no call for them */
+			memcpy(at, vcpu->regs[i].value, sizeof(uint64_t));
+		else
+			memcpy(at, vcpu->regs[i].value, size);
+		at += size;
 	}
+	entry->reg_values.len = at - entry->reg_values.data;
 }
 
 static void pack_maps(KvmVgic__VcpuMapEntry **list, const struct vcpu_state *vcpu)
@@ -108,7 +108,8 @@ void vcpu_pack(struct frame_out *out, const struct vcpu_state *vcpu, const struc
 	entry.reg_ids = entry_room(out, vcpu->nr_regs, sizeof(*entry.reg_ids));
 	entry.reg_values.data = entry_room(out, stored_sizes(vcpu), 1);
 	if (entry.reg_ids && entry.reg_values.data && ENTRY_LIST(out, vcpu->nr_maps, entry.maps)) {
-		pack_regs(&entry, vcpu, before);
+		pack_reg_ids(&entry, vcpu, before);
+		pack_reg_values(&entry, vcpu);
 		pack_maps(entry.maps, vcpu);
 		frame_add(out, &entry.base);
 	}

@@ -1,29 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* kvm-vgic-<vm>.img: vgic.proto. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "image/entry.h"
 #include "log.h"
-
-/* The register tables of all vCPUs, in one block of pointers and messages. */
-static void pack_cpus(KvmVgic__VgicV3CpuEntry **list, KvmVgic__VgicRegValues **regs,
-		      const struct vgic_v3_state *gic)
-{
-	for (size_t i = 0; i < gic->nr_cpus; i++) {
-		KvmVgic__VgicV3CpuEntry *cpu = list[i];
-
-		kvm_vgic__vgic_v3_cpu_entry__init(cpu);
-		cpu->redist = regs;
-		cpu->n_redist = vgic_pack_values(cpu->redist, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
-					    gic->cpus[i].redist);
-		regs += vgic_v3_nr_redist_regs;
-		cpu->cpuif = regs;
-		cpu->n_cpuif = vgic_pack_values(cpu->cpuif, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
-					   gic->cpus[i].cpuif);
-		regs += vgic_v3_nr_cpuif_regs;
-	}
-}
 
 static void pack_regions(KvmVgic__VgicRegionEntry **list, const struct vgic_v3_state *gic)
 {
@@ -56,10 +36,8 @@ static size_t nr_unrouted_words(const struct vgic_v3_state *gic)
 
 static void pack_v3(struct frame_out *out, const struct vgic_v3_state *gic)
 {
-	size_t nr_cpu_regs = gic->nr_cpus * (vgic_v3_nr_redist_regs + vgic_v3_nr_cpuif_regs);
 	KvmVgic__VgicEntry entry = KVM_VGIC__VGIC_ENTRY__INIT;
 	KvmVgic__VgicV3Entry v3 = KVM_VGIC__VGIC_V3_ENTRY__INIT;
-	KvmVgic__VgicRegValues **cpu_regs = NULL;
 
 	entry.v3 = &v3;
 	v3.fd = gic->fd;
@@ -68,24 +46,25 @@ static void pack_v3(struct frame_out *out, const struct vgic_v3_state *gic)
 	v3.legacy_redist = gic->legacy_redist;
 	v3.iidr = gic->iidr;
 	v3.n_regions = gic->nr_regions;
-	v3.n_cpus = gic->nr_cpus;
+	v3.nr_cpus = gic->nr_cpus;
 	v3.n_active = gic->nr_active;
 	v3.n_unrouted = nr_unrouted_words(gic);
 	v3.unrouted = (uint32_t *)&gic->unrouted[1];
-	if (ENTRY_LIST(out, gic->nr_regions, v3.regions) && ENTRY_LIST(out, vgic_v3_nr_dist_regs, v3.dist) &&
-	    ENTRY_LIST(out, gic->nr_cpus, v3.cpus) && ENTRY_LIST(out, gic->nr_active, v3.active) &&
-	    ENTRY_LIST(out, nr_cpu_regs, cpu_regs)) {
+	v3.n_dist = vgic_pack_values(out, &v3.dist, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, &gic->dist, 1);
+	v3.n_redist = vgic_pack_values(out, &v3.redist, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->redist,
+				       gic->nr_cpus);
+	v3.n_cpuif = vgic_pack_values(out, &v3.cpuif, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, gic->cpuif,
+				      gic->nr_cpus);
+	if (ENTRY_LIST(out, gic->nr_regions, v3.regions) && ENTRY_LIST(out, gic->nr_active, v3.active)) {
 		pack_regions(v3.regions, gic);
-		v3.n_dist = vgic_pack_values(v3.dist, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist);
-		pack_cpus(v3.cpus, cpu_regs, gic);
 		vgic_pack_active(v3.active, gic->active, gic->nr_active);
 		frame_add(out, &entry.base);
 	}
 	free(v3.regions);
 	free(v3.dist);
-	free(v3.cpus);
+	free(v3.redist);
+	free(v3.cpuif);
 	free(v3.active);
-	free(cpu_regs);
 }
 
 void vgic_pack(struct frame_out *out, const struct vm_state *vm)
@@ -96,37 +75,6 @@ void vgic_pack(struct frame_out *out, const struct vm_state *vm)
 		pack_v3(out, vm->vgic);
 	if (vm->vgic_v5)
 		vgic_v5_pack(out, vm->vgic_v5);
-}
-
-static int unpack_cpu(const struct frame_in *in, size_t i, const KvmVgic__VgicV3CpuEntry *entry,
-		      struct vgic_v3_cpu *cpu)
-{
-	char whose[32];
-	int ret;
-
-	snprintf(whose, sizeof(whose), "vCPU %zu", i);
-	ret = vgic_unpack_values(in, whose, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, entry->redist,
-				 entry->n_redist, &cpu->redist);
-	return ret ?: vgic_unpack_values(in, whose, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, entry->cpuif,
-					 entry->n_cpuif, &cpu->cpuif);
-}
-
-static int unpack_cpus(const struct frame_in *in, const KvmVgic__VgicV3Entry *entry,
-		       struct vgic_v3_state *gic)
-{
-	int ret;
-
-	if (entry->n_cpus > VM_MAX_VCPUS) {
-		pr_err("%s: %zu vCPUs, at most %u expected\n", in->file, entry->n_cpus, VM_MAX_VCPUS);
-		return -EINVAL;
-	}
-	ret = entry_alloc(in, &gic->cpus, entry->n_cpus, sizeof(*gic->cpus));
-	if (ret)
-		return ret;
-	gic->nr_cpus = entry->n_cpus;
-	for (size_t i = 0; i < gic->nr_cpus && !ret; i++)
-		ret = unpack_cpu(in, i, entry->cpus[i], &gic->cpus[i]);
-	return ret;
 }
 
 static int unpack_regions(const struct frame_in *in, const KvmVgic__VgicV3Entry *entry,
@@ -199,7 +147,13 @@ static int unpack_v3(const struct frame_in *in, const KvmVgic__VgicV3Entry *entr
 		ret = vgic_unpack_values(in, "distributor", vgic_v3_dist_regs, vgic_v3_nr_dist_regs,
 					 entry->dist, entry->n_dist, &gic->dist);
 	if (!ret)
-		ret = unpack_cpus(in, entry, gic);
+		ret = vgic_unpack_nr_cpus(in, entry->nr_cpus, VM_MAX_VCPUS, &gic->nr_cpus);
+	if (!ret)
+		ret = vgic_unpack_vcpu_values(in, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, entry->redist,
+					      entry->n_redist, &gic->redist, gic->nr_cpus);
+	if (!ret)
+		ret = vgic_unpack_vcpu_values(in, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, entry->cpuif,
+					      entry->n_cpuif, &gic->cpuif, gic->nr_cpus);
 	if (!ret)
 		ret = vgic_unpack_active(in, entry->active, entry->n_active, &gic->active, &gic->nr_active);
 	if (!ret)

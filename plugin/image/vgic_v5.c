@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A GICv5 in kvm-vgic-<vm>.img: vgic_v5_entry of vgic.proto. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "image/entry.h"
@@ -82,22 +81,11 @@ static bool pack_ist(struct frame_out *out, KvmVgic__VgicV5Ist *msg, const struc
 	return true;
 }
 
-static void pack_cpus(KvmVgic__VgicV5CpuEntry **list, KvmVgic__VgicRegValues **regs, const struct vgic_v5_state *gic)
-{
-	for (size_t i = 0; i < gic->nr_cpus; i++) {
-		kvm_vgic__vgic_v5_cpu_entry__init(list[i]);
-		list[i]->cpuif = regs + i * vgic_v5_nr_cpuif_regs;
-		list[i]->n_cpuif = vgic_pack_values(list[i]->cpuif, vgic_v5_cpuif_regs, vgic_v5_nr_cpuif_regs,
-						    gic->cpuif[i]);
-	}
-}
-
 void vgic_v5_pack(struct frame_out *out, const struct vgic_v5_state *gic)
 {
 	KvmVgic__VgicV5Ist spi = KVM_VGIC__VGIC_V5_IST__INIT, lpi = KVM_VGIC__VGIC_V5_IST__INIT;
 	KvmVgic__VgicEntry entry = KVM_VGIC__VGIC_ENTRY__INIT;
 	KvmVgic__VgicV5Entry v5 = KVM_VGIC__VGIC_V5_ENTRY__INIT;
-	KvmVgic__VgicRegValues **cpu_regs = NULL;
 
 	entry.v5 = &v5;
 	v5.fd = gic->fd;
@@ -113,22 +101,18 @@ void vgic_v5_pack(struct frame_out *out, const struct vgic_v5_state *gic)
 	v5.spi_cfgr = gic->spi_cfgr.v;
 	v5.spi = &spi;
 	v5.lpi = &lpi;
-	v5.n_cpus = gic->nr_cpus;
-	if (pack_ist(out, &spi, &gic->spi) && pack_ist(out, &lpi, &gic->lpi) &&
-	    ENTRY_LIST(out, vgic_v5_nr_id_regs, v5.id) && ENTRY_LIST(out, vgic_v5_nr_irs_regs, v5.irs) &&
-	    ENTRY_LIST(out, gic->nr_cpus, v5.cpus) &&
-	    ENTRY_LIST(out, gic->nr_cpus * vgic_v5_nr_cpuif_regs, cpu_regs)) {
-		v5.n_id = vgic_pack_values(v5.id, vgic_v5_id_regs, vgic_v5_nr_id_regs, gic->id);
-		v5.n_irs = vgic_pack_values(v5.irs, vgic_v5_irs_regs, vgic_v5_nr_irs_regs, gic->irs);
-		pack_cpus(v5.cpus, cpu_regs, gic);
+	v5.nr_cpus = gic->nr_cpus;
+	v5.n_id = vgic_pack_values(out, &v5.id, vgic_v5_id_regs, vgic_v5_nr_id_regs, &gic->id, 1);
+	v5.n_irs = vgic_pack_values(out, &v5.irs, vgic_v5_irs_regs, vgic_v5_nr_irs_regs, &gic->irs, 1);
+	v5.n_cpuif = vgic_pack_values(out, &v5.cpuif, vgic_v5_cpuif_regs, vgic_v5_nr_cpuif_regs, gic->cpuif,
+				      gic->nr_cpus);
+	if (pack_ist(out, &spi, &gic->spi) && pack_ist(out, &lpi, &gic->lpi))
 		frame_add(out, &entry.base);
-	}
 	free(spi.count);
 	free(lpi.count);
 	free(v5.id);
 	free(v5.irs);
-	free(v5.cpus);
-	free(cpu_regs);
+	free(v5.cpuif);
 }
 
 /* Reading */
@@ -202,25 +186,6 @@ static int unpack_words(const struct frame_in *in, const char *name, const uint6
 	return 0;
 }
 
-static int unpack_cpus(const struct frame_in *in, const KvmVgic__VgicV5Entry *entry, struct vgic_v5_state *gic)
-{
-	char whose[32];
-	int ret;
-
-	if (entry->n_cpus > VM_MAX_VCPUS) {
-		pr_err("%s: %zu vCPUs, at most %u expected\n", in->file, entry->n_cpus, VM_MAX_VCPUS);
-		return -EINVAL;
-	}
-	ret = entry_alloc(in, &gic->cpuif, entry->n_cpus, sizeof(*gic->cpuif));
-	for (size_t i = 0; !ret && i < entry->n_cpus; i++) {
-		snprintf(whose, sizeof(whose), "vCPU %zu", i);
-		gic->nr_cpus = i + 1;
-		ret = vgic_unpack_values(in, whose, vgic_v5_cpuif_regs, vgic_v5_nr_cpuif_regs, entry->cpus[i]->cpuif,
-					 entry->cpus[i]->n_cpuif, &gic->cpuif[i]);
-	}
-	return ret;
-}
-
 static int unpack_head(const struct frame_in *in, const KvmVgic__VgicV5Entry *entry, struct vgic_v5_state *gic)
 {
 	if (entry->form != KVM_VGIC__VGIC_V5_FORM__VGIC_V5_RAW &&
@@ -259,5 +224,8 @@ int vgic_v5_unpack(const struct frame_in *in, const KvmVgic__VgicV5Entry *entry,
 		ret = unpack_ist(in, "SPI", entry->spi, VGIC_V5_MAX_SPIS, &gic->spi);
 	if (!ret)
 		ret = unpack_ist(in, "LPI", entry->lpi, 1u << VGIC_V5_MAX_LPI_ID_BITS, &gic->lpi);
-	return ret ?: unpack_cpus(in, entry, gic);
+	if (!ret)
+		ret = vgic_unpack_nr_cpus(in, entry->nr_cpus, VM_MAX_VCPUS, &gic->nr_cpus);
+	return ret ?: vgic_unpack_vcpu_values(in, vgic_v5_cpuif_regs, vgic_v5_nr_cpuif_regs, entry->cpuif,
+					      entry->n_cpuif, &gic->cpuif, gic->nr_cpus);
 }

@@ -1,10 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See area.h. Not by sscanf(), which takes longer for a line than the kernel does. */
-#include <stddef.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
+#include "log.h"
 #include "probe/area.h"
+#include "probe/discover.h"
+#include "probe/text.h"
+
+#define FIRST_ROOM 128 /* areas */
+#define PIECE (64u << 10) /* what a read() may bring: a page of the kernel's, which can have so much */
+#define LINE_KEPT 256
 
 /* Digits of @base at *@at, and the character behind them: 0 is any number of spaces, which may be the end of the line. */
 static bool take_number(const char **at, unsigned int base, char behind, uint64_t *value)
@@ -47,6 +59,7 @@ static bool take_perms(const char **at, struct proc_area *area)
 bool proc_area_parse(const char *line, struct proc_area *area)
 {
 	uint64_t major, minor;
+	size_t size = 0;
 
 	if (!take_number(&line, 16, '-', &area->start) || !take_number(&line, 16, ' ', &area->end) ||
 	    !take_perms(&line, area) || !take_number(&line, 16, ' ', &area->offset) ||
@@ -54,6 +67,97 @@ bool proc_area_parse(const char *line, struct proc_area *area)
 	    !take_number(&line, 10, 0, &area->inode))
 		return false;
 	area->dev = makedev(major, minor);
-	area->name = line;
+	while (size < sizeof(area->name) - 1 && line[size] && line[size] != '\n')
+		size++;
+	memcpy(area->name, line, size);
+	area->name[size] = 0;
 	return true;
+}
+
+/* One more element, or NULL. */
+static struct proc_area *new_area(struct proc_areas *areas)
+{
+	size_t room = areas->room ? 2 * areas->room : FIRST_ROOM;
+	struct proc_area *more;
+
+	if (areas->nr == areas->room) {
+		more = reallocarray(areas->list, room, sizeof(*more));
+		if (!more)
+			return NULL;
+		areas->list = more;
+		areas->room = room;
+	}
+	return &areas->list[areas->nr++];
+}
+
+int proc_areas_add(struct proc_areas *areas, const char **text)
+{
+	const char *end;
+
+	for (; (end = strchr(*text, '\n')); *text = end + 1) {
+		struct proc_area *area = new_area(areas);
+
+		if (!area)
+			return -ENOMEM;
+		if (!proc_area_parse(*text, area))
+			return -EIO;
+	}
+	return 0;
+}
+
+/* A line that a piece ends in is kept for the next one; of one that is longer its begin alone, for all but that is of its name. */
+static int read_areas(int fd, char *buf, size_t max_text, struct proc_areas *areas)
+{
+	size_t all = 0, kept = 0;
+
+	for (;;) {
+		ssize_t got = read(fd, buf + kept, PIECE);
+		const char *rest = buf;
+		int ret;
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got ? -errno : 0;
+		all += got;
+		if (all > max_text)
+			return -E2BIG;
+		buf[kept + got] = 0;
+		ret = proc_areas_add(areas, &rest);
+		if (ret)
+			return ret;
+		kept = strnlen(rest, LINE_KEPT);
+		memmove(buf, rest, kept);
+	}
+}
+
+int proc_areas_read(pid_t pid, size_t max_text, struct proc_areas *areas)
+{
+	char path[32], *buf = malloc(LINE_KEPT + PIECE + 1);
+	int fd, ret = -ENOMEM;
+
+	*areas = (struct proc_areas){ 0 };
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		ret = -errno;
+	else if (buf)
+		ret = read_areas(fd, buf, max_text, areas);
+	if (fd >= 0)
+		close(fd);
+	free(buf);
+	if (ret == -E2BIG) {
+		_Static_assert(PROC_TEXT_AT_DUMP == 64 << 20, "the text says so");
+		pr_err("pid %d: its mappings and the names of their files are more than 64 MiB of text: " REFUSAL
+		       ": have it map fewer, or files with shorter names\n", pid);
+		return -ENOTSUP;
+	}
+	errno = -ret;
+	return ret ? proc_failed(pid, "maps") : 0;
+}
+
+void proc_areas_free(struct proc_areas *areas)
+{
+	free(areas->list);
+	*areas = (struct proc_areas){ 0 };
 }

@@ -5,6 +5,7 @@
  * file with a name it keeps the name, and of a private mapping of one only the
  * pages that were written. So every mapping of such a file counts, shared or private.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -186,45 +187,36 @@ int backing_root(pid_t pid)
 	return fd < 0 ? failed(pid, path) : fd;
 }
 
-/* @use for each mapping of a file, which has an inode, to the first that answers something else than 0: that. */
-static int each_area(const struct capture *c, int (*use)(const struct capture *c, const struct proc_area *area))
+static bool is_under_slot(const struct vm_state *vm, const struct proc_area *area)
 {
-	char path[32], *line = NULL;
-	struct proc_area area;
-	size_t room = 0;
-	int ret = 0;
-	FILE *maps;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", c->pid);
-	maps = fopen(path, "re");
-	if (!maps)
-		return failed(c->pid, path);
-	while (!ret && getline(&line, &room, maps) > 0)
-		if (proc_area_parse(line, &area) && area.inode)
-			ret = use(c, &area);
-	free(line);
-	fclose(maps);
-	return ret;
+	for (size_t i = 0; i < vm->nr_slots; i++)
+		if (area->start < vm->slots[i].hva + vm->slots[i].size && area->end > vm->slots[i].hva)
+			return true;
+	return false;
 }
 
-static int is_under_slot(const struct capture *c, const struct proc_area *area)
+/* A mapping of a file has an inode. */
+bool backing_is_there(const struct proc_areas *areas, const struct vm_state *vm)
 {
-	for (size_t i = 0; i < c->vm->nr_slots; i++)
-		if (area->start < c->vm->slots[i].hva + c->vm->slots[i].size && area->end > c->vm->slots[i].hva)
-			return 1;
-	return 0;
-}
-
-int backing_is_there(pid_t pid, struct vm_state *vm)
-{
-	const struct capture c = { .pid = pid, .vm = vm };
-
-	return each_area(&c, is_under_slot);
+	for (size_t i = 0; i < areas->nr; i++)
+		if (areas->list[i].inode && is_under_slot(vm, &areas->list[i]))
+			return true;
+	return false;
 }
 
 int backing_capture(pid_t pid, struct vm_state *vm, int (*give_up)(void))
 {
 	const struct capture c = { .pid = pid, .vm = vm, .give_up = give_up };
+	struct proc_areas areas;
+	int ret = proc_areas_read(pid, PROC_TEXT_ALL, &areas);
 
-	return each_area(&c, capture_area);
+	if (ret == -ESRCH) {
+		errno = ESRCH;
+		failed(pid, "its mappings");
+	}
+	for (size_t i = 0; i < areas.nr && !ret; i++)
+		if (areas.list[i].inode)
+			ret = capture_area(&c, &areas.list[i]);
+	proc_areas_free(&areas);
+	return ret;
 }

@@ -3,8 +3,10 @@
 #ifndef KVM_VGIC_PROBE_BACKING_H
 #define KVM_VGIC_PROBE_BACKING_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
+#include "probe/area.h"
 #include "state/vm.h"
 
 /*
@@ -14,8 +16,8 @@
  */
 int backing_capture(pid_t pid, struct vm_state *vm, int (*give_up)(void));
 
-/* Whether a memslot is over a mapping of a file, of whatever kind: 1 or 0, or a negative errno, logged. Touches none of them. */
-int backing_is_there(pid_t pid, struct vm_state *vm);
+/* Whether a memslot of @vm is over one of @areas, its process's, that is of a file, of whatever kind. */
+bool backing_is_there(const struct proc_areas *areas, const struct vm_state *vm);
 
 /*
  * Where paths of @vm->backings begin, as backing_check() takes it, when @pid is the VM's and has its mount namespace:

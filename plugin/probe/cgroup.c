@@ -1,31 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See cgroup.h. */
-#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "probe/cgroup.h"
+#include "probe/text.h"
 
 int cgroup_of(pid_t pid, char path[PATH_MAX])
 {
-	char name[32], *line = NULL;
-	size_t room = 0;
-	FILE *file;
+	struct text text = { 0 };
+	char name[32], *rest, *line;
+	int ret;
 
 	snprintf(name, sizeof(name), "/proc/%d/cgroup", pid);
-	file = fopen(name, "re");
-	if (!file)
-		return errno ? -errno : -EIO;
+	ret = text_read(AT_FDCWD, name, &text);
 	strcpy(path, "/");
-	while (getline(&line, &room, file) > 0) {
-		line[strcspn(line, "\n")] = 0;
+	for (rest = ret ? NULL : text.at; (line = strsep(&rest, "\n"));)
 		if (!strncmp(line, "0::", 3))
 			snprintf(path, PATH_MAX, "%s", line + 3);
-	}
-	free(line);
-	fclose(file);
-	return 0;
+	text_free(&text);
+	return ret;
 }
 
 int cgroup_up(char path[PATH_MAX])

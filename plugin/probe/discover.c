@@ -15,6 +15,7 @@
 #include "probe/kernel.h"
 #include "probe/park.h"
 #include "probe/room.h"
+#include "probe/sysctl.h"
 #include "probe/tree.h"
 #include "probe/vcpu.h"
 #include "probe/vgic_v2.h"
@@ -116,9 +117,10 @@ static int check_fds(pid_t pid, const struct proc_scan *scan)
 /* KVM_ARM_VCPU_PMU_V3_SET_PMU ties a VM to CPUs of one kind, and whether it was used is not to be seen. */
 static int check_cpu_kinds(const struct discovery *d)
 {
-	size_t kinds = pmu_nr_cpu_kinds();
+	bool has_pmu = d->vm_rec->vm.features >> KVM_ARM_VCPU_PMU_V3 & 1;
+	size_t kinds = has_pmu ? pmu_nr_cpu_kinds() : 1;
 
-	if (kinds == 1 || !(d->vm_rec->vm.features >> KVM_ARM_VCPU_PMU_V3 & 1))
+	if (kinds == 1)
 		return 0;
 	if (kinds)
 		return refuse(d->pid, "a PMU, on a host with CPUs of several kinds",
@@ -479,16 +481,11 @@ static int fill_pmu(struct discovery *d)
 
 static int fill_boot_id(struct vm_state *vm)
 {
-	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-	int ret = -EIO;
-
-	if (file) {
-		ret = fscanf(file, "%36s", vm->boot_id) == 1 ? 0 : -EIO;
-		fclose(file);
-	}
-	if (ret)
-		pr_err("cannot read the boot id of this host\n");
-	return ret;
+	strcpy(vm->boot_id, sysctl_boot_id());
+	if (vm->boot_id[0])
+		return 0;
+	pr_err("cannot read the boot id of this host\n");
+	return -EIO;
 }
 
 static int fill_vm(struct discovery *d)
@@ -498,7 +495,7 @@ static int fill_vm(struct discovery *d)
 
 	if (!vm)
 		return -ENOMEM;
-	vm->vpid = d->scan.vpid;
+	vm->vpid = d->scan.view.status.vpid;
 	vm->page_size = sysconf(_SC_PAGESIZE);
 	vm->fd = first_fd(d, PROC_FD_VM);
 	vm->ipa_bits = 64 - (d->vm_rec->vm.vtcr & 0x3f); /* VTCR_EL2.T0SZ */
@@ -874,7 +871,7 @@ static bool has_vms(const struct kvm_tree *tree)
 {
 	for (size_t p = 0; p < tree->nr_procs; p++)
 		for (size_t i = 0; i < tree->procs[p].nr_recs; i++)
-			if (tree->procs[p].recs[i].type != KVM_REC_UFFD)
+			if (tree->procs[p].recs[i].kvm)
 				return true;
 	return false;
 }
@@ -947,14 +944,15 @@ static struct room room_of(const struct discovered *all, pid_t pid)
 	return need;
 }
 
-static int check_room(const struct discovered *all)
+static int check_room(const struct kvm_tree *tree, const struct discovered *all)
 {
 	int ret = 0;
 
 	for (size_t v = 0; v < all->nr_vms && !ret; v++) {
-		struct room need = room_of(all, all->vms[v].pid);
+		const pid_t pid = all->vms[v].pid;
+		struct room need = room_of(all, pid);
 
-		ret = room_check(all->vms[v].pid, &need);
+		ret = room_check(pid, &process_of(tree, pid)->scan.view, &need);
 	}
 	return ret;
 }
@@ -994,9 +992,25 @@ int discover_vms(struct kvm_tree *tree, struct discovered *all)
 	ret = ret ?: check_files(tree, all);
 	ret = ret ?: check_vm_fds(all);
 	ret = ret ?: check_dirty_logs(all);
-	ret = ret ?: check_room(all);
+	ret = ret ?: check_room(tree, all);
 	ret = ret ?: probe_in_flight(tree, all);
 	return ret ?: place_parked(tree, all);
+}
+
+/* For those who are to do something in the processes of VMs. */
+static int keep_views(struct kvm_tree *tree, struct discovered *all)
+{
+	all->views = calloc(tree->nr_procs + 1, sizeof(*all->views));
+	if (!all->views)
+		return -ENOMEM;
+	all->nr_views = tree->nr_procs;
+	for (size_t p = 0; p < tree->nr_procs; p++) {
+		all->views[p] = tree->procs[p].scan.view;
+		tree->procs[p].scan.view = (struct proc_view){ 0 };
+	}
+	for (size_t v = 0; v < all->nr_vms; v++)
+		all->vms[v].seen = &all->views[process_of(tree, all->vms[v].pid) - tree->procs];
+	return 0;
 }
 
 int discover(pid_t root, struct discovered *all)
@@ -1007,6 +1021,7 @@ int discover(pid_t root, struct discovered *all)
 	*all = (struct discovered){ 0 };
 	ret = kvm_tree_scan(root, check_fds, &tree);
 	ret = ret ?: discover_vms(&tree, all);
+	ret = ret ?: keep_views(&tree, all);
 	for (size_t p = 0; p < tree.nr_procs; p++)
 		all->uses_kvm |= kvm_process_has_kvm(&tree.procs[p]);
 	all->pids = tree.pids;
@@ -1023,6 +1038,9 @@ void discovered_free(struct discovered *all)
 		free(all->vms[v].fds);
 		free(all->vms[v].itses);
 	}
+	for (size_t i = 0; i < all->nr_views; i++)
+		proc_view_free(&all->views[i]);
+	free(all->views);
 	free(all->vms);
 	free(all->pids);
 	*all = (struct discovered){ 0 };

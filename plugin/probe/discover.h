@@ -7,6 +7,8 @@
 #include <sys/types.h>
 
 #include "probe/eventfd.h"
+#include "probe/kvm_iter.h"
+#include "probe/view.h"
 #include "state/vm.h"
 
 /* Of an error line that names what cannot be carried; what to do comes behind it. */
@@ -16,7 +18,7 @@
  * told, logged but for -ESRCH: it has ended. */
 int discover_uses_kvm(pid_t pid);
 
-#define DISCOVER_MAX_VMS 64 /* in a tree of processes: IMAGE_MAX_VMS */
+#define DISCOVER_MAX_VMS KVM_MAX_VMS /* in a tree of processes: IMAGE_MAX_VMS */
 
 /* An fd of an object of a VM, in any process of the tree. */
 struct discovered_fd {
@@ -34,6 +36,7 @@ struct discovered_vm {
 	size_t nr_itses;
 	struct discovered_fd *fds;
 	size_t nr_fds;
+	const struct proc_view *seen; /* of @pid: of struct discovered */
 };
 
 struct discovered {
@@ -42,6 +45,8 @@ struct discovered {
 	size_t nr_pids;
 	struct discovered_vm *vms;
 	size_t nr_vms;
+	struct proc_view *views; /* of all processes that have not ended: mappings of those alone that a VM is of */
+	size_t nr_views;
 	struct eventfd_table eventfds; /* while VMs are looked for */
 };
 

@@ -45,7 +45,7 @@ static int append(struct kvm_rec **at, struct probe_recs *to, const struct kvm_r
 }
 
 /* By passes, until one tells nothing. */
-static int look_at_bindings(struct look *look, unsigned int vm_fd)
+static int look_at_bindings(struct look *look, const struct kvm_rec *vm)
 {
 	size_t before;
 	int ret;
@@ -55,7 +55,7 @@ static int look_at_bindings(struct look *look, unsigned int vm_fd)
 		size_t nr;
 
 		before = look->b.bound.nr;
-		ret = kernel_probe_bindings(look->b.pid, vm_fd, before, &recs, &nr);
+		ret = kernel_probe_bindings(look->b.pid, vm, before, &recs, &nr);
 		if (!ret)
 			ret = append(&look->bound, &look->b.bound, recs, nr);
 		free(recs);
@@ -156,12 +156,12 @@ static int look_at_works(struct look *look)
 	return ret;
 }
 
-static int look_once(struct look *look, pid_t pid, unsigned int vm_fd, struct eventfd_table *eventfds)
+static int look_once(struct look *look, pid_t pid, const struct kvm_rec *vm, struct eventfd_table *eventfds)
 {
 	int ret;
 
 	*look = (struct look){ .b.pid = pid };
-	ret = look_at_bindings(look, vm_fd);
+	ret = look_at_bindings(look, vm);
 	if (!ret)
 		ret = look_at_works(look);
 	if (!ret)
@@ -171,15 +171,15 @@ static int look_once(struct look *look, pid_t pid, unsigned int vm_fd, struct ev
 	return ret ?: look_at_holders(look);
 }
 
-static int look_until_at_rest(struct look *look, pid_t pid, unsigned int vm_fd, struct eventfd_table *eventfds)
+static int look_until_at_rest(struct look *look, pid_t pid, const struct kvm_rec *vm, struct eventfd_table *eventfds)
 {
-	int ret = look_once(look, pid, vm_fd, eventfds);
+	int ret = look_once(look, pid, vm, eventfds);
 
 	for (int i = 0; !ret && i < TRIES && !binding_at_rest(&look->b); i++) {
 		usleep(PAUSE_US);
 		free_look(look);
 		eventfd_table_free(eventfds);
-		ret = look_once(look, pid, vm_fd, eventfds);
+		ret = look_once(look, pid, vm, eventfds);
 	}
 	return ret;
 }
@@ -195,6 +195,22 @@ static int check_limits(const struct vm_state *vm, pid_t pid)
 	return -ENOTSUP;
 }
 
+/*
+ * What the VM's record says that there is has come, and nothing else: a list that cannot be read is an empty one. Of routes all VMs have
+ * some; an irqfd can have ended meanwhile, with its eventfd.
+ */
+static int check_told(const struct kvm_rec *vm_rec, pid_t pid, const struct vm_state *vm)
+{
+	const bool has_irqfds = vm_rec->vm.has >> KVM_HAS_IRQFD & 1, has_ioeventfds = vm_rec->vm.has >> KVM_HAS_IOEVENTFD & 1,
+		   has_zones = vm_rec->vm.has >> KVM_HAS_COALESCED_MMIO & 1;
+
+	if ((has_irqfds || !vm->nr_irqfds) && has_ioeventfds == !!vm->nr_ioeventfds && has_zones == !!vm->nr_zones)
+		return 0;
+	pr_err("pid %d: the BPF iterator tells of %zu irqfds, %zu ioeventfds and %zu zones of coalesced MMIO: it did not see all\n", pid,
+	       vm->nr_irqfds, vm->nr_ioeventfds, vm->nr_zones);
+	return -EIO;
+}
+
 #define HAS_BINDINGS \
 	(1u << KVM_HAS_IRQFD | 1u << KVM_HAS_IOEVENTFD | 1u << KVM_HAS_COALESCED_MMIO | 1u << KVM_HAS_ROUTING)
 
@@ -206,9 +222,10 @@ int probe_bindings(pid_t pid, const struct kvm_rec *vm_rec, struct eventfd_table
 	if (!(vm_rec->vm.has & HAS_BINDINGS))
 		return 0;
 	vm->routing.own = vm_rec->vm.has >> KVM_HAS_ROUTING & 1;
-	ret = look_until_at_rest(&look, pid, vm_rec->fd, eventfds);
+	ret = look_until_at_rest(&look, pid, vm_rec, eventfds);
 	if (!ret)
 		ret = binding_fill(&look.b, vm);
 	free_look(&look);
+	ret = ret ?: check_told(vm_rec, pid, vm);
 	return ret ?: check_limits(vm, pid);
 }

@@ -14,7 +14,7 @@
 static bool is_not_first(const struct kvm_tree *tree, const struct discovered_vm *found)
 {
 	for (size_t p = 0; p < tree->nr_procs; p++)
-		if (tree->procs[p].scan.vpid < found->vm->vpid)
+		if (tree->procs[p].scan.view.status.vpid < found->vm->vpid)
 			return true;
 	return false;
 }

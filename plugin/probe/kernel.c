@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "fault.h"
-#include "kvm_iter.skel.h"
 #include "log.h"
 #include "probe/discover.h"
 #include "probe/kernel.h"
+#include "probe/program.h"
 
 /*
  * Bits of kvm->arch.flags are macros, which BTF does not hold: CO-RE cannot notice
@@ -29,38 +29,16 @@ static const struct series {
 	{ "7.2.", true, 1 << 3 },
 };
 
-static struct kvm_iter *skel;
 static int load_result = 1; /* not tried yet */
+static struct utsname running;
 
-#define VERIFIER_LOG (2u << 20) /* bytes: all of it for the loader, else that one is not loaded; of a program, its end */
-#define VERIFIER_TOLD (4u << 10)
-
-/* What the kernel's verifier says of a program that it does not take, the end of it: for authors of this one. */
-static void log_verifier(void)
+/* By what uname() says, which it is asked once. */
+static const struct series *running_series(void)
 {
-	char *buf = calloc(1, VERIFIER_LOG), *line, *rest;
-	struct kvm_iter *again = buf ? kvm_iter__open() : NULL;
-
-	if (again) {
-		again->ctx.log_level = 1;
-		again->ctx.log_size = VERIFIER_LOG - 1;
-		again->ctx.log_buf = (uintptr_t)buf;
-		kvm_iter__load(again);
-		kvm_iter__destroy(again);
-		rest = buf + (strlen(buf) > VERIFIER_TOLD ? strlen(buf) - VERIFIER_TOLD : 0);
-		while ((line = strsep(&rest, "\n")))
-			if (*line)
-				pr_debug("verifier: %s\n", line);
-	}
-	free(buf);
-}
-
-static const struct series *running_series(struct utsname *uts)
-{
-	if (uname(uts))
+	if (!running.release[0] && uname(&running))
 		return NULL;
 	for (size_t i = 0; i < sizeof(known_series) / sizeof(known_series[0]); i++)
-		if (!strncmp(uts->release, known_series[i].release, strlen(known_series[i].release)))
+		if (!strncmp(running.release, known_series[i].release, strlen(known_series[i].release)))
 			return &known_series[i];
 	return NULL;
 }
@@ -76,29 +54,25 @@ bool kernel_is_arm64(void)
 
 bool kernel_saves_orphans(void)
 {
-	struct utsname uts;
-	const struct series *series = running_series(&uts);
+	const struct series *series = running_series();
 
 	return series && series->saves_orphans;
 }
 
 bool kernel_step_is_pending(unsigned int sflags)
 {
-	struct utsname uts;
-	const struct series *series = running_series(&uts);
+	const struct series *series = running_series();
 
 	return series && sflags & series->step_pending;
 }
 
 int kernel_check_series(void)
 {
-	struct utsname uts = { 0 };
-
-	if (running_series(&uts))
+	if (running_series())
 		return 0;
 	pr_err("kernel %s: its KVM structures are not known to this plugin, only those of Linux 6.12 and "
 	       "7.2\n",
-	       uts.release);
+	       running.release);
 	return -ENOTSUP;
 }
 
@@ -115,6 +89,30 @@ bool kernel_is_confidential(void)
 	return strstr(modes, "[confidentiality]");
 }
 
+static int cannot_load(int err)
+{
+	pr_err("cannot load the BPF iterator: %s (errno %d): %s (details with -v4)\n", strerror(-err), -err,
+	       kernel_is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
+				   "that it can be" :
+				   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
+				   "structures this plugin knows, that is not locked down for confidentiality");
+	return err;
+}
+
+static int load_programs(void)
+{
+	for (enum program_id id = 0; id < NR_PROGRAMS; id++) {
+		int fd = program_fd(id);
+
+		if (fd >= 0)
+			continue;
+		cannot_load(fd);
+		program_log(id);
+		return fd;
+	}
+	return 0;
+}
+
 static int load(void)
 {
 	int ret = kernel_check_series();
@@ -127,17 +125,10 @@ static int load(void)
 		       strerror(-ret));
 		return ret;
 	}
-	skel = kvm_iter__open();
-	ret = skel ? kvm_iter__load(skel) : -ENOMEM;
-	if (ret) {
-		pr_err("cannot load the BPF iterator: %s (errno %d): %s (details with -v4)\n", strerror(-ret), -ret,
-		       kernel_is_confidential() ? "the kernel is locked down (confidentiality): integrity is the most "
-					   "that it can be" :
-					   "CAP_BPF and CAP_PERFMON are needed, and a kernel with the "
-					   "structures this plugin knows, that is not locked down for confidentiality");
-		log_verifier();
-	}
-	return ret;
+	ret = programs_open();
+	if (ret)
+		return cannot_load(ret);
+	return programs_ask() ?: load_programs();
 }
 
 int kernel_probe_load(void)
@@ -149,9 +140,7 @@ int kernel_probe_load(void)
 
 void kernel_probe_unload(void)
 {
-	if (skel)
-		kvm_iter__destroy(skel);
-	skel = NULL;
+	programs_close();
 	load_result = 1;
 }
 
@@ -184,12 +173,13 @@ static int read_all(int fd, struct pile *pile)
 	}
 }
 
-/* One pass of @prog over what @info names, or over all tasks. */
-static int run_pass(struct bpf_prog_desc prog, const union bpf_iter_link_info *info, struct pile *pile)
+/* One pass of the program over what @info names, or over all tasks. */
+static int run_pass(enum program_id id, const union bpf_iter_link_info *info, struct pile *pile)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = (void *)info, .iter_info_len = info ? sizeof(*info) : 0);
-	int ret = fault_point(FAULT_REMOTE, __func__, "BPF iterator");
-	int link = ret ?: bpf_link_create(prog.prog_fd, 0, BPF_TRACE_ITER, &opts);
+	int ret = fault_point(FAULT_REMOTE, "BPF iterator", program_name(id));
+	int prog = ret ?: program_fd(id);
+	int link = prog < 0 ? prog : bpf_link_create(prog, 0, BPF_TRACE_ITER, &opts);
 	int fd = link < 0 ? link : bpf_iter_create(link);
 
 	ret = fd < 0 ? fd : read_all(fd, pile);
@@ -201,29 +191,33 @@ static int run_pass(struct bpf_prog_desc prog, const union bpf_iter_link_info *i
 }
 
 /* Of the threads of @pid: those that share its fds are passed over. */
-static int run_on_process(struct bpf_prog_desc prog, pid_t pid, struct pile *pile)
+static int run_on_process(enum program_id id, pid_t pid, struct pile *pile)
 {
-	const union bpf_iter_link_info info = { .task.pid = pid };
+	union bpf_iter_link_info info;
 
-	return run_pass(prog, &info, pile);
+	memset(&info, 0, sizeof(info)); /* all of it: the kernel's may be smaller, and then wants zeroes behind its own */
+	info.task.pid = pid;
+	return run_pass(id, &info, pile);
 }
 
 /*
  * Of one thread: all have the same mappings, and each would tell them. Of fds it is the first's that CRIU dumps: another
  * thread can have a table of its own.
  */
-static int run_on_thread(struct bpf_prog_desc prog, pid_t tid, struct pile *pile)
+static int run_on_thread(enum program_id id, pid_t tid, struct pile *pile)
 {
-	const union bpf_iter_link_info info = { .task.tid = tid };
+	union bpf_iter_link_info info;
 
-	return run_pass(prog, &info, pile);
+	memset(&info, 0, sizeof(info));
+	info.task.tid = tid;
+	return run_pass(id, &info, pile);
 }
 
 /* Its mappings of vCPUs, and those of userfaultfds. */
 static int run_on_maps(pid_t pid, struct pile *pile)
 {
-	skel->bss->maps_told = 0;
-	return run_on_thread(skel->progs.kvm_maps, pid, pile);
+	programs_bss->maps_told = 0;
+	return run_on_thread(PROGRAM_KVM_MAPS, pid, pile);
 }
 
 /* What @pile has, for the caller to free; where @ret is an error, that, logged. */
@@ -245,23 +239,37 @@ static int take_records(struct pile *pile, int ret, pid_t pid, struct kvm_rec **
 /* Of devices and interrupts of ITSes, of a process: each of 64 VMs has 57344 LPIs at most. */
 #define ITS_STEPS (1u << 23)
 
-/* By as many passes as the VM with the most records needs. */
+/* By as many passes as what it has needs. */
 static int probe_files(pid_t pid, struct pile *pile)
 {
 	int ret;
 
-	skel->bss->first_record = 0;
-	skel->bss->most_records = 0;
-	skel->bss->nr_too_many = 0;
-	skel->bss->its_steps_left = ITS_STEPS;
+	programs_bss->nr_seen = 0;
+	programs_bss->nr_too_many = 0;
+	programs_bss->next_fd = 0;
+	programs_bss->first_record = 0;
+	programs_bss->changed = 0;
+	programs_bss->its_steps_left = ITS_STEPS;
 	do {
-		skel->bss->nr_seen = 0;
-		ret = run_on_thread(skel->progs.kvm_files, pid, pile);
-		skel->bss->first_record += KVM_RECORDS_IN_PASS;
-		if (!ret && skel->bss->nr_too_many)
+		programs_bss->more = 0;
+		ret = run_on_thread(PROGRAM_KVM_FILES, pid, pile);
+		if (!ret && programs_bss->nr_too_many)
 			ret = -ENOTSUP;
-	} while (!ret && skel->bss->first_record < skel->bss->most_records && skel->bss->first_record < MAX_RECORDS);
-	return !ret && skel->bss->first_record < skel->bss->most_records ? -E2BIG : ret;
+		/* It has ended within a VM, of which the last pass has told nothing more. */
+		programs_bss->changed |= !ret && !programs_bss->more && programs_bss->first_record;
+		if (!ret && programs_bss->changed)
+			ret = -EAGAIN;
+		if (!ret && programs_bss->first_record >= MAX_RECORDS)
+			ret = -E2BIG;
+	} while (!ret && programs_bss->more);
+	return ret;
+}
+
+static int say_changed(pid_t pid)
+{
+	pr_err("pid %d: its fds changed while they were looked at: it has ended, or a process that runs has them too (CLONE_FILES)\n",
+	       pid);
+	return -EAGAIN;
 }
 
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
@@ -275,9 +283,12 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	if (ret)
 		return ret;
 	ret = probe_files(pid, &pile) ?: run_on_maps(pid, &pile);
-	if (!skel->bss->nr_too_many)
+	if (!programs_bss->nr_too_many && !programs_bss->changed)
 		return take_records(&pile, ret, pid, recs, nr);
 	free(pile.buf);
+	if (programs_bss->changed)
+		return say_changed(pid);
+	_Static_assert(KVM_MAX_VMS == 64, "the text says so");
 	pr_err("pid %d: more than 64 VMs in a process: " REFUSAL ": dump parts of it\n", pid);
 	return -ENOTSUP;
 }
@@ -293,39 +304,46 @@ int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
 }
 
 /* One pass of one program, over @pid or, where that is 0, over all tasks. */
-static int probe_once(struct bpf_prog_desc prog, pid_t pid, struct kvm_rec **recs, size_t *nr)
+static int probe_once(enum program_id id, pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
-	int ret = pid ? run_on_process(prog, pid, &pile) : run_pass(prog, NULL, &pile);
+	int ret = pid ? run_on_process(id, pid, &pile) : run_pass(id, NULL, &pile);
 
 	return take_records(&pile, ret, pid, recs, nr);
 }
 
-int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr)
+int kernel_probe_bindings(pid_t pid, const struct kvm_rec *vm, unsigned int first, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
 	int ret = kernel_probe_load();
 
 	if (ret)
 		return ret;
-	skel->bss->binding_fd = fd;
-	skel->bss->first_binding = first;
-	ret = run_on_thread(skel->progs.kvm_bindings, pid, &pile);
-	return take_records(&pile, ret, pid, recs, nr);
+	programs_bss->binding_fd = vm->fd;
+	programs_bss->binding_vm = vm->kvm;
+	programs_bss->first_binding = first;
+	programs_bss->binding_changed = 1; /* until a pass has seen that it is not so */
+	ret = run_on_thread(PROGRAM_KVM_BINDINGS, pid, &pile);
+	if (ret || !programs_bss->binding_changed)
+		return take_records(&pile, ret, pid, recs, nr);
+	free(pile.buf);
+	*recs = NULL;
+	*nr = 0;
+	return say_changed(pid);
 }
 
 int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
 {
 	int ret = kernel_probe_load();
 
-	return ret ?: probe_once(skel->progs.eventfds, 0, recs, nr);
+	return ret ?: probe_once(PROGRAM_EVENTFDS, 0, recs, nr);
 }
 
 int kernel_probe_tasks(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	int ret = kernel_probe_load();
 
-	return ret ?: probe_once(skel->progs.file_tables, pid, recs, nr);
+	return ret ?: probe_once(PROGRAM_FILE_TABLES, pid, recs, nr);
 }
 
 int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **recs, size_t *nr)
@@ -337,10 +355,10 @@ int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **rec
 	*nr = 0;
 	if (ret)
 		return ret;
-	ret = run_pass(skel->progs.fd_holders, NULL, &pile);
+	ret = run_pass(PROGRAM_FD_HOLDERS, NULL, &pile);
 	for (size_t i = 0; i < nr_pids && !ret; i++) {
-		skel->bss->holders_told = 0;
-		ret = run_on_thread(skel->progs.map_holders, pids[i], &pile);
+		programs_bss->holders_told = 0;
+		ret = run_on_thread(PROGRAM_MAP_HOLDERS, pids[i], &pile);
 	}
 	return take_records(&pile, ret, 0, recs, nr);
 }
@@ -349,5 +367,5 @@ int kernel_probe_works(struct kvm_rec **recs, size_t *nr)
 {
 	int ret = kernel_probe_load();
 
-	return ret ?: probe_once(skel->progs.works, getpid(), recs, nr);
+	return ret ?: probe_once(PROGRAM_WORKS, getpid(), recs, nr);
 }

@@ -10,8 +10,8 @@
 #include "probe/kvm_iter.h"
 
 /*
- * Loads the iterator, once; later calls return what the first did. Parsing the
- * kernel's BTF takes tens of milliseconds: to be called before tasks are frozen.
+ * Loads the iterator, once; later calls return what the first did. The kernel's
+ * verifier takes tens of milliseconds: to be called before tasks are frozen.
  * 0, or a negative errno, logged: no BTF, no permission, a kernel whose
  * structures are not known.
  */
@@ -39,8 +39,8 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr);
 /* Likewise, of its mappings alone. */
 int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr);
 
-/* Likewise: what the VM that @fd of @pid is of has bound, KVM_BINDINGS_PER_PASS of it, from the @first-th on. */
-int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr);
+/* Likewise: what @vm, a KVM_REC_VM of @pid, has bound, KVM_BINDINGS_PER_PASS of it, from the @first-th on. -EAGAIN: its fd is another's by now. */
+int kernel_probe_bindings(pid_t pid, const struct kvm_rec *vm, unsigned int first, struct kvm_rec **recs, size_t *nr);
 /* Likewise: the eventfds of all processes that this one's pid namespace has. */
 int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr);
 /* Likewise: the threads of @pid, and their tables of fds. */

@@ -22,6 +22,33 @@ typedef __u16 __be16;
 typedef __u32 __be32;
 typedef __u32 __wsum;
 
+/*
+ * What an iterator is called with is laid out for programs of BPF, and the verifier knows what each place of it holds: not
+ * looked for in BTF, all of which the kernel goes through for each type that is.
+ */
+struct seq_file;
+struct task_struct;
+struct file;
+struct vm_area_struct;
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+};
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+struct bpf_iter__task_vma {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
+};
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct list_head {
@@ -37,13 +64,21 @@ typedef struct {
 	int counter;
 } atomic_t;
 
-struct seq_file;
-struct bpf_iter_meta {
-	struct seq_file *seq;
+/* A type that begins with a number of 64 bits: for loads of those that no type is known of. */
+struct timespec64 {
+	__s64 tv_sec;
 };
+
 struct mm_struct;
+struct file;
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+	unsigned long *open_fds;
+};
 struct files_struct {
 	atomic_t count;
+	struct fdtable *fdt;
 };
 struct pid;
 struct task_struct {
@@ -84,12 +119,6 @@ struct file {
 	struct inode *f_inode;
 	void *private_data;
 };
-struct bpf_iter__task_file {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
-	__u32 fd;
-	struct file *file;
-};
 
 /* The number of references: of 6.12; of 7.x, which has one less in it. */
 struct file___6_12 {
@@ -103,10 +132,6 @@ struct file___7_0 {
 			__s64 counter;
 		} refcnt;
 	} f_ref;
-};
-struct bpf_iter__task {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
 };
 struct eventfd_ctx {
 	struct {
@@ -141,11 +166,6 @@ struct vm_area_struct {
 	unsigned long vm_flags;
 	struct file *vm_file;
 	struct vm_userfaultfd_ctx vm_userfaultfd_ctx;
-};
-struct bpf_iter__task_vma {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
-	struct vm_area_struct *vma;
 };
 
 struct kvm_vcpu;
@@ -327,13 +347,7 @@ struct kvm_vcpu_arch {
 typedef struct {
 	unsigned long sig[1];
 } sigset_t;
-struct kvm_run {
-	__u32 exit_reason;
-	struct {
-		__u64 phys_addr;
-		__u8 is_write;
-	} mmio;
-};
+struct kvm_run;
 struct kvm_vcpu {
 	struct kvm *kvm;
 	struct kvm_run *run;

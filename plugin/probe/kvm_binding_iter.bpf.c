@@ -2,7 +2,8 @@
 /*
  * What a VM has bound, for which KVM has no getter: irqfds, ioeventfds, zones of coalesced MMIO, GSI routes.
  * There can be thousands, more than the output of one pass has room for: each
- * pass tells those from first_binding on.
+ * pass tells those from first_binding on, and steps over those before, for it is one run of the program,
+ * in which its CPU does nothing else.
  */
 #include "kernel_types.h"
 
@@ -24,14 +25,18 @@ extern void bpf_iter_task_destroy(struct bpf_iter_task *it) __ksym;
 
 char _license[] SEC("license") = "GPL";
 
-/* Set by user space: the fd that is of the VM, whatever else it is, and the first that this pass is to tell. */
+/* Set by user space: a fd that is of the VM, whatever else it is, which VM that is, and the first that this pass is to tell. */
 unsigned int binding_fd, first_binding;
+unsigned long long binding_vm;
+
+/* The fd is another's by now, or the process has ended: what was told is nothing. */
+unsigned int binding_changed;
 
 /* What injects an irqfd's interrupt, once a pass has seen one: all that works are looked at for. */
 static unsigned long long inject;
 
 struct binding_walk {
-	struct seq_file *seq;
+	struct bpf_iter__task *ctx;
 	unsigned long long kvm;
 	unsigned long long head, at; /* a list and the node that is left next; or the table of routes */
 	unsigned int nr_routes;
@@ -39,81 +44,102 @@ struct binding_walk {
 	unsigned int fd;
 };
 
-static void emit_binding(struct binding_walk *w, struct kvm_rec *rec)
-{
-	unsigned int i = w->seen++ - first_binding;
+/* As out of kvm_iter.bpf.c. */
+static struct kvm_rec binding;
 
-	rec->fd = w->fd;
-	rec->kvm = w->kvm;
-	if (i < KVM_BINDINGS_PER_PASS)
-		bpf_seq_write(w->seq, rec, sizeof(*rec));
+/* As emit() there. */
+VERIFIED_ALONE int emit_binding(struct bpf_iter__task *ctx)
+{
+	return bpf_seq_write(ctx->meta->seq, &binding, sizeof(binding));
+}
+
+static void begin_binding(const struct binding_walk *w, enum kvm_rec_type type)
+{
+	binding = (struct kvm_rec){ .type = type, .fd = w->fd, .kvm = w->kvm };
+}
+
+/* All of the window was told: what is left of the lists is for the next pass. */
+static bool is_past(const struct binding_walk *w)
+{
+	return w->seen >= first_binding + KVM_BINDINGS_PER_PASS;
+}
+
+/* One that was told by a pass before is passed over: nothing of it is read. */
+static bool was_told(struct binding_walk *w)
+{
+	return w->seen++ < first_binding;
 }
 
 /* The next node of the list, or NULL at its end. */
 static void *step(struct binding_walk *w)
 {
-	struct list_head *node = (void *)w->at;
+	void *node = next_of((void *)w->at);
 
-	node = BPF_CORE_READ(node, next);
 	w->at = (unsigned long long)node;
 	return w->at == w->head ? NULL : node;
 }
 
 static int tell_irqfd(__u32 i, struct binding_walk *w)
 {
-	struct kvm_rec rec = { .type = KVM_REC_IRQFD };
 	struct kvm_kernel_irqfd *irqfd;
-	void *node = step(w);
+	void *node = is_past(w) ? NULL : step(w);
 
 	if (!node)
 		return 1;
+	if (was_told(w))
+		return 0;
 	irqfd = node - bpf_core_field_offset(struct kvm_kernel_irqfd, list);
-	rec.irqfd.gsi = BPF_CORE_READ(irqfd, gsi);
-	rec.irqfd.eventfd = (unsigned long long)BPF_CORE_READ(irqfd, eventfd);
-	rec.irqfd.resamplefd = (unsigned long long)BPF_CORE_READ(irqfd, resamplefd);
-	rec.irqfd.work = (unsigned long long)irqfd + bpf_core_field_offset(struct kvm_kernel_irqfd, inject);
-	rec.irqfd.pending = BPF_CORE_READ(irqfd, inject.data.counter) & WORK_PENDING;
+	begin_binding(w, KVM_REC_IRQFD);
+	binding.irqfd.gsi = BPF_CORE_READ(irqfd, gsi);
+	binding.irqfd.eventfd = (unsigned long long)BPF_CORE_READ(irqfd, eventfd);
+	binding.irqfd.resamplefd = (unsigned long long)BPF_CORE_READ(irqfd, resamplefd);
+	binding.irqfd.work = (unsigned long long)irqfd + bpf_core_field_offset(struct kvm_kernel_irqfd, inject);
+	binding.irqfd.pending = BPF_CORE_READ(irqfd, inject.data.counter) & WORK_PENDING;
 	inject = (unsigned long long)BPF_CORE_READ(irqfd, inject.func);
-	emit_binding(w, &rec);
+	emit_binding(w->ctx);
 	return 0;
 }
 
 static int tell_ioeventfd(__u32 i, struct binding_walk *w)
 {
-	struct kvm_rec rec = { .type = KVM_REC_IOEVENTFD };
 	struct _ioeventfd *ioeventfd;
-	void *node = step(w);
+	void *node = is_past(w) ? NULL : step(w);
 	__u8 bus;
 
 	if (!node)
 		return 1;
+	if (was_told(w))
+		return 0;
 	ioeventfd = node - bpf_core_field_offset(struct _ioeventfd, list);
 	bus = BPF_CORE_READ(ioeventfd, bus_idx);
-	rec.ioeventfd.eventfd = (unsigned long long)BPF_CORE_READ(ioeventfd, eventfd);
-	rec.ioeventfd.addr = BPF_CORE_READ(ioeventfd, addr);
-	rec.ioeventfd.datamatch = BPF_CORE_READ(ioeventfd, datamatch);
-	rec.ioeventfd.length = BPF_CORE_READ(ioeventfd, length);
-	rec.ioeventfd.wildcard = BPF_CORE_READ(ioeventfd, wildcard);
-	rec.ioeventfd.pio = bus == bpf_core_enum_value(enum kvm_bus, KVM_PIO_BUS);
-	rec.ioeventfd.ccw = bus == bpf_core_enum_value(enum kvm_bus, KVM_VIRTIO_CCW_NOTIFY_BUS);
-	rec.ioeventfd.fast = bus == bpf_core_enum_value(enum kvm_bus, KVM_FAST_MMIO_BUS);
-	emit_binding(w, &rec);
+	begin_binding(w, KVM_REC_IOEVENTFD);
+	binding.ioeventfd.eventfd = (unsigned long long)BPF_CORE_READ(ioeventfd, eventfd);
+	binding.ioeventfd.addr = BPF_CORE_READ(ioeventfd, addr);
+	binding.ioeventfd.datamatch = BPF_CORE_READ(ioeventfd, datamatch);
+	binding.ioeventfd.length = BPF_CORE_READ(ioeventfd, length);
+	binding.ioeventfd.wildcard = BPF_CORE_READ(ioeventfd, wildcard);
+	binding.ioeventfd.pio = bus == bpf_core_enum_value(enum kvm_bus, KVM_PIO_BUS);
+	binding.ioeventfd.ccw = bus == bpf_core_enum_value(enum kvm_bus, KVM_VIRTIO_CCW_NOTIFY_BUS);
+	binding.ioeventfd.fast = bus == bpf_core_enum_value(enum kvm_bus, KVM_FAST_MMIO_BUS);
+	emit_binding(w->ctx);
 	return 0;
 }
 
 static int tell_zone(__u32 i, struct binding_walk *w)
 {
-	struct kvm_rec rec = { .type = KVM_REC_ZONE };
 	struct kvm_coalesced_mmio_dev *dev;
-	void *node = step(w);
+	void *node = is_past(w) ? NULL : step(w);
 
 	if (!node)
 		return 1;
+	if (was_told(w))
+		return 0;
 	dev = node - bpf_core_field_offset(struct kvm_coalesced_mmio_dev, list);
-	rec.zone.addr = BPF_CORE_READ(dev, zone.addr);
-	rec.zone.size = BPF_CORE_READ(dev, zone.size);
-	rec.zone.pio = BPF_CORE_READ(dev, zone.pio);
-	emit_binding(w, &rec);
+	begin_binding(w, KVM_REC_ZONE);
+	binding.zone.addr = BPF_CORE_READ(dev, zone.addr);
+	binding.zone.size = BPF_CORE_READ(dev, zone.size);
+	binding.zone.pio = BPF_CORE_READ(dev, zone.pio);
+	emit_binding(w->ctx);
 	return 0;
 }
 
@@ -125,64 +151,78 @@ static void *gsis_of(struct kvm_irq_routing_table *table)
 	return (void *)table + bpf_core_field_offset(struct kvm_irq_routing_table___7_0, chip);
 }
 
-static void read_irqchip(struct kvm_irq_routing_table *table, struct kvm_kernel_irq_routing_entry *e,
-			 struct kvm_rec *rec)
+static void read_irqchip(struct kvm_irq_routing_table *table, struct kvm_kernel_irq_routing_entry *e)
 {
 	int gsi = -1;
 
-	rec->route.irqchip = BPF_CORE_READ(e, irqchip.irqchip);
-	rec->route.pin = BPF_CORE_READ(e, irqchip.pin);
-	if (!rec->route.irqchip && rec->route.pin < MAX_PINS)
-		bpf_probe_read_kernel(&gsi, sizeof(gsi), gsis_of(table) + rec->route.pin * sizeof(gsi));
-	rec->route.acked = gsi == (int)rec->route.gsi;
+	binding.route.irqchip = BPF_CORE_READ(e, irqchip.irqchip);
+	binding.route.pin = BPF_CORE_READ(e, irqchip.pin);
+	if (!binding.route.irqchip && binding.route.pin < MAX_PINS)
+		bpf_probe_read_kernel(&gsi, sizeof(gsi), gsis_of(table) + binding.route.pin * sizeof(gsi));
+	binding.route.acked = gsi == (int)binding.route.gsi;
 }
 
 /* One GSI has one route, for arm64 has one interrupt controller. */
 static int tell_route(__u32 i, struct binding_walk *w)
 {
 	struct kvm_irq_routing_table *table = (void *)w->at;
-	struct kvm_rec rec = { .type = KVM_REC_ROUTE };
 	struct kvm_kernel_irq_routing_entry *e;
-	struct hlist_node *first = NULL;
-	void *map;
+	void *map, *first;
 
-	if (i >= w->nr_routes)
+	if (i >= w->nr_routes || is_past(w))
 		return 1;
 	map = (void *)table + bpf_core_field_offset(struct kvm_irq_routing_table, map);
-	bpf_probe_read_kernel(&first, sizeof(first), map + i * sizeof(void *));
-	if (!first)
+	first = next_of(map + i * sizeof(void *));
+	if (!first || was_told(w))
 		return 0;
-	e = (void *)first - bpf_core_field_offset(struct kvm_kernel_irq_routing_entry, link);
-	rec.route.gsi = i;
-	rec.route.type = BPF_CORE_READ(e, type);
-	if (rec.route.type == KVM_IRQ_ROUTING_IRQCHIP) {
-		read_irqchip(table, e, &rec);
-	} else if (rec.route.type == KVM_IRQ_ROUTING_MSI) {
-		rec.route.address =
+	e = first - bpf_core_field_offset(struct kvm_kernel_irq_routing_entry, link);
+	begin_binding(w, KVM_REC_ROUTE);
+	binding.route.gsi = i;
+	binding.route.type = BPF_CORE_READ(e, type);
+	if (binding.route.type == KVM_IRQ_ROUTING_IRQCHIP) {
+		read_irqchip(table, e);
+	} else if (binding.route.type == KVM_IRQ_ROUTING_MSI) {
+		binding.route.address =
 			(__u64)BPF_CORE_READ(e, msi.address_hi) << 32 | BPF_CORE_READ(e, msi.address_lo);
-		rec.route.data = BPF_CORE_READ(e, msi.data);
-		rec.route.flags = BPF_CORE_READ(e, msi.flags);
-		rec.route.devid = BPF_CORE_READ(e, msi.devid);
+		binding.route.data = BPF_CORE_READ(e, msi.data);
+		binding.route.flags = BPF_CORE_READ(e, msi.flags);
+		binding.route.devid = BPF_CORE_READ(e, msi.devid);
 	}
-	emit_binding(w, &rec);
+	emit_binding(w->ctx);
 	return 0;
 }
 
-SEC("iter/task_file")
-int kvm_bindings(struct bpf_iter__task_file *ctx)
+/* The VM that binding_fd is of, or NULL. */
+static struct kvm *vm_at_fd(struct files_struct *files)
 {
-	struct binding_walk w = { .seq = ctx->meta->seq, .fd = ctx->fd };
-	struct kvm_irq_routing_table *table;
-	struct file *file = ctx->file;
+	struct fdtable *fds = BPF_CORE_READ(files, fdt);
 	char name[24] = "";
+	struct file *file;
+
+	if (binding_fd >= BPF_CORE_READ(fds, max_fds))
+		return NULL;
+	file = next_of((void *)BPF_CORE_READ(fds, fd) + binding_fd * sizeof(void *));
+	if (!file || !read_name(file, name, sizeof(name)))
+		return NULL;
+	return kvm_of(kind_of(name), BPF_CORE_READ(file, private_data));
+}
+
+SEC("iter/task")
+int kvm_bindings(struct bpf_iter__task *ctx)
+{
+	struct binding_walk w = { .ctx = ctx, .fd = binding_fd };
+	struct task_struct *task = ctx->task;
+	struct kvm_irq_routing_table *table;
+	struct files_struct *files;
 	struct kvm *kvm;
 
-	if (!ctx->task || !file || ctx->fd != binding_fd || !read_name(file, name, sizeof(name)))
+	if (!task)
 		return 0;
-	kvm = kvm_of(name, BPF_CORE_READ(file, private_data));
-	if (!kvm)
-		return 0;
+	files = BPF_CORE_READ(task, files);
+	kvm = vm_at_fd(files);
 	w.kvm = (unsigned long long)kvm;
+	if (!kvm || w.kvm != binding_vm)
+		return 0;
 	w.head = w.at = w.kvm + bpf_core_field_offset(struct kvm, irqfds.items);
 	bpf_loop(MAX_LIST, tell_irqfd, &w, 0);
 	w.head = w.at = w.kvm + bpf_core_field_offset(struct kvm, ioeventfds);
@@ -193,6 +233,7 @@ int kvm_bindings(struct bpf_iter__task_file *ctx)
 	w.at = (unsigned long long)table;
 	w.nr_routes = table ? BPF_CORE_READ(table, nr_rt_entries) : 0;
 	bpf_loop(MAX_ROUTES, tell_route, &w, 0);
+	binding_changed = !files || BPF_CORE_READ(task, files) != files;
 	return 0;
 }
 

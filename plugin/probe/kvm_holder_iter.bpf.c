@@ -66,7 +66,7 @@ static bool begin_holder(struct task_struct *task, struct file *file, struct kvm
 
 	if (!task || !file || !read_name(file, name, sizeof(name)))
 		return false;
-	kvm = kvm_of(name, BPF_CORE_READ(file, private_data));
+	kvm = kvm_of(kind_of(name), BPF_CORE_READ(file, private_data));
 	rec->type = KVM_REC_HOLDER;
 	rec->kvm = (unsigned long long)kvm;
 	rec->holder.file = (unsigned long long)file;

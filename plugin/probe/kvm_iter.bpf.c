@@ -2,7 +2,9 @@
 /*
  * Walks the files of a process and tells what KVM keeps of each VM and has no
  * getter for. Reads only; everything it follows is a kernel pointer read with a
- * fault-safe helper, and every walk is bounded.
+ * fault-safe helper, and every walk is bounded. It goes by the bits of open fds: the kernel's own iterator of files
+ * looks at each entry of the table, which of a process that CRIU has restored is as large as CRIU's own. Of that table it has no
+ * reference: a pass in which the process has lost it, being killed, may tell anything, and says so.
  */
 #include "kernel_types.h"
 
@@ -12,13 +14,18 @@
 #include "kvm_task.bpf.h"
 
 #define MAX_CHAIN 4096 /* memslots in one hash bucket; the kernel allows 32764 in all */
+/*
+ * Steps, after which a pass begins with no further fd: over a fd, or 64 that are not open, or in what a fd or VM has. All of a pass is
+ * one run of the program, in which its CPU does nothing else.
+ */
+#define STEPS_IN_PASS (1 << 17)
+#define STEPS_OF_FD 64 /* of one that is of a VM: as long as what is read takes */
 #define MAX_DEVICES 64
 #define MAX_SPIS 1024
 #define MAX_ROUTES 4096
 #define ID_AA64DFR0_EL1 32 /* in kvm->arch.id_regs: IDREG_IDX(), in the kernels that kernel.c knows */
 #define DEBUG_REGS 64	 /* in struct kvm_guest_debug_arch */
 #define MAX_ITS_STEPS (1 << 20) /* devices and interrupts of an ITS, whose number is the guest's */
-#define MAX_SEEN 64 /* VMs of a process: DISCOVER_MAX_VMS */
 #define KVM_DEV_TYPE_ARM_VGIC_V2 5
 #define KVM_DEV_TYPE_ARM_VGIC_V3 7
 #define NR_PRIVATE 32
@@ -32,13 +39,19 @@
 extern void *bpf_rdonly_cast(const void *obj__ign, __u32 btf_id__k) __ksym;
 #define AS(type, addr) ((type *)bpf_rdonly_cast((void *)(addr), bpf_core_type_id_kernel(type)))
 
+/* A pointer too: what the verifier knows to be one is not passed on as a number. */
+static unsigned long long word_at(unsigned long long addr)
+{
+	return AS(struct timespec64, addr)->tv_sec;
+}
+
 char _license[] SEC("license") = "GPL";
 
-/* VMs that this pass has told of, and by which fd: user space sets nr_seen to 0 before it. */
+/* VMs that were told of, and by which fd: user space sets nr_seen to 0 before the first pass. */
 struct {
 	unsigned long long kvm;
 	unsigned int fd;
-} seen[MAX_SEEN];
+} seen[KVM_MAX_VMS];
 unsigned int nr_seen;
 unsigned int nr_too_many; /* VMs that are not told, for there were as many as there may be */
 
@@ -49,53 +62,94 @@ unsigned int nr_too_many; /* VMs that are not told, for there were as many as th
 unsigned int its_steps_left;
 
 struct walk {
-	struct seq_file *seq;
+	struct bpf_iter__task *ctx;
 	unsigned long long kvm; /* as integers: pointers in a type of ours would be relocated */
 	unsigned long long at, aux;
 	unsigned int fd;
 	unsigned int result;
 };
 
-unsigned int first_record; /* of a VM, that this pass is to tell */
-unsigned int most_records; /* of any VM, beside the first: as many passes are needed */
+/*
+ * What a pass tells has to fit into its output. Where the next one goes on, which user space sets to 0 before the first:
+ * a fd, and the record of the VM that is told with it, beside the first; and whether there is one.
+ */
+unsigned int next_fd, first_record, more;
+
+/* Which VM that was; and whether its fd is another's by now, or the process has ended: what the passes have told is nothing. */
+static unsigned long long told_vm;
+unsigned int changed;
 
 /*
  * What loops count is kept here, not on the stack: the verifier knows nothing of it, and does not follow each value
  * that it can have.
  */
-static unsigned int records; /* of this VM so far, beside the first */
+static unsigned int told, steps; /* in this pass */
+static unsigned int records;	 /* of this VM so far, beside the first */
+static unsigned int of_caps;	 /* those of tell_caps() among them, when all were told: it walks a tree, and is not to for each pass; else 0 */
 
-static void emit(struct seq_file *seq, struct kvm_rec *rec)
+/*
+ * The record that is made: not on the stack, which is 512 bytes for all functions that call each other, and of which
+ * the verifier keeps a copy for each way that it is to go yet.
+ */
+static struct kvm_rec out;
+
+static void begin(enum kvm_rec_type type, unsigned long long kvm, unsigned int fd)
 {
-	bpf_seq_write(seq, rec, sizeof(*rec));
+	out = (struct kvm_rec){ .type = type, .fd = fd, .kvm = kvm };
 }
 
-/* Further records of a VM, of which there may be more than a pass can tell. */
-static void emit_more(struct walk *w, struct kvm_rec *rec)
+/* One place alone: at each that takes the context's seq the verifier searches all of the kernel's types. */
+VERIFIED_ALONE int emit(struct bpf_iter__task *ctx)
 {
-	unsigned int nr = records++;
+	told++;
+	return bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+}
 
-	if (nr >= first_record && nr - first_record < KVM_RECORDS_IN_PASS)
-		emit(w->seq, rec);
+/* Of a VM there may be more than a pass can tell: those from first_record on, while there is room. */
+static bool is_next(void)
+{
+	return records++ == first_record && told < KVM_RECORDS_IN_PASS;
+}
+
+/* One is left to the next pass, and so are all behind it. */
+static bool is_full(void)
+{
+	return records > first_record;
+}
+
+static int emit_next(struct walk *w)
+{
+	first_record++;
+	return emit(w->ctx);
+}
+
+static int emit_more(struct walk *w)
+{
+	if (is_next())
+		emit_next(w);
+	return is_full();
 }
 
 static int emit_slot(__u32 i, struct walk *w)
 {
-	struct hlist_node *node = (void *)w->at;
-	struct kvm_rec rec = { .type = KVM_REC_SLOT, .fd = w->fd, .kvm = w->kvm };
+	void *node = (void *)w->at;
 	struct kvm_memory_slot *slot;
 
-	if (!node)
+	if (!node || is_full())
 		return 1;
-	slot = (void *)node - bpf_core_field_offset(struct kvm_memory_slot, id_node) -
+	steps++;
+	w->at = (unsigned long long)next_of(node);
+	if (!is_next())
+		return 0;
+	slot = node - bpf_core_field_offset(struct kvm_memory_slot, id_node) -
 	       w->aux * sizeof(void *) * 2;
-	rec.slot.gpa = BPF_CORE_READ(slot, base_gfn);
-	rec.slot.npages = BPF_CORE_READ(slot, npages);
-	rec.slot.hva = BPF_CORE_READ(slot, userspace_addr);
-	rec.slot.flags = BPF_CORE_READ(slot, flags);
-	rec.slot.id = (unsigned short)BPF_CORE_READ(slot, id) | (__u32)BPF_CORE_READ(slot, as_id) << 16;
-	emit_more(w, &rec);
-	w->at = (unsigned long long)BPF_CORE_READ(node, next);
+	begin(KVM_REC_SLOT, w->kvm, w->fd);
+	out.slot.gpa = BPF_CORE_READ(slot, base_gfn);
+	out.slot.npages = BPF_CORE_READ(slot, npages);
+	out.slot.hva = BPF_CORE_READ(slot, userspace_addr);
+	out.slot.flags = BPF_CORE_READ(slot, flags);
+	out.slot.id = (unsigned short)BPF_CORE_READ(slot, id) | (__u32)BPF_CORE_READ(slot, as_id) << 16;
+	emit_next(w);
 	return 0;
 }
 
@@ -103,21 +157,18 @@ static int walk_bucket(__u32 i, struct walk *w)
 {
 	struct kvm *kvm = (void *)w->kvm;
 	struct kvm_memslots *slots = BPF_CORE_READ(kvm, memslots[0]);
-	struct hlist_head *heads = (void *)slots + bpf_core_field_offset(struct kvm_memslots, id_hash);
-	struct hlist_node *first = NULL;
+	void *heads = (void *)slots + bpf_core_field_offset(struct kvm_memslots, id_hash);
 
-	bpf_probe_read_kernel(&first, sizeof(first), (void *)heads + i * sizeof(void *));
-	w->at = (unsigned long long)first;
+	w->at = (unsigned long long)next_of(heads + i * sizeof(void *));
 	w->aux = BPF_CORE_READ(slots, node_idx);
 	bpf_loop(MAX_CHAIN, emit_slot, w, 0);
-	return 0;
+	return is_full();
 }
 
 static int count_device(__u32 i, struct walk *w)
 {
-	struct list_head *node = (void *)w->at;
+	void *node = next_of((void *)w->at);
 
-	node = BPF_CORE_READ(node, next);
 	if (!node || (unsigned long long)node == w->aux)
 		return 1;
 	w->at = (unsigned long long)node;
@@ -146,17 +197,6 @@ static int check_route(__u32 i, struct walk *w)
 	return w->result ? 1 : 0;
 }
 
-/* Not on the stack, as caps_rec is not. */
-static struct kvm_rec spi_rec;
-
-static void emit_spi(struct walk *w, enum kvm_rec_type type)
-{
-	spi_rec.type = type;
-	spi_rec.fd = w->fd;
-	spi_rec.kvm = w->kvm;
-	emit_more(w, &spi_rec);
-}
-
 /* The size of the element is the running kernel's, not that of the few fields named here. */
 static struct vgic_irq *spi(const struct walk *w, __u32 i)
 {
@@ -169,9 +209,10 @@ static void note_active(struct walk *w, struct vgic_irq *irq)
 
 	if (!BPF_CORE_READ_BITFIELD(irq, active) || !holder || holder == irq->target_vcpu)
 		return;
-	spi_rec.active.intid = irq->intid;
-	spi_rec.active.vcpu_idx = holder->vcpu_idx;
-	emit_spi(w, KVM_REC_ACTIVE);
+	begin(KVM_REC_ACTIVE, w->kvm, w->fd);
+	out.active.intid = irq->intid;
+	out.active.vcpu_idx = holder->vcpu_idx;
+	emit_more(w);
 }
 
 static int look_at_spi_v2(__u32 i, struct walk *w)
@@ -199,22 +240,20 @@ static int look_at_spi_v3(__u32 i, struct walk *w)
 	if (target && !target->vcpu_idx && !irq->mpidr)
 		w->result |= 1u << (i % 32);
 	if (i % 32 == 31 && w->result) {
-		spi_rec.unrouted.first = NR_PRIVATE + i - 31;
-		spi_rec.unrouted.bits = w->result;
-		emit_spi(w, KVM_REC_UNROUTED);
+		begin(KVM_REC_UNROUTED, w->kvm, w->fd);
+		out.unrouted.first = NR_PRIVATE + i - 31;
+		out.unrouted.bits = w->result;
+		emit_more(w);
 		w->result = 0;
 	}
 	return 0;
 }
 
-/* Not on the stack, as caps_rec is not. */
-static struct kvm_rec lines_rec;
-
 /* Of a GICv2, which has no LEVEL_INFO: a line's level, and what is pending without it. */
 static void note_line(struct vgic_irq *irq, __u32 i)
 {
-	lines_rec.lines.level |= (__u32)BPF_CORE_READ_BITFIELD_PROBED(irq, line_level) << (i % 32);
-	lines_rec.lines.latch |= (__u32)BPF_CORE_READ_BITFIELD_PROBED(irq, pending_latch) << (i % 32);
+	out.lines.level |= (__u32)BPF_CORE_READ_BITFIELD_PROBED(irq, line_level) << (i % 32);
+	out.lines.latch |= (__u32)BPF_CORE_READ_BITFIELD_PROBED(irq, pending_latch) << (i % 32);
 }
 
 static int emit_spi_lines(__u32 i, struct walk *w)
@@ -224,9 +263,9 @@ static int emit_spi_lines(__u32 i, struct walk *w)
 	note_line((void *)w->at + i * bpf_core_type_size(struct vgic_irq), i);
 	if (i % 32 != 31)
 		return 0;
-	lines_rec.lines.first = NR_PRIVATE + i - 31;
-	emit_more(w, &lines_rec);
-	lines_rec.lines.level = lines_rec.lines.latch = 0;
+	out.lines.first = NR_PRIVATE + i - 31;
+	emit_more(w);
+	out.lines.level = out.lines.latch = 0;
 	return 0;
 }
 
@@ -236,13 +275,8 @@ static int note_private_line(__u32 i, struct walk *w)
 
 	note_line(irq, i);
 	if (i < NR_SGIS && BPF_CORE_READ_BITFIELD_PROBED(irq, active) && BPF_CORE_READ(irq, active_source))
-		lines_rec.lines.foreign |= 1u << i;
+		out.lines.foreign |= 1u << i;
 	return 0;
-}
-
-static void begin_lines(const struct walk *w)
-{
-	lines_rec = (struct kvm_rec){ .type = KVM_REC_LINES, .fd = w->fd, .kvm = w->kvm };
 }
 
 /*
@@ -251,24 +285,22 @@ static void begin_lines(const struct walk *w)
  */
 static int emit_pmu_events(__u32 i, struct walk *w)
 {
-	struct kvm_rec rec = { .type = KVM_REC_PMU, .fd = w->fd, .kvm = w->kvm };
 	__u64 allowed = 0;
 
 	bpf_probe_read_kernel(&allowed, sizeof(allowed), (void *)w->at + i * sizeof(allowed));
 	if (allowed == (w->aux ? ~0ull : 0))
 		return 0;
 	w->aux = allowed >> 63;
-	rec.pmu.first = 64 * i;
-	rec.pmu.allowed = allowed;
-	emit_more(w, &rec);
+	begin(KVM_REC_PMU, w->kvm, w->fd);
+	out.pmu.first = 64 * i;
+	out.pmu.allowed = allowed;
+	emit_more(w);
 	return 0;
 }
 
 static bool list_is_empty(void *head)
 {
-	struct list_head *list = head;
-
-	return (void *)BPF_CORE_READ(list, next) == head;
+	return next_of(head) == head;
 }
 
 static bool is_protected(struct kvm *kvm)
@@ -280,14 +312,15 @@ static bool is_protected(struct kvm *kvm)
 	return BPF_CORE_READ_BITFIELD_PROBED(kvm, arch.pkvm.enabled);
 }
 
-static bool has_own_routes(struct kvm *kvm)
+VERIFIED_ALONE int has_own_routes(unsigned long long of)
 {
+	struct kvm *kvm = (void *)of;
 	struct kvm_irq_routing_table *table = BPF_CORE_READ(kvm, irq_routing);
 	struct walk w = { .at = (unsigned long long)table };
 
 	w.aux = table ? BPF_CORE_READ(table, nr_rt_entries) : 0;
 	if (w.aux != (__u32)BPF_CORE_READ(kvm, arch.vgic.nr_spis))
-		return true;
+		return 1;
 	bpf_loop(MAX_ROUTES, check_route, &w, 0);
 	return w.result;
 }
@@ -302,7 +335,7 @@ static unsigned int find_state(struct kvm *kvm)
 	HAS(KVM_HAS_IOEVENTFD, !list_is_empty(base + bpf_core_field_offset(struct kvm, ioeventfds)));
 	HAS(KVM_HAS_COALESCED_MMIO,
 	    !list_is_empty(base + bpf_core_field_offset(struct kvm, coalesced_zones)));
-	HAS(KVM_HAS_ROUTING, BPF_CORE_READ(kvm, arch.vgic.initialized) && has_own_routes(kvm));
+	HAS(KVM_HAS_ROUTING, BPF_CORE_READ(kvm, arch.vgic.initialized) && has_own_routes((unsigned long long)kvm));
 	HAS(KVM_HAS_DIRTY_RING, BPF_CORE_READ(kvm, dirty_ring_size));
 	HAS(KVM_HAS_PMU_FILTER, BPF_CORE_READ(kvm, arch.pmu_filter));
 	HAS(KVM_HAS_PROTECTED, is_protected(kvm));
@@ -325,9 +358,6 @@ static volatile struct tree_walk {
 	unsigned long long node, max;	/* on the way down: the node, and the last index below it */
 	unsigned int slot, done;	/* slot: of the node, that is looked at */
 } tree;
-
-/* Not on the stack, which is 512 bytes for all functions that call each other. */
-static struct kvm_rec caps_rec;
 
 static unsigned long long read_word(unsigned long long addr)
 {
@@ -364,6 +394,7 @@ static int step_smccc(__u32 i, struct walk *w)
 	unsigned long long node = tree.node & ~MAPLE_NODE_MASK, type = MAPLE_NODE_TYPE(tree.node), value;
 	unsigned long long pivots = node + bpf_core_field_offset(struct maple_range_64, pivot);
 
+	steps++;
 	if ((type != MAPLE_LEAF_64 && type != MAPLE_RANGE_64) || tree.slot > MAPLE_PIVOTS)
 		return 1;
 	if (tree.slot < data_end(pivots, node, tree.max)) {
@@ -381,10 +412,11 @@ static int step_smccc(__u32 i, struct walk *w)
 		return 0;
 	}
 	if (value) {
-		caps_rec.smccc.first = tree.index;
-		caps_rec.smccc.last = tree.max;
-		caps_rec.smccc.action = value >> 1; /* xa_to_value() */
-		emit_more(w, &caps_rec);
+		out.smccc.first = tree.index;
+		out.smccc.last = tree.max;
+		out.smccc.action = value >> 1; /* xa_to_value() */
+		if (emit_more(w))
+			return 1;
 	}
 	if (tree.max >= SMCCC_LAST) {
 		tree.done = 1;
@@ -396,109 +428,163 @@ static int step_smccc(__u32 i, struct walk *w)
 }
 
 /* What capabilities were given, and the SMCCC filter. */
-static void emit_caps(struct kvm *kvm, struct walk *w)
+VERIFIED_ALONE int tell_caps(struct bpf_iter__task *ctx, unsigned long long of, unsigned int fd)
 {
-	caps_rec = (struct kvm_rec){ .type = KVM_REC_SMCCC, .fd = w->fd, .kvm = w->kvm };
+	struct walk w = { .ctx = ctx, .kvm = of, .fd = fd };
+	struct kvm *kvm = (void *)of;
+
+	begin(KVM_REC_SMCCC, of, fd);
 	tree.index = tree.done = 0;
 	tree.root = (unsigned long long)BPF_CORE_READ(kvm, arch.smccc_filter.ma_root);
 	begin_at_root();
 	if (tree.root)
-		bpf_loop(MAX_SMCCC_STEPS, step_smccc, w, 0);
-	caps_rec.type = KVM_REC_CAPS;
-	caps_rec.caps.smccc_filter = !!tree.root;
-	caps_rec.caps.smccc_unread = tree.root && !tree.done;
-	caps_rec.caps.manual_dirty_log = BPF_CORE_READ(kvm, manual_dirty_log_protect);
-	caps_rec.caps.split_chunk = BPF_CORE_READ(kvm, arch.mmu.split_page_chunk_size);
-	caps_rec.caps.override_halt_poll = BPF_CORE_READ(kvm, override_halt_poll_ns);
-	caps_rec.caps.halt_poll_ns = BPF_CORE_READ(kvm, max_halt_poll_ns);
-	emit_more(w, &caps_rec);
+		bpf_loop(MAX_SMCCC_STEPS, step_smccc, &w, 0);
+	begin(KVM_REC_CAPS, of, fd);
+	out.caps.smccc_filter = !!tree.root;
+	out.caps.smccc_unread = tree.root && !tree.done;
+	out.caps.manual_dirty_log = BPF_CORE_READ(kvm, manual_dirty_log_protect);
+	out.caps.split_chunk = BPF_CORE_READ(kvm, arch.mmu.split_page_chunk_size);
+	out.caps.override_halt_poll = BPF_CORE_READ(kvm, override_halt_poll_ns);
+	out.caps.halt_poll_ns = BPF_CORE_READ(kvm, max_halt_poll_ns);
+	emit_more(&w);
+	return 0;
 }
 
-static bool is_owned(struct task_struct *task, struct kvm *kvm)
+/* Of the task whose fds are looked at. */
+static unsigned long long task_mm;
+static int task_tgid;
+
+static bool is_owned(struct kvm *kvm)
 {
-	return task && BPF_CORE_READ(kvm, mm) == BPF_CORE_READ(task, mm);
+	return (unsigned long long)BPF_CORE_READ(kvm, mm) == task_mm;
+}
+
+/* By which fd w->kvm was told, in w->result. */
+static int find_seen(__u32 i, struct walk *w)
+{
+	if (i >= KVM_MAX_VMS || i >= nr_seen)
+		return 1;
+	w->at = seen[i].kvm == w->kvm;
+	w->result = seen[i].fd;
+	return !!w->at;
 }
 
 /*
- * Whether @kvm is still to be told of, or was by this same @fd: the kernel calls again for a file
- * whose records did not fit, and takes back those that did. One too many is not: it would be told by each of its fds, which are
- * as many as the process likes.
+ * Whether @kvm is still to be told of, or was by this same @fd: its records may not have fitted into a pass. One too
+ * many is not: it would be told by each of its fds, which are as many as the process likes.
  */
-static bool is_first_fd(struct kvm *kvm, unsigned int fd)
+VERIFIED_ALONE int is_first_fd(unsigned long long kvm, unsigned int fd)
 {
-	unsigned int i;
+	struct walk w = { .kvm = kvm };
+	unsigned int i = nr_seen;
 
-	for (i = 0; i < MAX_SEEN && i < nr_seen; i++)
-		if (seen[i].kvm == (unsigned long long)kvm)
-			return seen[i].fd == fd;
-	if (i == MAX_SEEN) {
+	bpf_loop(KVM_MAX_VMS, find_seen, &w, 0);
+	if (w.at)
+		return w.result == fd;
+	if (i >= KVM_MAX_VMS) {
 		nr_too_many++;
-		return false;
+		return 0;
 	}
-	seen[i].kvm = (unsigned long long)kvm;
+	seen[i].kvm = kvm;
 	seen[i].fd = fd;
 	nr_seen = i + 1;
-	return true;
+	return 1;
 }
 
-static void emit_vm(struct bpf_iter__task_file *ctx, struct kvm *kvm)
+VERIFIED_ALONE int tell_vm(struct bpf_iter__task *ctx, unsigned long long of, unsigned int fd)
 {
-	struct kvm_rec rec = { .type = KVM_REC_VM, .fd = ctx->fd, .kvm = (unsigned long long)kvm };
-	struct walk w = { .seq = ctx->meta->seq, .kvm = rec.kvm, .fd = ctx->fd };
-	unsigned int nr_events;
+	struct walk w = { .kvm = of };
+	struct kvm *kvm = (void *)of;
 
-	w.at = w.aux = rec.kvm + bpf_core_field_offset(struct kvm, devices);
+	begin(KVM_REC_VM, of, fd);
+	w.at = w.aux = of + bpf_core_field_offset(struct kvm, devices);
 	bpf_loop(MAX_DEVICES, count_device, &w, 0);
-	rec.vm.nr_devices = w.result;
+	out.vm.nr_devices = w.result;
 
-	rec.vm.vtcr = BPF_CORE_READ(kvm, arch.mmu.vtcr);
-	rec.vm.flags = BPF_CORE_READ(kvm, arch.flags);
-	rec.vm.features = BPF_CORE_READ(kvm, arch.vcpu_features[0]);
-	rec.vm.poffset = BPF_CORE_READ(kvm, arch.timer_data.poffset);
-	rec.vm.nr_vcpus = BPF_CORE_READ(kvm, online_vcpus.counter);
-	rec.vm.vgic_model = BPF_CORE_READ(kvm, arch.vgic.vgic_model);
-	rec.vm.vgic_in_kernel = BPF_CORE_READ(kvm, arch.vgic.in_kernel);
-	rec.vm.vgic_initialized = BPF_CORE_READ(kvm, arch.vgic.initialized);
-	rec.owned = is_owned(ctx->task, kvm);
-	rec.vm.has = find_state(kvm);
-	if (!first_record)
-		emit(w.seq, &rec);
-	records = 0;
-	emit_caps(kvm, &w);
+	out.vm.vtcr = BPF_CORE_READ(kvm, arch.mmu.vtcr);
+	out.vm.flags = BPF_CORE_READ(kvm, arch.flags);
+	out.vm.features = BPF_CORE_READ(kvm, arch.vcpu_features[0]);
+	out.vm.poffset = BPF_CORE_READ(kvm, arch.timer_data.poffset);
+	out.vm.nr_vcpus = BPF_CORE_READ(kvm, online_vcpus.counter);
+	out.vm.vgic_model = BPF_CORE_READ(kvm, arch.vgic.vgic_model);
+	out.vm.vgic_in_kernel = BPF_CORE_READ(kvm, arch.vgic.in_kernel);
+	out.vm.vgic_initialized = BPF_CORE_READ(kvm, arch.vgic.initialized);
+	out.owned = is_owned(kvm);
+	out.vm.has = find_state(kvm);
+	emit(ctx);
+	return 0;
+}
+
+VERIFIED_ALONE int tell_slots(struct bpf_iter__task *ctx, unsigned long long of, unsigned int fd)
+{
+	struct walk w = { .ctx = ctx, .kvm = of, .fd = fd };
 
 	bpf_loop(128, walk_bucket, &w, 0);
+	return 0;
+}
+
+VERIFIED_ALONE int tell_pmu_filter(struct bpf_iter__task *ctx, unsigned long long of, unsigned int fd)
+{
+	struct walk w = { .ctx = ctx, .kvm = of, .fd = fd };
+	struct kvm *kvm = (void *)of;
+	unsigned int nr_events = pmu_nr_events(BPF_CORE_READ(kvm, arch.id_regs[ID_AA64DFR0_EL1]));
 
 	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.pmu_filter);
-	w.aux = 0;
-	nr_events = pmu_nr_events(BPF_CORE_READ(kvm, arch.id_regs[ID_AA64DFR0_EL1]));
 	if (w.at)
 		bpf_loop(nr_events / 64, emit_pmu_events, &w, 0);
+	return 0;
+}
 
-	/* A GICv5 has no state of an SPI here. */
-	if (rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V2 && rec.vm.vgic_model != KVM_DEV_TYPE_ARM_VGIC_V3)
-		return;
+/* A GICv5 has no state of an SPI here. */
+VERIFIED_ALONE int tell_spis(struct bpf_iter__task *ctx, unsigned long long of, unsigned int fd)
+{
+	struct walk w = { .ctx = ctx, .kvm = of, .fd = fd };
+	struct kvm *kvm = (void *)of;
+	unsigned int model = BPF_CORE_READ(kvm, arch.vgic.vgic_model);
+
 	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.vgic.spis);
 	w.aux = w.at ? BPF_CORE_READ(kvm, arch.vgic.nr_spis) : 0;
-	if (rec.vm.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V2) {
+	if (model == KVM_DEV_TYPE_ARM_VGIC_V3) {
+		bpf_loop(MAX_SPIS, look_at_spi_v3, &w, 0);
+	} else if (model == KVM_DEV_TYPE_ARM_VGIC_V2) {
 		bpf_loop(MAX_SPIS, look_at_spi_v2, &w, 0);
-		begin_lines(&w);
+		begin(KVM_REC_LINES, w.kvm, fd);
 		bpf_loop(MAX_SPIS, emit_spi_lines, &w, 0);
-		return;
 	}
-	w.result = 0;
-	bpf_loop(MAX_SPIS, look_at_spi_v3, &w, 0);
+	return 0;
+}
+
+static void emit_vm(struct bpf_iter__task *ctx, unsigned long long kvm, unsigned int fd)
+{
+	if (!first_record) {
+		of_caps = 0;
+		tell_vm(ctx, kvm, fd);
+	}
+	records = of_caps;
+	if (!of_caps)
+		tell_caps(ctx, kvm, fd);
+	if (is_full())
+		return;
+	of_caps = records;
+	tell_slots(ctx, kvm, fd);
+	if (!is_full())
+		tell_pmu_filter(ctx, kvm, fd);
+	if (is_full())
+		return;
+	steps += MAX_SPIS;
+	tell_spis(ctx, kvm, fd);
 }
 
 /* Breakpoints and watchpoints of KVM_SET_GUEST_DEBUG. */
 static int emit_debug(__u32 i, struct walk *w)
 {
-	struct kvm_rec rec = { .type = KVM_REC_DEBUG, .fd = w->fd, .kvm = w->kvm };
-	const __u32 n = sizeof(rec.debug.values) / sizeof(rec.debug.values[0]);
+	const __u32 n = sizeof(out.debug.values) / sizeof(out.debug.values[0]);
 
-	rec.debug.first = n * i;
-	bpf_probe_read_kernel(rec.debug.values, sizeof(rec.debug.values),
-			      (void *)w->at + i * sizeof(rec.debug.values));
-	emit(w->seq, &rec);
+	begin(KVM_REC_DEBUG, w->kvm, w->fd);
+	out.debug.first = n * i;
+	bpf_probe_read_kernel(out.debug.values, sizeof(out.debug.values),
+			      (void *)w->at + i * sizeof(out.debug.values));
+	emit(w->ctx);
 	return 0;
 }
 
@@ -520,165 +606,281 @@ static unsigned int runner_of(struct kvm_vcpu *vcpu, int tgid)
 	return number_at(pid, BPF_CORE_READ(pid, level));
 }
 
-static void emit_vcpu(struct bpf_iter__task_file *ctx, struct kvm_vcpu *vcpu)
+/* struct kvm_run of linux/kvm.h, the same in all kernels, as far as it is read. */
+static struct {
+	__u64 head;
+	__u32 exit_reason, flags;
+	__u64 cr8, apic_base;
+	__u64 mmio_addr; /* of the union, as those that follow */
+	__u8 mmio_data[8];
+	__u32 mmio_len;
+	__u8 mmio_is_write;
+} run_page;
+
+VERIFIED_ALONE int tell_vcpu(struct bpf_iter__task *ctx, unsigned long long of, unsigned int fd)
 {
-	struct kvm_rec rec = { .type = KVM_REC_VCPU, .fd = ctx->fd };
-	struct walk w = { .seq = ctx->meta->seq, .fd = ctx->fd };
+	struct walk w = { .ctx = ctx, .fd = fd };
+	struct kvm_vcpu *vcpu = (void *)of;
+	bool is_debugged;
 	struct kvm *kvm = BPF_CORE_READ(vcpu, kvm);
-	struct task_struct *task = ctx->task;
 
-	rec.kvm = (unsigned long long)kvm;
-	rec.owned = is_owned(task, kvm);
-	rec.vcpu.idx = BPF_CORE_READ(vcpu, vcpu_idx);
-	rec.vcpu.id = BPF_CORE_READ(vcpu, vcpu_id);
-	rec.vcpu.mmio_needed = BPF_CORE_READ(vcpu, mmio_needed);
-	rec.vcpu.exit_reason = BPF_CORE_READ(vcpu, run, exit_reason);
-	rec.vcpu.mmio_addr = BPF_CORE_READ(vcpu, run, mmio.phys_addr);
-	rec.vcpu.mmio_is_write = BPF_CORE_READ(vcpu, run, mmio.is_write);
-	rec.vcpu.iflags = BPF_CORE_READ(vcpu, arch.iflags);
-	rec.vcpu.sflags = BPF_CORE_READ_BITFIELD_PROBED(vcpu, arch.sflags);
-	rec.vcpu.sigset_active = BPF_CORE_READ(vcpu, sigset_active);
-	rec.vcpu.sigset = BPF_CORE_READ(vcpu, sigset.sig[0]);
-	rec.vcpu.guest_debug = BPF_CORE_READ(vcpu, guest_debug);
-	rec.vcpu.steal_base = BPF_CORE_READ(vcpu, arch.steal.base);
-	rec.vcpu.pmu_created = BPF_CORE_READ(vcpu, arch.pmu.created);
-	rec.vcpu.vtid = task ? runner_of(vcpu, BPF_CORE_READ(task, tgid)) : 0;
-	emit(ctx->meta->seq, &rec);
+	begin(KVM_REC_VCPU, (unsigned long long)kvm, fd);
+	out.owned = is_owned(kvm);
+	out.vcpu.idx = BPF_CORE_READ(vcpu, vcpu_idx);
+	out.vcpu.id = BPF_CORE_READ(vcpu, vcpu_id);
+	out.vcpu.mmio_needed = BPF_CORE_READ(vcpu, mmio_needed);
+	bpf_probe_read_kernel(&run_page, sizeof(run_page), BPF_CORE_READ(vcpu, run));
+	out.vcpu.run_head = run_page.head;
+	out.vcpu.exit_reason = run_page.exit_reason;
+	out.vcpu.mmio_addr = run_page.mmio_addr;
+	out.vcpu.mmio_is_write = run_page.mmio_is_write;
+	out.vcpu.iflags = BPF_CORE_READ(vcpu, arch.iflags);
+	out.vcpu.sflags = BPF_CORE_READ_BITFIELD_PROBED(vcpu, arch.sflags);
+	out.vcpu.sigset_active = BPF_CORE_READ(vcpu, sigset_active);
+	out.vcpu.sigset = BPF_CORE_READ(vcpu, sigset.sig[0]);
+	out.vcpu.guest_debug = BPF_CORE_READ(vcpu, guest_debug);
+	out.vcpu.steal_base = BPF_CORE_READ(vcpu, arch.steal.base);
+	out.vcpu.pmu_created = BPF_CORE_READ(vcpu, arch.pmu.created);
+	out.vcpu.vtid = runner_of(vcpu, task_tgid);
+	is_debugged = out.vcpu.guest_debug;
+	emit(ctx);
 
-	w.kvm = rec.kvm;
+	w.kvm = (unsigned long long)kvm;
 	w.at = (unsigned long long)BPF_CORE_READ(vcpu, arch.vgic_cpu.private_irqs);
 	if (w.at && BPF_CORE_READ(kvm, arch.vgic.vgic_model) == KVM_DEV_TYPE_ARM_VGIC_V2) {
-		begin_lines(&w);
+		begin(KVM_REC_LINES, w.kvm, fd);
 		bpf_loop(NR_PRIVATE, note_private_line, &w, 0);
-		emit(w.seq, &lines_rec);
+		emit(ctx);
 	}
-	if (!rec.vcpu.guest_debug)
-		return;
+	if (!is_debugged)
+		return 0;
 	w.at = (unsigned long long)vcpu + bpf_core_field_offset(struct kvm_vcpu, arch.external_debug_state);
 	bpf_loop(DEBUG_REGS / 4, emit_debug, &w, 0);
+	return 0;
 }
 
-/* Of a fd that has nothing but its VM. */
-static void emit_handle(struct bpf_iter__task_file *ctx, enum kvm_rec_type type, struct kvm *kvm)
-{
-	struct kvm_rec rec = { .type = type, .fd = ctx->fd, .kvm = (unsigned long long)kvm };
-
-	rec.owned = is_owned(ctx->task, kvm);
-	emit(ctx->meta->seq, &rec);
-}
-
-/* Of @vcpu, or of the VM where that is NULL. */
-static void emit_stats(struct bpf_iter__task_file *ctx, struct kvm *kvm, struct kvm_vcpu *vcpu)
-{
-	struct kvm_rec rec = { .type = KVM_REC_STATS, .fd = ctx->fd };
-
-	rec.kvm = (unsigned long long)kvm;
-	rec.owned = is_owned(ctx->task, kvm);
-	rec.stats.of_vcpu = vcpu != NULL;
-	rec.stats.idx = vcpu ? BPF_CORE_READ(vcpu, vcpu_idx) : 0;
-	emit(ctx->meta->seq, &rec);
-}
-
-struct its_walk {
+/* Not on the stack, as records is not. */
+static struct its_walk {
 	unsigned long long devices, device; /* list heads: all devices; the interrupts of this one */
 	unsigned long long at;		    /* the node that is left next: of either list */
 	unsigned int orphans;
 	unsigned int done;
-};
+	unsigned int left; /* devices and interrupts that are looked at yet */
+} its;
 
-/* By a type that is a pointer: of those named as the ITS's are there are two in the kernel. */
-static unsigned long long pointer_at(unsigned long long addr)
+/* Interrupts that are looked at in one step: as many as a call of it weighs against. */
+#define ITES_IN_STEP 4
+
+/* Interrupts of a device, from @next on, which is one's. */
+static void count_orphans(unsigned long long next)
 {
-	return (unsigned long long)AS(struct hlist_head, addr)->first;
+	unsigned long long end = its.device + bpf_core_field_offset(struct its_device, itt_head);
+	unsigned int n = 0;
+
+	for (; n < ITES_IN_STEP && next && next != end; n++) {
+		unsigned long long ite = next - bpf_core_field_offset(struct its_ite, ite_list);
+
+		its.orphans += !word_at(ite + bpf_core_field_offset(struct its_ite, collection));
+		its.at = next;
+		next = word_at(next);
+	}
+	its.left -= n;
+	its_steps_left -= n;
+	steps += n;
 }
 
 /*
- * One step in the lists: to the next interrupt of a device, or to the next device. One loop, for
+ * One step in the lists: to the next interrupts of a device, or to the next device. One loop, for
  * one in another costs the verifier dear.
  */
-static int step_its(__u32 i, struct its_walk *w)
+static int step_its(__u32 i, void *none)
 {
-	unsigned long long next = pointer_at(w->at + bpf_core_field_offset(struct list_head, next)), ite;
+	unsigned long long next = word_at(its.at);
 	struct its_device *dev;
 
-	if (!next || !its_steps_left)
+	if (!next || its.left < ITES_IN_STEP || its_steps_left < ITES_IN_STEP)
 		return 1;
+	if (its.device && next != its.device + bpf_core_field_offset(struct its_device, itt_head)) {
+		count_orphans(next);
+		return 0;
+	}
+	its.left--;
 	its_steps_left--;
-	if (w->device && next == w->device + bpf_core_field_offset(struct its_device, itt_head)) {
-		w->at = w->device + bpf_core_field_offset(struct its_device, dev_list);
-		w->device = 0;
+	steps++;
+	if (its.device) {
+		its.at = its.device + bpf_core_field_offset(struct its_device, dev_list);
+		its.device = 0;
 		return 0;
 	}
-	if (w->device) {
-		ite = next - bpf_core_field_offset(struct its_ite, ite_list);
-		w->orphans += !pointer_at(ite + bpf_core_field_offset(struct its_ite, collection));
-		w->at = next;
-		return 0;
-	}
-	if (next == w->devices) {
-		w->done = 1;
+	if (next == its.devices) {
+		its.done = 1;
 		return 1;
 	}
 	dev = (void *)next - bpf_core_field_offset(struct its_device, dev_list);
-	w->device = (unsigned long long)dev;
-	w->at = w->device + bpf_core_field_offset(struct its_device, itt_head);
+	its.device = (unsigned long long)dev;
+	its.at = its.device + bpf_core_field_offset(struct its_device, itt_head);
 	return 0;
 }
 
-static void emit_its(struct bpf_iter__task_file *ctx, struct kvm_device *dev)
+VERIFIED_ALONE int tell_its(struct bpf_iter__task *ctx, unsigned long long of, unsigned int fd)
 {
-	struct kvm_rec rec = { .type = KVM_REC_ITS, .fd = ctx->fd };
-	struct its_walk w = { 0 };
+	struct kvm_device *dev = (void *)of;
 	struct kvm *kvm = BPF_CORE_READ(dev, kvm);
 
-	rec.kvm = (unsigned long long)kvm;
-	rec.owned = is_owned(ctx->task, kvm);
-	rec.its.object = (unsigned long long)BPF_CORE_READ(dev, private);
-	w.at = w.devices = rec.its.object + bpf_core_field_offset(struct vgic_its, device_list);
-	bpf_loop(MAX_ITS_STEPS, step_its, &w, 0);
-	rec.its.orphans = w.orphans;
-	rec.its.unread = !w.done;
-	emit(ctx->meta->seq, &rec);
+	begin(KVM_REC_ITS, (unsigned long long)kvm, fd);
+	out.owned = is_owned(kvm);
+	out.its.object = (unsigned long long)BPF_CORE_READ(dev, private);
+	its.at = its.devices = out.its.object + bpf_core_field_offset(struct vgic_its, device_list);
+	its.device = 0;
+	its.orphans = its.done = 0;
+	its.left = MAX_ITS_STEPS;
+	bpf_loop(MAX_ITS_STEPS, step_its, NULL, 0);
+	out.its.orphans = its.orphans;
+	out.its.unread = !its.done;
+	emit(ctx);
+	return 0;
 }
 
-/* What the fd itself is, of @kvm. */
-static void emit_file(struct bpf_iter__task_file *ctx, const char *name, struct kvm *kvm, void *object)
+/* Of a fd that has nothing but its VM, or of statistics: of @vcpu, or of the VM. */
+static void emit_handle(struct bpf_iter__task *ctx, enum kvm_file kind, struct kvm *kvm, struct kvm_vcpu *vcpu,
+			unsigned int fd)
 {
-	if (IS(name, "kvm-vm"))
-		emit_handle(ctx, KVM_REC_VM_FD, kvm);
-	else if (BEGINS(name, "kvm-vcpu:"))
-		emit_vcpu(ctx, object);
-	else if (IS(name, "kvm-arm-vgic-its"))
-		emit_its(ctx, object);
-	else if (BEGINS(name, "kvm-arm-vgic-"))
-		emit_handle(ctx, KVM_REC_DEVICE, kvm);
-	else if (IS(name, "kvm-vm-stats"))
-		emit_stats(ctx, kvm, NULL);
-	else if (BEGINS(name, "kvm-vcpu-stats:"))
-		emit_stats(ctx, kvm, object);
+	begin(kind == FILE_VM	  ? KVM_REC_VM_FD :
+	      kind == FILE_DEVICE ? KVM_REC_DEVICE :
+				    KVM_REC_STATS,
+	      (unsigned long long)kvm, fd);
+	out.owned = is_owned(kvm);
+	if (kind == FILE_VCPU_STATS) {
+		out.stats.of_vcpu = 1;
+		out.stats.idx = BPF_CORE_READ(vcpu, vcpu_idx);
+	}
+	emit(ctx);
 }
 
-SEC("iter/task_file")
-int kvm_files(struct bpf_iter__task_file *ctx)
+/* Records of a fd itself, at most, with the first of its VM and one more: less room than that is left to the next pass. */
+#define RECORDS_OF_FD 20
+
+/* What a file tells that is of a VM; 0: not all of it. */
+VERIFIED_ALONE int tell_file(struct bpf_iter__task *ctx, unsigned long long of, unsigned int fd)
 {
-	struct file *file = ctx->file;
+	struct file *file = (void *)of;
+	enum kvm_file kind = FILE_OTHER;
 	char name[24] = "";
 	struct kvm *kvm;
 	void *object;
 
-	if (!ctx->task || !file || !read_name(file, name, sizeof(name)))
-		return 0;
+	if (file && read_name(file, name, sizeof(name)))
+		kind = kind_of(name);
 	object = BPF_CORE_READ(file, private_data);
-	kvm = kvm_of(name, object);
-	if (!kvm)
+	kvm = kvm_of(kind, object);
+	if (first_record && (unsigned long long)kvm != told_vm)
+		changed = 1;
+	if (!kvm || changed)
+		return !changed;
+	if (told > KVM_RECORDS_IN_PASS - RECORDS_OF_FD)
 		return 0;
-	if (!first_record)
-		emit_file(ctx, name, kvm, object);
-	if (!is_first_fd(kvm, ctx->fd))
+	steps += STEPS_OF_FD;
+	if (first_record)
+		; /* what the fd itself is was told */
+	else if (kind == FILE_VCPU)
+		tell_vcpu(ctx, (unsigned long long)object, fd);
+	else if (kind == FILE_ITS)
+		tell_its(ctx, (unsigned long long)object, fd);
+	else
+		emit_handle(ctx, kind, kvm, object, fd);
+	if (!is_first_fd((unsigned long long)kvm, fd))
+		return 1;
+	told_vm = (unsigned long long)kvm;
+	emit_vm(ctx, told_vm, fd);
+	return !is_full();
+}
+
+/* Where the walk through the table stands: not on the stack, as records is not. */
+static struct {
+	unsigned long long files, open; /* addresses: struct file *[], and a bit for each fd that is open */
+	unsigned long long left;	/* of 64 bits, those that were not looked at, the next one first */
+	unsigned int fd, end;		/* which the next one is of; and behind the last of the table */
+} table;
+
+/* What fds are open, of the 64 with this one. */
+static unsigned long long open_word(unsigned int fd)
+{
+	return word_at(table.open + fd / 64 * 8);
+}
+
+/* To the next 64 bits; false: there are no more. */
+static bool next_word(void)
+{
+	table.fd = (table.fd + 63) & ~63u;
+	if (table.fd >= table.end)
+		return false;
+	table.left = open_word(table.fd);
+	if (!table.left)
+		table.fd += 64;
+	return true;
+}
+
+/* Which of 64 fds are open, for user space to compare with what /proc has said. A pass that begins with them tells it again. */
+static void tell_open(struct walk *w)
+{
+	begin(KVM_REC_OPEN, 0, table.fd);
+	out.open = table.left;
+	emit(w->ctx);
+}
+
+/* Over one fd, or to the next 64. One that was told is not told again by the next pass. */
+static int step_fd(__u32 i, struct walk *w)
+{
+	bool is_open = table.left & 1;
+	unsigned int fd = table.fd;
+
+	if (steps > STEPS_IN_PASS || told > KVM_RECORDS_IN_PASS - RECORDS_OF_FD)
+		return 1;
+	if (first_record && !is_open) {
+		changed = 1;
+		return 1;
+	}
+	if (table.left && fd % 64 == 0 && !first_record)
+		tell_open(w);
+	if (table.left) {
+		table.left >>= 1;
+		table.fd++;
+	} else if (!next_word()) {
+		more = 0;
+		return 1;
+	}
+	if (is_open && !tell_file(w->ctx, word_at(table.files + fd * sizeof(void *)), fd))
+		return 1;
+	next_fd = table.fd;
+	first_record = 0;
+	steps++;
+	return 0;
+}
+
+SEC("iter/task")
+int kvm_files(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct walk w = { .ctx = ctx };
+	struct files_struct *files;
+	struct fdtable *fds;
+
+	if (!task)
 		return 0;
-	emit_vm(ctx, kvm);
-	if (records > most_records)
-		most_records = records;
+	task_mm = (unsigned long long)BPF_CORE_READ(task, mm);
+	task_tgid = BPF_CORE_READ(task, tgid);
+	files = BPF_CORE_READ(task, files);
+	fds = BPF_CORE_READ(files, fdt);
+	table.files = (unsigned long long)BPF_CORE_READ(fds, fd);
+	table.open = (unsigned long long)BPF_CORE_READ(fds, open_fds);
+	table.end = BPF_CORE_READ(fds, max_fds);
+	table.fd = next_fd;
+	table.left = next_fd < table.end ? open_word(next_fd) >> next_fd % 64 : 0;
+	told = steps = 0;
+	more = 1;
+	bpf_loop(STEPS_IN_PASS, step_fd, &w, 0);
+	if (!files || BPF_CORE_READ(task, files) != files)
+		changed = 1;
 	return 0;
 }
 
@@ -688,33 +890,39 @@ int kvm_files(struct bpf_iter__task_file *ctx)
  */
 unsigned long maps_told;
 
+/* As emit(), for the same reason. */
+VERIFIED_ALONE int emit_map(struct bpf_iter__task_vma *ctx)
+{
+	return bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+}
+
 /*
  * /proc tells mappings of vCPUs of several VMs by their ids alone; and flags of mappings, and whose faults a userfaultfd
  * has, by a walk through all page tables of the process.
  */
 static int tell_map(struct bpf_iter__task_vma *ctx, struct vm_area_struct *vma, struct file *file)
 {
-	struct kvm_rec rec = { .type = KVM_REC_MAP };
 	struct kvm_vcpu *vcpu = BPF_CORE_READ(file, private_data);
 	struct kvm *kvm = BPF_CORE_READ(vcpu, kvm);
+	struct task_struct *task = ctx->task;
+	struct mm_struct *mm = task ? BPF_CORE_READ(task, mm) : NULL;
 
-	rec.kvm = (unsigned long long)kvm;
-	rec.owned = is_owned(ctx->task, kvm);
-	rec.map.start = BPF_CORE_READ(vma, vm_start);
-	rec.map.flags = BPF_CORE_READ(vma, vm_flags);
-	rec.map.idx = BPF_CORE_READ(vcpu, vcpu_idx);
-	return bpf_seq_write(ctx->meta->seq, &rec, sizeof(rec));
+	begin(KVM_REC_MAP, (unsigned long long)kvm, 0);
+	out.owned = BPF_CORE_READ(kvm, mm) == mm;
+	out.map.start = BPF_CORE_READ(vma, vm_start);
+	out.map.flags = BPF_CORE_READ(vma, vm_flags);
+	out.map.idx = BPF_CORE_READ(vcpu, vcpu_idx);
+	return emit_map(ctx);
 }
 
 /* Of any mapping: one of writes alone (UFFD_FEATURE_WP_ASYNC) of a vCPU's too. */
 static int tell_userfaultfd(struct bpf_iter__task_vma *ctx, struct vm_area_struct *vma)
 {
-	struct kvm_rec rec = { .type = KVM_REC_UFFD };
-
 	if (!bpf_core_field_exists(vma->vm_userfaultfd_ctx.ctx) || !BPF_CORE_READ(vma, vm_userfaultfd_ctx.ctx))
 		return 0;
-	rec.map.start = BPF_CORE_READ(vma, vm_start);
-	return bpf_seq_write(ctx->meta->seq, &rec, sizeof(rec));
+	begin(KVM_REC_UFFD, 0, 0);
+	out.map.start = BPF_CORE_READ(vma, vm_start);
+	return emit_map(ctx);
 }
 
 /* What does not fit is asked for again. */

@@ -19,6 +19,7 @@ enum kvm_rec_type {
 	KVM_REC_VM_FD,	  /* of each VM fd */
 	KVM_REC_STATS,	  /* of a statistics fd */
 	KVM_REC_MAP,	  /* of a mapping of a vCPU, without a fd */
+	KVM_REC_OPEN,	  /* of 64 fds from this one on: which of them are open */
 	KVM_REC_UFFD,	  /* of memory that a userfaultfd is registered for, without a fd, of no VM */
 	/* What a VM has bound, as of a KVM_REC_VM; told by windows (kvm_binding_iter.bpf.c) */
 	KVM_REC_IRQFD,
@@ -31,11 +32,11 @@ enum kvm_rec_type {
 	KVM_REC_HOLDER,	 /* of a fd or a mapping, in any process, of an open file of a VM */
 };
 
-/*
- * What one pass of the iterator can tell of an object has to fit into 32 KiB: of a VM it tells so many records
- * beside the first, and a further pass goes on behind them.
- */
-#define KVM_RECORDS_IN_PASS 256
+/* VMs of one process: a dump carries no more of a whole tree. */
+#define KVM_MAX_VMS 64
+
+/* What one pass of the iterator tells has to fit into 32 KiB: a further one goes on behind so many records. */
+#define KVM_RECORDS_IN_PASS 320
 
 /* How many of the things that a VM has bound one pass tells: so many records fit. */
 #define KVM_BINDINGS_PER_PASS 256
@@ -83,7 +84,8 @@ struct kvm_rec {
 		} lines;
 		struct {
 			unsigned long long guest_debug, steal_base, sigset;
-			unsigned long long mmio_addr; /* of kvm_run, as the next two */
+			unsigned long long run_head;  /* of kvm_run, the first eight bytes */
+			unsigned long long mmio_addr; /* likewise, as the next two */
 			unsigned int exit_reason, mmio_is_write;
 			unsigned int idx, id;
 			unsigned int mmio_needed, iflags, sflags, sigset_active;
@@ -161,6 +163,7 @@ struct kvm_rec {
 		struct {
 			unsigned int of_vcpu, idx; /* the vCPU's, where it is of one */
 		} stats;
+		unsigned long long open; /* a bit for each */
 		struct {
 			unsigned long long start;
 			unsigned long long flags; /* VM_* of linux/mm.h */

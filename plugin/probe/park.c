@@ -1,24 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See park.h. */
-#include <stdio.h>
-
 #include "probe/park.h"
+#include "probe/sysctl.h"
 
-#define NR_OPEN_DEFAULT 1048576
 /* Numbers below are CRIU's for a moment at a time: it opens each file where there is room, and moves it. */
 #define FIRST_PARKED 4096
 
 int open_limit(void)
 {
-	FILE *file = fopen("/proc/sys/fs/nr_open", "re");
-	int limit;
-
-	if (!file)
-		return NR_OPEN_DEFAULT;
-	if (fscanf(file, "%d", &limit) != 1)
-		limit = NR_OPEN_DEFAULT;
-	fclose(file);
-	return limit;
+	return sysctl_nr_open();
 }
 
 int park_highest(int limit)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* /proc/PID/fd, maps, smaps and status, as far as KVM is in them. */
+/* /proc/PID/fd, maps and smaps, as far as KVM is in them, and the threads and children of a process. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,23 +12,12 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "probe/area.h"
 #include "probe/proc.h"
+#include "probe/text.h"
 #include "state/vcpu.h"
 
 #define KVM_MISC_MAJOR 10
 #define KVM_MISC_MINOR 232
-
-static int failed(pid_t pid, const char *what)
-{
-	int err = errno ?: EIO;
-
-	/* A running task may end meanwhile: whether that is an error is for the caller to say. */
-	if (err == ENOENT || err == ESRCH)
-		return -ESRCH;
-	pr_err("pid %d: cannot read /proc/%d/%s: %s (errno %d)\n", pid, pid, what, strerror(err), err);
-	return -err;
-}
 
 /* One more element at the end of an array, zeroed, or NULL. */
 static void *grow(void *array, size_t *nr, size_t size)
@@ -97,34 +85,77 @@ static void set_name(char *name, size_t room, const char *link)
 		strcpy(name + room - 4, "...");
 }
 
-static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
+static int add_fd(struct proc_scan *scan, int fd, int kind, const char *link)
 {
-	int fd = atoi(name), kind;
-	char link[PATH_MAX] = "";
-	struct proc_fd *found;
-	int *open = grow(&scan->open, &scan->nr_open, sizeof(*open));
-	dev_t device;
+	struct proc_fd *found = grow(&scan->fds, &scan->nr_fds, sizeof(*found));
 
-	if (!open)
-		return -ENOMEM;
-	*open = fd;
-	if (readlinkat(dirfd, name, link, sizeof(link) - 1) < 0)
-		return errno == ENOENT ? 0 : -errno; /* closed meanwhile, by a task that still runs */
-	if (!strcmp(link, PROC_ANON "[userfaultfd]"))
-		scan->userfaultfd = fd;
-	device = link[0] == '/' ? device_of(dirfd, name) : 0;
-	if (device && reaches_memory(device, link))
-		set_name(scan->device, sizeof(scan->device), link);
-	kind = fd_kind(device, link);
-	if (kind < 0)
-		return 0;
-	found = grow(&scan->fds, &scan->nr_fds, sizeof(*found));
 	if (!found)
 		return -ENOMEM;
 	found->fd = fd;
 	found->kind = kind;
 	set_name(found->name, sizeof(found->name), link);
 	return 0;
+}
+
+/* 1, 0: it is not open, or a negative errno. */
+static int scan_fd(struct proc_scan *scan, int dirfd, const char *name)
+{
+	int fd = atoi(name), kind;
+	char link[PATH_MAX] = "";
+	dev_t device;
+	int *open;
+
+	if (readlinkat(dirfd, name, link, sizeof(link) - 1) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	open = grow(&scan->open, &scan->nr_open, sizeof(*open));
+	if (!open)
+		return -ENOMEM;
+	*open = fd;
+	if (!strcmp(link, PROC_ANON "[userfaultfd]"))
+		scan->userfaultfd = fd;
+	device = link[0] == '/' ? device_of(dirfd, name) : 0;
+	kind = fd_kind(device, link);
+	if (device && kind < 0 && reaches_memory(device, link))
+		set_name(scan->device, sizeof(scan->device), link);
+	return (kind < 0 ? 0 : add_fd(scan, fd, kind, link)) ?: 1;
+}
+
+/* Of numbers that are tried, so many may be of no fd. */
+#define MAX_GAPS 8
+
+/*
+ * From 0 up, until there are as many fds as the kernel says that are open (st_size of the folder, since Linux 6.2): what it lists it
+ * looks for in all of its table, which in a restored process is as large as CRIU's was. Not of a process that runs: one that it opens
+ * meanwhile would take the place of another, as one does that is opened by another process with this table. *@next is the first number that was not tried. 1: these are all, 0 or a negative errno.
+ */
+static int scan_lowest(struct proc_scan *scan, int dirfd, int *next)
+{
+	struct stat st;
+	char name[16];
+	int ret = 0;
+
+	*next = 0;
+	if (scan->view.status.tracer != getpid())
+		return 0;
+	if (fstat(dirfd, &st))
+		return -errno;
+	while (ret >= 0 && scan->nr_open < (size_t)st.st_size && *next - (int)scan->nr_open < MAX_GAPS) {
+		snprintf(name, sizeof(name), "%d", (*next)++);
+		ret = scan_fd(scan, dirfd, name);
+	}
+	return ret < 0 ? ret : scan->nr_open && scan->nr_open == (size_t)st.st_size;
+}
+
+/* Those from @first up. */
+static int scan_listed(struct proc_scan *scan, DIR *dir, int first)
+{
+	struct dirent *de;
+	int ret = 0;
+
+	while (ret >= 0 && (de = readdir(dir)))
+		if (de->d_name[0] != '.' && atoi(de->d_name) >= first)
+			ret = scan_fd(scan, dirfd(dir), de->d_name);
+	return ret < 0 ? ret : 0;
 }
 
 static int compare_fds(const void *a, const void *b)
@@ -137,24 +168,25 @@ int proc_max_fd(const struct proc_scan *scan)
 	return scan->nr_open ? scan->open[scan->nr_open - 1] : -1;
 }
 
-static int scan_fds(pid_t pid, struct proc_scan *scan)
+static int scan_fds(pid_t pid, struct proc_scan *scan, bool by_numbers)
 {
+	int ret = 0, next = 0;
 	char path[32];
-	struct dirent *de;
-	int ret = 0;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	dir = opendir(path);
 	if (!dir)
-		return failed(pid, "fd");
-	while (!ret && (de = readdir(dir)))
-		if (de->d_name[0] != '.')
-			ret = scan_fd(scan, dirfd(dir), de->d_name);
+		return proc_failed(pid, "fd");
+	if (by_numbers)
+		ret = scan_lowest(scan, dirfd(dir), &next);
+	scan->by_numbers = next > 0;
+	if (!ret)
+		ret = scan_listed(scan, dir, next);
 	closedir(dir);
-	if (ret) {
+	if (ret < 0) {
 		errno = -ret;
-		return failed(pid, "fd");
+		return proc_failed(pid, "fd");
 	}
 	if (scan->nr_open)
 		qsort(scan->open, scan->nr_open, sizeof(*scan->open), compare_fds);
@@ -174,52 +206,34 @@ static void scan_text(struct proc_scan *scan, const struct proc_area *area)
 		scan->barred_text = area->start;
 }
 
-static int scan_map(struct proc_scan *scan, const char *line)
+static int scan_area(struct proc_scan *scan, const struct proc_area *area)
 {
-	struct proc_area area;
 	struct proc_map *map;
 
-	if (!proc_area_parse(line, &area))
-		return 0;
-	scan_text(scan, &area);
-	if (strncmp(area.name, PROC_VCPU, strlen(PROC_VCPU)))
+	scan_text(scan, area);
+	if (strncmp(area->name, PROC_VCPU, strlen(PROC_VCPU)))
 		return 0;
 	map = grow(&scan->maps, &scan->nr_maps, sizeof(*map));
 	if (!map)
 		return -ENOMEM;
 	*map = (struct proc_map){
-		.start = area.start,
-		.size = area.end - area.start,
-		.offset = area.offset,
-		.prot = area.prot,
-		.is_shared = area.is_shared,
-		.vcpu_id = strtoul(area.name + strlen(PROC_VCPU), NULL, 10),
+		.start = area->start,
+		.size = area->end - area->start,
+		.offset = area->offset,
+		.prot = area->prot,
+		.is_shared = area->is_shared,
+		.vcpu_id = strtoul(area->name + strlen(PROC_VCPU), NULL, 10),
 	};
 	return 0;
 }
 
-/* Calls @use for each line of /proc/PID/@name, until it answers other than 0. */
-static int for_each_line(pid_t pid, const char *name, struct proc_scan *scan,
-			 int (*use)(struct proc_scan *scan, const char *line))
+static int scan_areas(struct proc_scan *scan)
 {
-	char path[64], *line = NULL;
-	size_t room = 0;
 	int ret = 0;
-	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	file = fopen(path, "re");
-	if (!file)
-		return failed(pid, name);
-	while (!ret && getline(&line, &room, file) > 0)
-		ret = use(scan, line);
-	free(line);
-	fclose(file);
-	if (ret < 0) {
-		errno = -ret;
-		return failed(pid, name);
-	}
-	return 0;
+	for (size_t i = 0; i < scan->view.areas.nr && !ret; i++)
+		ret = scan_area(scan, &scan->view.areas.list[i]);
+	return ret;
 }
 
 /* VmFlags as Documentation/filesystems/proc.rst names them; 0: comes with protection, file and kernel. */
@@ -289,19 +303,36 @@ static struct proc_map *map_at(const struct proc_scan *scan, uint64_t start, uin
 }
 
 /* A mapping's line as maps has it, then what is known of it. */
-static int scan_smap(struct proc_scan *scan, const char *line)
+static void scan_smap(struct proc_scan *scan, const char *line)
 {
-	uint64_t start, end;
+	struct proc_area area;
 
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) == 2) {
-		scan->area_now = start;
-		scan->map_now = map_at(scan, start, end);
+	if (proc_area_parse(line, &area)) {
+		scan->area_now = area.start;
+		scan->map_now = map_at(scan, area.start, area.end);
 	} else if (!strncmp(line, "VmFlags:", 8)) {
 		if (scan->map_now)
 			scan_vm_flags(scan->map_now, line + 8);
 		if (is_of_userfaultfd(line + 8))
 			scan->uffd_area = scan->area_now;
 	}
+}
+
+/* By lines: of a VMM with thousands of mappings it is some MiB. */
+static int scan_smaps(pid_t pid, struct proc_scan *scan)
+{
+	char path[32], *line = NULL;
+	size_t room = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return proc_failed(pid, "smaps");
+	while (getline(&line, &room, file) > 0)
+		scan_smap(scan, line);
+	free(line);
+	fclose(file);
 	return 0;
 }
 
@@ -310,18 +341,7 @@ int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
 	/* What smaps says nothing of stays strange. */
 	for (size_t i = 0; i < scan->nr_maps; i++)
 		strcpy(scan->maps[i].strange, "?");
-	return for_each_line(pid, "smaps", scan, scan_smap);
-}
-
-static int scan_status(struct proc_scan *scan, const char *line)
-{
-	const char *last;
-
-	if (strncmp(line, "NSpid:", 6))
-		return 0;
-	last = strrchr(line, '\t');
-	scan->vpid = last ? atoi(last + 1) : 0;
-	return 1;
+	return scan_smaps(pid, scan);
 }
 
 static int scan_fd_limit(pid_t pid, struct proc_scan *scan)
@@ -329,26 +349,41 @@ static int scan_fd_limit(pid_t pid, struct proc_scan *scan)
 	struct rlimit limit;
 
 	if (prlimit(pid, RLIMIT_NOFILE, NULL, &limit))
-		return failed(pid, "limits");
+		return proc_failed(pid, "limits");
 	scan->fd_limit = limit.rlim_cur;
 	return 0;
 }
 
-int proc_scan(pid_t pid, struct proc_scan *scan)
+/* What depends on it: in a dump time counts, all of the process stands still, and what is too much is refused. */
+enum moment { AT_ANY_TIME, IN_A_DUMP };
+
+static int scan_all(pid_t pid, struct proc_scan *scan, enum moment moment)
 {
 	int ret;
 
 	*scan = (struct proc_scan){ .userfaultfd = -1 };
-	ret = scan_fds(pid, scan);
-	if (!ret)
-		ret = scan_fd_limit(pid, scan);
-	if (!ret)
-		ret = for_each_line(pid, "maps", scan, scan_map);
-	if (!ret)
-		ret = for_each_line(pid, "status", scan, scan_status);
-	if (!ret && scan->vpid <= 0)
-		ret = -ESRCH;
-	return ret;
+	ret = proc_view_read(pid, moment == IN_A_DUMP ? PROC_TEXT_AT_DUMP : PROC_TEXT_ALL, &scan->view);
+	ret = ret ?: scan_areas(scan);
+	ret = ret ?: scan_fds(pid, scan, moment == IN_A_DUMP);
+	return ret ?: scan_fd_limit(pid, scan);
+}
+
+int proc_scan(pid_t pid, struct proc_scan *scan)
+{
+	return scan_all(pid, scan, AT_ANY_TIME);
+}
+
+int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan)
+{
+	return scan_all(pid, scan, IN_A_DUMP);
+}
+
+int proc_scan_fds(pid_t pid, struct proc_scan *scan)
+{
+	scan->nr_fds = scan->nr_open = 0;
+	scan->userfaultfd = -1;
+	scan->device[0] = 0;
+	return scan_fds(pid, scan, false);
 }
 
 void proc_scan_free(struct proc_scan *scan)
@@ -356,20 +391,18 @@ void proc_scan_free(struct proc_scan *scan)
 	free(scan->fds);
 	free(scan->maps);
 	free(scan->open);
+	proc_view_free(&scan->view);
 	*scan = (struct proc_scan){ 0 };
 }
 
 pid_t proc_vpid(pid_t pid, pid_t tid)
 {
-	struct proc_scan scan = { 0 };
-	char name[32];
-	int ret;
+	struct proc_status status;
+	int ret = proc_status(pid, tid, &status);
 
-	snprintf(name, sizeof(name), "task/%d/status", tid);
-	ret = for_each_line(pid, name, &scan, scan_status);
 	if (ret)
 		return ret;
-	return scan.vpid > 0 ? scan.vpid : -ESRCH;
+	return status.vpid > 0 ? status.vpid : -ESRCH;
 }
 
 int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), void *arg)
@@ -382,7 +415,7 @@ int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), voi
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	if (!dir)
-		return failed(pid, "task");
+		return proc_failed(pid, "task");
 	while (!ret && (de = readdir(dir)))
 		if (de->d_name[0] != '.')
 			ret = use(pid, atoi(de->d_name), arg);
@@ -390,14 +423,25 @@ int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), voi
 	return ret;
 }
 
-/* Whether @pid's pid namespace is ours: its threads have one number each. */
-static bool in_our_pid_namespace(pid_t pid)
+static bool is_in_our_pid_namespace(pid_t pid)
 {
 	struct stat own, its;
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
 	return !stat("/proc/self/ns/pid", &own) && !stat(path, &its) && own.st_dev == its.st_dev && own.st_ino == its.st_ino;
+}
+
+/* Whether its threads have one number each. A process stays in its pid namespace: of the same one it is asked once. */
+static bool has_our_numbers(pid_t pid)
+{
+	static pid_t asked;
+	static bool answer;
+
+	if (asked != pid)
+		answer = is_in_our_pid_namespace(pid);
+	asked = pid;
+	return answer;
 }
 
 struct with_vtid {
@@ -416,7 +460,7 @@ static int use_with_vtid(pid_t pid, pid_t tid, void *arg)
 
 int proc_each_vtid(pid_t pid, int (*use)(pid_t tid, pid_t vtid, void *arg), void *arg)
 {
-	struct with_vtid with = { use, arg, in_our_pid_namespace(pid) };
+	struct with_vtid with = { use, arg, has_our_numbers(pid) };
 
 	return proc_each_thread(pid, use_with_vtid, &with);
 }
@@ -432,27 +476,18 @@ pid_t proc_tid(pid_t pid, pid_t vtid)
 	return proc_each_vtid(pid, match_vtid, &vtid) ?: -ESRCH;
 }
 
-static int scan_tracer(struct proc_scan *scan, const char *line)
-{
-	return sscanf(line, "TracerPid: %d", &scan->tracer) == 1;
-}
-
 pid_t proc_tracer(pid_t pid, pid_t tid)
 {
-	struct proc_scan scan = { 0 };
-	char name[32];
-	int ret;
+	struct proc_status status;
 
-	snprintf(name, sizeof(name), "task/%d/status", tid);
-	ret = for_each_line(pid, name, &scan, scan_tracer);
-	return ret ?: scan.tracer;
+	return proc_status(pid, tid, &status) ?: status.tracer;
 }
 
 bool proc_is_traced(pid_t pid)
 {
-	struct proc_scan scan = { 0 };
+	struct proc_status status;
 
-	return !for_each_line(pid, "status", &scan, scan_tracer) && scan.tracer == getpid();
+	return !proc_status(pid, 0, &status) && status.tracer == getpid();
 }
 
 pid_t proc_find_traced(pid_t vpid)
@@ -473,31 +508,28 @@ pid_t proc_find_traced(pid_t vpid)
 	return found;
 }
 
-/* The children of one thread, behind those that are known. */
-static int add_children(pid_t pid, const char *tid, pid_t **pids, size_t *nr)
+/* The children of one thread, behind those that are known; @dirfd is of its process's threads. */
+static int add_children(int dirfd, const char *tid, struct text *text, pid_t **pids, size_t *nr)
 {
-	char path[64];
-	int child, ret = 0;
-	FILE *file;
+	char path[32], *end;
+	int ret;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/children", pid, tid);
-	file = fopen(path, "re");
-	if (!file)
-		return failed(pid, "task/children");
-	while (!ret && fscanf(file, "%d", &child) == 1) {
-		pid_t *more = grow(pids, nr, sizeof(*more));
+	snprintf(path, sizeof(path), "%.16s/children", tid);
+	ret = text_read(dirfd, path, text);
+	for (const char *at = text->at; !ret && *at; at = end) {
+		long child = strtol(at, &end, 10);
+		pid_t *more = end == at ? NULL : grow(pids, nr, sizeof(*more));
 
-		if (more)
-			*more = child;
-		else
-			ret = -ENOMEM;
+		if (!more)
+			return end == at ? 0 : -ENOMEM;
+		*more = child;
 	}
-	fclose(file);
 	return ret;
 }
 
 static int add_children_of_all(pid_t pid, pid_t **pids, size_t *nr)
 {
+	struct text text = { 0 };
 	struct dirent *de;
 	char path[32];
 	int ret = 0;
@@ -506,12 +538,14 @@ static int add_children_of_all(pid_t pid, pid_t **pids, size_t *nr)
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	if (!dir)
-		return failed(pid, "task");
+		return proc_failed(pid, "task");
 	while (!ret && (de = readdir(dir)))
 		if (de->d_name[0] != '.')
-			ret = add_children(pid, de->d_name, pids, nr);
+			ret = add_children(dirfd(dir), de->d_name, &text, pids, nr);
 	closedir(dir);
-	return ret;
+	text_free(&text);
+	errno = -ret;
+	return ret ? proc_failed(pid, "task/children") : 0;
 }
 
 int proc_tree(pid_t root, pid_t **pids, size_t *nr)
@@ -526,20 +560,4 @@ int proc_tree(pid_t root, pid_t **pids, size_t *nr)
 	for (size_t i = 0; !ret && i < *nr; i++)
 		ret = add_children_of_all((*pids)[i], pids, nr);
 	return ret;
-}
-
-static int scan_seccomp(struct proc_scan *scan, const char *line)
-{
-	if (strncmp(line, "Seccomp:\t0", 10))
-		return 0;
-	scan->has_seccomp = false;
-	return 1;
-}
-
-bool proc_has_seccomp(pid_t pid)
-{
-	struct proc_scan scan = { .has_seccomp = true };
-
-	for_each_line(pid, "status", &scan, scan_seccomp);
-	return scan.has_seccomp;
 }

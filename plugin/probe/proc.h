@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "probe/view.h"
+
 #define PROC_ANON "anon_inode:" /* a link of an fd, or a name of a mapping, begins with it */
 #define PROC_VCPU PROC_ANON "kvm-vcpu:"
 
@@ -47,9 +49,8 @@ struct proc_scan {
 	int *open;		  /* the numbers of all fds, KVM's or not, in rising order */
 	size_t nr_open;
 	uint64_t fd_limit;	  /* RLIMIT_NOFILE: the number that no further fd has */
-	int vpid;		  /* pid in the innermost namespace */
-	bool has_seccomp;
-	int tracer;
+	struct proc_view view;
+	bool by_numbers;	  /* so some or all were looked for */
 	int userfaultfd; /* one of them, or -1 */
 	char device[256]; /* the name of a device of VHOST or VFIO that it has open; "" */
 	uint64_t area_now;  /* that smaps is at */
@@ -63,6 +64,14 @@ struct proc_scan {
  * errno, logged, but for -ESRCH: @pid has ended.
  */
 int proc_scan(pid_t pid, struct proc_scan *scan);
+/*
+ * Likewise in a dump, of a process that stands still, which takes less time: where scan->by_numbers is set, these are as many fds as it has, but
+ * where a process that runs has its table of fds (CLONE_FILES) there may be others, that were open all the while. -ENOTSUP: its mappings are
+ * more text than a dump reads (area.h).
+ */
+int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan);
+/* Then its fds once more, as proc_scan(): all that are open all the while. */
+int proc_scan_fds(pid_t pid, struct proc_scan *scan);
 /*
  * Completes scan->maps by their flags, and scan->uffd_area. Apart from the rest, for the kernel walks the page
  * tables of all of the process to tell them. As proc_scan().
@@ -105,8 +114,5 @@ bool proc_is_traced(pid_t pid);
  * They are to be frozen. 0 or a negative errno, as above.
  */
 int proc_tree(pid_t root, pid_t **pids, size_t *nr);
-
-/* Whether @pid has a seccomp filter; also where that cannot be told. */
-bool proc_has_seccomp(pid_t pid);
 
 #endif

@@ -3,6 +3,7 @@
  * See room.h. A limit met in the middle of a dump fails it, and all is put back; but for that of a memory cgroup, by
  * which the kernel kills the VMM. Looked at beforehand each is named. CRIU's parasite needs some room too.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,16 +14,12 @@
 #include "probe/cgroup.h"
 #include "probe/discover.h"
 #include "probe/room.h"
+#include "probe/sysctl.h"
+#include "probe/text.h"
 
 #define PARASITE_SPACE (1u << 20) /* bytes: an estimate, with room to spare */
 #define PARASITE_MAPPINGS 8
 #define KERNEL_SHARE (1u << 20) /* bytes of a memory cgroup, likewise: page tables and the like of both */
-
-/* What there is, as the kernel counts it. */
-struct used {
-	uint64_t space, data; /* bytes */
-	uint64_t mappings;
-};
 
 static int failed(pid_t pid, const char *what)
 {
@@ -30,46 +27,6 @@ static int failed(pid_t pid, const char *what)
 
 	pr_err("pid %d: cannot read %s: %s (errno %d)\n", pid, what, strerror(err), err);
 	return -err;
-}
-
-static int read_status(pid_t pid, struct used *used)
-{
-	char path[32], *line = NULL;
-	size_t room = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return failed(pid, path);
-	while (getline(&line, &room, file) > 0) {
-		uint64_t kib;
-
-		if (sscanf(line, "VmSize: %" SCNu64, &kib) == 1)
-			used->space = kib << 10;
-		if (sscanf(line, "VmData: %" SCNu64, &kib) == 1)
-			used->data = kib << 10;
-	}
-	free(line);
-	fclose(file);
-	return 0;
-}
-
-static int count_mappings(pid_t pid, struct used *used)
-{
-	char path[32], *line = NULL;
-	size_t room = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return failed(pid, path);
-	while (getline(&line, &room, file) > 0)
-		used->mappings++;
-	free(line);
-	fclose(file);
-	return 0;
 }
 
 static int check_limit(pid_t pid, int resource, const char *name, const char *option, uint64_t used, uint64_t need)
@@ -92,23 +49,20 @@ static int check_limit(pid_t pid, int resource, const char *name, const char *op
 static uint64_t number_in(const char *root, const char *path, const char *name, uint64_t otherwise)
 {
 	uint64_t value = otherwise;
+	struct text text = { 0 };
 	char full[PATH_MAX];
-	FILE *file;
 
 	if (snprintf(full, sizeof(full), "%s%s/%s", root, path, name) >= (int)sizeof(full))
 		return otherwise;
-	file = fopen(full, "re");
-	if (!file)
-		return otherwise;
-	if (fscanf(file, "%" SCNu64, &value) != 1)
+	if (text_read(AT_FDCWD, full, &text) || sscanf(text.at, "%" SCNu64, &value) != 1)
 		value = otherwise;
-	fclose(file);
+	text_free(&text);
 	return value;
 }
 
 static int check_mappings(pid_t pid, uint64_t used, uint64_t need)
 {
-	uint64_t max = number_in("/proc/sys", "/vm", "max_map_count", UINT64_MAX);
+	uint64_t max = sysctl_max_map_count();
 
 	if (max > used && max - used >= need)
 		return 0;
@@ -169,18 +123,15 @@ int room_check_cgroup(pid_t pid, const char *root, const char *path, const struc
 	return ret;
 }
 
-int room_check(pid_t pid, const struct room *need)
+int room_check(pid_t pid, const struct proc_view *seen, const struct room *need)
 {
-	struct used used = { 0 };
 	char cgroup[PATH_MAX];
-	int ret = read_status(pid, &used) ?: count_mappings(pid, &used);
+	int ret = check_limit(pid, RLIMIT_AS, "RLIMIT_AS", "as", seen->status.space, need->space + PARASITE_SPACE);
 
 	if (!ret)
-		ret = check_limit(pid, RLIMIT_AS, "RLIMIT_AS", "as", used.space, need->space + PARASITE_SPACE);
+		ret = check_limit(pid, RLIMIT_DATA, "RLIMIT_DATA", "data", seen->status.data, need->data);
 	if (!ret)
-		ret = check_limit(pid, RLIMIT_DATA, "RLIMIT_DATA", "data", used.data, need->data);
-	if (!ret)
-		ret = check_mappings(pid, used.mappings, need->mappings + PARASITE_MAPPINGS);
+		ret = check_mappings(pid, seen->areas.nr, need->mappings + PARASITE_MAPPINGS);
 	if (!ret && !cgroup_of(pid, cgroup))
 		ret = room_check_cgroup(pid, CGROUP_ROOT, cgroup, need);
 	return ret;

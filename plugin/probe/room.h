@@ -7,14 +7,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "probe/view.h"
+
 struct room {
 	uint64_t space;	   /* bytes of address space */
 	uint64_t data;	   /* bytes of private, writable memory, which are part of them */
 	uint64_t mappings; /* how many */
 };
 
-/* 0; or a negative errno, logged: -ENOTSUP, a limit is in the way, by name. */
-int room_check(pid_t pid, const struct room *need);
+/* Of @pid, which @seen is of. 0; or a negative errno, logged: -ENOTSUP, a limit is in the way, by name. */
+int room_check(pid_t pid, const struct proc_view *seen, const struct room *need);
 
 /* That of the memory cgroups from @root@path up, alone: @root is CGROUP_ROOT. */
 int room_check_cgroup(pid_t pid, const char *root, const char *path, const struct room *need);

@@ -6,16 +6,8 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "probe/area.h"
 #include "probe/standing.h"
 #include "remote/give.h"
-
-/* A line of /proc/PID/maps. */
-struct standing_area {
-	uint64_t start, end;
-	uint32_t prot;
-	bool is_copy; /* private and anonymous, as a copy is */
-};
 
 /* ---- pages ---- */
 
@@ -90,67 +82,24 @@ int standing_check(pid_t pid, const struct vm_state *vm)
 
 /* ---- what stands in the places of mappings ---- */
 
-static bool parse_area(const char *line, struct standing_area *area)
+/* Private and anonymous. */
+static bool could_be_copy(const struct proc_area *area)
 {
-	struct proc_area is;
-
-	if (!proc_area_parse(line, &is))
-		return false;
-	*area = (struct standing_area){
-		.start = is.start,
-		.end = is.end,
-		.prot = is.prot,
-		.is_copy = !is.is_shared && !is.inode && strncmp(is.name, "[v", 2),
-	};
-	return true;
-}
-
-static int add_area(struct standing_places *places, const char *line)
-{
-	struct standing_area area, *more;
-
-	if (!parse_area(line, &area))
-		return 0;
-	more = reallocarray(places->areas, places->nr_areas + 1, sizeof(*more));
-	if (!more)
-		return -ENOMEM;
-	places->areas = more;
-	more[places->nr_areas++] = area;
-	return 0;
-}
-
-static int read_areas(pid_t pid, struct standing_places *places)
-{
-	char path[32], *line = NULL;
-	size_t room = 0;
-	int ret = 0;
-	FILE *maps;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	maps = fopen(path, "re");
-	if (!maps) {
-		ret = -errno;
-		pr_err("pid %d: cannot read %s: %s (errno %d)\n", pid, path, strerror(-ret), -ret);
-		return ret;
-	}
-	while (!ret && getline(&line, &room, maps) > 0)
-		ret = add_area(places, line);
-	free(line);
-	fclose(maps);
-	return ret;
+	return !area->is_shared && !area->inode && strncmp(area->name, "[v", 2);
 }
 
 /* The copy may have become one with memory beside it. */
 static bool is_copy(const struct standing_places *places, const struct vcpu_map *map)
 {
+	const struct proc_areas *areas = &places->scan.view.areas;
 	uint64_t at = map->start;
 
-	for (size_t i = 0; i < places->nr_areas && at < map->start + map->size; i++) {
-		const struct standing_area *area = &places->areas[i];
+	for (size_t i = 0; i < areas->nr && at < map->start + map->size; i++) {
+		const struct proc_area *area = &areas->list[i];
 
 		if (at < area->start || at >= area->end)
 			continue;
-		if (!area->is_copy || area->prot != map->prot)
+		if (!could_be_copy(area) || area->prot != map->prot)
 			return false;
 		at = area->end;
 	}
@@ -173,12 +122,11 @@ static enum left_place look(const struct left_view *view, const struct vcpu_stat
 int standing_places_read(pid_t pid, struct standing_places *places)
 {
 	*places = (struct standing_places){ .view = { look } };
-	return proc_scan(pid, &places->scan) ?: read_areas(pid, places);
+	return proc_scan(pid, &places->scan);
 }
 
 void standing_places_free(struct standing_places *places)
 {
 	proc_scan_free(&places->scan);
-	free(places->areas);
 	*places = (struct standing_places){ 0 };
 }

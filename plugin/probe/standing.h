@@ -20,8 +20,6 @@ int standing_check(pid_t pid, const struct vm_state *vm);
 struct standing_places {
 	struct left_view view;
 	struct proc_scan scan;
-	struct standing_area *areas;
-	size_t nr_areas;
 };
 
 /*

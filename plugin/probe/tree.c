@@ -108,20 +108,69 @@ void kvm_process_free(struct kvm_process *proc)
 	free(proc->maps);
 }
 
+/* Of the 64 fds of @rec those that are open, and not in @open, which are in rising order; *@at is where in these to begin. */
+static unsigned long long find_others(const struct kvm_rec *rec, const int *open, size_t nr, size_t *at)
+{
+	unsigned long long others = rec->open;
+
+	while (*at && (unsigned int)open[*at - 1] >= rec->fd)
+		--*at;
+	for (; *at < nr && (unsigned int)open[*at] < rec->fd + 64; ++*at)
+		if ((unsigned int)open[*at] >= rec->fd)
+			others &= ~(1ull << (open[*at] - rec->fd));
+	return others;
+}
+
+/* Whether the iterator, which has gone through all of the table since, has met an fd that the scan has not. */
+static bool has_other_fds(const struct kvm_process *proc)
+{
+	unsigned long long others = 0;
+	size_t at = 0;
+
+	for (size_t i = 0; i < proc->nr_recs; i++)
+		if (proc->recs[i].type == KVM_REC_OPEN)
+			others |= find_others(&proc->recs[i], proc->scan.open, proc->scan.nr_open, &at);
+	return others;
+}
+
+static int look_at_kvm(int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_process *proc)
+{
+	int ret = check(proc->pid, &proc->scan);
+
+	if (!ret)
+		ret = kernel_probe(proc->pid, &proc->recs, &proc->nr_recs);
+	if (!ret && proc->scan.by_numbers && has_other_fds(proc))
+		ret = proc_scan_fds(proc->pid, &proc->scan) ?: check(proc->pid, &proc->scan);
+	ret = ret ?: kvm_process_list_handles(proc);
+	return ret ?: check_complete(proc);
+}
+
+static bool has_vm(const struct kvm_process *proc)
+{
+	for (size_t i = 0; i < proc->nr_recs; i++)
+		if (proc->recs[i].owned)
+			return true;
+	return false;
+}
+
+/*
+ * Of a process with KVM fds the iterator says whether these are all. Nobody asks later for the mappings of a process without a VM of its
+ * own.
+ */
 static int scan_process(pid_t pid, int (*check)(pid_t pid, const struct proc_scan *scan),
 			struct kvm_process *proc)
 {
 	int ret;
 
 	*proc = (struct kvm_process){ .pid = pid };
-	ret = proc_scan(pid, &proc->scan);
-	if (ret || !kvm_process_has_kvm(proc))
-		return ret;
-	ret = check(pid, &proc->scan);
-	if (!ret)
-		ret = kernel_probe(pid, &proc->recs, &proc->nr_recs);
-	ret = ret ?: kvm_process_list_handles(proc);
-	return ret ?: check_complete(proc);
+	ret = proc_scan_by_numbers(pid, &proc->scan);
+	if (!ret && proc->scan.by_numbers && !kvm_process_has_kvm(proc))
+		ret = proc_scan_fds(pid, &proc->scan);
+	if (!ret && kvm_process_has_kvm(proc))
+		ret = look_at_kvm(check, proc);
+	if (!has_vm(proc))
+		proc_areas_free(&proc->scan.view.areas);
+	return ret;
 }
 
 bool kvm_process_has_kvm(const struct kvm_process *proc)
@@ -189,7 +238,7 @@ int kvm_process_filter(const struct kvm_process *proc, unsigned long long kvm, s
 {
 	*part = (struct kvm_process){
 		.pid = proc->pid,
-		.scan = { .vpid = proc->scan.vpid, .userfaultfd = -1 },
+		.scan = { .view.status = proc->scan.view.status, .userfaultfd = -1 },
 		.recs = calloc(proc->nr_recs + 1, sizeof(*part->recs)),
 	};
 	part->scan.fds = calloc(proc->scan.nr_fds + 1, sizeof(*part->scan.fds));

@@ -8,6 +8,7 @@
 #include "probe/discover.h"
 #include "probe/kernel.h"
 #include "probe/vcpu.h"
+#include "state/kvm_run_page.h"
 
 /* The iflags of a vCPU that was not in KVM_RUN: an exception that it is still to take, a PC still to move. */
 #define IFLAGS_PENDING 0x3
@@ -82,6 +83,7 @@ int probe_vcpu(pid_t pid, struct probe_recs all, const struct kvm_rec *rec, stru
 	vcpu->id = rec->vcpu.id;
 	vcpu->vtid = rec->vcpu.vtid;
 	vcpu->mmio_needed = rec->vcpu.mmio_needed;
+	vcpu->marked = kvm_run_has_mark(&rec->vcpu.run_head);
 	vcpu->pmu_created = rec->vcpu.pmu_created;
 	vcpu->pvtime = rec->vcpu.steal_base;
 	vcpu->sigset_active = rec->vcpu.sigset_active;

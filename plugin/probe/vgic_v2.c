@@ -33,7 +33,8 @@ static struct vgic_v2_lines lines_of(const struct kvm_rec *rec)
 	return (struct vgic_v2_lines){ .level = rec->lines.level, .latch = rec->lines.latch };
 }
 
-static int fill_private(pid_t pid, struct probe_recs all, const struct vcpu_state *vcpu, struct vgic_v2_cpu *cpu)
+static int fill_private(pid_t pid, struct probe_recs all, const struct vcpu_state *vcpu,
+			struct vgic_v2_lines *lines)
 {
 	int ret = 0;
 
@@ -42,7 +43,7 @@ static int fill_private(pid_t pid, struct probe_recs all, const struct vcpu_stat
 		    all.recs[i].lines.first)
 			continue;
 		ret = check_sgis(pid, vcpu, &all.recs[i]);
-		cpu->lines = lines_of(&all.recs[i]);
+		*lines = lines_of(&all.recs[i]);
 	}
 	return ret;
 }
@@ -63,7 +64,7 @@ static int fill_lines(pid_t pid, struct probe_recs all, unsigned int vm_fd, stru
 	int ret = 0;
 
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)
-		ret = fill_private(pid, all, &vm->vcpus[i], &vm->vgic_v2->cpus[i]);
+		ret = fill_private(pid, all, &vm->vcpus[i], &vm->vgic_v2->private[i]);
 	fill_spis(all, vm_fd, vm->vgic_v2);
 	return ret;
 }
@@ -90,8 +91,8 @@ int probe_vgic_v2(pid_t pid, struct probe_recs all, unsigned int vm_fd, int gic_
 		return -ENOMEM;
 	gic->fd = gic_fd;
 	gic->active = calloc(all.nr, sizeof(*gic->active));
-	gic->cpus = calloc(vm->nr_vcpus, sizeof(*gic->cpus));
-	if (!gic->active || !gic->cpus)
+	gic->private = calloc(vm->nr_vcpus, sizeof(*gic->private));
+	if (!gic->active || !gic->private)
 		return -ENOMEM;
 	gic->nr_cpus = vm->nr_vcpus;
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++)

@@ -10,35 +10,30 @@
 #include "remote/remote.h"
 #include "uapi/kvm_arm64.h"
 
-union two_level {
-	struct kvm_one_reg reg;
-	struct kvm_device_attr attr;
-};
+static bool grow(struct batch *b)
+{
+	size_t room = b->room ? 2 * b->room : 64;
+	struct remote_call *calls = reallocarray(b->calls, room, sizeof(*calls));
 
-/* The first levels of calls, outside of the list of calls, which moves as it grows. */
-struct batch_levels {
-	struct batch_levels *next;
-	size_t nr;
-	union two_level list[128];
-};
+	if (!calls) {
+		b->no_memory = true;
+		return false;
+	}
+	b->calls = calls;
+	b->room = room;
+	return true;
+}
 
 static struct remote_call *batch_add(struct batch *b, const char *what)
 {
 	static struct remote_call nowhere;
 
-	if (b->nr == b->room) {
-		size_t room = b->room ? 2 * b->room : 64;
-		struct remote_call *calls = reallocarray(b->calls, room, sizeof(*calls));
-
-		if (!calls) {
-			b->no_memory = true;
-			return &nowhere;
-		}
-		b->calls = calls;
-		b->room = room;
-	}
-
-	b->calls[b->nr] = (struct remote_call){ .what = what, .vcpu = b->vcpu };
+	if (b->nr == b->room && !grow(b))
+		return &nowhere;
+	b->calls[b->nr] = (struct remote_call){
+		.step = b->step, .what = what, .plan_step = b->remote->plan_step, .vcpu = b->vcpu,
+		.object = b->object, .errors = b->errors
+	};
 	return &b->calls[b->nr++];
 }
 
@@ -58,61 +53,44 @@ struct remote_call *batch_ioctl_value(struct batch *b, int fd, unsigned long req
 	return batch_syscall(b, what, SYS_ioctl, fd, req, value, 0, 0, 0);
 }
 
+static struct remote_call *add_ioctl(struct batch *b, int fd, unsigned long req, void *data, uint32_t size,
+				     bool writes_back, const char *what)
+{
+	struct remote_call *call = batch_add(b, what);
+
+	call->nr = SYS_ioctl;
+	call->arg[0] = fd;
+	call->arg[1] = req;
+	call->data = data;
+	call->size = size;
+	call->writes_back = writes_back;
+	return call;
+}
+
 struct remote_call *batch_ioctl(struct batch *b, int fd, unsigned long req, void *data, uint32_t size,
 				const char *what)
 {
-	struct remote_call *call = batch_ioctl_value(b, fd, req, 0, what);
+	struct remote_call *call = add_ioctl(b, fd, req, data, size, _IOC_DIR(req) & _IOC_READ, what);
 
 	call->data_arg = 2;
-	call->data = data;
-	call->size = size;
-	call->writes_back = _IOC_DIR(req) & _IOC_READ;
 	return call;
 }
 
-static union two_level *add_level(struct batch *b)
-{
-	struct batch_levels *block = b->levels;
+/* Which argument the u64 at @at of the struct that starts with argument 3 is. */
+#define ARG_AT(at) (3 + (at) / sizeof(uint64_t))
 
-	if (!block || block->nr == sizeof(block->list) / sizeof(block->list[0])) {
-		block = malloc(sizeof(*block));
-		if (!block) {
-			b->no_memory = true;
-			return NULL;
-		}
-		block->next = b->levels;
-		block->nr = 0;
-		b->levels = block;
-	}
-	return &block->list[block->nr++];
-}
-
-static struct remote_call *add_two_level(struct batch *b, int fd, unsigned long req, union two_level arg,
-					 uint32_t size, uint32_t inner_at, void *value, uint32_t value_size,
-					 const char *what)
-{
-	union two_level *kept = add_level(b);
-	struct remote_call *call;
-
-	if (!kept)
-		return batch_add(b, what);
-	*kept = arg;
-	call = batch_ioctl(b, fd, req, kept, size, what);
-	call->inner = value;
-	call->inner_size = value_size;
-	call->inner_at = inner_at;
-	call->writes_back = req == KVM_GET_ONE_REG || req == KVM_GET_DEVICE_ATTR;
-	return call;
-}
+_Static_assert(sizeof(struct kvm_one_reg) <= 3 * sizeof(uint64_t), "in arguments 3 to 5");
+_Static_assert(sizeof(struct kvm_device_attr) <= 3 * sizeof(uint64_t), "in arguments 3 to 5");
 
 static struct remote_call *add_reg(struct batch *b, int fd, unsigned long req, uint64_t id, void *value,
 				   const char *what)
 {
-	union two_level arg = { .reg.id = id };
-	struct remote_call *call =
-		add_two_level(b, fd, req, arg, sizeof(arg.reg), offsetof(struct kvm_one_reg, addr), value,
-			      kvm_reg_size(id), what);
+	struct remote_call *call = add_ioctl(b, fd, req, value, kvm_reg_size(id), req == KVM_GET_ONE_REG, what);
+	const struct kvm_one_reg reg = { .id = id };
 
+	memcpy(&call->arg[3], &reg, sizeof(reg));
+	call->data_arg = ARG_AT(offsetof(struct kvm_one_reg, addr));
+	call->arg_2_is_rest = true;
 	call->detail = id;
 	return call;
 }
@@ -127,14 +105,16 @@ struct remote_call *batch_set_reg(struct batch *b, int fd, uint64_t id, const vo
 	return add_reg(b, fd, KVM_SET_ONE_REG, id, (void *)value, "KVM_SET_ONE_REG");
 }
 
-static struct remote_call *add_attr(struct batch *b, int fd, unsigned long req, uint32_t group, uint64_t attr,
+static struct remote_call *add_attr(struct batch *b, int fd, unsigned long req, uint32_t group, uint64_t number,
 				    void *value, uint32_t size, const char *what)
 {
-	union two_level arg = { .attr = { .group = group, .attr = attr } };
-	struct remote_call *call = add_two_level(b, fd, req, arg, sizeof(arg.attr),
-						 offsetof(struct kvm_device_attr, addr), value, size, what);
+	struct remote_call *call = add_ioctl(b, fd, req, value, size, req == KVM_GET_DEVICE_ATTR, what);
+	const struct kvm_device_attr attr = { .group = group, .attr = number };
 
-	call->detail = attr;
+	memcpy(&call->arg[3], &attr, sizeof(attr));
+	call->data_arg = ARG_AT(offsetof(struct kvm_device_attr, addr));
+	call->arg_2_is_rest = true;
+	call->detail = number;
 	return call;
 }
 
@@ -150,12 +130,38 @@ struct remote_call *batch_set_attr(struct batch *b, int fd, uint32_t group, uint
 	return add_attr(b, fd, KVM_SET_DEVICE_ATTR, group, attr, (void *)value, size, what);
 }
 
+void *batch_buffers(struct batch *b, size_t nr, size_t size)
+{
+	b->block = calloc(nr + 1, size);
+	b->no_memory |= !b->block;
+	return b->block;
+}
+
+#define WRITE_PLACES (sizeof(((struct remote_write *)0)->to) / sizeof(struct iovec))
+
+struct remote_call *batch_write(struct batch *b, struct remote_write *write, const void *bytes, uint32_t size)
+{
+	struct remote_call *call = batch_syscall(b, "process_vm_writev", SYS_process_vm_writev, b->remote->vpid, 0, 1, 0,
+						 WRITE_PLACES, 0);
+
+	write->from.iov_len = size;
+	call->data = write;
+	call->size = sizeof(*write);
+	call->data_arg = 1;
+	call->also_arg = 3;
+	call->also_at = offsetof(struct remote_write, to);
+	call->inner = (void *)bytes;
+	call->inner_size = size;
+	call->inner_at = offsetof(struct remote_write, from.iov_base);
+	call->detail = (uintptr_t)write->to[0].iov_base;
+	return call;
+}
+
 /* Of the first @nr calls the first that failed without leave to, or NULL. */
-static const struct remote_call *first_failure(const struct batch *b, size_t nr)
+static struct remote_call *first_failure(const struct batch *b, size_t nr)
 {
 	for (size_t i = 0; i < nr; i++)
-		if (!b->calls[i].done ||
-		    (b->calls[i].result < 0 && b->calls[i].result != -b->calls[i].may_fail))
+		if (!b->calls[i].done || remote_call_failed(&b->calls[i]))
 			return &b->calls[i];
 	return NULL;
 }
@@ -170,25 +176,48 @@ static const char *operation(const struct remote_call *call)
 	return "";
 }
 
+/* What the error line says of @call: of a run, the call that failed, or else the first that was not made. */
+static uint64_t detail_of(const struct remote_call *call)
+{
+	if (!call->more)
+		return call->detail;
+	return remote_call_number(call, call->done ? call->made - 1 : call->made);
+}
+
+/* What the errno means for the VM, where that is known. */
+static void explain(const struct batch *b, const struct remote_call *call, int err)
+{
+	const struct kvm_error *errors = call->errors;
+
+	while (errors && errors->err && errors->err != -err)
+		errors++;
+	if (errors && errors->err)
+		pr_err("vm %u: %s: %s\n", b->vm, call->object ?: call->step, errors->meaning);
+}
+
 static void log_failure(const struct batch *b, const struct remote_call *call, int err)
 {
 	char object[32] = "";
 
 	if (call->vcpu >= 0)
 		snprintf(object, sizeof(object), "vcpu %d: ", call->vcpu);
-	pr_err("vm %u: %s: %s%s%s (%#" PRIx64 "): %s (errno %d)\n", b->vm, b->step, object, operation(call),
-	       call->what, call->detail, strerror(-err), -err);
+	pr_err("vm %u: %s: %s%s%s (%#" PRIx64 "): %s (errno %d)\n", b->vm, call->step, object, operation(call),
+	       call->what, detail_of(call), strerror(-err), -err);
+	explain(b, call, err);
 }
 
-/* The remote side itself, for which no call is to blame. */
+/* The remote side itself, for which no call is to blame. Of several steps the first that has no answer is named. */
 static void log_remote_failure(const struct batch *b, int err)
 {
+	const struct remote_call *first = first_failure(b, b->nr);
+	const char *step = first ? first->step : b->step;
+
 	if (b->vtid && err == -ESRCH)
-		pr_err("vm %u: %s: vcpu %d: thread %d of the image is not there, or has died\n", b->vm, b->step, b->vcpu,
+		pr_err("vm %u: %s: vcpu %d: thread %d of the image is not there, or has died\n", b->vm, step, b->vcpu,
 		       b->vtid);
 	else
-		pr_err("vm %u: %s: cannot run system calls in the VMM: %s (errno %d)\n", b->vm, b->step,
-		       strerror(-err), -err);
+		pr_err("vm %u: %s: cannot run system calls in the VMM: %s (errno %d)\n", b->vm, step, strerror(-err),
+		       -err);
 }
 
 static int exec(struct batch *b, struct remote_call *calls, size_t nr)
@@ -198,29 +227,65 @@ static int exec(struct batch *b, struct remote_call *calls, size_t nr)
 	return b->remote->ops->exec(b->remote, calls, nr);
 }
 
-/* How many calls come before one that a test lets fail. */
-static size_t calls_before_fault(const struct batch *b)
+/* The call that a test lets fail: b->nr where there is none. *@of_run: which of a run. */
+static size_t find_fault(const struct batch *b, uint32_t *of_run)
 {
-	size_t i = 0;
+	for (size_t i = 0; i < b->nr; i++)
+		for (uint32_t left = remote_call_left(&b->calls[i]); left; left--)
+			if (fault_passed(FAULT_CALL, b->calls[i].step, b->calls[i].what)) {
+				*of_run = remote_call_left(&b->calls[i]) - left;
+				return i;
+			}
+	return b->nr;
+}
 
-	while (i < b->nr && !fault_passed(FAULT_CALL, b->step, b->calls[i].what))
-		i++;
-	return i;
+/* Of @b the first @n calls, and of the run behind them the first @of_run. */
+static int exec_first(struct batch *b, size_t n, uint32_t of_run)
+{
+	uint32_t more;
+	int ret;
+
+	if (!of_run)
+		return n ? exec(b, b->calls, n) : 0;
+	more = b->calls[n].more;
+	b->calls[n].more = of_run - 1;
+	ret = exec(b, b->calls, n + 1);
+	b->calls[n].more = more;
+	return ret;
 }
 
 static int exec_all(struct batch *b)
 {
-	size_t n = calls_before_fault(b);
-	int ret = n || !b->nr ? exec(b, b->calls, n) : 0;
+	uint32_t of_run = 0;
+	size_t n = find_fault(b, &of_run);
+	int ret;
 
-	if (ret || n == b->nr || first_failure(b, n))
+	if (n == b->nr)
+		return exec(b, b->calls, n);
+	ret = exec_first(b, n, of_run);
+	if (ret || first_failure(b, n) || remote_call_failed(&b->calls[n]))
 		return ret;
 	ret = fault_strikes();
 	if (!ret)
 		return exec(b, b->calls + n, b->nr - n);
+	b->calls[n].made++;
 	b->calls[n].result = ret;
 	b->calls[n].done = true;
 	return 0;
+}
+
+static int no_memory(const struct batch *b)
+{
+	pr_err("vm %u: %s: out of memory\n", b->vm, b->step);
+	return -ENOMEM;
+}
+
+/* What came of it before. */
+static void forget(struct remote_call *call)
+{
+	call->made = 0;
+	call->result = 0;
+	call->done = false;
 }
 
 static int run(struct batch *b, bool log)
@@ -228,10 +293,10 @@ static int run(struct batch *b, bool log)
 	const struct remote_call *failed;
 	int ret;
 
-	if (b->no_memory) {
-		pr_err("vm %u: %s: out of memory\n", b->vm, b->step);
-		return -ENOMEM;
-	}
+	if (b->no_memory)
+		return no_memory(b);
+	for (size_t i = 0; i < b->nr; i++)
+		forget(&b->calls[i]);
 	ret = exec_all(b);
 	if (ret) {
 		log_remote_failure(b, ret);
@@ -246,14 +311,136 @@ static int run(struct batch *b, bool log)
 	return ret;
 }
 
+/* The calls of @b, behind those that wait. */
+static int queue_calls(struct batch_queue *q, const struct batch *b)
+{
+	if (q->room - q->nr < b->nr) {
+		size_t room = 2 * (q->nr + b->nr);
+		struct remote_call *calls = reallocarray(q->calls, room, sizeof(*calls));
+
+		if (!calls)
+			return -ENOMEM;
+		q->calls = calls;
+		q->room = room;
+	}
+	if (b->nr)
+		memcpy(&q->calls[q->nr], b->calls, b->nr * sizeof(*b->calls));
+	q->nr += b->nr;
+	return 0;
+}
+
+/* @b's buffers live as long as the queue's calls. */
+static int queue_block(struct batch_queue *q, struct batch *b)
+{
+	void **more = b->block ? reallocarray(q->blocks, q->nr_blocks + 1, sizeof(*more)) : NULL;
+
+	if (!b->block)
+		return 0;
+	if (!more)
+		return -ENOMEM;
+	q->blocks = more;
+	more[q->nr_blocks++] = b->block;
+	b->block = NULL;
+	return 0;
+}
+
+static void free_queue(struct batch_queue *q)
+{
+	for (size_t i = 0; i < q->nr_blocks; i++)
+		free(q->blocks[i]);
+	free(q->blocks);
+	free(q->calls);
+}
+
+static void keep_failure(struct batch_queue *q, int err, size_t step)
+{
+	if (q->failed)
+		return;
+	q->failed = err;
+	q->failed_step = step;
+}
+
+/* Runs @all, of which the first @waited calls have waited: should it fail, whether it is one of these that has failed. */
+static int run_all(struct batch *all, size_t waited)
+{
+	int ret = run(all, true);
+	const struct remote_call *failed = ret ? first_failure(all, waited) : NULL;
+
+	if (failed)
+		keep_failure(&all->remote->queue, ret, failed->plan_step);
+	return ret;
+}
+
+/* What waits, and then @b, in one: nothing waits afterwards. */
+static int run_behind_queue(struct batch *b)
+{
+	struct batch_queue q = b->remote->queue;
+	size_t waited = q.nr;
+	int ret = b->no_memory || queue_calls(&q, b) ? no_memory(b) : 0;
+	struct batch all = *b;
+
+	b->remote->queue = (struct batch_queue){ .failed = q.failed, .failed_step = q.failed_step };
+	all.calls = q.calls;
+	all.nr = q.nr;
+	if (ret) /* for want of memory of @b's: what has waited was not made */
+		keep_failure(&b->remote->queue, ret, b->remote->plan_step);
+	else
+		ret = run_all(&all, waited);
+	if (b->nr && q.nr == waited + b->nr)
+		memcpy(b->calls, &q.calls[waited], b->nr * sizeof(*b->calls));
+	free_queue(&q);
+	return ret;
+}
+
 int batch_run(struct batch *b)
 {
-	return run(b, true);
+	if (!b->nr && !b->no_memory)
+		return 0;
+	if (!b->remote->queue.nr)
+		return run(b, true);
+	if (!b->vtid)
+		return run_behind_queue(b);
+	return batch_flush(b->remote) ?: run(b, true);
 }
 
 int batch_try(struct batch *b)
 {
-	return run(b, false);
+	return batch_flush(b->remote) ?: run(b, false);
+}
+
+int batch_later(struct batch *b)
+{
+	struct batch_queue *q = &b->remote->queue;
+
+	if (!b->nr && !b->no_memory)
+		return 0;
+	if (!b->remote->can_wait || b->no_memory || queue_block(q, b))
+		return batch_run(b);
+	if (!q->calls) {
+		q->calls = b->calls;
+		q->nr = b->nr;
+		q->room = b->room;
+		b->calls = NULL;
+		b->room = 0;
+	} else if (queue_calls(q, b)) {
+		return batch_run(b);
+	}
+	q->vm = b->vm;
+	b->nr = 0;
+	return 0;
+}
+
+int batch_flush(struct remote *remote)
+{
+	struct batch none = BATCH(remote, remote->queue.vm, "calls that waited");
+
+	return remote->queue.failed ?: remote->queue.nr ? run_behind_queue(&none) : 0;
+}
+
+void batch_drop(struct remote *remote)
+{
+	free_queue(&remote->queue);
+	remote->queue = (struct batch_queue){ 0 };
 }
 
 int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd)
@@ -269,12 +456,6 @@ int batch_close(struct remote *remote, uint32_t vm, const char *step, int fd)
 
 void batch_reset(struct batch *b)
 {
-	while (b->levels) {
-		struct batch_levels *block = b->levels;
-
-		b->levels = block->next;
-		free(block);
-	}
 	b->nr = 0;
 	b->no_memory = false;
 }
@@ -283,6 +464,8 @@ void batch_fini(struct batch *b)
 {
 	batch_reset(b);
 	free(b->calls);
+	free(b->block);
 	b->calls = NULL;
+	b->block = NULL;
 	b->room = 0;
 }

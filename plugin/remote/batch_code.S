@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What runs inside the task: one system call (one_call, in its text), or an array of struct
- * batch_slot (batch_code, in memory of ours). Position independent; uses no FP register and
- * no stack.
+ * What runs inside the task, in its text: one system call (one_call), or an array of struct batch_slot and struct batch_run
+ * (batch_code). Position independent; uses no FP register and no stack.
  *
  * Both end with a signal to itself, at which its tracer takes over. A task that
  * has lost its tracer, criu having been killed, ignores that signal (SIGURG), gives back
@@ -13,9 +12,12 @@
  * size, 0 to leave it there; x23 is 0 while the one call is the mmap() of it.
  */
 #define SIGURG		23
+#define NR_ioctl	29
 #define NR_tgkill	131
 #define NR_rt_sigreturn	139
 #define NR_munmap	215
+#define NR_mprotect	226
+#define PROT_READ_WRITE	3
 
 	.macro	label name
 	.globl	\name
@@ -25,11 +27,21 @@
 
 	.section .rodata
 	.balign 8
-/* x0 to x5, x8: the call. x20: its result. */
+/*
+ * x0 to x5, x8: the call. x20: its result. x26: bytes, where it is the mmap() of our memory, that are to be read and written; x27:
+ * whether they are, as mprotect() answers. Else x26 is 0.
+ */
+	label	task_code
 	label	one_call
 	svc	#0
 	mov	x20, x0
-	label	one_call_tail
+	cbz	x26, one_call_tail
+	mov	x1, x26
+	mov	x2, #PROT_READ_WRITE
+	mov	x8, #NR_mprotect
+	svc	#0
+	mov	x27, x0
+one_call_tail:
 	mov	x0, x21
 	mov	x1, x22
 	mov	x2, #SIGURG
@@ -45,29 +57,46 @@
 	svc	#0
 2:	mov	x8, #NR_rt_sigreturn
 	svc	#0
-	label	one_call_end
 
-	.balign 8
-/*
- * x19: the first slot, x20: how many, x25: where one_call_tail stands. x20: the number of slots not executed, or
- * executed and failed.
- */
+/* x19: the first slot, x20: how many calls, x25: the first result. x20: the number of calls not executed, or executed and failed. */
 	label	batch_code
-	ldp	x8, x0, [x19]
-	ldp	x1, x2, [x19, #16]
-	ldp	x3, x4, [x19, #32]
-	ldr	x5, [x19, #48]
-	svc	#0
+	ldr	x8, [x19]
+	lsr	x1, x8, #32
+	cbnz	x1, 1f
+	ldp	x11, x1, [x19, #8]		/* struct batch_slot */
+	ldp	x2, x3, [x19, #24]
+	ldp	x4, x5, [x19, #40]
 	ldr	x9, [x19, #56]
-	str	x0, [x19, #56]
+	mov	x10, #1
+	b	2f
+1:	mov	w11, w8				/* struct batch_run */
+	add	x2, x19, #8
+	ldp	w10, w9, [x19, #32]
+	ldp	x12, x13, [x19, #40]
+	ldp	w14, w15, [x19, #56]
+	add	x15, x19, x15
+	mov	x8, #NR_ioctl
+2:	mov	x0, x11
+	svc	#0
+	str	x0, [x25], #8
 	cmn	x0, x9
-	b.eq	1f
+	b.eq	3f
 	/* mmap returns addresses, which are positive here: the sign alone tells an error */
-	tbnz	x0, #63, 2f
-1:	add	x19, x19, #64
-	subs	x20, x20, #1
-	b.ne	batch_code
-2:	ret	x25				/* not br: the text may be guarded by BTI */
-	label	batch_code_end
+	tbnz	x0, #63, 6f
+3:	subs	x20, x20, #1
+	b.eq	6f
+	subs	x10, x10, #1
+	b.eq	5f
+	ldp	x16, x17, [x15]			/* to the next of a run: its number, and where its value is */
+	add	x16, x16, x13
+	add	x17, x17, x14
+	cbz	x12, 4f
+	ldr	x16, [x12, #8]!
+4:	stp	x16, x17, [x15]
+	b	2b
+5:	add	x19, x19, #64
+	b	batch_code
+6:	b	one_call_tail
+	label	task_code_end
 
 	.section .note.GNU-stack, "", %progbits

@@ -7,30 +7,28 @@
 #include "remote/direct.h"
 
 /* The buffers are in this mm already. */
-static void run_call(struct remote_call *call)
+static int64_t run_call(struct remote *remote, const struct remote_call *call)
 {
 	uint64_t arg[6], inner = (uintptr_t)call->inner;
 	long ret;
 
+	(void)remote;
 	memcpy(arg, call->arg, sizeof(arg));
+	if (call->arg_2_is_rest)
+		arg[2] = (uintptr_t)&arg[3];
 	if (call->data)
 		arg[call->data_arg] = (uintptr_t)call->data;
+	if (call->also_arg)
+		arg[call->also_arg] = (uintptr_t)call->data + call->also_at;
 	if (call->inner)
 		memcpy((uint8_t *)call->data + call->inner_at, &inner, sizeof(inner));
 	ret = syscall(call->nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
-	call->result = ret == -1 ? -errno : ret;
-	call->done = true;
+	return ret == -1 ? -errno : ret;
 }
 
 static int direct_exec(struct remote *remote, struct remote_call *calls, size_t nr)
 {
-	(void)remote;
-	for (size_t i = 0; i < nr; i++) {
-		run_call(&calls[i]);
-		if (calls[i].result < 0 && calls[i].result != -calls[i].may_fail)
-			break;
-	}
-	return 0;
+	return remote_exec_each(remote, calls, nr, run_call);
 }
 
 /* By the kernel: an address that is not mapped is an error here as in another task. */

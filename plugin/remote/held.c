@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "probe/proc.h"
 #include "remote/held.h"
 #include "remote/trace.h"
 #include "state/thread.h"
@@ -25,38 +24,37 @@
 
 #define PSTATE_BTYPE 0xc00
 
-/*
- * /proc/PID/mem writes where the task itself may not. But it does not wait for what a userfaultfd has to bring
- * (criu restore --lazy-pages; a dump refuses those): it ends there, with EIO where that is at once. The other two wait.
- */
-static bool may_be_missing(ssize_t done)
-{
-	return done >= 0 || errno == EIO;
-}
-
+/* What is not mapped there is EIO to /proc/PID/mem. */
 static int outcome(ssize_t done, size_t size)
 {
-	return done == (ssize_t)size ? 0 : done < 0 ? sys_err() : -EFAULT;
+	return done == (ssize_t)size ? 0 : done < 0 && errno != EIO ? sys_err() : -EFAULT;
 }
 
-int held_read(const struct held *held, uint64_t addr, void *buf, size_t size)
+static bool read_as_it_can(const struct held *held, uint64_t addr, void *buf, size_t size)
 {
 	struct iovec here = { buf, size }, there = { (void *)(uintptr_t)addr, size };
-	ssize_t done = pread(held->mem, buf, size, addr);
 
-	if (done != (ssize_t)size && may_be_missing(done))
-		done = process_vm_readv(held->pid, &here, 1, &there, 1, 0);
-	return outcome(done, size);
+	return process_vm_readv(held->pid, &here, 1, &there, 1, 0) == (ssize_t)size;
 }
 
+/*
+ * What is there process_vm_readv() copies at once, /proc/PID/mem page by page and by way of a page of the kernel's; and the first waits for
+ * what a userfaultfd has to bring (criu restore --lazy-pages; a dump refuses those), where the second ends. What the first does
+ * not, for whatever reason, the second tries, and tells.
+ */
+int held_read(const struct held *held, uint64_t addr, void *buf, size_t size)
+{
+	return read_as_it_can(held, addr, buf, size) ? 0 : outcome(pread(held->mem, buf, size, addr), size);
+}
+
+/* Likewise; where the task itself may not write /proc/PID/mem does. */
 int held_write(const struct held *held, uint64_t addr, const void *buf, size_t size)
 {
 	struct iovec here = { (void *)buf, size }, there = { (void *)(uintptr_t)addr, size };
-	ssize_t done = pwrite(held->mem, buf, size, addr);
 
-	if (done != (ssize_t)size && may_be_missing(done))
-		done = process_vm_writev(held->pid, &here, 1, &there, 1, 0);
-	return outcome(done, size);
+	if (process_vm_writev(held->pid, &here, 1, &there, 1, 0) == (ssize_t)size)
+		return 0;
+	return outcome(pwrite(held->mem, buf, size, addr), size);
 }
 
 /*
@@ -166,6 +164,7 @@ int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
 	while (!ret) {
 		if (ptrace(PTRACE_CONT, held->tid, 0, 0))
 			return sys_err();
+		beside_run(&held->beside);
 		ret = trace_wait_stop(held->tid, &status, EXEC_TIMEOUT_MS);
 		if (ret == -ETIMEDOUT) {
 			held->away = true;
@@ -179,13 +178,15 @@ int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
 	return ret < 0 ? ret : 0;
 }
 
-/* As held_read(), but where the thread itself can read, too: that goes through a guard page. */
-static int read_as_it_can(const struct held *held, uint64_t addr, void *buf, size_t size)
+/* As held_read(), but where the thread itself can read, too: /proc/PID/mem goes through a guard page. */
+static int read_stack(const struct held *held, uint64_t addr, void *buf, size_t size)
 {
-	struct iovec here = { buf, size }, there = { (void *)(uintptr_t)addr, size };
-	int ret = held_read(held, addr, buf, size); /* its stack grows by that */
+	int ret;
 
-	return ret ?: outcome(process_vm_readv(held->pid, &here, 1, &there, 1, 0), size);
+	if (read_as_it_can(held, addr, buf, size))
+		return 0;
+	ret = outcome(pread(held->mem, buf, size, addr), size); /* its stack grows by that */
+	return ret || read_as_it_can(held, addr, buf, size) ? ret : -EFAULT;
 }
 
 /* Below its stack, as for a signal. What stands there is dead for it, and is put back all the same. */
@@ -195,10 +196,10 @@ static int plant_way_back(struct held *held)
 	struct way_back frame;
 	int ret;
 
-	ret = way_back_build(held->tid, &held->regs, held->sigmask, &frame);
+	ret = way_back_build(held->tid, &held->regs, held->sigmask, held->sve, held->sve_size, &frame);
 	if (ret)
 		return ret;
-	ret = read_as_it_can(held, at, &held->stack, sizeof(held->stack));
+	ret = read_stack(held, at, &held->stack, sizeof(held->stack));
 	if (!ret) {
 		held->frame = at;
 		ret = held_write(held, at, &frame, sizeof(frame));
@@ -211,19 +212,6 @@ static int plant_way_back(struct held *held)
 	return -ENOTSUP;
 }
 
-static int get_vpids(struct held *held)
-{
-	int ret = proc_vpid(held->pid, held->pid);
-
-	if (ret < 0)
-		return ret;
-	held->vpid = ret;
-	if (held->tid != held->pid)
-		ret = proc_vpid(held->pid, held->tid);
-	held->vtid = ret;
-	return ret < 0 ? ret : 0;
-}
-
 static int read_state(struct held *held)
 {
 	int ret = leave_syscall_stop(held);
@@ -232,8 +220,6 @@ static int read_state(struct held *held)
 		ret = trace_get_regs(held->tid, &held->regs);
 	if (!ret && ptrace(PTRACE_GETSIGMASK, held->tid, sizeof(held->sigmask), &held->sigmask))
 		ret = sys_err();
-	if (!ret)
-		ret = get_vpids(held);
 	if (!ret)
 		ret = save_sve(held);
 	return ret;
@@ -276,11 +262,11 @@ int held_put_back(struct held *held)
 	return ret;
 }
 
-int held_take(struct held *held, pid_t pid, pid_t tid, int mem)
+int held_take(struct held *held, const struct held_ids *ids, int mem)
 {
 	int ret;
 
-	*held = (struct held){ .pid = pid, .tid = tid, .mem = mem };
+	*held = (struct held){ .pid = ids->pid, .tid = ids->tid, .vpid = ids->vpid, .vtid = ids->vtid, .mem = mem };
 	ret = read_state(held);
 	if (ret) {
 		free(held->sve);

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
+#include "remote/beside.h"
 #include "remote/way_back.h"
 
 struct held {
@@ -26,16 +27,22 @@ struct held {
 	/* SIGSTOP, SIGURG to the process, SIGURG to the thread were delivered meanwhile: to be sent again. */
 	bool stop_signal, urgent_signal, urgent_to_thread;
 	bool away; /* it did not come back from a call: nothing can be done in it */
+	struct beside beside; /* done while it runs next, once */
+};
+
+struct held_ids {
+	pid_t pid, tid;
+	pid_t vpid, vtid; /* the same in its own pid namespace */
 };
 
 /*
- * Takes thread @tid of @pid, which this process has stopped by ptrace, and puts its way back in place.
- * 0 or a negative errno, with nothing changed in it. held_put_back() is for the first of the two.
+ * Takes thread @ids, which this process has stopped by ptrace, and puts its way back in place. 0 or a negative errno, with nothing
+ * changed in it. held_put_back() is for the first of the two.
  */
-int held_take(struct held *held, pid_t pid, pid_t tid, int mem);
+int held_take(struct held *held, const struct held_ids *ids, int mem);
 
 /*
- * Runs it from @regs, whose x0 to x8, x19, x20 and x23 to x25 are the caller's, until the SIGURG that our
+ * Runs it from @regs, whose x0 to x8, x19, x20 and x23 to x27 are the caller's, until the SIGURG that our
  * code sends itself, with the PC at @stop. *@regs is then what it has there. 0 or a negative errno.
  */
 int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop);

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See served.h. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "probe/area.h"
 #include "remote/served.h"
 
 /* Of memfds and of shared anonymous memory: by its number, for a file can have any name. 0: it has none. */
@@ -24,40 +22,23 @@ static dev_t kernels_own(void)
 	return st.st_dev;
 }
 
-static int add(struct served *served, uint64_t start, uint64_t end)
+int served_find(const struct proc_areas *areas, struct served *served)
 {
-	void *more = reallocarray(served->areas, served->nr + 1, sizeof(*served->areas));
+	static dev_t own;
 
-	if (!more)
+	own = own ?: kernels_own();
+	*served = (struct served){ .areas = calloc(areas->nr + 1, sizeof(*served->areas)) };
+	if (!served->areas)
 		return -ENOMEM;
-	served->areas = more;
-	served->areas[served->nr].start = start;
-	served->areas[served->nr++].end = end;
-	return 0;
-}
+	for (size_t i = 0; i < areas->nr; i++) {
+		const struct proc_area *area = &areas->list[i];
 
-int served_find(pid_t pid, struct served *served)
-{
-	char path[32], *line = NULL;
-	dev_t own = kernels_own();
-	size_t room = 0;
-	FILE *maps;
-	int ret = 0;
-
-	*served = (struct served){ 0 };
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	maps = fopen(path, "re");
-	if (!maps)
-		return errno ? -errno : -EIO;
-	while (!ret && getline(&line, &room, maps) > 0) {
-		struct proc_area area;
-
-		if (proc_area_parse(line, &area) && area.inode && area.dev != own)
-			ret = add(served, area.start, area.end);
+		if (!area->inode || area->dev == own)
+			continue;
+		served->areas[served->nr].start = area->start;
+		served->areas[served->nr++].end = area->end;
 	}
-	free(line);
-	fclose(maps);
-	return ret;
+	return 0;
 }
 
 bool served_has(const struct served *served, uint64_t addr, size_t size)

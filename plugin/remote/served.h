@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "probe/area.h"
+
 struct served {
 	struct {
 		uint64_t start, end;
@@ -15,8 +17,8 @@ struct served {
 	size_t nr;
 };
 
-/* 0, to be freed by served_free(), or a negative errno. Anonymous memory, shared or not, and memfds are the kernel's own. */
-int served_find(pid_t pid, struct served *served);
+/* Those of @areas. 0, to be freed by served_free(), or -ENOMEM. Anonymous memory, shared or not, and memfds are the kernel's own. */
+int served_find(const struct proc_areas *areas, struct served *served);
 bool served_has(const struct served *served, uint64_t addr, size_t size);
 void served_free(struct served *served);
 

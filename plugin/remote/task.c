@@ -20,7 +20,6 @@
 #include "clock.h"
 #include "fault.h"
 #include "log.h"
-#include "probe/area.h"
 #include "probe/proc.h"
 #include "remote/batch_code.h"
 #include "remote/bring.h"
@@ -30,24 +29,25 @@
 #include "remote/task.h"
 #include "remote/trace.h"
 
-/* The words of one_call, and of batch_code, as POKEDATA writes them. */
-#define CODE_WORDS 16
+/* The words of task_code, as POKEDATA writes them. */
+#define CODE_WORDS 29
 
 struct task_remote {
 	struct remote remote;
 	struct held held; /* its first thread */
 	int mem;	  /* /proc/PID/mem */
 
-	uint64_t entry;			  /* where one_call stands in its text */
+	uint64_t entry;			  /* where task_code stands in its text */
 	uint64_t entry_words[CODE_WORDS]; /* what stood there */
 
 	struct task_space space;
-	uint64_t code, scratch; /* remote addresses, the room follows; 0: not mapped */
-	uint64_t mapped;	/* bytes from code, that are to go should criu be killed */
-	bool filtered;		/* its seccomp filter holds again then, and may know no munmap() */
-	bool other_away;	/* another thread did not come back, and has still to return into our text */
-	uint8_t *mirror;	/* local copy of the scratch area */
-	struct served served;	/* of the process as it was */
+	struct proc_view looked; /* that space.seen is, where nobody has looked before */
+	uint64_t scratch; /* remote address, the room follows; 0: not mapped */
+	uint64_t mapped;  /* bytes from there, that are to go should criu be killed */
+	bool filtered;	  /* its seccomp filter holds again then, and may know no munmap() */
+	bool other_away;  /* another thread did not come back, and has still to return into our text */
+	uint8_t *mirror;  /* local copy of the scratch area */
+	struct served served; /* of the process as it was */
 };
 
 static struct task_remote_use use;
@@ -68,10 +68,10 @@ static struct task_remote *to_task(struct remote *remote)
 	return (struct task_remote *)remote;
 }
 
-/* Bytes from the start of a piece of code to @label. */
-static uint64_t code_offset(const uint32_t *code, const uint32_t *label)
+/* Where @label of task_code stands in the task. */
+static uint64_t code_at(const struct task_remote *task, const uint32_t *label)
 {
-	return (label - code) * sizeof(*code);
+	return task->entry + (label - task_code) * sizeof(*label);
 }
 
 /* Runs @held, a thread of it, from @regs. What is ours is left to the first thread's way back to unmap. */
@@ -80,12 +80,11 @@ static int run(struct task_remote *task, struct held *held, struct user_regs_str
 	bool unmaps = held == &task->held && !task->filtered;
 	int ret;
 
-	regs->regs[23] = task->code;
+	regs->regs[23] = task->scratch;
 	regs->regs[24] = unmaps ? task->mapped : 0;
-	regs->regs[25] = task->entry + code_offset(one_call, one_call_tail);
 	use.trips++;
 	use.us -= clock_us();
-	ret = held_run(held, regs, task->entry + code_offset(one_call, one_call_stop));
+	ret = held_run(held, regs, code_at(task, one_call_stop));
 	use.us += clock_us();
 	return ret;
 }
@@ -98,8 +97,9 @@ static int run_one(struct task_remote *task, struct held *held, long nr, const u
 	int ret;
 
 	regs.regs[8] = nr;
+	regs.regs[26] = 0;
 	memcpy(regs.regs, arg, 6 * sizeof(*arg));
-	regs.pc = task->entry;
+	regs.pc = code_at(task, one_call);
 	ret = run(task, held, &regs);
 	count_call(nr);
 	*result = regs.regs[20];
@@ -118,7 +118,8 @@ static int64_t run_syscall(struct task_remote *task, long nr, uint64_t a0, uint6
 
 static bool is_ours(const struct task_remote *task, uint64_t addr, size_t size)
 {
-	return addr >= task->code && addr - task->code <= task->mapped && size <= task->mapped - (addr - task->code);
+	return addr >= task->scratch && addr - task->scratch <= task->mapped &&
+	       size <= task->mapped - (addr - task->scratch);
 }
 
 /* Whether no page of it waits for somebody: what we have mapped is anonymous or of a vCPU. */
@@ -150,13 +151,18 @@ static int copy_by_task(struct task_remote *task, long nr, uint64_t addr, size_t
 	return done >= 0 || done == -EFAULT ? -EIO : (int)done;
 }
 
+static bool task_is_at_hand(struct remote *remote, uint64_t addr, size_t size)
+{
+	return is_at_hand(to_task(remote), addr, size);
+}
+
 static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
 {
 	struct task_remote *task = to_task(remote);
 	const size_t max = task->space.scratch - COPY_AT;
-	int ret = 0;
+	int ret = batch_flush(remote);
 
-	if (is_at_hand(task, addr, size))
+	if (!ret && is_at_hand(task, addr, size))
 		return held_read(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
@@ -167,13 +173,29 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	return ret;
 }
 
+static int task_read_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	struct task_remote *task = to_task(remote);
+	int ret = batch_flush(remote);
+	ssize_t size = 0;
+
+	for (size_t i = 0; i < nr && !ret; i++) {
+		size += there[i].iov_len;
+		if (!is_at_hand(task, (uint64_t)there[i].iov_base, there[i].iov_len))
+			ret = -EAGAIN;
+	}
+	if (!ret && process_vm_readv(task->held.pid, here, nr, there, nr, 0) != size)
+		ret = -EIO;
+	return ret;
+}
+
 static int task_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
 {
 	struct task_remote *task = to_task(remote);
 	const size_t max = task->space.scratch - COPY_AT;
-	int ret = 0;
+	int ret = batch_flush(remote);
 
-	if (is_at_hand(task, addr, size))
+	if (!ret && is_at_hand(task, addr, size))
 		return held_write(&task->held, addr, buf, size);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
@@ -183,27 +205,29 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 	return ret;
 }
 
-/* @code as words for trace_poke(), the last one filled up with zeroes: how many. */
-static size_t code_words(const uint32_t *code, const uint32_t *end, uint64_t words[CODE_WORDS])
+static void code_words(const struct task_remote *task, uint64_t words[CODE_WORDS])
 {
-	size_t size = code_offset(code, end);
+	size_t size = code_at(task, task_code_end) - code_at(task, task_code);
 
 	if (size > CODE_WORDS * sizeof(*words))
 		abort(); /* batch_code.S has grown: so must CODE_WORDS */
 	memset(words, 0, CODE_WORDS * sizeof(*words));
-	memcpy(words, code, size);
-	return (size + 7) / 8;
+	memcpy(words, task_code, size);
 }
 
-/* Whether the last words before @end, in the page's padding, are nobody's. */
+/*
+ * Whether the last words before @end, in the page's padding, are nobody's, or what a criu that was killed has left there: with a
+ * place of its own for each such criu the task's own code would be what is left.
+ */
 static bool is_padding(struct task_remote *task, uint64_t end)
 {
-	uint64_t words[CODE_WORDS];
+	uint64_t words[CODE_WORDS], code[CODE_WORDS];
 
 	if (held_read(&task->held, end - sizeof(words), words, sizeof(words)))
 		return false;
+	code_words(task, code);
 	for (size_t i = 0; i < CODE_WORDS; i++)
-		if (words[i])
+		if (words[i] && words[i] != code[i])
 			return false;
 	return true;
 }
@@ -212,18 +236,16 @@ static bool is_padding(struct task_remote *task, uint64_t end)
 enum place { FILE_PADDING, OTHER_PADDING, FILE_START, OTHER_START, NO_PLACE };
 
 /* In one that is shared the code would be everybody's. */
-static enum place judge_place(struct task_remote *task, const char *line, uint64_t *addr)
+static enum place judge_place(struct task_remote *task, const struct proc_area *area, uint64_t *addr)
 {
-	struct proc_area area;
-
-	if (!proc_area_parse(line, &area) || !(area.prot & PROT_EXEC) || area.is_shared)
+	if (!(area->prot & PROT_EXEC) || area->is_shared)
 		return NO_PLACE;
-	if (is_padding(task, area.end)) {
-		*addr = area.end - CODE_WORDS * sizeof(uint64_t);
-		return area.inode ? FILE_PADDING : OTHER_PADDING;
+	if (is_padding(task, area->end)) {
+		*addr = area->end - CODE_WORDS * sizeof(uint64_t);
+		return area->inode ? FILE_PADDING : OTHER_PADDING;
 	}
-	*addr = area.start;
-	return area.inode ? FILE_START : OTHER_START;
+	*addr = area->start;
+	return area->inode ? FILE_START : OTHER_START;
 }
 
 /*
@@ -232,96 +254,111 @@ static enum place judge_place(struct task_remote *task, const char *line, uint64
  */
 static int find_text(struct task_remote *task)
 {
-	char path[32], *line = NULL;
+	const struct proc_areas *areas = &task->space.seen->areas;
 	enum place best = NO_PLACE;
-	size_t room = 0;
-	FILE *maps;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", task->held.pid);
-	maps = fopen(path, "re");
-	if (!maps)
-		return sys_err();
-	while (best != FILE_PADDING && getline(&line, &room, maps) > 0) {
+	for (size_t i = 0; i < areas->nr && best != FILE_PADDING; i++) {
 		uint64_t addr = 0; /* it is set where there is a place, which gcc -fanalyzer does not follow */
-		enum place place = judge_place(task, line, &addr);
+		enum place place = judge_place(task, &areas->list[i], &addr);
 
 		if (place < best) {
 			best = place;
 			task->entry = addr;
 		}
 	}
-	free(line);
-	fclose(maps);
 	return best == NO_PLACE ? -ENOENT : 0;
+}
+
+/*
+ * Text may not be written to, and /proc/PID/mem does all the same: all of it at once. Where the kernel was told that it may not
+ * (proc_mem.force_override) ptrace() does, a word at a time.
+ */
+static int write_text(struct task_remote *task, const uint64_t words[CODE_WORDS])
+{
+	const size_t size = CODE_WORDS * sizeof(*words);
+
+	if (pwrite(task->mem, words, size, task->entry) == (ssize_t)size)
+		return 0;
+	return trace_poke(task->held.pid, task->entry, words, CODE_WORDS);
 }
 
 static int plant_entry(struct task_remote *task)
 {
 	uint64_t words[CODE_WORDS];
-	size_t nr = code_words(one_call, one_call_end, words);
 	int ret = find_text(task);
 
+	code_words(task, words);
 	if (!ret)
 		ret = held_read(&task->held, task->entry, task->entry_words, sizeof(task->entry_words));
 	if (ret)
 		task->entry = 0;
-	return ret ?: trace_poke(task->held.pid, task->entry, words, nr);
+	return ret ?: write_text(task, words);
 }
 
+/* The room is address space alone: no limit but that of it counts it, and it is no neighbour's to merge with. */
 static int map_scratch(struct task_remote *task)
 {
-	size_t page = sysconf(_SC_PAGESIZE), nr;
-	uint64_t words[CODE_WORDS];
-	int64_t addr;
-
-	task->mapped = page + task->space.scratch + task->space.room;
-	/* The room is address space alone: no limit but that of it counts it, and it is no neighbour's to merge with. */
-	addr = run_syscall(task, SYS_mmap, 0, task->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (addr < 0)
-		return addr;
-	task->code = addr;
-	task->scratch = addr + page;
-	task->remote.room = task->scratch + task->space.scratch;
-	addr = run_syscall(task, SYS_mprotect, task->code, page, PROT_READ | PROT_EXEC, 0, 0, 0);
-	addr = addr ?: run_syscall(task, SYS_mprotect, task->scratch, task->space.scratch, PROT_READ | PROT_WRITE, 0, 0, 0);
-	nr = code_words(batch_code, batch_code_end, words);
-	return addr ?: trace_poke(task->held.pid, task->code, words, nr);
-}
-
-static void count_calls(const struct remote_call *calls, size_t nr)
-{
-	for (size_t i = 0; i < nr; i++)
-		count_call(calls[i].nr);
-}
-
-static int exec_chunk(struct task_remote *task, struct remote_call *calls, size_t nr, bool *stopped)
-{
 	struct user_regs_struct regs = task->held.regs;
-	uint32_t used = slots_lay_out(task->mirror, task->scratch, calls, nr);
-	size_t left, executed;
 	int ret;
 
-	ret = held_write(&task->held, task->scratch, task->mirror, used);
+	task->mapped = task->space.scratch + task->space.room;
+	memcpy(regs.regs, (uint64_t[]){ 0, task->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0 },
+	       6 * sizeof(*regs.regs));
+	regs.regs[8] = SYS_mmap;
+	regs.regs[26] = task->space.scratch;
+	regs.pc = code_at(task, one_call);
+	ret = run(task, &task->held, &regs);
+	count_call(SYS_mmap);
+	count_call(SYS_mprotect);
+	if (ret || (int64_t)regs.regs[20] < 0)
+		return ret ?: (int)regs.regs[20];
+	task->scratch = regs.regs[20];
+	task->remote.room = task->scratch + task->space.scratch;
+	return regs.regs[27];
+}
+
+/* The next @nr of those at @call. */
+static void count_calls(const struct remote_call *call, size_t nr)
+{
+	for (size_t n; nr; nr -= n, call++) {
+		n = remote_call_left(call) < nr ? remote_call_left(call) : nr;
+		use.calls += n;
+		use.ioctls += call->nr == SYS_ioctl ? n : 0;
+	}
+}
+
+static int exec_chunk(struct task_remote *task, struct remote_call *calls, const struct slots *slots, bool *stopped)
+{
+	struct user_regs_struct regs = task->held.regs;
+	size_t nr = slots->nr, left, executed;
+	int ret;
+
+	memset(task->mirror, 0, slots->used); /* between values there are bytes that are written to it as they are */
+	slots_lay_out(task->mirror, task->scratch, calls, slots);
+	ret = held_write(&task->held, task->scratch + slots->results, task->mirror + slots->results, slots->used - slots->results);
 	if (ret)
 		return ret;
-	regs.pc = task->code;
-	regs.regs[19] = task->scratch;
+	regs.pc = code_at(task, batch_code);
+	regs.regs[19] = task->scratch + slots->answers;
 	regs.regs[20] = nr;
+	regs.regs[25] = task->scratch;
+	task->held.beside = task->remote.beside;
+	task->remote.beside = (struct beside){ 0 };
 	ret = run(task, &task->held, &regs);
+	task->held.beside = (struct beside){ 0 }; /* whose it is has gone when another call is made, should this not have begun */
 	if (ret)
 		return ret;
 	left = regs.regs[20];
 	if (left > nr)
 		return -EFAULT;
-	/* Twice: what the calls have answered is nowhere else, and new fds would stay. */
-	ret = held_read(&task->held, task->scratch, task->mirror, used) ?
-		      held_read(&task->held, task->scratch, task->mirror, used) : 0;
+	/* In two ways: what the calls have answered is nowhere else, and new fds would stay. */
+	ret = held_read(&task->held, task->scratch, task->mirror, slots->answers);
 	if (ret)
 		return ret;
 	*stopped = left > 0;
 	executed = *stopped ? nr - left + 1 : nr;
-	slots_collect(task->mirror, calls, nr, executed);
 	count_calls(calls, executed);
+	slots_collect(task->mirror, calls, slots, executed);
 	return 0;
 }
 
@@ -331,22 +368,22 @@ static int task_exec(struct remote *remote, struct remote_call *calls, size_t nr
 	bool stopped = false;
 
 	while (nr && !stopped) {
-		size_t n = slots_fit(calls, nr, task->space.scratch);
+		const struct slots slots = slots_fit(calls, nr, task->space.scratch);
 		int ret;
 
-		if (!n)
+		if (!slots.nr)
 			return -E2BIG;
-		ret = exec_chunk(task, calls, n, &stopped);
+		ret = exec_chunk(task, calls, &slots, &stopped);
 		if (ret)
 			return ret;
-		calls += n;
-		nr -= n;
+		for (; nr && !remote_call_left(calls); nr--)
+			calls++;
 	}
 	return 0;
 }
 
 /*
- * Each by one_call: batch_code is in memory of ours, which the first thread unmaps should criu be killed,
+ * Each by one_call: slots are in memory of ours, which the first thread unmaps should criu be killed,
  * and so is all that a call could point to.
  */
 static int run_in(struct task_remote *task, struct held *held, struct remote_call *calls, size_t nr)
@@ -354,13 +391,15 @@ static int run_in(struct task_remote *task, struct held *held, struct remote_cal
 	int ret = 0;
 
 	for (size_t i = 0; i < nr; i++) {
-		if (calls[i].data)
+		int64_t result;
+
+		if (calls[i].data || calls[i].arg_2_is_rest)
 			return -EINVAL;
-		ret = run_one(task, held, calls[i].nr, calls[i].arg, &calls[i].result);
+		ret = run_one(task, held, calls[i].nr, calls[i].arg, &result);
 		if (ret)
 			break;
-		calls[i].done = true;
-		if (calls[i].result < 0 && calls[i].result != -calls[i].may_fail)
+		remote_call_made(&calls[i], &result, 1);
+		if (remote_call_failed(&calls[i]))
 			break;
 	}
 	return ret;
@@ -369,6 +408,7 @@ static int run_in(struct task_remote *task, struct held *held, struct remote_cal
 static int task_exec_in(struct remote *remote, int32_t vtid, struct remote_call *calls, size_t nr)
 {
 	struct task_remote *task = to_task(remote);
+	struct held_ids ids = { .pid = task->held.pid, .vpid = task->held.vpid, .vtid = vtid };
 	struct held other;
 	int ret, err;
 
@@ -377,7 +417,8 @@ static int task_exec_in(struct remote *remote, int32_t vtid, struct remote_call 
 	ret = proc_tid(task->held.pid, vtid);
 	if (ret < 0)
 		return ret;
-	ret = held_take(&other, task->held.pid, ret, task->mem);
+	ids.tid = ret;
+	ret = held_take(&other, &ids, task->mem);
 	if (ret)
 		return ret;
 	ret = run_in(task, &other, calls, nr) ?: fault_injected("thread held");
@@ -395,18 +436,20 @@ static const struct remote_ops task_ops = {
 	.exec = task_exec,
 	.exec_in = task_exec_in,
 	.read = task_read,
+	.read_all = task_read_all,
+	.is_at_hand = task_is_at_hand,
 	.write = task_write,
 	.bring = task_bring,
 };
 
 static int unmap(struct task_remote *task, uint64_t size)
 {
-	return run_syscall(task, SYS_munmap, task->code, size, 0, 0, 0, 0);
+	return run_syscall(task, SYS_munmap, task->scratch, size, 0, 0, 0, 0);
 }
 
 static int take_text_back(struct task_remote *task)
 {
-	return trace_poke(task->held.pid, task->entry, task->entry_words, CODE_WORDS);
+	return write_text(task, task->entry_words);
 }
 
 /*
@@ -418,7 +461,7 @@ static int put_back(struct task_remote *task)
 {
 	int ret = 0, err;
 
-	if (task->code && !task->held.away && !fault_leaves_out("munmap")) {
+	if (task->scratch && !task->held.away && !fault_leaves_out("munmap")) {
 		uint64_t size = task->mapped;
 
 		task->mapped = 0; /* once is enough: somebody else's may be there at once */
@@ -438,6 +481,7 @@ static void free_task(struct task_remote *task)
 	if (task->mem >= 0)
 		close(task->mem);
 	served_free(&task->served);
+	proc_view_free(&task->looked);
 	free(task->mirror);
 	free(task);
 }
@@ -450,6 +494,7 @@ int task_remote_close(struct remote *remote)
 	if (!remote)
 		return 0;
 	task = to_task(remote);
+	batch_drop(remote);
 	ret = put_back(task);
 	if (ret)
 		pr_err("pid %d: cannot put back its registers or memory: %s (errno %d)\n", task->held.pid,
@@ -458,8 +503,18 @@ int task_remote_close(struct remote *remote)
 	return ret;
 }
 
+static int look(struct task_remote *task, pid_t pid)
+{
+	int ret = task->space.seen ? 0 : proc_view_read(pid, PROC_TEXT_ALL, &task->looked);
+
+	task->space.seen = task->space.seen ?: &task->looked;
+	task->filtered = task->space.seen->status.has_seccomp;
+	return ret ?: served_find(&task->space.seen->areas, &task->served);
+}
+
 static int take(struct task_remote *task, pid_t pid)
 {
+	struct held_ids ids = { .pid = pid, .tid = pid };
 	char path[32];
 	int ret;
 
@@ -470,9 +525,9 @@ static int take(struct task_remote *task, pid_t pid)
 	task->mirror = malloc(task->space.scratch);
 	if (!task->mirror)
 		return -ENOMEM;
-	task->filtered = proc_has_seccomp(pid);
-	ret = served_find(pid, &task->served);
-	return ret ?: held_take(&task->held, pid, pid, task->mem);
+	ret = look(task, pid);
+	ids.vpid = ids.vtid = task->space.seen->status.vpid;
+	return ret ?: held_take(&task->held, &ids, task->mem);
 }
 
 /* What to look for: it is the task that is in want, and discover() has looked at what can be seen beforehand. */
@@ -498,6 +553,7 @@ int task_remote_open(pid_t pid, struct task_space space, struct remote **remote)
 	if (!task)
 		return -ENOMEM;
 	task->remote.ops = &task_ops;
+	task->remote.can_wait = true;
 	task->space = space;
 	ret = take(task, pid);
 	if (ret) {
@@ -506,6 +562,7 @@ int task_remote_open(pid_t pid, struct task_space space, struct remote **remote)
 		free_task(task);
 		return ret;
 	}
+	task->remote.vpid = task->held.vpid;
 	ret = plant_entry(task);
 	if (!ret)
 		ret = map_scratch(task);

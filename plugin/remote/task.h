@@ -6,14 +6,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "probe/view.h"
 #include "remote/remote.h"
 
-#define TASK_REMOTE_MAPS 3 /* mappings that a session adds */
+#define TASK_REMOTE_MAPS 2 /* mappings that a session adds */
 
-/* What a session takes in the task beside a page, in bytes, whole pages. */
+/* What a session takes in the task, in bytes, whole pages; and what is known of that. */
 struct task_space {
 	size_t scratch; /* memory for calls and their data; what does not fit at once takes another round trip */
 	size_t room;	/* address space wanted at remote->room */
+	const struct proc_view *seen; /* for as long as the session; NULL: it is to be looked at */
 };
 
 #define TASK_SCRATCH_SMALL (64u << 10) /* for some calls */
@@ -22,7 +24,7 @@ struct task_space {
 /*
  * Opens a session on thread group leader @pid, which this process has stopped by
  * ptrace. Everything that is changed in the task meanwhile (registers, SVE state,
- * signal mask, eight bytes of code, one mapping) is put back by
+ * signal mask, a bit of its text, one mapping) is put back by
  * task_remote_close(). Of its other threads, stopped likewise, one is held for as long as exec_in takes.
  * 0 and *@remote, or a negative errno, logged.
  */

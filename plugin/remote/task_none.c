@@ -20,12 +20,7 @@ struct task_remote_use task_remote_used(void)
 	return (struct task_remote_use){ 0 };
 }
 
-int threads_abort_rseq(pid_t pid)
-{
-	return -ENOTSUP;
-}
-
-int threads_capture(pid_t pid, struct vm_state *vm)
+int threads_take(pid_t pid, struct vm_state *vm)
 {
 	return -ENOTSUP;
 }

@@ -21,21 +21,6 @@
 #define STOP_TIMEOUT_MS 30000 /* it may be in a system call that no signal ends */
 #define TLS_SIZE 16 /* bytes of NT_ARM_TLS: TPIDR_EL0, TPIDR2_EL0 */
 
-static int abort_rseq(pid_t pid, pid_t tid, void *none)
-{
-	return rseq_abort(tid);
-}
-
-int threads_abort_rseq(pid_t pid)
-{
-	int ret = proc_each_thread(pid, abort_rseq, NULL);
-
-	if (ret)
-		pr_err("pid %d: cannot abort the restartable sequence of a thread: %s (errno %d)\n", pid,
-		       strerror(-ret), -ret);
-	return ret;
-}
-
 static int failed(pid_t tid, const char *what, uint32_t note, int err)
 {
 	pr_err("thread %d: cannot %s register set %#x: %s (errno %d)\n", tid, what, note, strerror(-err), -err);
@@ -135,12 +120,18 @@ static int capture_sets(struct capture *c, pid_t tid, struct thread_state *threa
 	return ret;
 }
 
-static int capture_thread(pid_t tid, pid_t vtid, void *arg)
+static int take_thread(pid_t tid, pid_t vtid, void *arg)
 {
 	struct capture *c = arg;
 	struct vm_state *vm = c->vm;
-	struct thread_state *more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more)), *thread;
+	struct thread_state *more, *thread;
+	int ret = rseq_abort(tid);
 
+	if (ret) {
+		pr_err("thread %d: cannot abort its restartable sequence: %s (errno %d)\n", tid, strerror(-ret), -ret);
+		return ret;
+	}
+	more = reallocarray(vm->threads, vm->nr_threads + 1, sizeof(*more));
 	if (!more)
 		return -ENOMEM;
 	vm->threads = more;
@@ -149,14 +140,19 @@ static int capture_thread(pid_t tid, pid_t vtid, void *arg)
 	return thread->sets ? capture_sets(c, tid, thread) : -ENOMEM;
 }
 
-int threads_capture(pid_t pid, struct vm_state *vm)
+int threads_take(pid_t pid, struct vm_state *vm)
 {
 	struct capture c = { .vm = vm, .room = malloc(THREAD_SET_MAX) };
-	int ret = c.room ? proc_each_vtid(pid, capture_thread, &c) : -ENOMEM;
+	int ret = c.room ? proc_each_vtid(pid, take_thread, &c) : -ENOMEM;
 
 	free(c.room);
-	if (ret)
-		pr_err("pid %d: cannot read the registers of its threads: %s (errno %d)\n", pid, strerror(-ret), -ret);
+	if (!ret)
+		return 0;
+	pr_err("pid %d: cannot read the registers of its threads: %s (errno %d)\n", pid, strerror(-ret), -ret);
+	/* Nothing was run in any of them: there is nothing to put back. */
+	thread_free(vm->threads, vm->nr_threads);
+	vm->threads = NULL;
+	vm->nr_threads = 0;
 	return ret;
 }
 

@@ -8,17 +8,11 @@
 #include "state/vm.h"
 
 /*
- * Aborts the restartable sequence of each thread of @pid that is in one: before the first system call is run
- * in one of them, by us or by CRIU. 0 or a negative errno, logged.
- */
-int threads_abort_rseq(pid_t pid);
-
-/*
- * Reads into @vm->threads the register sets of each thread of @pid: before the first system call is
- * run in one of them, which loses SVE registers. CRIU saves 128 bits of each, and neither
+ * Of each thread of @pid, before the first system call is run in one of them, by us or by CRIU: aborts the restartable sequence that
+ * it is in, and reads into @vm->threads its register sets. A system call loses SVE registers; CRIU saves 128 bits of each, and neither
  * vector lengths nor SME state. 0 or a negative errno, logged.
  */
-int threads_capture(pid_t pid, struct vm_state *vm);
+int threads_take(pid_t pid, struct vm_state *vm);
 
 /*
  * Stops those of @vm->threads that CRIU has let go on, as it does when it cannot reach its parasite, and reads their register

@@ -74,10 +74,11 @@ static timer_t *get_timer(void)
 	static pid_t owner;
 	struct sigaction act = { .sa_handler = ignore };
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMAX };
+	pid_t self = getpid();
 
-	if (owner != getpid() && (sigaction(SIGRTMAX, &act, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer)))
+	if (owner != self && (sigaction(SIGRTMAX, &act, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer)))
 		return NULL;
-	owner = getpid();
+	owner = self;
 	return &timer;
 }
 

@@ -32,7 +32,7 @@ int session_with_more_fds(pid_t pid, struct task_space space, rlim_t limit, sess
 int visit(pid_t pid, struct task_space space, session_run *run, void *arg)
 {
 	struct vm_state vm = { 0 }; /* for its threads */
-	int ret = threads_abort_rseq(pid) ?: threads_capture(pid, &vm), err;
+	int ret = threads_take(pid, &vm), err;
 
 	if (!ret) {
 		ret = session(pid, space, run, arg);

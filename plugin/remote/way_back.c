@@ -16,12 +16,6 @@
 #include "remote/trace.h"
 #include "remote/way_back.h"
 
-#ifndef NT_ARM_SVE
-#define NT_ARM_SVE 0x405
-#endif
-
-#define SVE_ROOM (16u << 10) /* bytes of NT_ARM_SVE at the longest vectors there are: 8752 */
-
 _Static_assert(sizeof(struct way_back) == 4688, "struct rt_sigframe");
 
 /* The records that follow the general registers; a head of zeroes ends them. */
@@ -60,29 +54,24 @@ static int add_fpsimd(pid_t tid, struct records *r)
 }
 
 /* Where the registers are live, which they are not in a task that was stopped in a system call. */
-static int add_sve(pid_t tid, struct records *r)
+static void add_sve(const struct user_sve_header *sve, size_t size, struct records *r)
 {
-	struct user_sve_header *sve = malloc(SVE_ROOM);
-	size_t size = SVE_ROOM;
+	unsigned int vq, regs;
 	struct sve_context *ctx;
 
-	if (!sve)
-		return -ENOMEM;
-	if (!trace_get_regset(tid, NT_ARM_SVE, sve, &size) &&
-	    (sve->flags & SVE_PT_REGS_MASK) == SVE_PT_REGS_SVE) {
-		unsigned int vq = sve_vq_from_vl(sve->vl), regs = SVE_SIG_REGS_SIZE(vq);
-
-		ctx = add_record(r, SVE_MAGIC, (SVE_SIG_CONTEXT_SIZE(vq) + 15) & ~15u);
-		if (ctx && SVE_PT_SVE_OFFSET + regs <= size) {
-			ctx->vl = sve->vl;
-			memcpy((uint8_t *)ctx + SVE_SIG_REGS_OFFSET, (uint8_t *)sve + SVE_PT_SVE_OFFSET, regs);
-		}
+	if (!sve || (sve->flags & SVE_PT_REGS_MASK) != SVE_PT_REGS_SVE)
+		return;
+	vq = sve_vq_from_vl(sve->vl);
+	regs = SVE_SIG_REGS_SIZE(vq);
+	ctx = add_record(r, SVE_MAGIC, (SVE_SIG_CONTEXT_SIZE(vq) + 15) & ~15u);
+	if (ctx && SVE_PT_SVE_OFFSET + regs <= size) {
+		ctx->vl = sve->vl;
+		memcpy((uint8_t *)ctx + SVE_SIG_REGS_OFFSET, (const uint8_t *)sve + SVE_PT_SVE_OFFSET, regs);
 	}
-	free(sve);
-	return 0;
 }
 
-int way_back_build(pid_t tid, const struct user_regs_struct *regs, uint64_t sigmask, struct way_back *frame)
+int way_back_build(pid_t tid, const struct user_regs_struct *regs, uint64_t sigmask, const void *sve, size_t sve_size,
+		   struct way_back *frame)
 {
 	mcontext_t *mc = &frame->uc.uc_mcontext;
 	struct records r = {
@@ -100,5 +89,7 @@ int way_back_build(pid_t tid, const struct user_regs_struct *regs, uint64_t sigm
 	mc->pc = regs->pc;
 	mc->pstate = regs->pstate;
 	ret = add_fpsimd(tid, &r);
-	return ret ?: add_sve(tid, &r);
+	if (!ret)
+		add_sve(sve, sve_size, &r);
+	return ret;
 }

@@ -17,9 +17,10 @@ struct way_back {
 
 /*
  * Fills @frame with @regs, @sigmask, and the FP registers that the stopped task
- * @tid has now: 0 or a negative errno. Live SVE registers are part of it where the frame
- * has room for them, which is up to a vector length of 96 bytes.
+ * @tid has now: 0 or a negative errno. Live SVE registers, which are in the @sve_size bytes of NT_ARM_SVE at @sve, are part of it where the frame
+ * has room for them, which is up to a vector length of 96 bytes. Without SVE @sve is NULL.
  */
-int way_back_build(pid_t tid, const struct user_regs_struct *regs, uint64_t sigmask, struct way_back *frame);
+int way_back_build(pid_t tid, const struct user_regs_struct *regs, uint64_t sigmask, const void *sve, size_t sve_size,
+		   struct way_back *frame);
 
 #endif

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <linux/kvm.h>
+
 #define VM_MAX_IRQFDS 16384
 #define VM_MAX_IOEVENTFDS 16384
 #define VM_MAX_ROUTES 4096 /* KVM_MAX_IRQ_ROUTES */
@@ -61,6 +63,14 @@ struct coalesced_zone {
 	uint32_t pio;  /* 0, 1 */
 };
 
+/* The wait for irqfds that have ended. */
+struct irqfd_flush {
+	struct kvm_irqfd none; /* for which none was ever made */
+	int64_t fd;	       /* of its eventfd, which is ours; or a negative errno */
+	int64_t closed;	       /* 0: it is */
+	bool begun;
+};
+
 struct vm_state;
 struct remote;
 
@@ -71,7 +81,11 @@ struct remote;
 int eventfd_borrow(struct vm_state *vm, struct remote *remote, const struct eventfd_ref *ref);
 int eventfd_return(struct vm_state *vm, struct remote *remote, const struct eventfd_ref *ref, int fd);
 
+/* What irqfd_flush_begin() has made does not stay where the dump fails before irqfd_flush() has ended. 0 or a negative errno, logged. */
+int irqfd_flush_end(struct vm_state *vm, struct remote *remote);
+
 /* Steps of the two sequences (plan.c). 0 or a negative errno, logged. */
+int irqfd_flush_begin(struct vm_state *vm, struct remote *remote);
 int irqfd_flush(struct vm_state *vm, struct remote *remote);
 int routing_apply(struct vm_state *vm, struct remote *remote);
 int irqfd_apply(struct vm_state *vm, struct remote *remote);

@@ -339,7 +339,7 @@ static int check_lengths(struct trial *t)
  */
 static int try_registers(struct trial *t)
 {
-	int ret = vcpu_apply_init(&t->vm, t->remote);
+	int ret = vcpu_ask_target(&t->vm, t->remote) ?: vcpu_apply_init(&t->vm, t->remote);
 
 	if (!ret)
 		ret = check_lengths(t);

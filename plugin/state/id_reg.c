@@ -215,18 +215,26 @@ bool id_reg_is_firmware(uint64_t id)
 	return kind_of(id) == KVM_REG_ARM_FW || id_reg_is_bitmap(id);
 }
 
-/* op0 3, CRn 0: op1 0, 1 and 3 identify; 2 selects (CSSELR_EL1), 4 is EL2's. MPIDR_EL1 places a vCPU. */
+/* Of a system register: op0 3, CRn 0: op1 0, 1 and 3 identify; 2 selects (CSSELR_EL1), 4 is EL2's. MPIDR_EL1 places a vCPU. */
 static bool identifies(uint64_t id)
 {
 	uint64_t op1 = id >> 11 & 7;
 
-	return is_system_reg(id) && (id >> 14 & 3) == 3 && !(id >> 7 & 0xf) && op1 <= 3 && op1 != 2 &&
+	return (id >> 14 & 3) == 3 && !(id >> 7 & 0xf) && op1 <= 3 && op1 != 2 &&
 	       id != ARM64_MPIDR_EL1;
 }
 
 bool id_reg_is_identity(uint64_t id)
 {
-	return identifies(id) || id_reg_is_firmware(id) || kind_of(id) == KVM_REG_ARM_DEMUX;
+	switch (kind_of(id)) {
+	case KVM_REG_ARM64_SYSREG:
+		return identifies(id);
+	case KVM_REG_ARM_FW:
+	case KVM_REG_ARM_FW_FEAT_BMAP:
+	case KVM_REG_ARM_DEMUX:
+		return true;
+	}
+	return false;
 }
 
 static const char *known_name(uint64_t id)

@@ -17,41 +17,50 @@
 #define RWF_NOWAIT 8
 #endif
 
-static int make_eventfd(struct vm_state *vm, struct remote *remote)
-{
-	struct batch b = BATCH(remote, vm->id, "irqfds that have ended");
-	int ret;
-
-	batch_syscall(&b, "eventfd2", SYS_eventfd2, 0, 0, 0, 0, 0, 0);
-	ret = batch_run(&b);
-	if (!ret)
-		ret = b.calls[0].result;
-	batch_fini(&b);
-	return ret;
-}
-
 /*
  * An irqfd whose eventfd was signalled and closed is in no list any more, and its interrupt may be still to
  * come. KVM_IRQFD_FLAG_DEASSIGN waits for all that have ended, whatever it is called for: here for one that
  * never was. With the last fd of the VM itself all have ended, and were waited for (kvm_vm_release()).
  */
-int irqfd_flush(struct vm_state *vm, struct remote *remote)
+int irqfd_flush_begin(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "irqfds that have ended");
-	struct kvm_irqfd none = { .flags = KVM_IRQFD_FLAG_DEASSIGN };
-	int fd, ret, err;
+	int ret;
 
 	if (vm->fd < 0)
 		return 0;
-	fd = make_eventfd(vm, remote);
-	if (fd < 0)
-		return fd;
-	none.fd = fd;
-	batch_ioctl(&b, vm->fd, KVM_IRQFD, &none, sizeof(none), "KVM_IRQFD, KVM_IRQFD_FLAG_DEASSIGN");
-	ret = batch_run(&b);
+	vm->flush = (struct irqfd_flush){ .begun = true, .fd = -EIO, .closed = -EIO };
+	batch_syscall(&b, "eventfd2", SYS_eventfd2, 0, 0, 0, 0, 0, 0)->results = &vm->flush.fd;
+	ret = batch_later(&b);
 	batch_fini(&b);
-	err = batch_close(remote, vm->id, "irqfds that have ended", fd);
-	return ret ?: err;
+	return ret;
+}
+
+int irqfd_flush(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "irqfds that have ended");
+	struct irqfd_flush *flush = &vm->flush;
+	int ret;
+
+	if (!flush->begun)
+		return 0;
+	ret = batch_flush(remote);
+	flush->none = (struct kvm_irqfd){ .fd = flush->fd, .flags = KVM_IRQFD_FLAG_DEASSIGN };
+	batch_ioctl(&b, vm->fd, KVM_IRQFD, &flush->none, sizeof(flush->none), "KVM_IRQFD, KVM_IRQFD_FLAG_DEASSIGN");
+	batch_syscall(&b, "close", SYS_close, flush->fd, 0, 0, 0, 0, 0)->results = &flush->closed;
+	ret = ret ?: batch_later(&b);
+	batch_fini(&b);
+	return ret;
+}
+
+int irqfd_flush_end(struct vm_state *vm, struct remote *remote)
+{
+	const struct irqfd_flush flush = vm->flush;
+
+	vm->flush.begun = false;
+	if (!flush.begun || flush.fd < 0 || !flush.closed)
+		return 0;
+	return batch_close(remote, vm->id, "irqfds that have ended", flush.fd);
 }
 
 /*

@@ -14,7 +14,6 @@
 #include "remote/remote.h"
 #include "state/guest_memory.h"
 #include "state/its.h"
-#include "state/kvm_error.h"
 #include "state/vm.h"
 
 #define ITS(name_, offset_, count_, policy_)                                                                 \
@@ -42,7 +41,7 @@ uint64_t its_reg(const struct its_state *its, const char *name, uint32_t i)
 void its_free(struct its_state *itses, size_t nr)
 {
 	for (size_t i = 0; i < nr; i++) {
-		vgic_values_free(itses[i].regs, its_nr_regs);
+		free(itses[i].regs);
 		its_tables_free(&itses[i].tables);
 	}
 	free(itses);
@@ -53,15 +52,14 @@ static struct vgic_part part_of(const struct its_state *its)
 	return (struct vgic_part){ .fd = its->fd };
 }
 
-/* What messages call it. */
-#define ITS_NAME 48
-static const char *name_of(const struct vm_state *vm, const struct its_state *its, char name[ITS_NAME])
+/* What messages call it, also those of calls that wait. */
+static const char *its_name(const struct vm_state *vm, struct its_state *its)
 {
 	if (its->base == VGIC_ADDR_UNSET)
-		snprintf(name, ITS_NAME, "ITS %zu, without an address", (size_t)(its - vm->itses));
+		snprintf(its->name, sizeof(its->name), "ITS %zu, without an address", (size_t)(its - vm->itses));
 	else
-		snprintf(name, ITS_NAME, "ITS %zu at %#" PRIx64, (size_t)(its - vm->itses), its->base);
-	return name;
+		snprintf(its->name, sizeof(its->name), "ITS %zu at %#" PRIx64, (size_t)(its - vm->itses), its->base);
+	return its->name;
 }
 
 /* @run for each ITS of @vm that has an address: without one a guest cannot have used it. */
@@ -76,39 +74,18 @@ static int for_each_placed(struct vm_state *vm, struct remote *remote,
 	return ret;
 }
 
-static int control(struct vm_state *vm, struct remote *remote, struct its_state *its, const char *step,
-		   uint64_t attr, const char *what, const struct kvm_error *errors)
+/* A batch for @its. */
+static struct batch batch_of(const struct vm_state *vm, struct remote *remote, struct its_state *its, const char *step,
+			     const struct kvm_error *errors)
 {
-	struct batch b = BATCH(remote, vm->id, step);
-	char name[ITS_NAME];
-	int ret;
+	struct batch b = BATCH_FOR(remote, vm->id, step, its_name(vm, its), errors);
 
-	batch_set_attr(&b, its->fd, KVM_DEV_ARM_VGIC_GRP_CTRL, attr, NULL, 0, what);
-	ret = batch_run(&b);
-	batch_fini(&b);
-	kvm_error_explain(vm->id, name_of(vm, its, name), errors, ret);
-	return ret;
+	return b;
 }
 
 /* Dump */
 
-static int capture_regs(struct vm_state *vm, struct remote *remote, struct its_state *its)
-{
-	const struct vgic_part part = part_of(its);
-	struct batch b = BATCH(remote, vm->id, "ITS registers");
-	char name[ITS_NAME];
-	int ret = vgic_regs_capture(&b, &part, its_regs, its_nr_regs, &its->regs);
-
-	batch_fini(&b);
-	if (!ret && its_table_revision(its)) {
-		pr_err("vm %u: %s: GITS_IIDR %#" PRIx64 ": tables of a revision this plugin does not know\n",
-		       vm->id, name_of(vm, its, name), its_reg(its, "GITS_IIDR", 0));
-		ret = -EINVAL;
-	}
-	return ret;
-}
-
-int its_capture_regs(struct vm_state *vm, struct remote *remote)
+int its_capture_addresses(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "ITS addresses");
 	int ret;
@@ -116,9 +93,24 @@ int its_capture_regs(struct vm_state *vm, struct remote *remote)
 	for (size_t i = 0; i < vm->nr_itses; i++)
 		batch_get_attr(&b, vm->itses[i].fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_ITS_ADDR_TYPE,
 			       &vm->itses[i].base, sizeof(vm->itses[i].base), "KVM_VGIC_ITS_ADDR_TYPE");
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
-	return ret ?: for_each_placed(vm, remote, capture_regs);
+	return ret;
+}
+
+static int capture_regs(struct vm_state *vm, struct remote *remote, struct its_state *its)
+{
+	const struct vgic_part part = part_of(its);
+	struct batch b = BATCH(remote, vm->id, "ITS registers");
+	int ret = vgic_regs_add_capture(&b, &part, its_regs, its_nr_regs, &its->regs) ?: batch_later(&b);
+
+	batch_fini(&b);
+	return ret;
+}
+
+int its_capture_regs(struct vm_state *vm, struct remote *remote)
+{
+	return for_each_placed(vm, remote, capture_regs);
 }
 
 static const struct kvm_error save_errors[] = {
@@ -133,15 +125,31 @@ static const struct kvm_error save_errors[] = {
 	{ 0 },
 };
 
+static int check_revision(struct vm_state *vm, struct remote *remote, struct its_state *its)
+{
+	if (!its_table_revision(its))
+		return 0;
+	pr_err("vm %u: %s: GITS_IIDR %#" PRIx64 ": tables of a revision this plugin does not know\n", vm->id,
+	       its_name(vm, its), its_reg(its, "GITS_IIDR", 0));
+	return -EINVAL;
+}
+
 static int save_tables(struct vm_state *vm, struct remote *remote, struct its_state *its)
 {
-	return control(vm, remote, its, "ITS tables saved", KVM_DEV_ARM_ITS_SAVE_TABLES,
-		       "KVM_DEV_ARM_ITS_SAVE_TABLES", save_errors);
+	struct batch b = batch_of(vm, remote, its, "ITS tables saved", save_errors);
+	int ret;
+
+	batch_set_attr(&b, its->fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_SAVE_TABLES, NULL, 0,
+		       "KVM_DEV_ARM_ITS_SAVE_TABLES");
+	ret = batch_later(&b);
+	batch_fini(&b);
+	return ret;
 }
 
 int its_save_tables(struct vm_state *vm, struct remote *remote)
 {
-	return for_each_placed(vm, remote, save_tables);
+	return batch_flush(remote) ?: for_each_placed(vm, remote, check_revision) ?:
+	       for_each_placed(vm, remote, save_tables);
 }
 
 static int read_tables(struct guest_memory *mem, const struct its_state *its, struct its_tables *tables)
@@ -152,12 +160,11 @@ static int read_tables(struct guest_memory *mem, const struct its_state *its, st
 /* A guest that has broken its own tables is dumped all the same: KVM did not mind. */
 static int capture_tables(struct vm_state *vm, struct guest_memory *mem, struct its_state *its)
 {
-	char name[ITS_NAME];
 	int ret = read_tables(mem, its, &its->tables);
 
 	if (!ret && its->tables.defect[0])
 		pr_warn("vm %u: %s: %s: the guest has overwritten its tables; a restore %s refuse them\n", vm->id,
-			name_of(vm, its, name), its->tables.defect,
+			its_name(vm, its), its->tables.defect,
 			its->tables.endless ? "will" : "by KVM is likely to");
 	return ret;
 }
@@ -176,18 +183,18 @@ int its_capture_tables(struct vm_state *vm, struct remote *remote)
 
 static int check_tables(struct vm_state *vm, struct guest_memory *mem, struct its_state *its)
 {
-	char name[ITS_NAME], why[ITS_WHY];
+	char why[ITS_WHY];
 	struct its_tables found;
 	int ret = read_tables(mem, its, &found);
 
 	if (!ret && !its_tables_equal(&its->tables, &found, why)) {
 		pr_err("vm %u: %s: %s: guest memory was changed between dump and restore\n", vm->id,
-		       name_of(vm, its, name), why);
+		       its_name(vm, its), why);
 		ret = -EINVAL;
 	}
 	if (!ret && found.endless) {
 		pr_err("vm %u: %s: %s: tables that keep KVM busy without end are not given to it\n", vm->id,
-		       name_of(vm, its, name), found.defect);
+		       its_name(vm, its), found.defect);
 		ret = -E2BIG;
 	}
 	if (!ret)
@@ -199,7 +206,7 @@ static int check_tables(struct vm_state *vm, struct guest_memory *mem, struct it
 int its_check_tables(struct vm_state *vm, struct remote *remote)
 {
 	struct guest_memory mem = GUEST_MEMORY(vm, remote);
-	int ret = 0;
+	int ret = batch_flush(remote); /* its failure is no hole in guest memory */
 
 	for (size_t i = 0; i < vm->nr_itses && !ret; i++)
 		ret = check_tables(vm, &mem, &vm->itses[i]);
@@ -216,17 +223,15 @@ static const struct kvm_error addr_errors[] = {
 
 static int place(struct vm_state *vm, struct remote *remote, struct its_state *its)
 {
-	struct batch b = BATCH(remote, vm->id, "ITS address");
-	char name[ITS_NAME];
+	struct batch b = batch_of(vm, remote, its, "ITS address", addr_errors);
 	int ret;
 
 	batch_set_attr(&b, its->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_ITS_ADDR_TYPE, &its->base,
 		       sizeof(its->base), "KVM_VGIC_ITS_ADDR_TYPE");
 	batch_set_attr(&b, its->fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL, 0,
 		       "KVM_DEV_ARM_VGIC_CTRL_INIT");
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, name_of(vm, its, name), addr_errors, ret);
 	return ret;
 }
 
@@ -240,17 +245,12 @@ static const struct kvm_error reg_errors[] = {
 static int apply_regs(struct vm_state *vm, struct remote *remote, struct its_state *its)
 {
 	const struct vgic_part part = part_of(its);
-	struct batch b = BATCH(remote, vm->id, "ITS registers");
-	char name[ITS_NAME];
-	int ret = place(vm, remote, its);
+	struct batch b = batch_of(vm, remote, its, "ITS registers", reg_errors);
+	int ret = place(vm, remote, its) ?: vgic_regs_check(&b, &part, its_regs, its_nr_regs, its->regs);
 
-	if (ret)
-		return ret;
-	ret = vgic_regs_check(&b, &part, its_regs, its_nr_regs, its->regs);
 	if (!ret) {
 		vgic_regs_add_apply(&b, &part, its_regs, its_nr_regs, its->regs);
-		ret = batch_run(&b);
-		kvm_error_explain(vm->id, name_of(vm, its, name), reg_errors, ret);
+		ret = batch_later(&b);
 	}
 	batch_fini(&b);
 	return ret;
@@ -273,13 +273,17 @@ static const struct kvm_error restore_errors[] = {
 
 static int restore_tables(struct vm_state *vm, struct remote *remote, struct its_state *its)
 {
-	char name[ITS_NAME];
-	int ret = control(vm, remote, its, "ITS tables", KVM_DEV_ARM_ITS_RESTORE_TABLES,
-			  "KVM_DEV_ARM_ITS_RESTORE_TABLES", restore_errors);
+	struct batch b = batch_of(vm, remote, its, "ITS tables", restore_errors);
+	bool is_broken = its->tables.defect[0];
+	int ret;
 
-	if (ret && its->tables.defect[0])
-		pr_err("vm %u: %s: %s: so it was at the dump: the guest had overwritten its tables\n", vm->id,
-		       name_of(vm, its, name), its->tables.defect);
+	batch_set_attr(&b, its->fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_RESTORE_TABLES, NULL, 0,
+		       "KVM_DEV_ARM_ITS_RESTORE_TABLES");
+	ret = is_broken ? batch_run(&b) : batch_later(&b);
+	if (is_broken && b.nr && b.calls[0].result) /* else what has failed has waited for it */
+		pr_err("vm %u: %s: %s: so it was at the dump: the guest had overwritten its tables\n", vm->id, its->name,
+		       its->tables.defect);
+	batch_fini(&b);
 	return ret;
 }
 
@@ -292,14 +296,12 @@ static int apply_ctlr(struct vm_state *vm, struct remote *remote, struct its_sta
 {
 	const struct vgic_part part = part_of(its);
 	const struct vgic_values *ctlr = vgic_values_of(its_regs, its_nr_regs, its->regs, "GITS_CTLR");
-	struct batch b = BATCH(remote, vm->id, "ITS control");
-	char name[ITS_NAME];
+	struct batch b = batch_of(vm, remote, its, "ITS control", reg_errors);
 	int ret;
 
 	vgic_reg_add_set(&b, &part, &its_regs[ctlr - its->regs], 0, ctlr->v);
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, name_of(vm, its, name), reg_errors, ret);
 	return ret;
 }
 

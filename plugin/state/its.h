@@ -21,6 +21,7 @@ struct its_state {
 	uint64_t base;		  /* IPA, or VGIC_ADDR_UNSET: it then has no registers */
 	struct vgic_values *regs; /* its_nr_regs of them, or NULL */
 	struct its_tables tables;
+	char name[48]; /* what messages call it: its_name() */
 };
 
 /* Word @i of a register of @its, by name. 0 where it has no registers. */
@@ -39,6 +40,7 @@ struct remote;
  * Steps of the two sequences (plan.c), each for all ITSes of the VM, of which there may be none. 0 or
  * a negative errno, logged, with what it means for the VM.
  */
+int its_capture_addresses(struct vm_state *vm, struct remote *remote);
 int its_capture_regs(struct vm_state *vm, struct remote *remote);
 int its_save_tables(struct vm_state *vm, struct remote *remote);
 int its_capture_tables(struct vm_state *vm, struct remote *remote);

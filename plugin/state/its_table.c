@@ -21,13 +21,11 @@
 #define TABLE_PAGE 0x10000u /* the one page size of KVM's GITS_BASER<n> */
 #define PER_PAGE (TABLE_PAGE / ENTRY)
 
-#define FIELD(value, high, low) ((value) >> (low) & (UINT64_MAX >> (63 - ((high) - (low)))))
-
-#define BASER_VALID(baser) FIELD(baser, 63, 63)
-#define BASER_INDIRECT(baser) FIELD(baser, 62, 62)
+#define BASER_VALID(baser) its_field(baser, 63, 63)
+#define BASER_INDIRECT(baser) its_field(baser, 62, 62)
 /* With pages of 64 KiB bits 51:48 of the address are in 15:12. */
-#define BASER_ADDR(baser) (FIELD(baser, 47, 16) << 16 | FIELD(baser, 15, 12) << 48)
-#define BASER_BYTES(baser) ((FIELD(baser, 7, 0) + 1) * TABLE_PAGE)
+#define BASER_ADDR(baser) (its_field(baser, 47, 16) << 16 | its_field(baser, 15, 12) << 48)
+#define BASER_BYTES(baser) ((its_field(baser, 7, 0) + 1) * TABLE_PAGE)
 
 #define RDBASE_NONE 0xffffffffu /* COLLECTION_NOT_MAPPED */
 
@@ -35,9 +33,12 @@ struct walk {
 	struct guest_memory *mem;
 	struct its_tables *t;
 	uint64_t baser_device, baser_collection;
-	struct its_dte *dte; /* whose table is being read */
+	const struct its_dte *dte; /* whose table is being read */
+	uint32_t nr_events;	   /* entries of that */
+	size_t nr_ahead;	   /* devices whose tables were read ahead */
 	int err;	     /* of FAILED */
 	uint8_t has_icid[ITS_MAX_IDS / 8];
+	struct guest_ahead ahead;
 };
 
 /* What a visitor of entries says: how many to the next one, or one of these. */
@@ -55,21 +56,22 @@ static int __attribute__((format(printf, 2, 3))) broken(struct walk *w, const ch
 	return BROKEN;
 }
 
-/* Room for one more element: NULL without memory. */
-static void *append(void *array, size_t *nr, size_t *room, size_t size)
+static bool grow(void *array, size_t *room, size_t size)
 {
-	void **at = array;
+	size_t more = *room ? 2 * *room : 8;
+	void **at = array, *block = reallocarray(*at, more, size);
 
-	if (*nr == *room) {
-		size_t more = *room ? 2 * *room : 8;
-		void *block = reallocarray(*at, more, size);
+	if (!block)
+		return false;
+	*at = block;
+	*room = more;
+	return true;
+}
 
-		if (!block)
-			return NULL;
-		*at = block;
-		*room = more;
-	}
-	return memset((char *)*at + (*nr)++ * size, 0, size);
+/* Room for one more element; false: there is no memory. */
+static inline bool has_room(void *array, size_t nr, size_t *room, size_t size)
+{
+	return nr < *room || grow(array, room, size);
 }
 
 /* Worse than a defect before it: KVM might never come to that. */
@@ -80,9 +82,24 @@ static int endless(struct walk *w, const char *what, uint32_t max)
 	return broken(w, "more than %u %s", max, what);
 }
 
-struct its_dte *its_tables_add_dte(struct its_tables *t)
+#define ITES_AT_FIRST 1024u
+
+/* Room for interrupts more: seldom, and so not a part of visit_ite(). */
+static bool __attribute__((noinline)) grow_ites(struct its_tables *t)
 {
-	return append(&t->dtes, &t->nr_dtes, &t->room_dtes, sizeof(*t->dtes));
+	size_t room = t->room_ites ? 2 * t->room_ites : ITES_AT_FIRST;
+	uint32_t *event_ids = reallocarray(t->event_ids, room, sizeof(*event_ids));
+	uint64_t *ites;
+
+	if (!event_ids)
+		return false;
+	t->event_ids = event_ids;
+	ites = reallocarray(t->ites, room, sizeof(*ites));
+	if (!ites)
+		return false;
+	t->ites = ites;
+	t->room_ites = room;
+	return true;
 }
 
 /* Why an entry could not be read. */
@@ -116,6 +133,13 @@ static int scan(struct walk *w, const char *table, uint64_t base, uint64_t bytes
 		next = visit(w, id, entry);
 		if (next <= 0)
 			return next;
+		/* Most of a table is nothing. */
+		if (!entry) {
+			uint32_t more = guest_count_zeroes(w->mem, base + at + ENTRY, (bytes - at) / ENTRY - 1);
+
+			next += more;
+			w->mem->nr_entries += more;
+		}
 		at += (uint64_t)next * ENTRY;
 		id += next;
 	}
@@ -134,27 +158,28 @@ static bool has_vcpu(const struct walk *w, uint32_t rdbase)
 	return false;
 }
 
+static bool has_icid(const struct walk *w, uint16_t icid)
+{
+	return w->has_icid[icid / 8] >> icid % 8 & 1;
+}
+
 static int visit_cte(struct walk *w, uint32_t i, uint64_t entry)
 {
-	uint64_t base = BASER_ADDR(w->baser_collection);
-	struct its_cte *cte;
+	uint64_t base = BASER_ADDR(w->baser_collection), rdbase = its_cte_rdbase(entry);
+	uint16_t icid = its_cte_icid(entry);
 
-	if (!FIELD(entry, 63, 63))
+	if (!its_is_valid(entry))
 		return LAST;
-	cte = append(&w->t->ctes, &w->t->nr_ctes, &w->t->room_ctes, sizeof(*cte));
-	if (!cte)
+	if (!has_room(&w->t->ctes, w->t->nr_ctes, &w->t->room_ctes, sizeof(*w->t->ctes)))
 		return FAILED;
-	cte->rdbase = FIELD(entry, 51, 16);
-	cte->icid = FIELD(entry, 15, 0);
-	if (!has_vcpu(w, cte->rdbase))
-		return broken(w, "collection table, entry %u: RDBase %" PRIu64 " is no vCPU's id", i,
-			      cte->rdbase);
-	if (w->has_icid[cte->icid / 8] >> cte->icid % 8 & 1)
-		return broken(w, "collection table, entry %u: ICID %u is there twice", i, cte->icid);
-	if (cte->icid * ENTRY >= BASER_BYTES(w->baser_collection) || !guest_has(w->mem, base + cte->icid * ENTRY))
-		return broken(w, "collection table, entry %u: ICID %u does not fit into the table", i,
-			      cte->icid);
-	w->has_icid[cte->icid / 8] |= 1u << cte->icid % 8;
+	w->t->ctes[w->t->nr_ctes++] = entry;
+	if (!has_vcpu(w, rdbase))
+		return broken(w, "collection table, entry %u: RDBase %" PRIu64 " is no vCPU's id", i, rdbase);
+	if (has_icid(w, icid))
+		return broken(w, "collection table, entry %u: ICID %u is there twice", i, icid);
+	if (icid * ENTRY >= BASER_BYTES(w->baser_collection) || !guest_has(w->mem, base + icid * ENTRY))
+		return broken(w, "collection table, entry %u: ICID %u does not fit into the table", i, icid);
+	w->has_icid[icid / 8] |= 1u << icid % 8;
 	return 1;
 }
 
@@ -162,73 +187,102 @@ static int visit_cte(struct walk *w, uint32_t i, uint64_t entry)
 
 static int visit_dte(struct walk *w, uint32_t id, uint64_t entry)
 {
-	struct its_dte *dte;
+	uint8_t size = its_dte_size(entry);
 
-	if (!FIELD(entry, 63, 63))
+	if (!its_is_valid(entry))
 		return 1;
 	if (w->mem->nr_dtes++ >= ITS_MAX_DTES)
 		return endless(w, "devices", ITS_MAX_DTES);
-	dte = its_tables_add_dte(w->t);
-	if (!dte)
+	if (!has_room(&w->t->dtes, w->t->nr_dtes, &w->t->room_dtes, sizeof(*w->t->dtes)))
 		return FAILED;
-	dte->device_id = id;
-	dte->next = FIELD(entry, 62, 49);
-	dte->itt_addr = FIELD(entry, 48, 5) << 8;
-	dte->size = FIELD(entry, 4, 0);
-	if (dte->size >= ITS_ID_BITS)
-		return broken(w, "device table, DeviceID %u: Size %u: more than %u EventID bits", id,
-			      dte->size, ITS_ID_BITS);
+	w->t->dtes[w->t->nr_dtes++] = (struct its_dte){ .device_id = id, .entry = entry };
+	if (size >= ITS_ID_BITS)
+		return broken(w, "device table, DeviceID %u: Size %u: more than %u EventID bits", id, size, ITS_ID_BITS);
 	if (id >= ITS_MAX_IDS)
 		return broken(w, "device table, DeviceID %u: more than %u bits", id, ITS_ID_BITS);
-	return dte->next;
+	return its_dte_next(entry);
 }
 
 static int visit_l1e(struct walk *w, uint32_t index, uint64_t entry)
 {
-	struct its_l1e *l1e;
-
-	if (!FIELD(entry, 63, 63))
+	if (!its_is_valid(entry))
 		return 1;
 	if (w->t->nr_l1es == ITS_MAX_L1ES)
 		return endless(w, "level 2 tables", ITS_MAX_L1ES);
-	l1e = append(&w->t->l1es, &w->t->nr_l1es, &w->t->room_l1es, sizeof(*l1e));
-	if (!l1e)
+	if (!has_room(&w->t->l1es, w->t->nr_l1es, &w->t->room_l1es, sizeof(*w->t->l1es)))
 		return FAILED;
-	l1e->index = index;
-	l1e->addr = FIELD(entry, 51, 16) << 16;
+	w->t->l1es[w->t->nr_l1es++] = (struct its_l1e){ index, entry };
 	/* A table of 256 pages has more than a DeviceID of 32 bits can count. */
 	if (index > UINT32_MAX / PER_PAGE)
 		return broken(w, "level 1 device table, entry %u: beyond all DeviceIDs", index);
-	return scan(w, "device table", l1e->addr, TABLE_PAGE, index * PER_PAGE, visit_dte);
+	return scan(w, "device table", its_l1e_addr(entry), TABLE_PAGE, index * PER_PAGE, visit_dte);
 }
 
 /* Interrupts */
 
+static int __attribute__((noinline)) broken_ite(struct walk *w, uint32_t event, uint64_t ite)
+{
+	uint32_t device = w->dte->device_id, next = its_ite_next(ite);
+
+	if (its_ite_pintid(ite) < LPI_MIN)
+		return broken(w, "DeviceID %u, EventID %u: pINTID %u is no LPI", device, event, its_ite_pintid(ite));
+	if (event + next >= w->nr_events)
+		return broken(w, "DeviceID %u, EventID %u: next %u leaves the table", device, event, next);
+	return broken(w, "DeviceID %u, EventID %u: ICID %u is no collection", device, event, its_ite_icid(ite));
+}
+
 static int visit_ite(struct walk *w, uint32_t event, uint64_t entry)
 {
-	uint32_t pintid = FIELD(entry, 47, 16), device = w->dte->device_id;
-	struct its_ite *ite;
+	uint32_t pintid = its_ite_pintid(entry), next = its_ite_next(entry);
+	struct its_tables *t = w->t;
 
 	if (!pintid)
 		return 1;
 	if (w->mem->nr_ites++ >= ITS_MAX_ITES)
 		return endless(w, "interrupts", ITS_MAX_ITES);
-	ite = append(&w->dte->ites, &w->dte->nr_ites, &w->dte->room, sizeof(*ite));
-	if (!ite)
+	if (t->nr_ites == t->room_ites && !grow_ites(t))
 		return FAILED;
-	ite->event_id = event;
-	ite->next = FIELD(entry, 63, 48);
-	ite->pintid = pintid;
-	ite->icid = FIELD(entry, 15, 0);
-	if (pintid < LPI_MIN)
-		return broken(w, "DeviceID %u, EventID %u: pINTID %u is no LPI", device, event, pintid);
-	if (event + ite->next >= 2u << w->dte->size)
-		return broken(w, "DeviceID %u, EventID %u: next %u leaves the table", device, event,
-			      ite->next);
-	if (!(w->has_icid[ite->icid / 8] >> ite->icid % 8 & 1))
-		return broken(w, "DeviceID %u, EventID %u: ICID %u is no collection", device, event,
-			      ite->icid);
-	return ite->next;
+	t->event_ids[t->nr_ites] = event;
+	t->ites[t->nr_ites++] = entry;
+	if (pintid < LPI_MIN || event + next >= w->nr_events || !has_icid(w, its_ite_icid(entry)))
+		return broken_ite(w, event, entry);
+	return next;
+}
+
+static bool is_at_fault(const struct its_dte *dte)
+{
+	return its_dte_size(dte->entry) >= ITS_ID_BITS || dte->device_id >= ITS_MAX_IDS;
+}
+
+/* Tables of interrupts are small, and often beside each other: the pages in which those of the next devices begin are read at once. */
+static void read_ahead(struct walk *w)
+{
+	uint64_t pages[GUEST_AHEAD];
+	size_t nr = 0;
+
+	for (; w->nr_ahead < w->t->nr_dtes && !is_at_fault(&w->t->dtes[w->nr_ahead]); w->nr_ahead++) {
+		uint64_t itt = its_dte_itt_addr(w->t->dtes[w->nr_ahead].entry), page = itt - itt % GUEST_PAGE;
+
+		if (nr && pages[nr - 1] == page)
+			continue;
+		if (nr == GUEST_AHEAD)
+			break;
+		pages[nr++] = page;
+	}
+	if (nr > 1)
+		guest_read_ahead(w->mem, pages, nr);
+}
+
+static int scan_itt(struct walk *w, struct its_dte *dte)
+{
+	int ret;
+
+	w->dte = dte;
+	w->nr_events = 2u << its_dte_size(dte->entry);
+	dte->first_ite = w->t->nr_ites;
+	ret = scan(w, "interrupt translation table", its_dte_itt_addr(dte->entry), (uint64_t)ENTRY * w->nr_events, 0, visit_ite);
+	dte->nr_ites = w->t->nr_ites - dte->first_ite;
+	return ret;
 }
 
 static int scan_itts(struct walk *w)
@@ -236,11 +290,11 @@ static int scan_itts(struct walk *w)
 	int ret = 1;
 
 	for (size_t i = 0; i < w->t->nr_dtes && ret >= 0; i++) {
-		w->dte = &w->t->dtes[i];
-		if (w->dte->size >= ITS_ID_BITS || w->dte->device_id >= ITS_MAX_IDS)
-			break; /* at fault itself, and the last one */
-		ret = scan(w, "interrupt translation table", w->dte->itt_addr,
-			   (uint64_t)ENTRY << (w->dte->size + 1), 0, visit_ite);
+		if (is_at_fault(&w->t->dtes[i]))
+			break; /* itself, and the last one */
+		if (i == w->nr_ahead)
+			read_ahead(w);
+		ret = scan_itt(w, &w->t->dtes[i]);
 	}
 	return ret;
 }
@@ -256,6 +310,7 @@ int its_tables_read(struct guest_memory *mem, uint64_t baser_device, uint64_t ba
 		return -ENOMEM;
 	w->mem = mem;
 	w->t = t;
+	mem->ahead = &w->ahead;
 	w->baser_device = baser_device;
 	w->baser_collection = baser_collection;
 	if (BASER_VALID(baser_collection))
@@ -271,17 +326,19 @@ int its_tables_read(struct guest_memory *mem, uint64_t baser_device, uint64_t ba
 	if (ret != FAILED && (ret >= 0 || w->t->nr_dtes))
 		ret = scan_itts(w);
 	ret = ret == FAILED ? w->err ?: -ENOMEM : 0;
+	mem->ahead = NULL;
+	mem->bytes = NULL; /* it may have been in @w */
 	free(w);
 	return ret;
 }
 
 void its_tables_free(struct its_tables *t)
 {
-	for (size_t i = 0; i < t->nr_dtes; i++)
-		free(t->dtes[i].ites);
-	free(t->dtes);
 	free(t->ctes);
 	free(t->l1es);
+	free(t->dtes);
+	free(t->event_ids);
+	free(t->ites);
 	*t = (struct its_tables){ 0 };
 }
 
@@ -330,8 +387,8 @@ static bool same_ctes(const struct its_tables *saved, const struct its_tables *f
 
 	for (size_t i = 0; i < saved->nr_ctes || i < found->nr_ctes; i++) {
 		if (!same_number(&d, "V", i < saved->nr_ctes, i, i < found->nr_ctes, i) ||
-		    !same(&d, "RDBase", saved->ctes[i].rdbase, found->ctes[i].rdbase) ||
-		    !same(&d, "ICID", saved->ctes[i].icid, found->ctes[i].icid))
+		    !same(&d, "RDBase", its_cte_rdbase(saved->ctes[i]), its_cte_rdbase(found->ctes[i])) ||
+		    !same(&d, "ICID", its_cte_icid(saved->ctes[i]), its_cte_icid(found->ctes[i])))
 			return false;
 	}
 	return true;
@@ -345,10 +402,17 @@ static bool same_l1es(const struct its_tables *saved, const struct its_tables *f
 		bool s = i < saved->nr_l1es, f = i < found->nr_l1es;
 
 		if (!same_number(&d, "V", s, s ? saved->l1es[i].index : 0, f, f ? found->l1es[i].index : 0) ||
-		    !same(&d, "address", saved->l1es[i].addr, found->l1es[i].addr))
+		    !same(&d, "address", its_l1e_addr(saved->l1es[i].entry), its_l1e_addr(found->l1es[i].entry)))
 			return false;
 	}
 	return true;
+}
+
+static bool same_dte(struct difference *d, uint64_t saved, uint64_t found)
+{
+	return same(d, "next", its_dte_next(saved), its_dte_next(found)) &&
+	       same(d, "ITT_addr", its_dte_itt_addr(saved), its_dte_itt_addr(found)) &&
+	       same(d, "Size", its_dte_size(saved), its_dte_size(found));
 }
 
 static bool same_dtes(const struct its_tables *saved, const struct its_tables *found, char *why)
@@ -360,36 +424,40 @@ static bool same_dtes(const struct its_tables *saved, const struct its_tables *f
 
 		if (!same_number(&d, "V", s, s ? saved->dtes[i].device_id : 0, f,
 				 f ? found->dtes[i].device_id : 0) ||
-		    !same(&d, "next", saved->dtes[i].next, found->dtes[i].next) ||
-		    !same(&d, "ITT_addr", saved->dtes[i].itt_addr, found->dtes[i].itt_addr) ||
-		    !same(&d, "Size", saved->dtes[i].size, found->dtes[i].size))
+		    !same_dte(&d, saved->dtes[i].entry, found->dtes[i].entry))
 			return false;
 	}
 	return true;
 }
 
-static bool same_ites(const struct its_dte *saved, const struct its_dte *found, char *why)
+static bool same_ite(struct difference *d, uint64_t saved, uint64_t found)
 {
-	struct difference d = { .why = why,
-				.table = "interrupt translation table",
-				.of = "EventID",
-				.device = saved->device_id };
+	return saved == found || (same(d, "pINTID", its_ite_pintid(saved), its_ite_pintid(found)) &&
+				  same(d, "ICID", its_ite_icid(saved), its_ite_icid(found)) &&
+				  same(d, "next", its_ite_next(saved), its_ite_next(found)));
+}
 
-	for (size_t i = 0; i < saved->nr_ites || i < found->nr_ites; i++) {
-		bool s = i < saved->nr_ites, f = i < found->nr_ites;
-		uint32_t s_event = s ? saved->ites[i].event_id : 0, f_event = f ? found->ites[i].event_id : 0;
+/* Of the device that is @s in @saved, and @f in @found. */
+static bool same_ites(const struct its_tables *saved, const struct its_dte *s, const struct its_tables *found,
+		      const struct its_dte *f, char *why)
+{
+	struct difference d = {
+		.why = why, .table = "interrupt translation table", .of = "EventID", .device = s->device_id
+	};
 
-		if (!s || !f || s_event != f_event) {
-			bool missing = s && (!f || s_event < f_event);
+	for (size_t i = 0; i < s->nr_ites || i < f->nr_ites; i++) {
+		bool in_s = i < s->nr_ites, in_f = i < f->nr_ites;
+		uint32_t s_event = in_s ? its_event_id(saved, s, i) : 0, f_event = in_f ? its_event_id(found, f, i) : 0;
+
+		if (!in_s || !in_f || s_event != f_event) {
+			bool missing = in_s && (!in_f || s_event < f_event);
 
 			d.index = missing ? s_event : f_event;
-			return same(&d, "pINTID", missing ? saved->ites[i].pintid : 0,
-				    missing ? 0 : found->ites[i].pintid);
+			return same(&d, "pINTID", missing ? its_ite_pintid(its_ite(saved, s, i)) : 0,
+				    missing ? 0 : its_ite_pintid(its_ite(found, f, i)));
 		}
 		d.index = s_event;
-		if (!same(&d, "pINTID", saved->ites[i].pintid, found->ites[i].pintid) ||
-		    !same(&d, "ICID", saved->ites[i].icid, found->ites[i].icid) ||
-		    !same(&d, "next", saved->ites[i].next, found->ites[i].next))
+		if (!same_ite(&d, its_ite(saved, s, i), its_ite(found, f, i)))
 			return false;
 	}
 	return true;
@@ -401,7 +469,7 @@ bool its_tables_equal(const struct its_tables *saved, const struct its_tables *f
 	if (!same_ctes(saved, found, why) || !same_l1es(saved, found, why) || !same_dtes(saved, found, why))
 		return false;
 	for (size_t i = 0; i < saved->nr_dtes; i++)
-		if (!same_ites(&saved->dtes[i], &found->dtes[i], why))
+		if (!same_ites(saved, &saved->dtes[i], found, &found->dtes[i], why))
 			return false;
 	return true;
 }

@@ -23,44 +23,92 @@
 #define ITS_MAX_L1ES 1024u	/* of one ITS; 8 of them reach all DeviceIDs */
 #define LPI_MIN 8192u
 
-/* A collection table entry. The table is in the order of the list that KVM keeps, and so is this. */
-struct its_cte {
-	uint64_t rdbase; /* vCPU id in its low 32 bits, which KVM looks at; 0xffffffff: of no vCPU */
-	uint16_t icid;
-};
+static inline uint64_t its_field(uint64_t entry, unsigned int high, unsigned int low)
+{
+	return entry >> low & UINT64_MAX >> (63 - (high - low));
+}
 
-/* An interrupt translation entry. */
-struct its_ite {
-	uint32_t event_id;
-	uint32_t pintid;
-	uint16_t next; /* EventIDs to the next entry; 0: the last */
-	uint16_t icid;
-};
+/* V of a collection table entry, of a device table entry, and of a level 1 entry. */
+static inline bool its_is_valid(uint64_t entry)
+{
+	return its_field(entry, 63, 63);
+}
 
-/* A device table entry, and the interrupt translation table that it points to. */
-struct its_dte {
-	uint32_t device_id;
-	uint16_t next;	   /* DeviceIDs to the next entry, 16383 at most; 0: the last */
-	uint8_t size;	   /* bits of an EventID less one */
-	uint64_t itt_addr; /* IPA */
-	struct its_ite *ites;
-	size_t nr_ites, room;
-};
+/* Fields of a collection table entry: a vCPU id in the low 32 bits, which KVM looks at; 0xffffffff: of no vCPU */
+static inline uint64_t its_cte_rdbase(uint64_t cte)
+{
+	return its_field(cte, 51, 16);
+}
 
-/* A level 1 entry of a two-level device table. */
+static inline uint16_t its_cte_icid(uint64_t cte)
+{
+	return its_field(cte, 15, 0);
+}
+
+/* Of a level 1 entry: IPA of 64 KiB of device table entries */
+static inline uint64_t its_l1e_addr(uint64_t l1e)
+{
+	return its_field(l1e, 51, 16) << 16;
+}
+
+/* Of a device table entry: DeviceIDs to the next one, 16383 at most; 0: the last */
+static inline uint16_t its_dte_next(uint64_t dte)
+{
+	return its_field(dte, 62, 49);
+}
+
+/* IPA of the interrupt translation table */
+static inline uint64_t its_dte_itt_addr(uint64_t dte)
+{
+	return its_field(dte, 48, 5) << 8;
+}
+
+/* bits of an EventID less one */
+static inline uint8_t its_dte_size(uint64_t dte)
+{
+	return its_field(dte, 4, 0);
+}
+
+/* Of an interrupt translation entry: EventIDs to the next one; 0: the last */
+static inline uint16_t its_ite_next(uint64_t ite)
+{
+	return its_field(ite, 63, 48);
+}
+
+/* 0: the entry is not valid */
+static inline uint32_t its_ite_pintid(uint64_t ite)
+{
+	return its_field(ite, 47, 16);
+}
+
+static inline uint16_t its_ite_icid(uint64_t ite)
+{
+	return its_field(ite, 15, 0);
+}
+
 struct its_l1e {
 	uint32_t index;
-	uint64_t addr; /* IPA of 64 KiB of device table entries */
+	uint64_t entry;
 };
 
-/* What is valid in the tables, in the order in which KVM comes across it. */
+struct its_dte {
+	uint32_t device_id;
+	uint64_t entry;
+	size_t first_ite, nr_ites; /* in the lists of its_tables */
+};
+
+/* The valid entries of the tables as memory has them, in the order in which KVM comes across them. */
 struct its_tables {
-	struct its_cte *ctes;
+	uint64_t *ctes; /* by place: as the list that KVM keeps */
 	size_t nr_ctes, room_ctes;
-	struct its_l1e *l1es;
+	struct its_l1e *l1es; /* of a two-level device table */
 	size_t nr_l1es, room_l1es;
 	struct its_dte *dtes;
 	size_t nr_dtes, room_dtes;
+	/* Of all interrupt translation tables, device by device: */
+	uint32_t *event_ids;
+	uint64_t *ites;
+	size_t nr_ites, room_ites;
 	/*
 	 * Why KVM will not take them: the entry at fault, which is then the last one here. Empty: it will.
 	 * Not in images: what compares equal has the same, or one of them has a bound's.
@@ -68,6 +116,17 @@ struct its_tables {
 	char defect[128];
 	bool endless; /* the defect is a bound above: KVM is not to be asked */
 };
+
+/* Of interrupt @i of @dte, a device of @t. */
+static inline uint32_t its_event_id(const struct its_tables *t, const struct its_dte *dte, size_t i)
+{
+	return t->event_ids[dte->first_ite + i];
+}
+
+static inline uint64_t its_ite(const struct its_tables *t, const struct its_dte *dte, size_t i)
+{
+	return t->ites[dte->first_ite + i];
+}
 
 struct guest_memory;
 
@@ -79,8 +138,6 @@ struct guest_memory;
 int its_tables_read(struct guest_memory *mem, uint64_t baser_device, uint64_t baser_collection,
 		    struct its_tables *t);
 void its_tables_free(struct its_tables *t);
-/* One more device at the end of @t, zeroed; NULL without memory. */
-struct its_dte *its_tables_add_dte(struct its_tables *t);
 
 /*
  * Whether @found, in guest memory, is what @saved, in the image, is. If not @why says

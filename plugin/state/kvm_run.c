@@ -163,6 +163,15 @@ static int run_all(struct batch *b, bool go_on)
 	return ret;
 }
 
+/* Maps the pages of all vCPUs where they are not. */
+static void add_pages(struct batch *b, const struct vm_state *vm)
+{
+	if (b->remote->pages_of == vm)
+		return;
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		add_map(b, vm, &vm->vcpus[i]);
+}
+
 /*
  * Maps the pages of all vCPUs: their addresses, or what is none, for the caller to free; NULL without memory. *@ret: what
  * it has come to. They stay in the room until the session ends, and are mapped there once.
@@ -176,10 +185,8 @@ static int64_t *map_pages(struct vm_state *vm, struct remote *remote, bool go_on
 	if (!pages)
 		return NULL;
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		if (remote->pages_of == vm)
-			pages[i] = room_of(vm, remote, &vm->vcpus[i]);
-		else
-			add_map(&b, vm, &vm->vcpus[i]);
+		pages[i] = room_of(vm, remote, &vm->vcpus[i]);
+	add_pages(&b, vm);
 	*ret = run_all(&b, go_on);
 	for (size_t i = 0; i < b.nr; i++)
 		pages[i] = b.calls[i].done ? b.calls[i].result : -EIO;
@@ -246,9 +253,14 @@ static const uint8_t mark[] = { 'k', 'v', 'm', 'v', 'g', 'i' };
 _Static_assert(sizeof(((struct kvm_run *)0)->padding1) == sizeof(mark), "padding1");
 _Static_assert(offsetof(struct kvm_run, exit_reason) + sizeof(uint32_t) == KVM_RUN_HEAD, "head");
 
+bool kvm_run_has_mark(const void *head)
+{
+	return !memcmp((const uint8_t *)head + offsetof(struct kvm_run, padding1), mark, sizeof(mark));
+}
+
 bool kvm_run_is_marked(const struct vcpu_state *vcpu)
 {
-	return !memcmp(run_of(vcpu)->padding1, mark, sizeof(mark));
+	return kvm_run_has_mark(vcpu->run);
 }
 
 static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
@@ -261,7 +273,7 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 	const uint64_t *pc = vcpu_reg_u64(vcpu, ARM64_CORE_PC);
 	int ret;
 
-	vcpu->run = calloc(1, vcpu->run_size);
+	vcpu->run = malloc(vcpu->run_size);
 	if (!vcpu->run)
 		return -ENOMEM;
 	ret = remote->ops->read(remote, page, vcpu->run, vcpu->run_size);
@@ -275,8 +287,8 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 	}
 	if (run_of(vcpu)->exit_reason == KVM_EXIT_MMIO && vcpu->mmio_needed)
 		vcpu->pending = run_of(vcpu)->mmio.is_write ? VCPU_PENDING_WRITE : VCPU_PENDING_READ;
-	pr_info("vm %u vcpu %u (id %u): exit %s, pending %s, pc %#" PRIx64 "\n", vm->id, vcpu->idx, vcpu->id,
-		exit_name(run_of(vcpu)), pending[vcpu->pending], pc ? *pc : 0);
+	pr_debug("vm %u vcpu %u (id %u): exit %s, pending %s, pc %#" PRIx64 "\n", vm->id, vcpu->idx, vcpu->id,
+		 exit_name(run_of(vcpu)), pending[vcpu->pending], pc ? *pc : 0);
 	return 0;
 }
 
@@ -291,11 +303,17 @@ int kvm_run_capture(struct vm_state *vm, struct remote *remote)
  * The swap. criu may be killed at any moment of it, and all tasks run on then: in each
  * of its states no vCPU runs while the VMM sees a copy, and what the VMM sees is whole.
  *
- *	1. The real pages forbid to run, and say that it was us, and what they are to be (left.h).
- *	2. A copy takes the place of each mapping.
- *	3. The real pages hold no exit to complete: KVM would take the answer from them.
+ *	1. Copies are made, where nobody sees them.
+ *	2. The real pages forbid to run, and say that it was us, and what they are to be (left.h).
+ *	3. A copy takes the place of each mapping.
+ *	4. The real pages hold no exit to complete: KVM would take the answer from them.
  *
- * and back: 3, 2, 1. Each for all vCPUs before the next.
+ * and back: 4, 3, 2. Each for all vCPUs before the next.
+ *
+ * What forbids to run criu itself writes, with all tasks standing: KVM looks at it when a vCPU is entered, and one that was
+ * entered would leave its exit where the VMM does not see it. What is exchanged is one batch, by which the task writes to the pages
+ * itself, and so is the way back: once begun they come to their end without criu too. Each is laid out at once
+ * (vm_scratch(), kvm_run_scratch()).
  */
 
 static void forbid(struct kvm_run *run)
@@ -304,48 +322,30 @@ static void forbid(struct kvm_run *run)
 	memcpy(run->padding1, mark, sizeof(mark));
 }
 
-/* The page up to exit_reason, as it was or with what forbids to run. */
-static int write_head(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page,
-		      bool forbidden, uint32_t exit_reason)
+static struct left_record record_of(const struct vcpu_state *vcpu)
 {
-	struct kvm_run head = *run_of(vcpu);
-	int ret;
+	struct left_record record = { .magic = LEFT_MAGIC, .nr_maps = vcpu->nr_maps };
 
-	if (forbidden)
-		forbid(&head);
-	head.exit_reason = exit_reason;
-	ret = remote->ops->write(remote, page, &head,
-				 offsetof(struct kvm_run, exit_reason) + sizeof(head.exit_reason));
-	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
+	memcpy(record.head, vcpu->run, sizeof(record.head));
+	memcpy(record.maps, vcpu->maps, vcpu->nr_maps * sizeof(record.maps[0]));
+	return record;
 }
 
 /* Mark and record in one write: there is not one without the other. */
 static int forbid_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
 {
-	struct left_record record = { .magic = LEFT_MAGIC, .nr_maps = vcpu->nr_maps };
+	const struct left_record record = record_of(vcpu);
 	uint8_t *all = malloc(vm->page_size);
 	int ret;
 
 	if (!all)
 		return -ENOMEM;
-	memcpy(record.head, vcpu->run, sizeof(record.head));
-	memcpy(record.maps, vcpu->maps, vcpu->nr_maps * sizeof(record.maps[0]));
 	memcpy(all, vcpu->run, vm->page_size);
 	forbid((struct kvm_run *)all);
 	memcpy(all + left_record_at(vm->page_size), &record, sizeof(record));
 	ret = remote->ops->write(remote, page, all, vm->page_size);
 	free(all);
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
-}
-
-static int forbid_completion(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
-{
-	return write_head(vm, remote, vcpu, page, true, KVM_EXIT_UNKNOWN);
-}
-
-static int allow_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
-{
-	return write_head(vm, remote, vcpu, page, false, run_of(vcpu)->exit_reason);
 }
 
 /* Likewise, and without the record: both at once here too. */
@@ -356,74 +356,138 @@ int kvm_run_release(struct vm_state *vm, struct remote *remote, struct vcpu_stat
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
 }
 
-/* Calls @add for each mapping of each vCPU, with the place in the room where its copy is made. */
-static int for_copies(struct vm_state *vm, struct remote *remote,
-		      int (*add)(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy))
+/* A part of the swap, that the task itself writes to a vCPU's page. */
+struct page_write {
+	struct remote_write write;
+	struct {
+		uint8_t record[sizeof(struct left_record)], head[KVM_RUN_HEAD];
+	} bytes;
+};
+
+/* Record and head, in one call: there is no mark without a record. */
+static void add_page_write(struct batch *b, const struct vm_state *vm, const struct vcpu_state *vcpu, struct page_write *w)
 {
-	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
-	uint64_t copy = remote->room + pages_size(vm);
-	int ret = 0;
+	uint64_t page = room_of(vm, b->remote, vcpu);
+
+	b->vcpu = vcpu->idx;
+	w->write.to[0] = (struct iovec){ (void *)(page + left_record_at(vm->page_size)), sizeof(w->bytes.record) };
+	w->write.to[1] = (struct iovec){ (void *)page, sizeof(w->bytes.head) };
+	batch_write(b, &w->write, &w->bytes, sizeof(w->bytes));
+}
+
+/* All pages forbid to run, and say so; their exit is to be completed, or it is hidden from KVM. */
+static void add_forbidden(struct batch *b, const struct vm_state *vm, struct page_write *w, bool has_exit)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++, w++) {
+		const struct left_record record = record_of(&vm->vcpus[i]);
+		struct kvm_run head = *run_of(&vm->vcpus[i]);
+
+		forbid(&head);
+		if (!has_exit)
+			head.exit_reason = KVM_EXIT_UNKNOWN;
+		memcpy(w->bytes.record, &record, sizeof(record));
+		memcpy(w->bytes.head, &head, sizeof(w->bytes.head));
+		add_page_write(b, vm, &vm->vcpus[i], w);
+	}
+}
+
+/* All pages are what they were. */
+static void add_released(struct batch *b, const struct vm_state *vm, struct page_write *w)
+{
+	for (size_t i = 0; i < vm->nr_vcpus; i++, w++) {
+		memcpy(w->bytes.record, vm->vcpus[i].run + left_record_at(vm->page_size), sizeof(w->bytes.record));
+		memcpy(w->bytes.head, vm->vcpus[i].run, sizeof(w->bytes.head));
+		add_page_write(b, vm, &vm->vcpus[i], w);
+	}
+}
+
+/* For each mapping of each vCPU, with the place in the room where its copy is made; @w: the next of its writes. */
+static void for_copies(struct batch *b, const struct vm_state *vm, struct remote_write *w,
+		       void (*add)(struct batch *b, const struct vm_state *vm, struct remote_write **w,
+				   const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy))
+{
+	uint64_t copy = b->remote->room + pages_size(vm);
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
-		b.vcpu = vm->vcpus[i].idx;
-		for (size_t m = 0; m < vm->vcpus[i].nr_maps && !ret; m++) {
-			ret = add(&b, &vm->vcpus[i], &vm->vcpus[i].maps[m], copy);
+		b->vcpu = vm->vcpus[i].idx;
+		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++) {
+			add(b, vm, &w, &vm->vcpus[i], &vm->vcpus[i].maps[m], copy);
 			copy += vm->vcpus[i].maps[m].size;
 		}
 	}
-	ret = ret ?: batch_run(&b);
+}
+
+static bool is_empty(const uint8_t *page, size_t size)
+{
+	return !page[0] && !memcmp(page, page + 1, size - 1);
+}
+
+/* With the bytes of the page, whatever its protection. Memory that is new is empty already. */
+static void fill_copy(struct batch *b, const struct vm_state *vm, struct remote_write **w, const struct vcpu_state *vcpu,
+		      const struct vcpu_map *map, uint64_t copy)
+{
+	for (uint64_t at = 0; at < map->size; at += vm->page_size) {
+		const uint8_t *page = vcpu->run + map->offset + at;
+
+		if (is_empty(page, vm->page_size))
+			continue;
+		(*w)->to[0] = (struct iovec){ (void *)(copy + at), vm->page_size };
+		batch_write(b, (*w)++, page, vm->page_size);
+	}
+	if (map->prot != (PROT_READ | PROT_WRITE))
+		batch_syscall(b, "mprotect", SYS_mprotect, copy, map->size, map->prot, 0, 0, 0);
+}
+
+/* Takes the copy to the place of @map. MREMAP_DONTUNMAP (Linux 5.7), so that the room has no hole. */
+static void move_copy(struct batch *b, const struct vm_state *vm, struct remote_write **w, const struct vcpu_state *vcpu,
+		      const struct vcpu_map *map, uint64_t copy)
+{
+	batch_syscall(b, "mremap", SYS_mremap, copy, map->size, map->size,
+		      MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, map->start, 0);
+}
+
+/*
+ * Copies of all mappings, as one that is divided. MREMAP_DONTUNMAP unlocks all of its source and keeps it on the account of
+ * locked memory: under mlockall(MCL_FUTURE) it is unlocked first. Its neighbours in the room are none to merge with.
+ */
+static int make_copies(struct vm_state *vm, struct remote *remote)
+{
+	uint64_t copies = remote->room + pages_size(vm), size = copies_size(vm);
+	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
+	struct remote_write *w = batch_buffers(&b, size / vm->page_size, sizeof(*w));
+	int ret;
+
+	if (w && size) {
+		batch_syscall(&b, "mmap", SYS_mmap, copies, size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		batch_syscall(&b, "munlock", SYS_munlock, copies, size, 0, 0, 0, 0);
+		for_copies(&b, vm, w, fill_copy);
+	}
+	ret = batch_run(&b);
 	batch_fini(&b);
 	return ret;
 }
 
-static int map_copy(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy)
+static int exchange(struct vm_state *vm, struct remote *remote)
 {
-	batch_syscall(b, "mmap", SYS_mmap, copy, map->size, map->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	return 0;
-}
+	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
+	struct page_write *w = batch_buffers(&b, vm->nr_vcpus, sizeof(*w));
+	int ret;
 
-/* With the bytes of the page, whatever its protection. */
-static int fill_copy(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy)
-{
-	int ret = b->remote->ops->write(b->remote, copy, vcpu->run + map->offset, map->size);
-
-	if (ret)
-		pr_err("vm %u: %s: vcpu %d: write: %s (errno %d)\n", b->vm, b->step, b->vcpu, strerror(-ret), -ret);
+	for_copies(&b, vm, NULL, move_copy);
+	if (w)
+		add_forbidden(&b, vm, w, false);
+	ret = batch_run(&b);
+	batch_fini(&b);
 	return ret;
-}
-
-/*
- * Takes the copy to the place of @map. MREMAP_DONTUNMAP (Linux 5.7), so that the room has no hole. It
- * unlocks all of the source's mapping and keeps it on the account of locked memory: under
- * mlockall(MCL_FUTURE) the copy is unlocked first, and so one of its own.
- */
-static int move_copy(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy)
-{
-	batch_syscall(b, "munlock", SYS_munlock, copy, map->size, 0, 0, 0, 0);
-	batch_syscall(b, "mremap", SYS_mremap, copy, map->size, map->size,
-		      MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, map->start, 0);
-	batch_syscall(b, "mmap", SYS_mmap, copy, map->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	return 0;
-}
-
-/* All of them in one batch, which the task runs to its end without criu too: no page has a copy in one place only. */
-static int put_copies(struct vm_state *vm, struct remote *remote)
-{
-	int ret = for_copies(vm, remote, map_copy) ?: for_copies(vm, remote, fill_copy);
-
-	return ret ?: for_copies(vm, remote, move_copy);
 }
 
 int kvm_run_swap_out(struct vm_state *vm, struct remote *remote)
 {
-	int ret;
-	int64_t *pages = map_pages(vm, remote, false, &ret);
+	int ret = make_copies(vm, remote);
 
-	ret = ret ?: use_pages(vm, remote, true, pages, forbid_run);
-	ret = ret ?: put_copies(vm, remote);
-	ret = ret ?: use_pages(vm, remote, true, pages, forbid_completion);
-	free(pages);
-	return ret;
+	ret = ret ?: kvm_run_for_all_pages(vm, remote, false, forbid_run);
+	return ret ?: exchange(vm, remote);
 }
 
 /* Each vCPU's mapping in each of its places, of the task or of the copy that CRIU restored. */
@@ -528,11 +592,43 @@ static void say_lost(const struct vm_state *vm, const struct vcpu_state *vcpu)
 	pr_err("vm %u: vcpu %u: goes on, but its mapping of kvm_run has lost flags\n", vm->id, vcpu->idx);
 }
 
+/* Where nothing fails, which is not logged. */
+static int swap_in_at_once(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
+	struct page_write *w = batch_buffers(&b, 2 * vm->nr_vcpus, sizeof(*w));
+	int ret = -ENOMEM;
+
+	if (w) {
+		add_pages(&b, vm);
+		add_forbidden(&b, vm, w, true);
+		add_maps(&b, vm);
+		add_flags(&b, vm);
+		add_released(&b, vm, w + vm->nr_vcpus);
+		ret = batch_try(&b);
+	}
+	batch_fini(&b);
+	return ret;
+}
+
+/* Two writes and a mapping; a mapping and its flags. */
+#define SCRATCH_VCPU 1440
+#define SCRATCH_MAP 576
+
+size_t kvm_run_scratch(const struct vm_state *vm)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		size += SCRATCH_VCPU + vm->vcpus[i].nr_maps * SCRATCH_MAP;
+	return size;
+}
+
 /*
  * All of it, whatever fails: each vCPU put back is one that runs. One whose mapping could not be stays forbidden, and marked for
  * another try: with the copy the VMM would not see its exits.
  */
-int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
+static int swap_in_by_steps(struct vm_state *vm, struct remote *remote)
 {
 	int ret, err;
 	int64_t *pages = map_pages(vm, remote, true, &ret);
@@ -544,6 +640,11 @@ int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
 	err = use_pages(vm, remote, true, pages, kvm_run_release);
 	free(pages);
 	return ret ?: err;
+}
+
+int kvm_run_swap_in(struct vm_state *vm, struct remote *remote)
+{
+	return swap_in_at_once(vm, remote) ? swap_in_by_steps(vm, remote) : 0;
 }
 
 /* Guest debug with @control on @vcpu, and these values in its registers. */
@@ -609,18 +710,29 @@ static int write_fresh(struct vm_state *vm, struct remote *remote, struct vcpu_s
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
 }
 
-static int forbid_fresh(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
-{
-	return write_fresh(vm, remote, vcpu, page, true);
-}
-
 /*
  * criu may be killed in a restore too: the tasks run on then, and the VMM sees the copy that
  * CRIU has restored. No vCPU may run before the VM is whole and its pages are back.
  */
 int kvm_run_forbid(struct vm_state *vm, struct remote *remote)
 {
-	return kvm_run_for_all_pages(vm, remote, false, forbid_fresh);
+	static const uint8_t head[] = { 0, 1, 'k', 'v', 'm', 'v', 'g', 'i' }; /* as write_fresh() has it */
+	struct batch b = BATCH(remote, vm->id, "kvm_run page");
+	struct remote_write *w = batch_buffers(&b, vm->nr_vcpus, sizeof(*w));
+	int ret;
+
+	_Static_assert(sizeof(head) == offsetof(struct kvm_run, exit_reason), "head");
+	add_pages(&b, vm);
+	for (size_t i = 0; w && i < vm->nr_vcpus; i++) {
+		b.vcpu = vm->vcpus[i].idx;
+		w[i].to[0] = (struct iovec){ (void *)room_of(vm, remote, &vm->vcpus[i]), sizeof(head) };
+		batch_write(&b, &w[i], head, sizeof(head));
+	}
+	ret = batch_later(&b);
+	batch_fini(&b);
+	if (!ret)
+		remote->pages_of = vm;
+	return ret;
 }
 
 /*
@@ -750,26 +862,60 @@ int kvm_run_replay(struct vm_state *vm, struct remote *remote)
 }
 
 /* With what forbids to run: the VMM does not see the page before it is mapped. */
-static int apply_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+static void add_contents(struct batch *b, const struct vm_state *vm)
 {
-	int ret = remote->ops->write(remote, page + sizeof(struct kvm_run), vcpu->run + sizeof(struct kvm_run),
-				     vcpu->run_size - sizeof(struct kvm_run));
-	struct kvm_run run = *run_of(vcpu);
+	struct content {
+		struct remote_write write;
+		uint8_t bytes[];
+	} *w;
+	const size_t size = sizeof(*w) + room_size(vm);
+	char *all = batch_buffers(b, vm->nr_vcpus, size);
 
-	forbid(&run);
-	if (!ret)
-		ret = remote->ops->write(remote, page, &run, sizeof(run));
-	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
+	for (size_t i = 0; all && i < vm->nr_vcpus; i++) {
+		const struct vcpu_state *vcpu = &vm->vcpus[i];
+
+		w = (struct content *)(all + i * size);
+		memcpy(w->bytes, vcpu->run, vcpu->run_size);
+		forbid((struct kvm_run *)w->bytes);
+		b->vcpu = vcpu->idx;
+		w->write.to[0] = (struct iovec){ (void *)room_of(vm, b->remote, vcpu), vcpu->run_size };
+		batch_write(b, &w->write, w->bytes, vcpu->run_size);
+	}
 }
 
+/*
+ * To its end before a vCPU may run: should criu be killed in it, what a thread writes to a copy that is taken away meanwhile, an
+ * answer to the pending exit, is lost.
+ */
 int kvm_run_apply(struct vm_state *vm, struct remote *remote)
 {
-	int ret = fault_leaves_out("kvm_run bytes") ? 0 : kvm_run_for_all_pages(vm, remote, false, apply_page);
+	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
+	int ret;
 
-	return ret ?: kvm_run_map(vm, remote, false, NULL);
+	add_pages(&b, vm);
+	if (!fault_leaves_out("kvm_run bytes"))
+		add_contents(&b, vm);
+	add_maps(&b, vm);
+	add_flags(&b, vm);
+	ret = batch_run(&b);
+	batch_fini(&b);
+	return ret;
 }
 
+/* The pages up to exit_reason. With the next step, in one batch: should criu be killed in it, all come to it. */
 int kvm_run_allow(struct vm_state *vm, struct remote *remote)
 {
-	return kvm_run_for_all_pages(vm, remote, false, allow_run);
+	struct batch b = BATCH(remote, vm->id, "kvm_run page");
+	struct remote_write *w = batch_buffers(&b, vm->nr_vcpus, sizeof(*w));
+	int ret;
+
+	add_pages(&b, vm);
+	for (size_t i = 0; w && i < vm->nr_vcpus; i++) {
+		b.vcpu = vm->vcpus[i].idx;
+		w[i].to[0] = (struct iovec){ (void *)room_of(vm, remote, &vm->vcpus[i]), KVM_RUN_HEAD };
+		batch_write(&b, &w[i], vm->vcpus[i].run, KVM_RUN_HEAD);
+	}
+	ret = batch_later(&b);
+	batch_fini(&b);
+	return ret;
 }

@@ -10,6 +10,9 @@ struct remote;
 /* The room that the functions below need in a remote: bytes. */
 size_t kvm_run_room(const struct vm_state *vm);
 
+/* The memory for calls with which kvm_run_swap_in() is one round trip: bytes. */
+size_t kvm_run_scratch(const struct vm_state *vm);
+
 /* Reads each vCPU's page and decides whether KVM owes it the completion of an MMIO access. */
 int kvm_run_capture(struct vm_state *vm, struct remote *remote);
 

@@ -27,7 +27,8 @@ int kvm_run_map(struct vm_state *vm, struct remote *remote, bool go_on,
 /* A kvm_run_use: the page as vcpu->run has it, without mark and record (left.h). The vCPU may run. */
 int kvm_run_release(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page);
 
-/* Whether the page in vcpu->run forbids to run because of us, or is within a replay. */
+/* Whether a page with this head (its first eight bytes) forbids to run because of us, or is within a replay; that in vcpu->run. */
+bool kvm_run_has_mark(const void *head);
 bool kvm_run_is_marked(const struct vcpu_state *vcpu);
 
 /* The error line, and @err. */

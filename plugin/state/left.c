@@ -143,7 +143,7 @@ static int judge(struct vm_state *vm, struct remote *remote, struct vcpu_state *
 		ret = ask_whose(vm, remote, vcpu, &vcpu->maps[i], &places[i]);
 		if (ret)
 			return ret;
-		has_copy |= places[i] == LEFT_COPY;
+		has_copy |= places[i] == LEFT_COPY && !vcpu->maps[i].offset; /* of what clean() is about */
 		if (places[i] == LEFT_OTHER)
 			return refuse(vcpu, "neither its page nor a copy of it is where the dump found it mapped: end the process");
 	}

@@ -10,9 +10,9 @@
 #include "remote/remote.h"
 #include "state/guest_memory.h"
 #include "state/its_table.h"
-#include "state/kvm_error.h"
 #include "state/lpi.h"
 #include "state/vm.h"
+#include "zeros.h"
 
 #define PENDING_FIRST (LPI_MIN / 8u) /* the pending table begins with INTID 0, the other one with 8192 */
 #define PENDING_SIZE (LPI_NR / 8u)
@@ -39,7 +39,7 @@ void lpi_free(struct lpi_state *lpi)
 static uint64_t redist_u64(const struct vm_state *vm, size_t vcpu, const char *name)
 {
 	const struct vgic_values *values = vgic_values_of(vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
-							  vm->vgic->cpus[vcpu].redist, name);
+							  vm->vgic->redist[vcpu], name);
 
 	return values->v[0] | values->v[1] << 32;
 }
@@ -64,14 +64,19 @@ static uint32_t config_size(const struct vm_state *vm)
 	return 1u << bits > LPI_MIN ? (1u << bits) - LPI_MIN : 0;
 }
 
+static int alloc_table(uint32_t size, struct lpi_table *table)
+{
+	table->bytes = malloc(size ?: 1);
+	return table->bytes ? 0 : -ENOMEM;
+}
+
 /* What there is of @size bytes at @gpa, whole. */
 static int read_table(struct guest_memory *mem, uint64_t gpa, uint32_t size, struct lpi_table *table)
 {
 	int ret;
 
-	table->bytes = malloc(size ?: 1);
-	if (!table->bytes)
-		return -ENOMEM;
+	if (size && !guest_read_at_once(mem, gpa, table->bytes, size))
+		table->size = size;
 	while (table->size < size) {
 		uint32_t part = GUEST_PAGE - (gpa + table->size) % GUEST_PAGE;
 
@@ -88,13 +93,27 @@ static int read_table(struct guest_memory *mem, uint64_t gpa, uint32_t size, str
 /* Most of a table is nothing: by lines at first. */
 static void trim(struct lpi_table *table)
 {
-	static const uint8_t nothing[64];
-
-	while (table->size >= sizeof(nothing) &&
-	       !memcmp(&table->bytes[table->size - sizeof(nothing)], nothing, sizeof(nothing)))
-		table->size -= sizeof(nothing);
+	while (table->size >= ZEROS_LINE && line_is_zeros(&table->bytes[table->size - ZEROS_LINE]))
+		table->size -= ZEROS_LINE;
 	while (table->size && !table->bytes[table->size - 1])
 		table->size--;
+}
+
+/* All of them at once, as a rule. */
+static bool read_pending_at_once(struct guest_memory *mem, struct lpi_table *tables)
+{
+	const struct vm_state *vm = mem->vm;
+	struct iovec here[VM_MAX_VCPUS], there[VM_MAX_VCPUS];
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++) {
+		there[i] = (struct iovec){ (void *)pending_addr(vm, i), PENDING_SIZE };
+		here[i] = (struct iovec){ tables[i].bytes, PENDING_SIZE };
+	}
+	if (!guest_read_all(mem, here, there, vm->nr_vcpus))
+		return false;
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		tables[i].size = PENDING_SIZE;
+	return true;
 }
 
 /* The pending tables of all redistributors, whole. */
@@ -107,6 +126,10 @@ static int read_pending(struct vm_state *vm, struct remote *remote, struct lpi_t
 	if (!*tables)
 		return -ENOMEM;
 	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
+		ret = alloc_table(PENDING_SIZE, &(*tables)[i]);
+	if (ret || read_pending_at_once(&mem, *tables))
+		return ret;
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
 		ret = read_table(&mem, pending_addr(vm, i), PENDING_SIZE, &(*tables)[i]);
 	return ret;
 }
@@ -115,7 +138,7 @@ static int read_tables(struct vm_state *vm, struct remote *remote, struct lpi_ta
 		       struct lpi_table **pending)
 {
 	struct guest_memory mem = GUEST_MEMORY(vm, remote);
-	int ret = read_table(&mem, config_addr(vm), config_size(vm), config);
+	int ret = alloc_table(config_size(vm), config) ?: read_table(&mem, config_addr(vm), config_size(vm), config);
 
 	if (!ret)
 		ret = read_pending(vm, remote, pending);
@@ -147,7 +170,7 @@ static const struct kvm_error save_errors[] = {
 
 int lpi_save_pending(struct vm_state *vm, struct remote *remote)
 {
-	struct batch b = BATCH(remote, vm->id, "LPI pending tables saved");
+	struct batch b = BATCH_FOR(remote, vm->id, "LPI pending tables saved", "the GIC", save_errors);
 	int ret;
 
 	if (!vm->nr_itses)
@@ -156,13 +179,16 @@ int lpi_save_pending(struct vm_state *vm, struct remote *remote)
 		       NULL, 0, "KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES");
 	ret = batch_run(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "the GIC", save_errors, ret);
 	return ret;
 }
 
 int lpi_capture(struct vm_state *vm, struct remote *remote)
 {
-	return vm->lpi ? read_tables(vm, remote, &vm->lpi->config, &vm->lpi->pending) : 0;
+	int ret = vm->lpi ? read_tables(vm, remote, &vm->lpi->config, &vm->lpi->pending) : 0;
+
+	if (vm->lpi)
+		vm->lpi->captured = !ret;
+	return ret;
 }
 
 /* Whether some of the table at @gpa is in a file that CRIU's images only name. */
@@ -175,21 +201,41 @@ static bool is_in_file(const struct vm_state *vm, uint64_t gpa)
 	return false;
 }
 
-int lpi_put_back(struct vm_state *vm, struct remote *remote, bool dumped)
+/* Of @trimmed zeros at the end are left out. */
+static bool is_the_same(const struct lpi_table *whole, const struct lpi_table *trimmed)
+{
+	struct lpi_table to_compare = *whole;
+
+	trim(&to_compare);
+	return to_compare.size == trimmed->size && !memcmp(to_compare.bytes, trimmed->bytes, trimmed->size);
+}
+
+/* Whether table @i is not what it was, by @now, or where that is NULL by what was read behind lpi_save_pending(). */
+static bool has_changed(const struct lpi_state *lpi, const struct lpi_table *now, size_t i)
+{
+	const struct lpi_table *kept = &lpi->kept[i];
+
+	if (!now)
+		return !is_the_same(kept, &lpi->pending[i]);
+	return now[i].size == kept->size && memcmp(now[i].bytes, kept->bytes, kept->size);
+}
+
+int lpi_put_back(struct vm_state *vm, struct remote *remote, bool dumped, bool went_on)
 {
 	struct guest_memory mem = GUEST_MEMORY(vm, remote);
 	struct lpi_table *now = NULL;
-	int ret;
+	int ret = 0;
 
 	if (!vm->lpi || !vm->lpi->kept)
 		return 0;
-	ret = read_pending(vm, remote, &now);
+	if (went_on || !vm->lpi->captured)
+		ret = read_pending(vm, remote, &now);
 	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++) {
 		const struct lpi_table *kept = &vm->lpi->kept[i];
 
 		if (dumped && is_in_file(vm, pending_addr(vm, i)))
 			continue;
-		if (now[i].size == kept->size && memcmp(now[i].bytes, kept->bytes, kept->size))
+		if (has_changed(vm->lpi, now, i))
 			ret = guest_write(&mem, pending_addr(vm, i), kept->bytes, kept->size);
 	}
 	free_tables(now, vm->nr_vcpus);
@@ -266,7 +312,9 @@ int lpi_check(struct vm_state *vm, struct remote *remote)
 
 	if (!vm->nr_itses)
 		return 0;
-	ret = read_tables(vm, remote, &config, &pending);
+	ret = batch_flush(remote); /* its failure is no hole in guest memory */
+	if (!ret)
+		ret = read_tables(vm, remote, &config, &pending);
 	if (!ret)
 		ret = check_config(vm, &config);
 	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)

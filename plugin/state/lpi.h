@@ -31,6 +31,7 @@ struct lpi_state {
 	 * goes on; or NULL. Not in images.
 	 */
 	struct lpi_table *kept;
+	bool captured; /* config and pending are what KVM has saved, whole; not in images */
 	bool compared; /* guest memory has these tables; not in images */
 };
 
@@ -44,9 +45,10 @@ int lpi_capture(struct vm_state *vm, struct remote *remote);
 /*
  * Undoes lpi_save_pending() in guest memory: a bit that stays there while the VM goes on is an
  * interrupt again when the guest next maps that LPI. Memory in files is the restored VM's too once
- * @dumped, and left alone. 0 or a negative errno, logged.
+ * @dumped, and left alone. @went_on: a thread of the VMM has gone on since, and they are not known any more. 0 or a
+ * negative errno, logged.
  */
-int lpi_put_back(struct vm_state *vm, struct remote *remote, bool dumped);
+int lpi_put_back(struct vm_state *vm, struct remote *remote, bool dumped, bool went_on);
 
 /* Whether the tables in guest memory are what @vm says. 0 or a negative errno, logged. */
 int lpi_check(struct vm_state *vm, struct remote *remote);

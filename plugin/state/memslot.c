@@ -118,6 +118,16 @@ void dirty_log_to_bits(const struct dirty_log *log, uint64_t *bits)
 /* Its calls, and the two around them, are run at once: the VMM keeps its capability should criu be killed. */
 #define PART 1024
 
+bool memslots_are_at_hand(const struct vm_state *vm, struct remote *remote)
+{
+	const struct remote_ops *ops = remote->ops;
+
+	for (size_t i = 0; ops->is_at_hand && i < vm->nr_slots; i++)
+		if (!ops->is_at_hand(remote, vm->slots[i].hva, vm->slots[i].size))
+			return false;
+	return ops->is_at_hand;
+}
+
 size_t memslots_room(const struct vm_state *vm)
 {
 	size_t size = 0;
@@ -227,35 +237,36 @@ int memslots_capture_logs(struct vm_state *vm, struct remote *remote)
 /* The VMM has its own value of the capability again before anything else is done. */
 int memslots_apply(struct vm_state *vm, struct remote *remote)
 {
-	struct kvm_userspace_memory_region *regions = calloc(vm->nr_slots + 1, sizeof(*regions));
 	struct batch b = BATCH(remote, vm->id, "memslots");
-	struct kvm_enable_cap set, put_back;
+	struct {
+		struct kvm_enable_cap set, put_back;
+		struct kvm_userspace_memory_region regions[];
+	} *with = batch_buffers(&b, 1, sizeof(*with) + vm->nr_slots * sizeof(with->regions[0]));
 	int ret;
 
-	if (!regions)
-		return -ENOMEM;
+	if (!with)
+		return batch_later(&b);
 	if (any_is_logged(vm))
-		enable_manual(&b, vm, &set,
+		enable_manual(&b, vm, &with->set,
 			      KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET);
 	for (size_t i = 0; i < vm->nr_slots; i++) {
 		const struct memslot *slot = &vm->slots[i];
 
-		regions[i] = (struct kvm_userspace_memory_region){
+		with->regions[i] = (struct kvm_userspace_memory_region){
 			.slot = slot->slot,
 			.flags = slot->flags,
 			.guest_phys_addr = slot->gpa,
 			.memory_size = slot->size,
 			.userspace_addr = slot->hva,
 		};
-		batch_ioctl(&b, vm->fd, KVM_SET_USER_MEMORY_REGION, &regions[i], sizeof(regions[i]),
+		batch_ioctl(&b, vm->fd, KVM_SET_USER_MEMORY_REGION, &with->regions[i], sizeof(with->regions[i]),
 			    "KVM_SET_USER_MEMORY_REGION")
 			->detail = slot->gpa;
 	}
 	if (any_is_logged(vm))
-		enable_manual(&b, vm, &put_back, vm->manual_dirty_log);
-	ret = batch_run(&b);
+		enable_manual(&b, vm, &with->put_back, vm->manual_dirty_log);
+	ret = batch_later(&b);
 	batch_fini(&b);
-	free(regions);
 	return ret;
 }
 

@@ -3,6 +3,7 @@
 #ifndef KVM_VGIC_STATE_MEMSLOT_H
 #define KVM_VGIC_STATE_MEMSLOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,9 @@ size_t dirty_log_bits_size(uint64_t nr_pages);
 
 /* Frees @slots and what they hold. */
 void memslots_free(struct memslot *slots, size_t nr);
+
+/* Whether all guest memory is at hand (remote.h): none of it is in a file with a name. */
+bool memslots_are_at_hand(const struct vm_state *vm, struct remote *remote);
 
 /* Bytes of a remote's room that the dump of dirty logs needs. */
 size_t memslots_room(const struct vm_state *vm);

@@ -215,13 +215,27 @@ static int add_regs(const struct vm_state *vm, struct vcpu_state *vcpu, const st
 	return ret ?: report_additions(vm, vcpu, &a);
 }
 
+/* The same, and in the same order, as one kernel lists them: there is nothing to fit. */
+static bool has_the_same(const struct vcpu_state *vcpu, const struct kvm_reg_list *host)
+{
+	if (vcpu->nr_regs != host->n)
+		return false;
+	for (size_t i = 0; i < vcpu->nr_regs; i++)
+		if (vcpu->regs[i].id != host->reg[i])
+			return false;
+	return true;
+}
+
 /* Fits @vcpu's registers of one class to what this kernel has, which is sorted then. */
 static int fit(struct vm_state *vm, struct vcpu_state *vcpu, struct kvm_reg_list *host, reg_class class)
 {
-	uint64_t *ids = calloc(vcpu->nr_regs + 1, sizeof(*ids));
 	size_t nr = vcpu->nr_regs;
+	uint64_t *ids;
 	int ret, err;
 
+	if (has_the_same(vcpu, host))
+		return 0;
+	ids = calloc(nr + 1, sizeof(*ids));
 	if (!ids)
 		return -ENOMEM;
 	for (size_t i = 0; i < nr; i++)
@@ -359,6 +373,16 @@ static int explain(struct vm_state *vm, struct remote *remote, const struct vcpu
 	return 0;
 }
 
+/* Of the calls of @b, which are runs, the next that was refused, from @of_run of call @i on: false where there is none. */
+static bool next_refused(const struct batch *b, size_t *i, size_t *of_run)
+{
+	for (; *i < b->nr; ++*i, *of_run = 0)
+		for (; b->calls[*i].result && *of_run <= b->calls[*i].more; ++*of_run)
+			if (b->calls[*i].results[*of_run])
+				return true;
+	return false;
+}
+
 /* Those of the first vCPU that has any: they are the VM's. */
 static int explain_all(struct vm_state *vm, struct remote *remote, const struct batch *b)
 {
@@ -368,14 +392,16 @@ static int explain_all(struct vm_state *vm, struct remote *remote, const struct 
 	char rest[32];
 	int ret = 0;
 
-	for (size_t i = 0; !ret && i < b->nr; i++) {
-		if (!b->calls[i].result || (nr && b->calls[i].vcpu != vcpu))
-			continue;
+	for (size_t i = 0, of_run = 0; !ret && next_refused(b, &i, &of_run); of_run++) {
+		uint64_t id = remote_call_number(&b->calls[i], of_run);
+
+		if (nr && b->calls[i].vcpu != vcpu)
+			break;
 		vcpu = b->calls[i].vcpu;
 		if (nr++ < NAMED)
-			ret = explain(vm, remote, &vm->vcpus[vcpu], b->calls[i].detail);
+			ret = explain(vm, remote, &vm->vcpus[vcpu], id);
 		else
-			add_name(&others, b->calls[i].detail);
+			add_name(&others, id);
 	}
 	if (!nr)
 		return 0;
@@ -386,14 +412,32 @@ static int explain_all(struct vm_state *vm, struct remote *remote, const struct 
 	return ret ?: -EINVAL;
 }
 
-static void add_writes(struct batch *b, const struct vcpu_state *vcpu, bool firmware)
+/* @results has room for one of each register. */
+static void add_writes(struct batch *b, const struct vcpu_state *vcpu, bool firmware, int64_t *results)
 {
+	struct remote_call *run = NULL;
+
 	for (size_t i = 0; i < vcpu->nr_regs; i++) {
 		const struct vcpu_reg *reg = &vcpu->regs[i];
 
-		if (reg_policy_is_first(reg->id) && id_reg_is_firmware(reg->id) == firmware)
-			batch_set_reg(b, vcpu->fd, reg->id, reg->value)->may_fail = EINVAL;
+		if (!reg_policy_is_first(reg->id) || id_reg_is_firmware(reg->id) != firmware) {
+			run = NULL;
+			continue;
+		}
+		run = vcpu_reg_add_set(b, vcpu, reg, run);
+		run->may_fail = EINVAL;
+		if (!run->more)
+			run->results = &results[i];
 	}
+}
+
+static size_t nr_regs_of_all(const struct vm_state *vm)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		nr += vm->vcpus[i].nr_regs;
+	return nr;
 }
 
 /*
@@ -403,17 +447,22 @@ static void add_writes(struct batch *b, const struct vcpu_state *vcpu, bool firm
 static int write_ids(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "ID and firmware registers");
+	int64_t *results = calloc(nr_regs_of_all(vm) + 1, sizeof(*results)), *of_vcpu = results;
 	int ret;
 
+	if (!results)
+		return -ENOMEM;
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		b.vcpu = i;
-		add_writes(&b, &vm->vcpus[i], false);
-		add_writes(&b, &vm->vcpus[i], true);
+		add_writes(&b, &vm->vcpus[i], false, of_vcpu);
+		add_writes(&b, &vm->vcpus[i], true, of_vcpu);
+		of_vcpu += vm->vcpus[i].nr_regs;
 	}
 	ret = batch_run(&b);
 	if (!ret)
 		ret = explain_all(vm, remote, &b);
 	batch_fini(&b);
+	free(results);
 	return ret;
 }
 

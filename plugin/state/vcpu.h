@@ -69,6 +69,7 @@ struct vcpu_state {
 	struct arm64_guest_debug debug; /* control 0: its debugger is not attached */
 
 	bool mmio_needed; /* of struct kvm_vcpu, at the dump; not in the image: pending is what it means */
+	bool marked;	  /* its page (kvm_run_has_mark()), when the probe saw it; not in the image */
 	enum vcpu_pending pending;
 	struct vcpu_map maps[VCPU_MAX_MAPS];
 	size_t nr_maps;
@@ -81,20 +82,30 @@ struct vcpu_state {
 
 struct vm_state;
 struct remote;
+struct remote_call;
 struct batch;
 
-/* Runs, for the step of this name, the batch that @add fills for every vCPU. 0 or a negative errno, logged. */
+/*
+ * Adds to @b what writes @reg of @vcpu: to @run, where that can have it, else by a new run. Answers the run: that is @run for the
+ * register which follows, if that is the next one added. NULL: a new one.
+ */
+struct remote_call *vcpu_reg_add_set(struct batch *b, const struct vcpu_state *vcpu, const struct vcpu_reg *reg,
+				     struct remote_call *run);
+
+/* Runs by batch_later(), for the step of this name, what @add adds for every vCPU. 0 or a negative errno, logged. */
 int vcpu_for_each(struct vm_state *vm, struct remote *remote, const char *step,
 		  void (*add)(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu));
 
 /* Steps of the two sequences (plan.c). 0 or a negative errno, logged. Facts and orders: docs/architecture.md.
  */
 int vcpu_capture_mpidr(struct vm_state *vm, struct remote *remote);
+int vcpu_capture_lists(struct vm_state *vm, struct remote *remote);
 int vcpu_capture_regs(struct vm_state *vm, struct remote *remote);
 int vcpu_capture_timers(struct vm_state *vm, struct remote *remote);
 int vcpu_capture_mp_state(struct vm_state *vm, struct remote *remote);
 int vcpu_capture_events(struct vm_state *vm, struct remote *remote);
 
+int vcpu_ask_target(struct vm_state *vm, struct remote *remote); /* before vcpu_apply_init() */
 int vcpu_apply_init(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_vector_lengths(struct vm_state *vm, struct remote *remote);
 int vcpu_apply_regs(struct vm_state *vm, struct remote *remote);
@@ -118,5 +129,7 @@ struct kvm_reg_list *vcpu_reg_list(const struct vcpu_reg_lists *lists, size_t i)
 
 /* The value of a 64-bit register of @vcpu, or NULL. */
 const uint64_t *vcpu_reg_u64(const struct vcpu_state *vcpu, uint64_t id);
+/* Whether two vCPUs have the same registers, in the same order: as a rule all of a VM have. */
+bool vcpu_same_regs(const struct vcpu_state *a, const struct vcpu_state *b);
 
 #endif

@@ -15,7 +15,7 @@ int vcpu_capture_events(struct vm_state *vm, struct remote *remote)
 		batch_ioctl(&b, vm->vcpus[i].fd, ARM64_GET_VCPU_EVENTS, &vm->vcpus[i].events,
 			    sizeof(vm->vcpus[i].events), "KVM_GET_VCPU_EVENTS");
 	}
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }

@@ -77,11 +77,20 @@ static uint32_t attr_size(const struct vgic_reg *reg)
 	return reg->frame == VGIC_CPUIF || reg->frame == VGIC_ITS || reg->frame == VGIC_IRS ? 8 : 4;
 }
 
+static struct remote_call *add_get(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg,
+				   uint32_t i, uint64_t *v)
+{
+	struct remote_call *call =
+		batch_get_attr(b, part->fd, attr_group(reg), reg_attr(part, reg, i), v, attr_size(reg), reg->name);
+
+	call->may_fail = reg->policy == VGIC_OPTIONAL ? EINVAL : 0;
+	return call;
+}
+
 void vgic_reg_add_get(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t i,
 		      uint64_t *v)
 {
-	batch_get_attr(b, part->fd, attr_group(reg), reg_attr(part, reg, i), v, attr_size(reg), reg->name)
-		->may_fail = reg->policy == VGIC_OPTIONAL ? EINVAL : 0;
+	add_get(b, part, reg, i, v);
 }
 
 struct remote_call *vgic_reg_add_set(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg,
@@ -90,11 +99,38 @@ struct remote_call *vgic_reg_add_set(struct batch *b, const struct vgic_part *pa
 	return batch_set_attr(b, part->fd, attr_group(reg), reg_attr(part, reg, i), v, attr_size(reg), reg->name);
 }
 
-void vgic_values_free(struct vgic_values *values, size_t nr_regs)
+/* Makes @call, for one word of @reg, a run of @nr: the words that follow it. */
+static void make_run(struct remote_call *call, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t nr)
 {
-	for (size_t i = 0; values && i < nr_regs; i++)
-		free(values[i].v);
-	free(values);
+	call->more = nr - 1;
+	call->stride = sizeof(uint64_t);
+	call->number_stride = reg_attr(part, reg, 1) - reg_attr(part, reg, 0);
+}
+
+struct vgic_values *vgic_values_alloc(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs)
+{
+	struct vgic_values *values;
+	size_t words = 0;
+	uint64_t *v;
+
+	for (size_t r = 0; r < nr_regs; r++)
+		words += vgic_reg_words(&table[r], nr_irqs);
+	values = calloc(1, nr_regs * sizeof(*values) + words * sizeof(*v));
+	if (!values)
+		return NULL;
+	v = (uint64_t *)(values + nr_regs);
+	for (size_t r = 0; r < nr_regs; r++) {
+		values[r].v = v;
+		v += vgic_reg_words(&table[r], nr_irqs);
+	}
+	return values;
+}
+
+void vgic_values_free_all(struct vgic_values **all, size_t nr)
+{
+	for (size_t i = 0; all && i < nr; i++)
+		free(all[i]);
+	free(all);
 }
 
 const struct vgic_values *vgic_values_of(const struct vgic_reg *table, size_t nr_regs,
@@ -109,7 +145,7 @@ const struct vgic_values *vgic_values_of(const struct vgic_reg *table, size_t nr
 int vgic_regs_add_capture(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
 			  size_t nr_regs, struct vgic_values **values)
 {
-	*values = calloc(nr_regs, sizeof(**values));
+	*values = vgic_values_alloc(table, nr_regs, part->nr_irqs);
 	if (!*values)
 		return -ENOMEM;
 	for (size_t r = 0; r < nr_regs; r++) {
@@ -119,27 +155,22 @@ int vgic_regs_add_capture(struct batch *b, const struct vgic_part *part, const s
 		if (reg->policy == VGIC_CLEAR)
 			continue;
 		v->nr = vgic_reg_words(reg, part->nr_irqs);
-		v->v = calloc(v->nr, sizeof(uint64_t));
-		if (!v->v)
-			return -ENOMEM;
-		for (uint32_t i = 0; i < v->nr; i++)
-			vgic_reg_add_get(b, part, reg, i, &v->v[i]);
+		if (v->nr)
+			make_run(add_get(b, part, reg, 0, v->v), part, reg, v->nr);
 	}
 	return 0;
 }
 
-/* An optional register that this GIC has not: its call failed, with -EINVAL. Calls are in the order of the table. */
+/* An optional register that this GIC has not: its run failed, with -EINVAL. Runs are in the order of the table. */
 const struct remote_call *vgic_regs_drop_absent(const struct remote_call *call, const struct vgic_reg *table,
 						size_t nr_regs, struct vgic_values *values)
 {
 	for (size_t r = 0; r < nr_regs; r++) {
-		bool absent = table[r].policy == VGIC_OPTIONAL && call->result;
-
-		call += values[r].nr;
-		if (!absent)
-			continue;
-		free(values[r].v);
-		values[r] = (struct vgic_values){ 0 };
+		if (!values[r].nr)
+			continue; /* none was added */
+		if (table[r].policy == VGIC_OPTIONAL && call->result)
+			values[r].nr = 0;
+		call++;
 	}
 	return call;
 }
@@ -178,6 +209,23 @@ static void lose_one_pending(const struct vgic_reg *reg, uint64_t *v, uint32_t w
 		}
 }
 
+static bool is_written(const struct vgic_part *part, const struct vgic_reg *reg, const uint64_t *v, uint32_t i)
+{
+	return (reg->policy != VGIC_NONZERO || v[i]) && !stays_unrouted(part, reg, i);
+}
+
+/* What is to be written of @reg, in as few runs as that is. */
+static void add_set_runs(struct batch *b, const struct vgic_part *part, const struct vgic_reg *reg, uint32_t words,
+			 const uint64_t *v)
+{
+	for (uint32_t i = 0, end; i < words; i = end + 1) {
+		for (end = i; end < words && is_written(part, reg, v, end); end++)
+			;
+		if (end > i)
+			make_run(vgic_reg_add_set(b, part, reg, i, &v[i]), part, reg, end - i);
+	}
+}
+
 static const uint64_t all_ones = UINT64_MAX;
 
 void vgic_regs_add_apply(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
@@ -185,16 +233,14 @@ void vgic_regs_add_apply(struct batch *b, const struct vgic_part *part, const st
 {
 	for (size_t r = 0; r < nr_regs; r++) {
 		const struct vgic_reg *reg = &table[r];
-		uint32_t words = reg->policy == VGIC_CLEAR ? reg->count : values[r].nr;
 
 		if (reg->policy == VGIC_CHECK || reg->policy == VGIC_APART || reg->policy == VGIC_SEEN ||
 		    fault_leaves_out(reg->name))
 			continue;
-		lose_one_pending(reg, values[r].v, words);
-		for (uint32_t i = 0; i < words; i++)
-			if ((reg->policy != VGIC_NONZERO || values[r].v[i]) && !stays_unrouted(part, reg, i))
-				vgic_reg_add_set(b, part, reg, i,
-						 reg->policy == VGIC_CLEAR ? &all_ones : &values[r].v[i]);
+		for (uint32_t i = 0; reg->policy == VGIC_CLEAR && i < reg->count; i++)
+			vgic_reg_add_set(b, part, reg, i, &all_ones);
+		lose_one_pending(reg, values[r].v, values[r].nr);
+		add_set_runs(b, part, reg, values[r].nr, values[r].v);
 	}
 }
 

@@ -66,7 +66,7 @@ struct vgic_part {
 };
 
 /*
- * Reads every word of @table into *@values, which it allocates, for vgic_values_free(), by @b, which it
+ * Reads every word of @table into *@values, which it allocates, for free(), by @b, which it
  * runs. 0 or a negative errno, logged.
  */
 int vgic_regs_capture(struct batch *b, const struct vgic_part *part, const struct vgic_reg *table,
@@ -97,6 +97,9 @@ int vgic_regs_check(struct batch *b, const struct vgic_part *part, const struct 
 /* The value of a register of @table, by name; NULL where there is none. */
 const struct vgic_values *vgic_values_of(const struct vgic_reg *table, size_t nr_regs,
 					 const struct vgic_values *values, const char *name);
-void vgic_values_free(struct vgic_values *values, size_t nr_regs);
+/* Of all of @table, with room for what a GIC of @nr_irqs INTIDs has: one block, for free(). NULL when there is no memory. */
+struct vgic_values *vgic_values_alloc(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs);
+/* Those of each of @nr vCPUs, and the array of them. */
+void vgic_values_free_all(struct vgic_values **all, size_t nr);
 
 #endif

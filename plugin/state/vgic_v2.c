@@ -71,12 +71,10 @@ void vgic_v2_free(struct vgic_v2_state *gic)
 {
 	if (!gic)
 		return;
-	for (size_t i = 0; i < gic->nr_cpus; i++) {
-		vgic_values_free(gic->cpus[i].banked, vgic_v2_nr_banked_regs);
-		vgic_values_free(gic->cpus[i].cpuif, vgic_v2_nr_cpuif_regs);
-	}
-	vgic_values_free(gic->dist, vgic_v2_nr_dist_regs);
-	free(gic->cpus);
+	free(gic->dist);
+	vgic_values_free_all(gic->banked, gic->nr_cpus);
+	vgic_values_free_all(gic->cpuif, gic->nr_cpus);
+	free(gic->private);
 	free(gic->active);
 	free(gic);
 }
@@ -149,26 +147,30 @@ static int capture_table(struct vm_state *vm, struct remote *remote, const char 
 
 static int capture_cpu(struct vm_state *vm, struct remote *remote, size_t i)
 {
-	struct vgic_v2_cpu *cpu = &vm->vgic_v2->cpus[i];
+	struct vgic_v2_state *gic = vm->vgic_v2;
 	int ret = capture_table(vm, remote, "GICv2 banked registers", i, vgic_v2_banked_regs,
-				vgic_v2_nr_banked_regs, &cpu->banked);
+				vgic_v2_nr_banked_regs, &gic->banked[i]);
 
 	if (ret)
 		return ret;
-	vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, cpu->banked, "GICD_ISPENDR0")->v[0] =
-		cpu->lines.latch & ~VGIC_V2_SGIS;
-	cpu->lines.level &= ~VGIC_V2_SGIS;
+	vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, gic->banked[i], "GICD_ISPENDR0")->v[0] =
+		gic->private[i].latch & ~VGIC_V2_SGIS;
+	gic->private[i].level &= ~VGIC_V2_SGIS;
 	return capture_table(vm, remote, "GICv2 CPU interface", i, vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs,
-			     &cpu->cpuif);
+			     &gic->cpuif[i]);
 }
 
 /* A line is none where GICD_ICFGR says edge: as LEVEL_INFO of a GICv3 has it. */
 int vgic_v2_capture_regs(struct vm_state *vm, struct remote *remote)
 {
 	struct vgic_v2_state *gic = vm->vgic_v2;
-	int ret = capture_table(vm, remote, "GICv2 distributor", -1, vgic_v2_dist_regs, vgic_v2_nr_dist_regs,
-				&gic->dist);
+	int ret;
 
+	gic->banked = calloc(gic->nr_cpus, sizeof(*gic->banked));
+	gic->cpuif = calloc(gic->nr_cpus, sizeof(*gic->cpuif));
+	if (!gic->banked || !gic->cpuif)
+		return -ENOMEM;
+	ret = capture_table(vm, remote, "GICv2 distributor", -1, vgic_v2_dist_regs, vgic_v2_nr_dist_regs, &gic->dist);
 	for (size_t i = 0; !ret && i < gic->nr_cpus; i++)
 		ret = capture_cpu(vm, remote, i);
 	for (uint32_t first = VGIC_NR_PRIVATE; !ret && first < gic->nr_irqs; first += 32) {
@@ -256,7 +258,7 @@ int vgic_v2_apply_banked(struct vm_state *vm, struct remote *remote)
 
 		b.vcpu = i;
 		vgic_regs_add_apply(&b, &part, vgic_v2_banked_regs, vgic_v2_nr_banked_regs,
-				    vm->vgic_v2->cpus[i].banked);
+				    vm->vgic_v2->banked[i]);
 	}
 	ret = batch_run(&b);
 	batch_fini(&b);
@@ -299,7 +301,7 @@ int vgic_v2_apply_levels(struct vm_state *vm, struct remote *remote)
 			add_level(&b, vm, KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | intid,
 				  &lines[n++]);
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
-		const uint32_t raised = gic->cpus[i].lines.level & ~owned_lines(&vm->vcpus[i]);
+		const uint32_t raised = gic->private[i].level & ~owned_lines(&vm->vcpus[i]);
 
 		b.vcpu = i;
 		for (uint32_t intid = 0; intid < VGIC_NR_PRIVATE; intid++)
@@ -323,7 +325,7 @@ int vgic_v2_apply_cpuif(struct vm_state *vm, struct remote *remote)
 
 		b.vcpu = i;
 		vgic_regs_add_apply(&b, &part, vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs,
-				    vm->vgic_v2->cpus[i].cpuif);
+				    vm->vgic_v2->cpuif[i]);
 	}
 	ret = batch_run(&b);
 	batch_fini(&b);

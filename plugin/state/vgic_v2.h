@@ -24,13 +24,6 @@ struct vgic_v2_lines {
 	uint32_t latch; /* pending without it. Only at dump: then GICD_ISPENDR has it */
 };
 
-/* One vCPU's part; indexed as vm_state.vcpus is. */
-struct vgic_v2_cpu {
-	struct vgic_values *banked; /* vgic_v2_nr_banked_regs of them: of SGIs and PPIs */
-	struct vgic_values *cpuif;  /* vgic_v2_nr_cpuif_regs of them */
-	struct vgic_v2_lines lines;
-};
-
 struct vgic_v2_state {
 	int32_t fd; /* number of the device fd in the process */
 	uint32_t nr_irqs;
@@ -38,7 +31,9 @@ struct vgic_v2_state {
 	uint32_t iidr;		      /* GICD_IIDR: written before every other register */
 	struct vgic_values *dist;     /* vgic_v2_nr_dist_regs of them */
 	struct vgic_v2_lines lines[VGIC_V2_WORDS]; /* of SPIs: from the second on */
-	struct vgic_v2_cpu *cpus;
+	struct vgic_v2_lines *private; /* of each vCPU, of its PPIs; indexed as vm_state.vcpus is */
+	struct vgic_values **banked;   /* likewise, vgic_v2_nr_banked_regs: of SGIs and PPIs */
+	struct vgic_values **cpuif;    /* likewise, vgic_v2_nr_cpuif_regs */
 	size_t nr_cpus;
 	struct vgic_active *active; /* SPIs active on a vCPU that GICD_ITARGETSR no longer names */
 	size_t nr_active;

@@ -81,12 +81,9 @@ void vgic_v3_free(struct vgic_v3_state *gic)
 {
 	if (!gic)
 		return;
-	for (size_t i = 0; i < gic->nr_cpus; i++) {
-		vgic_values_free(gic->cpus[i].redist, vgic_v3_nr_redist_regs);
-		vgic_values_free(gic->cpus[i].cpuif, vgic_v3_nr_cpuif_regs);
-	}
-	vgic_values_free(gic->dist, vgic_v3_nr_dist_regs);
-	free(gic->cpus);
+	free(gic->dist);
+	vgic_values_free_all(gic->redist, gic->nr_cpus);
+	vgic_values_free_all(gic->cpuif, gic->nr_cpus);
 	free(gic->regions);
 	free(gic->active);
 	free(gic);
@@ -114,10 +111,10 @@ static int add_capture(struct batch *b, struct vm_state *vm)
 		part = part_of(vm, i);
 		b->vcpu = i;
 		ret = vgic_regs_add_capture(b, &part, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
-					    &gic->cpus[i].redist);
+					    &gic->redist[i]);
 		if (!ret)
 			ret = vgic_regs_add_capture(b, &part, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
-						    &gic->cpus[i].cpuif);
+						    &gic->cpuif[i]);
 	}
 	return ret;
 }
@@ -128,8 +125,8 @@ static void drop_absent(const struct batch *b, struct vgic_v3_state *gic)
 		vgic_regs_drop_absent(b->calls, vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist);
 
 	for (size_t i = 0; i < gic->nr_cpus; i++) {
-		call = vgic_regs_drop_absent(call, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->cpus[i].redist);
-		call = vgic_regs_drop_absent(call, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, gic->cpus[i].cpuif);
+		call = vgic_regs_drop_absent(call, vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->redist[i]);
+		call = vgic_regs_drop_absent(call, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, gic->cpuif[i]);
 	}
 }
 
@@ -139,8 +136,9 @@ int vgic_v3_capture_regs(struct vm_state *vm, struct remote *remote)
 	struct vgic_v3_state *gic = vm->vgic;
 	int ret;
 
-	gic->cpus = calloc(vm->nr_vcpus, sizeof(*gic->cpus));
-	if (!gic->cpus)
+	gic->redist = calloc(vm->nr_vcpus, sizeof(*gic->redist));
+	gic->cpuif = calloc(vm->nr_vcpus, sizeof(*gic->cpuif));
+	if (!gic->redist || !gic->cpuif)
 		return -ENOMEM;
 	gic->nr_cpus = vm->nr_vcpus;
 	/* Never routed and routed to MPIDR 0 are the same where the first vCPU has that one. */
@@ -168,52 +166,50 @@ static struct vgic_region unpack_region(uint64_t value)
 	};
 }
 
-#define REGIONS_AT_ONCE 2 /* most VMs have one */
-
-/* Those from @first on, in @values, behind what is in @b. */
-static void add_get_regions(struct batch *b, const struct vgic_v3_state *gic, size_t first, uint64_t *values)
+/* The next ones, behind what is in @b. */
+static void add_get_regions(struct batch *b, struct vgic_v3_state *gic)
 {
-	for (size_t i = 0; i < REGIONS_AT_ONCE; i++) {
-		values[i] = first + i;
-		batch_get_attr(b, gic->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION, &values[i],
-			       sizeof(values[i]), "KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION")
-			->may_fail = ENOENT;
+	for (size_t i = 0; i < VGIC_REGIONS_AT_ONCE; i++) {
+		struct remote_call *call;
+
+		gic->asked[i].word = gic->nr_regions + i;
+		call = batch_get_attr(b, gic->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION,
+				      &gic->asked[i].word, sizeof(gic->asked[i].word), "KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION");
+		call->may_fail = ENOENT;
+		call->results = &gic->asked[i].answer;
 	}
 }
 
-/* What has come of @values, by the last calls of @b: 1 if there may be more, 0, or a negative errno. */
-static int take_regions(struct vm_state *vm, const struct batch *b, const uint64_t *values)
+/* What has come of it: 1 if there may be more, 0, or a negative errno. */
+static int take_regions(struct vm_state *vm)
 {
 	struct vgic_v3_state *gic = vm->vgic;
-	const struct remote_call *calls = &b->calls[b->nr - REGIONS_AT_ONCE];
 
-	for (size_t i = 0; i < REGIONS_AT_ONCE && !calls[i].result; i++) {
+	for (size_t i = 0; i < VGIC_REGIONS_AT_ONCE && !gic->asked[i].answer; i++) {
 		if (gic->nr_regions == VGIC_MAX_REGIONS) {
 			pr_err("vm %u: GIC: more than %u redistributor regions\n", vm->id, VGIC_MAX_REGIONS);
 			return -E2BIG;
 		}
-		gic->regions[gic->nr_regions++] = unpack_region(values[i]);
+		gic->regions[gic->nr_regions++] = unpack_region(gic->asked[i].word);
 	}
-	return !calls[REGIONS_AT_ONCE - 1].result;
+	return !gic->asked[VGIC_REGIONS_AT_ONCE - 1].answer;
 }
 
 static int capture_more_regions(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "GIC redistributor regions");
-	uint64_t values[REGIONS_AT_ONCE];
 	int ret;
 
-	add_get_regions(&b, vm->vgic, vm->vgic->nr_regions, values);
-	ret = batch_run(&b) ?: take_regions(vm, &b, values);
+	add_get_regions(&b, vm->vgic);
+	ret = batch_run(&b) ?: take_regions(vm);
 	batch_fini(&b);
 	return ret;
 }
 
-int vgic_v3_capture_config(struct vm_state *vm, struct remote *remote)
+int vgic_v3_ask_config(struct vm_state *vm, struct remote *remote)
 {
 	struct vgic_v3_state *gic = vm->vgic;
 	struct batch b = BATCH(remote, vm->id, "GIC addresses");
-	uint64_t regions[REGIONS_AT_ONCE];
 	int ret;
 
 	gic->regions = calloc(VGIC_MAX_REGIONS, sizeof(*gic->regions));
@@ -225,9 +221,17 @@ int vgic_v3_capture_config(struct vm_state *vm, struct remote *remote)
 		       "KVM_DEV_ARM_VGIC_GRP_NR_IRQS");
 	batch_get_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x8, &gic->iidr, sizeof(gic->iidr),
 		       "GICD_IIDR");
-	add_get_regions(&b, gic, 0, regions);
-	ret = batch_run(&b) ?: take_regions(vm, &b, regions);
+	add_get_regions(&b, gic);
+	ret = batch_later(&b);
 	batch_fini(&b);
+	return ret;
+}
+
+int vgic_v3_capture_config(struct vm_state *vm, struct remote *remote)
+{
+	struct vgic_v3_state *gic = vm->vgic;
+	int ret = batch_flush(remote) ?: take_regions(vm);
+
 	while (ret > 0)
 		ret = capture_more_regions(vm, remote);
 	if (ret)
@@ -249,9 +253,11 @@ int vgic_v3_apply_config(struct vm_state *vm, struct remote *remote)
 {
 	struct vgic_v3_state *gic = vm->vgic;
 	struct batch b = BATCH(remote, vm->id, "GIC addresses");
-	uint64_t regions[VGIC_MAX_REGIONS];
+	uint64_t *regions = batch_buffers(&b, gic->nr_regions, sizeof(*regions));
 	int ret;
 
+	if (!regions)
+		return batch_later(&b);
 	batch_set_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &gic->nr_irqs, sizeof(gic->nr_irqs),
 		       "KVM_DEV_ARM_VGIC_GRP_NR_IRQS");
 	if (gic->dist_base != VGIC_ADDR_UNSET)
@@ -268,7 +274,7 @@ int vgic_v3_apply_config(struct vm_state *vm, struct remote *remote)
 		       "KVM_DEV_ARM_VGIC_CTRL_INIT");
 	batch_set_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, 0x8, &gic->iidr, sizeof(gic->iidr),
 		       "GICD_IIDR");
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }
@@ -303,7 +309,8 @@ int vgic_v3_apply_dist(struct vm_state *vm, struct remote *remote)
 
 			vgic_reg_add_set(&b, &part, &vgic_v3_dist_regs[router - gic->dist], spi, &saved[spi]);
 		}
-		ret = batch_run(&b);
+		/* The values that it has meanwhile are gone when calls that wait are made. */
+		ret = gic->nr_active ? batch_run(&b) : batch_later(&b);
 		memcpy(router->v, saved, router->nr * sizeof(*saved));
 	}
 	batch_fini(&b);
@@ -321,9 +328,9 @@ int vgic_v3_apply_redist(struct vm_state *vm, struct remote *remote)
 
 		b.vcpu = i;
 		vgic_regs_add_apply(&b, &part, vgic_v3_redist_regs, vgic_v3_nr_redist_regs,
-				    vm->vgic->cpus[i].redist);
+				    vm->vgic->redist[i]);
 	}
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }
@@ -341,12 +348,12 @@ int vgic_v3_enable_lpis(struct vm_state *vm, struct remote *remote)
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		const struct vgic_part part = part_of(vm, i);
 		const struct vgic_values *ctlr = vgic_values_of(
-			vgic_v3_redist_regs, vgic_v3_nr_redist_regs, vm->vgic->cpus[i].redist, "GICR_CTLR");
+			vgic_v3_redist_regs, vgic_v3_nr_redist_regs, vm->vgic->redist[i], "GICR_CTLR");
 
 		b.vcpu = i;
-		vgic_reg_add_set(&b, &part, &vgic_v3_redist_regs[ctlr - vm->vgic->cpus[i].redist], 0, ctlr->v);
+		vgic_reg_add_set(&b, &part, &vgic_v3_redist_regs[ctlr - vm->vgic->redist[i]], 0, ctlr->v);
 	}
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }
@@ -361,9 +368,9 @@ int vgic_v3_apply_cpuif(struct vm_state *vm, struct remote *remote)
 
 		b.vcpu = i;
 		vgic_regs_add_apply(&b, &part, vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs,
-				    vm->vgic->cpus[i].cpuif);
+				    vm->vgic->cpuif[i]);
 	}
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }

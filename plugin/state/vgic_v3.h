@@ -22,17 +22,13 @@ struct vgic_region {
 	uint32_t count, flags;
 };
 
-/* One vCPU's part; indexed as vm_state.vcpus is. */
-struct vgic_v3_cpu {
-	struct vgic_values *redist; /* vgic_v3_nr_redist_regs of them */
-	struct vgic_values *cpuif;  /* vgic_v3_nr_cpuif_regs of them */
-};
-
 /* An SPI active on a vCPU that its GICD_IROUTER no longer names. */
 struct vgic_active {
 	uint32_t intid;
 	uint32_t vcpu_idx;
 };
+
+#define VGIC_REGIONS_AT_ONCE 2 /* most VMs have one */
 
 struct vgic_v3_state {
 	int32_t fd; /* number of the device fd in the process */
@@ -43,7 +39,8 @@ struct vgic_v3_state {
 	size_t nr_regions;
 	uint32_t iidr;		  /* GICD_IIDR: written before every other register */
 	struct vgic_values *dist; /* vgic_v3_nr_dist_regs of them */
-	struct vgic_v3_cpu *cpus;
+	struct vgic_values **redist; /* of each vCPU, vgic_v3_nr_redist_regs; indexed as vm_state.vcpus is */
+	struct vgic_values **cpuif;  /* likewise, vgic_v3_nr_cpuif_regs */
 	size_t nr_cpus;
 	struct vgic_active *active;
 	size_t nr_active;
@@ -52,6 +49,11 @@ struct vgic_v3_state {
 	 * written, by INTID. Only where that is not what the 0 it reads as names.
 	 */
 	uint32_t unrouted[VGIC_MAX_IRQS / 32];
+	/* The regions that KVM was asked for last: what it wrote, and its answer. Not in images. */
+	struct {
+		uint64_t word;
+		int64_t answer;
+	} asked[VGIC_REGIONS_AT_ONCE];
 };
 
 static inline bool vgic_v3_is_unrouted(const struct vgic_v3_state *gic, uint32_t intid)
@@ -69,6 +71,7 @@ struct vm_state;
 struct remote;
 
 /* Steps of the two sequences (plan.c). 0 or a negative errno, logged. */
+int vgic_v3_ask_config(struct vm_state *vm, struct remote *remote); /* before vgic_v3_capture_config() */
 int vgic_v3_capture_config(struct vm_state *vm, struct remote *remote);
 int vgic_v3_capture_regs(struct vm_state *vm, struct remote *remote);
 int vgic_v3_apply_config(struct vm_state *vm, struct remote *remote);

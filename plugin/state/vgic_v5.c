@@ -22,7 +22,6 @@
 #include "log.h"
 #include "remote/remote.h"
 #include "state/guest_memory.h"
-#include "state/kvm_error.h"
 #include "state/kvm_run.h"
 #include "state/vm.h"
 
@@ -83,11 +82,9 @@ void vgic_v5_free(struct vgic_v5_state *gic)
 {
 	if (!gic)
 		return;
-	for (size_t i = 0; i < gic->nr_cpus; i++)
-		vgic_values_free(gic->cpuif[i], vgic_v5_nr_cpuif_regs);
-	free(gic->cpuif);
-	vgic_values_free(gic->id, vgic_v5_nr_id_regs);
-	vgic_values_free(gic->irs, vgic_v5_nr_irs_regs);
+	vgic_values_free_all(gic->cpuif, gic->nr_cpus);
+	free(gic->id);
+	free(gic->irs);
 	free(gic->pe_cr0.v);
 	free(gic->spi_cfgr.v);
 	free(gic->spi.iste);
@@ -227,7 +224,7 @@ static struct arm64_vgic_v5_ist descriptor(const struct vm_state *vm, const stru
 static int get_raw(struct vm_state *vm, struct remote *remote, uint32_t *buf)
 {
 	const uint32_t size = VGIC_V5_MAX_SPIS * sizeof(*buf); /* whatever this host's number is */
-	struct batch b = BATCH(remote, vm->id, "GICv5 ISTs");
+	struct batch b = BATCH_FOR(remote, vm->id, "GICv5 ISTs", NULL, get_errors);
 	int ret;
 
 	memset(buf, 0, size);
@@ -242,8 +239,6 @@ static int get_raw(struct vm_state *vm, struct remote *remote, uint32_t *buf)
 	if (!ret)
 		ret = b.calls[0].result ? 0 : 1;
 	batch_fini(&b);
-	if (ret < 0)
-		kvm_error_explain(vm->id, "GICv5 ISTs", get_errors, ret);
 	return ret;
 }
 
@@ -256,7 +251,7 @@ static int get_described(struct vm_state *vm, struct remote *remote)
 	} arg = { .desc = descriptor(vm, remote) };
 	const struct arm64_vgic_v5_ist asked = arg.desc;
 	struct vgic_v5_state *gic = vm->vgic_v5;
-	struct batch b = BATCH(remote, vm->id, "GICv5 ISTs");
+	struct batch b = BATCH_FOR(remote, vm->id, "GICv5 ISTs", NULL, get_errors);
 	int ret, err;
 
 	ret = map_room(vm, remote, PROT_READ | PROT_WRITE);
@@ -265,7 +260,6 @@ static int get_described(struct vm_state *vm, struct remote *remote)
 	batch_get_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_IST, 0, &arg, sizeof(arg), "KVM_DEV_ARM_VGIC_GRP_IST");
 	ret = batch_run(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "GICv5 ISTs", get_errors, ret);
 	if (!ret && memcmp(&arg.desc, &asked, sizeof(asked))) {
 		pr_err("vm %u: GICv5 ISTs: KVM refused a buffer as if it were a descriptor, and took a descriptor for a "
 		       "buffer: try again\n",
@@ -321,13 +315,12 @@ static int size_ists(struct vm_state *vm)
 static int capture_ids(struct vm_state *vm, struct remote *remote)
 {
 	const struct vgic_part part = part_of(vm, 0);
-	struct batch b = BATCH(remote, vm->id, "IRS ID registers");
+	struct batch b = BATCH_FOR(remote, vm->id, "IRS ID registers", NULL, reg_errors);
 	int ret;
 
-	vgic_values_free(vm->vgic_v5->id, vgic_v5_nr_id_regs);
+	free(vm->vgic_v5->id);
 	ret = vgic_regs_capture(&b, &part, vgic_v5_id_regs, vgic_v5_nr_id_regs, &vm->vgic_v5->id);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "IRS ID registers", reg_errors, ret);
 	return ret;
 }
 
@@ -349,7 +342,7 @@ static int check_is_set_up(const struct vm_state *vm)
 int vgic_v5_capture_config(struct vm_state *vm, struct remote *remote)
 {
 	struct vgic_v5_state *gic = vm->vgic_v5;
-	struct batch b = BATCH(remote, vm->id, "GICv5 addresses");
+	struct batch b = BATCH_FOR(remote, vm->id, "GICv5 addresses", "GICv5", config_errors);
 	bool no_nr_irqs;
 	int ret;
 
@@ -363,7 +356,6 @@ int vgic_v5_capture_config(struct vm_state *vm, struct remote *remote)
 	ret = batch_run(&b);
 	no_nr_irqs = !ret && b.calls[2].result;
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "GICv5", config_errors, ret);
 	if (!ret)
 		ret = check_is_set_up(vm);
 	if (!ret)
@@ -441,7 +433,7 @@ static int make_walks(struct vm_state *vm, struct walk walks[2])
 static int try_selector(struct vm_state *vm, struct remote *remote, const struct walk *w)
 {
 	const struct vgic_part part = part_of(vm, 0);
-	struct batch b = BATCH(remote, vm->id, "IRS registers behind selectors");
+	struct batch b = BATCH_FOR(remote, vm->id, "IRS registers behind selectors", "IRS registers", reg_errors);
 	int ret;
 
 	vgic_reg_add_set(&b, &part, w->selr, 0, irs_value(vm->vgic_v5, w->name))->may_fail = EBUSY;
@@ -455,7 +447,7 @@ static int try_selector(struct vm_state *vm, struct remote *remote, const struct
 static void put_selector_back(struct vm_state *vm, struct remote *remote, const struct walk *w)
 {
 	const struct vgic_part part = part_of(vm, 0);
-	struct batch b = BATCH(remote, vm->id, "IRS registers behind selectors");
+	struct batch b = BATCH_FOR(remote, vm->id, "IRS registers behind selectors", "IRS registers", reg_errors);
 
 	vgic_reg_add_set(&b, &part, w->selr, 0, irs_value(vm->vgic_v5, w->name));
 	batch_run(&b);
@@ -470,7 +462,7 @@ static void put_selector_back(struct vm_state *vm, struct remote *remote, const 
 static int capture_walk(struct vm_state *vm, struct remote *remote, const struct walk *w)
 {
 	const struct vgic_part part = part_of(vm, 0);
-	struct batch b = BATCH(remote, vm->id, "IRS registers behind selectors");
+	struct batch b = BATCH_FOR(remote, vm->id, "IRS registers behind selectors", "IRS registers", reg_errors);
 	int ret = try_selector(vm, remote, w);
 
 	if (ret <= 0)
@@ -495,7 +487,7 @@ static int capture_walk(struct vm_state *vm, struct remote *remote, const struct
 int vgic_v5_capture_irs(struct vm_state *vm, struct remote *remote)
 {
 	struct vgic_v5_state *gic = vm->vgic_v5;
-	struct batch b = BATCH(remote, vm->id, "IRS registers");
+	struct batch b = BATCH_FOR(remote, vm->id, "IRS registers", NULL, reg_errors);
 	const struct vgic_part part = part_of(vm, 0);
 	struct walk walks[2];
 	int ret = capture_ids(vm, remote);
@@ -509,7 +501,6 @@ int vgic_v5_capture_irs(struct vm_state *vm, struct remote *remote)
 		ret = capture_walk(vm, remote, &walks[0]) ?: capture_walk(vm, remote, &walks[1]);
 		free_walks(walks);
 	}
-	kvm_error_explain(vm->id, "IRS registers", reg_errors, ret);
 	return ret;
 }
 
@@ -524,13 +515,12 @@ int vgic_v5_capture_cpuif(struct vm_state *vm, struct remote *remote)
 	gic->nr_cpus = vm->nr_vcpus;
 	for (size_t i = 0; !ret && i < vm->nr_vcpus; i++) {
 		const struct vgic_part part = part_of(vm, i);
-		struct batch b = BATCH(remote, vm->id, "GICv5 CPU interface");
+		struct batch b = BATCH_FOR(remote, vm->id, "GICv5 CPU interface", NULL, reg_errors);
 
 		b.vcpu = i;
 		ret = vgic_regs_capture(&b, &part, vgic_v5_cpuif_regs, vgic_v5_nr_cpuif_regs, &gic->cpuif[i]);
 		batch_fini(&b);
 	}
-	kvm_error_explain(vm->id, "GICv5 CPU interface", reg_errors, ret);
 	return ret;
 }
 
@@ -565,7 +555,7 @@ static int check_form(struct vm_state *vm, struct remote *remote)
 static int check_ppis(struct vm_state *vm, struct remote *remote)
 {
 	const uint64_t *saved = vm->vgic_v5->userspace_ppis;
-	struct batch b = BATCH(remote, vm->id, "GICv5 addresses");
+	struct batch b = BATCH_FOR(remote, vm->id, "GICv5 addresses", "GICv5", config_errors);
 	uint64_t found[2] = { 0 };
 	int ret;
 
@@ -573,7 +563,6 @@ static int check_ppis(struct vm_state *vm, struct remote *remote)
 		       sizeof(found), "KVM_DEV_ARM_VGIC_USERSPACE_PPIS");
 	ret = batch_run(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "GICv5", config_errors, ret);
 	if (ret || !memcmp(found, saved, sizeof(found)))
 		return ret;
 	pr_err("vm %u: GICv5: the VMM may drive PPIs %#" PRIx64 " %#" PRIx64 " on this host, %#" PRIx64 " %#" PRIx64
@@ -585,7 +574,7 @@ static int check_ppis(struct vm_state *vm, struct remote *remote)
 int vgic_v5_apply_config(struct vm_state *vm, struct remote *remote)
 {
 	struct vgic_v5_state *gic = vm->vgic_v5;
-	struct batch b = BATCH(remote, vm->id, "GICv5 addresses");
+	struct batch b = BATCH_FOR(remote, vm->id, "GICv5 addresses", "GICv5", config_errors);
 	int ret;
 
 	batch_set_attr(&b, gic->fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V5_ADDR_TYPE_IRS, &gic->irs_base,
@@ -598,7 +587,6 @@ int vgic_v5_apply_config(struct vm_state *vm, struct remote *remote)
 		       "KVM_DEV_ARM_VGIC_CTRL_INIT");
 	ret = batch_run(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "GICv5", config_errors, ret);
 	if (!ret)
 		ret = check_ppis(vm, remote);
 	return ret;
@@ -674,7 +662,7 @@ static void warn_of_version(const struct vm_state *vm, const struct vgic_values 
 
 int vgic_v5_check_ids(struct vm_state *vm, struct remote *remote)
 {
-	struct batch b = BATCH(remote, vm->id, "IRS ID registers");
+	struct batch b = BATCH_FOR(remote, vm->id, "IRS ID registers", NULL, reg_errors);
 	struct vgic_values *ids = NULL, *irs = NULL;
 	const struct vgic_part part = part_of(vm, 0);
 	int ret = vgic_regs_capture(&b, &part, vgic_v5_id_regs, vgic_v5_nr_id_regs, &ids);
@@ -683,13 +671,12 @@ int vgic_v5_check_ids(struct vm_state *vm, struct remote *remote)
 	if (!ret)
 		ret = vgic_regs_capture(&b, &part, vgic_v5_irs_regs, vgic_v5_nr_irs_regs, &irs);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "IRS ID registers", reg_errors, ret);
 	if (!ret) {
 		warn_of_version(vm, irs);
 		ret = compare_ids(vm, ids);
 	}
-	vgic_values_free(ids, vgic_v5_nr_id_regs);
-	vgic_values_free(irs, vgic_v5_nr_irs_regs);
+	free(ids);
+	free(irs);
 	return ret ?: check_form(vm, remote);
 }
 
@@ -697,13 +684,12 @@ static int apply_table(struct vm_state *vm, struct remote *remote, const char *s
 		       size_t nr_regs, const struct vgic_values *values)
 {
 	const struct vgic_part part = part_of(vm, 0);
-	struct batch b = BATCH(remote, vm->id, step);
+	struct batch b = BATCH_FOR(remote, vm->id, step, NULL, reg_errors);
 	int ret;
 
 	vgic_regs_add_apply(&b, &part, table, nr_regs, values);
 	ret = batch_run(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, step, reg_errors, ret);
 	return ret;
 }
 
@@ -755,14 +741,13 @@ static int write_room(struct vm_state *vm, struct remote *remote)
 
 static int set_ists(struct vm_state *vm, struct remote *remote, const void *value, uint32_t size)
 {
-	struct batch b = BATCH(remote, vm->id, "GICv5 ISTs");
+	struct batch b = BATCH_FOR(remote, vm->id, "GICv5 ISTs", NULL, set_errors);
 	int ret;
 
 	batch_set_attr(&b, vm->vgic_v5->fd, KVM_DEV_ARM_VGIC_GRP_IST, 0, size ? value : NULL, size,
 		       "KVM_DEV_ARM_VGIC_GRP_IST");
 	ret = batch_run(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "GICv5 ISTs", set_errors, ret);
 	return ret;
 }
 
@@ -787,7 +772,7 @@ int vgic_v5_apply_ists(struct vm_state *vm, struct remote *remote)
 static int apply_walks(struct vm_state *vm, struct remote *remote, const struct walk walks[2])
 {
 	const struct vgic_part part = part_of(vm, 0);
-	struct batch b = BATCH(remote, vm->id, "IRS registers behind selectors");
+	struct batch b = BATCH_FOR(remote, vm->id, "IRS registers behind selectors", NULL, reg_errors);
 	int ret;
 
 	for (size_t w = 0; w < 2; w++)
@@ -799,7 +784,6 @@ static int apply_walks(struct vm_state *vm, struct remote *remote, const struct 
 		vgic_reg_add_set(&b, &part, walks[w].selr, 0, irs_value(vm->vgic_v5, walks[w].name));
 	ret = batch_run(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "IRS registers behind selectors", reg_errors, ret);
 	return ret;
 }
 
@@ -820,7 +804,7 @@ int vgic_v5_apply_irs(struct vm_state *vm, struct remote *remote)
 
 int vgic_v5_apply_cpuif(struct vm_state *vm, struct remote *remote)
 {
-	struct batch b = BATCH(remote, vm->id, "GICv5 CPU interface");
+	struct batch b = BATCH_FOR(remote, vm->id, "GICv5 CPU interface", NULL, reg_errors);
 	int ret;
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
@@ -831,6 +815,5 @@ int vgic_v5_apply_cpuif(struct vm_state *vm, struct remote *remote)
 	}
 	ret = batch_run(&b);
 	batch_fini(&b);
-	kvm_error_explain(vm->id, "GICv5 CPU interface", reg_errors, ret);
 	return ret;
 }

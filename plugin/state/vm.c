@@ -34,6 +34,8 @@ void vm_state_free(struct vm_state *vm)
 	vgic_v5_free(vm->vgic_v5);
 	its_free(vm->itses, vm->nr_itses);
 	lpi_free(vm->lpi);
+	free(vm->packed_vgic.bytes);
+	free(vm->packed_its.bytes);
 	free(vm);
 }
 
@@ -90,11 +92,20 @@ size_t vm_room(const struct vm_state *vm)
 #define SCRATCH_VCPUS 32u /* of more, batches are cut: the VMM pays for the memory */
 #define PAGE_MAX ((size_t)64 << 10) /* the largest that arm64 has: the room behind it begins with a page */
 
+static size_t whole_pages(size_t size)
+{
+	return (size + PAGE_MAX - 1) & ~(PAGE_MAX - 1);
+}
+
+/* What is to be whole should criu be killed, kvm_run taken away and the vCPUs let go, is much less of each vCPU. */
 size_t vm_scratch(const struct vm_state *vm)
 {
-	size_t size = SCRATCH_GIC + SCRATCH_VCPU * (vm->nr_vcpus < SCRATCH_VCPUS ? vm->nr_vcpus : SCRATCH_VCPUS);
+	return whole_pages(SCRATCH_GIC + SCRATCH_VCPU * (vm->nr_vcpus < SCRATCH_VCPUS ? vm->nr_vcpus : SCRATCH_VCPUS));
+}
 
-	return (size + PAGE_MAX - 1) & ~(PAGE_MAX - 1);
+size_t vm_undo_scratch(const struct vm_state *vm)
+{
+	return whole_pages(kvm_run_scratch(vm));
 }
 
 uint32_t vm_nr_parked(const struct vm_state *vm)

@@ -20,6 +20,7 @@
 #include "state/vgic_v2.h"
 #include "state/vgic_v3.h"
 #include "state/vgic_v5.h"
+#include "uapi/kvm_arm64.h"
 
 #define VM_MAX_VCPUS 512
 #define VM_MAX_SLOTS 32767 /* KVM_USER_MEM_SLOTS */
@@ -46,6 +47,12 @@ struct kvm_file {
 #define KVM_FILE_FLAGS (O_ACCMODE | O_APPEND | O_NONBLOCK)
 #define KVM_FILE_MAX_POS (1u << 20)
 
+/* Entries of an image, in memory. */
+struct packed {
+	uint8_t *bytes;
+	size_t size;
+};
+
 struct vm_state {
 	uint32_t id;	    /* 1, 2, ... in the order of discovery: the number in names of images */
 	int32_t vpid;	    /* owner's pid in its innermost namespace: pids of criu's own do not last */
@@ -54,6 +61,8 @@ struct vm_state {
 
 	uint32_t ipa_bits;
 	uint64_t features;   /* bitmap of KVM_ARM_VCPU_*, the same for each vCPU of a VM */
+	struct irqfd_flush flush; /* of a dump; not in images */
+	struct arm64_vcpu_init init; /* of a restore, what this host makes of that; not in images */
 	uint64_t vtimer_cnt; /* KVM_REG_ARM_TIMER_CNT, the largest any vCPU read */
 	uint64_t ptimer_cnt; /* KVM_REG_ARM_PTIMER_CNT, likewise */
 	bool host_checked;   /* host_check() has said how this host's registers differ; not in the image */
@@ -91,6 +100,9 @@ struct vm_state {
 	struct its_state *itses;
 	size_t nr_itses;
 	struct lpi_state *lpi; /* NULL without an ITS */
+
+	struct packed packed_vgic, packed_its; /* image_make_gic(): checked, and what is above has not changed since; not in images */
+	bool is_gic_made;
 
 	struct kvm_file *files;
 	size_t nr_files;
@@ -133,6 +145,8 @@ const struct memslot *vm_memory_at(const struct vm_state *vm, uint64_t ipa, bool
 /* Bytes of a remote's room that the steps of both sequences need; and of memory for their calls (remote/task.h). */
 size_t vm_room(const struct vm_state *vm);
 size_t vm_scratch(const struct vm_state *vm);
+/* Likewise, for a dump that is undone. */
+size_t vm_undo_scratch(const struct vm_state *vm);
 
 /* A step of the restore sequence (plan.c). 0 or a negative errno, logged. */
 int vm_close_parked(struct vm_state *vm, struct remote *remote);

@@ -51,12 +51,14 @@ static void note(struct record *r, const struct remote_call *call)
 
 	if (!to)
 		return;
-	*to = (struct recorded){ .fd = call->arg[0], .req = call->arg[1], .arg = call->arg[2] };
+	*to = (struct recorded){ .fd = call->arg[0], .req = call->arg[1], .arg = call->arg[2],
+				 .has_rest = call->arg_2_is_rest };
+	memcpy(to->rest, &call->arg[3], sizeof(to->rest));
 	if (!call->data)
 		return;
+	to->data_at = call->data_arg - 3;
 	to->data = copy(r, call->data, call->size);
 	to->size = call->size;
-	to->arg = (uintptr_t)to->data;
 	if (!call->inner)
 		return;
 	to->inner = copy(r, call->inner, call->inner_size);
@@ -64,22 +66,23 @@ static void note(struct record *r, const struct remote_call *call)
 	to->inner_at = call->inner_at;
 }
 
-static int record_exec(struct remote *remote, struct remote_call *calls, size_t nr)
+static int64_t run_call(struct remote *remote, const struct remote_call *call)
 {
 	struct record *r = to_record(remote);
-	int ret = 0;
+	struct remote_call one = *call;
+	size_t before = r->nr;
 
-	for (size_t i = 0; i < nr && !ret; i++) {
-		size_t before = r->nr;
+	note(r, call);
+	direct_ops.exec(remote, &one, 1);
+	if (r->nr > before)
+		r->list[before].result = one.result;
+	return one.result;
+}
 
-		note(r, &calls[i]);
-		ret = direct_ops.exec(remote, &calls[i], 1);
-		if (r->nr > before)
-			r->list[before].result = calls[i].result;
-		if (calls[i].result < 0 && calls[i].result != -calls[i].may_fail)
-			break;
-	}
-	return ret ?: r->no_memory ? -ENOMEM : 0;
+static int record_exec(struct remote *remote, struct remote_call *calls, size_t nr)
+{
+	remote_exec_each(remote, calls, nr, run_call);
+	return to_record(remote)->no_memory ? -ENOMEM : 0;
 }
 
 static int record_read(struct remote *remote, uint64_t addr, void *buf, size_t size)
@@ -102,6 +105,7 @@ int record_begin(struct record *r, size_t room)
 	if (at == MAP_FAILED)
 		return -errno;
 	r->remote.room = (uintptr_t)at;
+	r->remote.vpid = getpid();
 	return 0;
 }
 
@@ -128,9 +132,11 @@ static uint64_t *prepare(const struct record *r, struct recorded *play, int even
 		struct recorded *p = &play[i];
 
 		*p = r->list[i];
+		if (p->has_rest)
+			p->arg = (uintptr_t)p->rest;
 		if (!p->data)
 			continue;
-		p->arg = (uintptr_t)memcpy(&data[at], p->data, p->size);
+		*(p->has_rest ? &p->rest[p->data_at] : &p->arg) = (uintptr_t)memcpy(&data[at], p->data, p->size);
 		/* An eventfd that was there for this one call. */
 		if (p->req == KVM_IRQFD)
 			((struct kvm_irqfd *)&data[at])->fd = event;

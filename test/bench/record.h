@@ -11,7 +11,10 @@
 struct recorded {
 	int fd;
 	unsigned long req;
-	uint64_t arg; /* a value, or the address of @data */
+	uint64_t arg; /* a value, or the address of @data, or of @rest */
+	uint64_t rest[3];
+	uint32_t data_at; /* which of @rest is the address of @data; has_rest alone */
+	bool has_rest;
 	uint64_t *data, *inner;
 	uint32_t size, inner_size; /* bytes */
 	uint32_t inner_at;

@@ -461,7 +461,7 @@ def self_check(args):
         'a vCPU runs after a failed restore': lambda: attempt_with(
             'restore', {'KVM_VGIC_FAULT': 'threads', 'KVM_VGIC_SKIP': 'the end of the tree'}, RAN, 'entered by thread'),
         'a mapping is left in the VMM': lambda: attempt_with(
-            'dump', {'KVM_VGIC_FAULT': 'vCPU events', 'KVM_VGIC_SKIP': 'munmap'}, HARMED, r'new: \S+ r-xp '),
+            'dump', {'KVM_VGIC_FAULT': 'vCPU events', 'KVM_VGIC_SKIP': 'munmap'}, HARMED, r'new: \S+ rw-p '),
         'a dump that fails is no harm': lambda: attempt_with(
             'dump', {'KVM_VGIC_FAULT': 'vCPU events'}, REFUSED, '^$'),
     }

@@ -56,6 +56,8 @@ static struct forge *chosen(unsigned int choice, enum forge_file *file)
 	return choice == CHOOSE_V5 ? &v5 : choice == CHOOSE_V2 ? &v2 : &v3;
 }
 
+static int accepted; /* the last input was */
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	enum forge_file file;
@@ -69,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	forge_begin(&out, file);
 	forge_bytes(&out, data + HEAD, size - HEAD);
 	forge_finish(forge, file, &out);
-	read_and_check(forge->dir);
+	accepted = read_and_check(forge->dir);
 	if (HEAD) /* else the next input takes the place of the same file */
 		forge_reset(forge);
 	return 0;
@@ -137,8 +139,11 @@ static int run_variations(void)
 		size_t size;
 		uint8_t *input = seed(i % NR_CHOICES, &size);
 
-		vary(input, &size);
+		if (i >= NR_CHOICES)
+			vary(input, &size);
 		LLVMFuzzerTestOneInput(input, size);
+		if (i < NR_CHOICES && !accepted)
+			abort(); /* not even a valid one */
 		free(input);
 	}
 	return 0;

@@ -58,8 +58,8 @@ static void change(struct vm_state *vm)
 		if (vm->vcpus[1].regs[i].id == ARM64_CORE_PC)
 			memcpy(vm->vcpus[1].regs[i].value, &pc, sizeof(pc));
 	*word(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, gic->dist, "GICD_ISPENDR") ^= 1 << (40 - VGIC_NR_PRIVATE);
-	*word(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->cpus[2].redist, "GICR_ISENABLER0") ^= 1 << 27;
-	vm->itses[0].tables.dtes[0].ites[0].pintid++;
+	*word(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, gic->redist[2], "GICR_ISENABLER0") ^= 1 << 27;
+	vm->itses[0].tables.ites[0] += 1 << 16; /* its pINTID */
 	vm->nr_irqfds--;
 	vm->slots[0].log.runs[0]++; /* as many pages, but others */
 	vm->slots[0].log.runs[2]--;

@@ -102,10 +102,13 @@ class Show(unittest.TestCase):
 
         def bit(regs, name, bits, place):
             words = [int(v) for r in regs if r['name'] == name for v in r['value']]
+            if not spi:  # those of all vCPUs, one after the other
+                nr = len(words) // vgic['nr_cpus']
+                words = words[irq['vcpu'] * nr:][:nr]
             return words[place * bits // 32] >> place * bits % 32 & (1 << bits) - 1
         for irq in vm['interrupts']:
             spi = irq['kind'] == 'SPI'
-            regs = vgic['dist'] if spi else vgic['cpus'][irq['vcpu']]['redist']
+            regs = vgic['dist'] if spi else vgic['redist']
             place = irq['intid'] - 32 if spi else irq['intid']
             frame, suffix = ('GICD', '') if spi else ('GICR', '0')
             for field, reg in (('enabled', 'ISENABLER'), ('pending', 'ISPENDR'), ('active', 'ISACTIVER')):

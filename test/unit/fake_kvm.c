@@ -162,47 +162,59 @@ static int64_t execute(struct fake_kvm *kvm, long nr, const uint64_t *arg)
 }
 
 /* The model sees copies of exactly the size the caller gave: a sanitizer finds what reaches beyond. */
-static void run_call(struct fake_kvm *kvm, struct remote_call *call)
+static int64_t run_call(struct remote *remote, const struct remote_call *call)
 {
-	void *data = NULL, *inner = NULL;
+	void *data = NULL, *inner = NULL, *rest = NULL;
+	struct fake_kvm *kvm = to_fake(remote);
 	char line[FAKE_LINE];
 	uint64_t arg[6];
+	int64_t result;
 
 	memcpy(arg, call->arg, sizeof(arg));
 	if (call->data) {
 		data = copy_of(call->data, call->size);
 		arg[call->data_arg] = (uintptr_t)data;
+		if (call->also_arg)
+			arg[call->also_arg] = (uintptr_t)data + call->also_at;
 	}
 	if (call->inner) {
 		inner = copy_of(call->inner, call->inner_size);
 		memcpy((uint8_t *)data + call->inner_at, &inner, sizeof(inner));
 	}
+	if (call->arg_2_is_rest) {
+		rest = copy_of(&arg[3], (call->data_arg - 2) * sizeof(arg[0]));
+		arg[2] = (uintptr_t)rest;
+	}
 
 	describe(kvm, call->nr, arg, line);
-	call->result = note_call(kvm, line);
-	if (!call->result)
-		call->result = execute(kvm, call->nr, arg);
-	call->done = true;
+	result = note_call(kvm, line);
+	if (!result)
+		result = execute(kvm, call->nr, arg);
 	if (call->writes_back && inner)
 		memcpy(call->inner, inner, call->inner_size);
 	else if (call->writes_back && data)
 		memcpy(call->data, data, call->size);
 	free(inner);
 	free(data);
+	free(rest);
+	return result;
 }
 
 static int fake_exec(struct remote *remote, struct remote_call *calls, size_t nr)
 {
 	struct fake_kvm *kvm = to_fake(remote);
 
+	kvm->nr_beside += remote->beside.run ? 1 : 0;
+	beside_run(&remote->beside);
 	if (kvm->dead)
 		return -kvm->dead;
-	for (size_t i = 0; i < nr; i++) {
-		run_call(kvm, &calls[i]);
-		if (calls[i].result < 0 && calls[i].result != -calls[i].may_fail)
-			break;
-	}
-	return 0;
+	return remote_exec_each(remote, calls, nr, run_call);
+}
+
+/* In a task calls wait, and what they do not need is done beside them. */
+static bool fake_is_at_hand(struct remote *remote, uint64_t addr, size_t size)
+{
+	return remote->can_wait;
 }
 
 /* In one of its threads, without memory to point to. */
@@ -216,7 +228,7 @@ static int fake_exec_in(struct remote *remote, int32_t vtid, struct remote_call 
 	if (vtid < FAKE_FIRST_THREAD || vtid > FAKE_THREAD(FAKE_VCPUS - 1))
 		return -ESRCH;
 	for (size_t i = 0; i < nr; i++)
-		if (calls[i].data)
+		if (calls[i].data || calls[i].arg_2_is_rest)
 			return -EINVAL;
 	kvm->vtid = vtid;
 	ret = fake_exec(remote, calls, nr);
@@ -249,7 +261,7 @@ static int fake_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 {
 	struct fake_kvm *kvm = to_fake(remote);
 	struct fake_map *map;
-	int ret = access_memory(kvm, "read", addr, size, &map);
+	int ret = batch_flush(remote) ?: access_memory(kvm, "read", addr, size, &map);
 
 	if (!ret && map->vcpu < 0)
 		memcpy(buf, fake_map_byte(kvm, map, addr), size);
@@ -258,11 +270,20 @@ static int fake_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	return ret;
 }
 
+static int fake_read_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < nr && !ret; i++)
+		ret = fake_read(remote, (uint64_t)there[i].iov_base, here[i].iov_base, there[i].iov_len);
+	return ret;
+}
+
 static int fake_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
 {
 	struct fake_kvm *kvm = to_fake(remote);
 	struct fake_map *map;
-	int ret = access_memory(kvm, "write", addr, size, &map);
+	int ret = batch_flush(remote) ?: access_memory(kvm, "write", addr, size, &map);
 
 	for (size_t i = 0; !ret && i < size; i++)
 		*fake_map_byte(kvm, map, addr + i) = ((const uint8_t *)buf)[i];
@@ -286,6 +307,8 @@ static const struct remote_ops fake_ops = {
 	.exec = fake_exec,
 	.exec_in = fake_exec_in,
 	.read = fake_read,
+	.read_all = fake_read_all,
+	.is_at_hand = fake_is_at_hand,
 	.write = fake_write,
 	.bring = fake_bring,
 };
@@ -296,6 +319,7 @@ struct fake_kvm *fake_new(size_t nr_vcpus, uint32_t nr_irqs)
 
 	kvm->remote.ops = &fake_ops;
 	kvm->remote.room = FAKE_ROOM;
+	kvm->remote.vpid = FAKE_FIRST_THREAD;
 	kvm->vtid = FAKE_FIRST_THREAD;
 	kvm->nr_vcpus = nr_vcpus;
 	kvm->gic.nr_irqs = nr_irqs;

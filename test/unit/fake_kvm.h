@@ -270,6 +270,7 @@ struct fake_kvm {
 	size_t fail_times;
 	int fail_errno;
 	size_t failed_line; /* where in the record the last one was */
+	size_t nr_beside;   /* calls of exec() beside which something was done */
 	int dead;	    /* errno of a remote side that answers no more */
 	int thread_dead;    /* likewise of its other threads alone */
 };
@@ -331,7 +332,7 @@ const char *fake_diff(const struct fake_kvm *a, const struct fake_kvm *b);
 #define FAKE_LINE sizeof(((struct fake_kvm *)0)->lines[0])
 
 int64_t fake_task_call(struct fake_kvm *kvm, long nr, const uint64_t *arg);
-void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg, char *line);
+void fake_task_describe(struct fake_kvm *kvm, long nr, const uint64_t *arg, char *line);
 /* Of the process's own: not in the room, which the end of a session takes with all that is in it. */
 bool fake_is_own(const struct fake_map *map);
 size_t fake_nr_own_maps(const struct fake_kvm *kvm);

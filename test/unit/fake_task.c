@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "fake_kvm.h"
 
@@ -42,7 +43,32 @@ static void describe_mmap(const struct fake_kvm *kvm, const uint64_t *arg, char 
 		 arg[2]);
 }
 
-void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg, char *line)
+/* The last place of process_vm_writev(), which is what the others are for. */
+static struct iovec last_place(const uint64_t *arg)
+{
+	const struct iovec *to = (const struct iovec *)arg[3];
+	size_t i = arg[4];
+
+	while (i-- > 1 && !to[i].iov_len)
+		;
+	return to[i];
+}
+
+static void describe_write(struct fake_kvm *kvm, const uint64_t *arg, char *line)
+{
+	const struct iovec to = last_place(arg);
+	const uint64_t addr = (uintptr_t)to.iov_base;
+	const struct fake_map *map = fake_map_at(kvm, addr, to.iov_len);
+
+	if (map && map->vcpu >= 0 && to.iov_len >= FAKE_PAGE)
+		snprintf(line, FAKE_LINE, "vcpu %d: write all of the page", map->vcpu);
+	else if (map && map->vcpu >= 0)
+		snprintf(line, FAKE_LINE, "vcpu %d: write page +%#" PRIx64, map->vcpu, addr - map->start + map->offset);
+	else
+		snprintf(line, FAKE_LINE, "task: write %#" PRIx64 ", %zu bytes", addr, to.iov_len);
+}
+
+void fake_task_describe(struct fake_kvm *kvm, long nr, const uint64_t *arg, char *line)
 {
 	if (nr == SYS_mmap)
 		describe_mmap(kvm, arg, line);
@@ -51,6 +77,11 @@ void fake_task_describe(const struct fake_kvm *kvm, long nr, const uint64_t *arg
 	else if (nr == SYS_mremap)
 		snprintf(line, FAKE_LINE, "task: mremap %#" PRIx64 ", %" PRIu64 " bytes to %#" PRIx64, arg[0],
 			 arg[1], arg[4]);
+	else if (nr == SYS_process_vm_writev)
+		describe_write(kvm, arg, line);
+	else if (nr == SYS_mprotect)
+		snprintf(line, FAKE_LINE, "task: mprotect %#" PRIx64 ", %" PRIu64 " bytes, prot %" PRIu64, arg[0], arg[1],
+			 arg[2]);
 	else if (nr == SYS_madvise)
 		snprintf(line, FAKE_LINE, "task: madvise %#" PRIx64 ", %" PRIu64 " bytes, advice %" PRIu64,
 			 arg[0], arg[1], arg[2]);
@@ -166,9 +197,64 @@ static int64_t do_mmap(struct fake_kvm *kvm, const uint64_t *arg)
 	return start;
 }
 
+/* Of a map of the room that holds it that part alone. */
+static struct fake_map *part_of_room(struct fake_kvm *kvm, uint64_t start, uint64_t size)
+{
+	struct fake_map *map = fake_map_at(kvm, start, size);
+	struct fake_map whole;
+
+	if (!map || !is_room(start) || map->vcpu >= 0)
+		return map;
+	whole = *map;
+	map->bytes = NULL;
+	remove_map(kvm, whole.start, whole.size);
+	for (uint64_t at = whole.start; at < whole.start + whole.size;) {
+		uint64_t end = at < start ? start : at == start ? start + size : whole.start + whole.size;
+
+		map = fake_map_add(kvm, at, end - at, whole.prot, -1, 0);
+		map->flags = whole.flags;
+		memcpy(map->bytes, &whole.bytes[at - whole.start], end - at);
+		at = end;
+	}
+	free(whole.bytes);
+	return fake_map_at(kvm, start, size);
+}
+
+static int64_t do_mprotect(struct fake_kvm *kvm, const uint64_t *arg)
+{
+	struct fake_map *map = part_of_room(kvm, arg[0], arg[1]);
+
+	if (!map || map->start != arg[0] || map->size != arg[1])
+		return -EINVAL; /* more the plugin never asks for */
+	map->prot = arg[2];
+	return 0;
+}
+
+/* As the kernel: up to what is not there, or may not be written to. */
+static int64_t do_write(struct fake_kvm *kvm, const uint64_t *arg)
+{
+	const struct iovec *from = (const struct iovec *)arg[1], *to = (const struct iovec *)arg[3];
+	const uint8_t *bytes = from->iov_base;
+
+	if (arg[0] != FAKE_FIRST_THREAD)
+		return -ESRCH;
+	if (arg[2] != 1)
+		return -EINVAL;
+	for (size_t i = 0; i < arg[4]; i++) {
+		const uint64_t addr = (uintptr_t)to[i].iov_base;
+		struct fake_map *map = to[i].iov_len ? fake_map_at(kvm, addr, to[i].iov_len) : NULL;
+
+		if (to[i].iov_len && (!map || !(map->prot & PROT_WRITE)))
+			return bytes > (const uint8_t *)from->iov_base ? bytes - (const uint8_t *)from->iov_base : -EFAULT;
+		for (size_t n = 0; n < to[i].iov_len; n++)
+			*fake_map_byte(kvm, map, addr + n) = *bytes++;
+	}
+	return bytes - (const uint8_t *)from->iov_base == (long)from->iov_len ? (int64_t)from->iov_len : -EINVAL;
+}
+
 static int64_t do_mremap(struct fake_kvm *kvm, const uint64_t *arg)
 {
-	struct fake_map *map = fake_map_at(kvm, arg[0], arg[1]);
+	struct fake_map *map = part_of_room(kvm, arg[0], arg[1]);
 
 	/* The kernel would take the lock of all of it, and of what it was merged with. */
 	if (!map || map->flags & VCPU_MAP_LOCKED || map->start != arg[0] || map->size != arg[1] || arg[2] != arg[1] ||
@@ -217,6 +303,10 @@ int64_t fake_task_call(struct fake_kvm *kvm, long nr, const uint64_t *arg)
 		return do_mmap(kvm, arg);
 	case SYS_mremap:
 		return do_mremap(kvm, arg);
+	case SYS_mprotect:
+		return do_mprotect(kvm, arg);
+	case SYS_process_vm_writev:
+		return do_write(kvm, arg);
 	case SYS_munmap:
 		return remove_map(kvm, arg[0], arg[1]);
 	case SYS_madvise:

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "fake_vm.h"
+#include "state/kvm_run_page.h"
 
 #define SPI_LEVEL 32
 #define SPI_EDGE 33
@@ -609,6 +610,7 @@ static void discover_vcpu(const struct fake_kvm *kvm, struct vcpu_state *vcpu, s
 	vcpu->id = kvm->vcpus[i].id;
 	vcpu->fd = FAKE_VCPU_FD + i;
 	vcpu->mmio_needed = kvm->vcpus[i].mmio_needed;
+	vcpu->marked = kvm_run_has_mark(kvm->vcpus[i].run);
 	vcpu->vtid = kvm->vcpus[i].vtid;
 	vcpu->pmu_created = kvm->vcpus[i].pmu_created;
 	vcpu->pvtime = kvm->vcpus[i].pvtime;
@@ -654,9 +656,9 @@ static void discover_v2(const struct fake_kvm *kvm, struct vm_state *vm)
 
 	gic->fd = FAKE_VGIC_FD;
 	gic->nr_cpus = vm->nr_vcpus;
-	gic->cpus = alloc(gic->nr_cpus, sizeof(*gic->cpus));
+	gic->private = alloc(gic->nr_cpus, sizeof(*gic->private));
 	for (size_t i = 0; i < gic->nr_cpus; i++)
-		gic->cpus[i].lines = lines_of(kvm->vcpus[i].irq);
+		gic->private[i] = lines_of(kvm->vcpus[i].irq);
 	for (uint32_t n = VGIC_NR_PRIVATE; n < kvm->gic.nr_irqs; n += 32)
 		gic->lines[n / 32] = lines_of(&kvm->gic.spi[n]);
 	gic->lines[1].level |= 1u << (FAKE_SPI_STALE - VGIC_NR_PRIVATE);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "its_entry.h"
 
 #define PAGE 4096u
 
@@ -116,17 +117,25 @@ static void fill_vcpu(struct vcpu_state *vcpu, size_t i, size_t nr_vcpus)
 	fill_run(vcpu);
 }
 
+static struct vgic_values *values_of(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs)
+{
+	struct vgic_values *values = vgic_values_alloc(table, nr_regs, nr_irqs);
+
+	if (!values)
+		abort();
+	return values;
+}
+
 /* Optional registers are there on every second vCPU. */
 static struct vgic_values *fill_table(const struct vgic_reg *table, size_t nr_regs, uint32_t nr_irqs,
 				      bool optional)
 {
-	struct vgic_values *values = alloc(nr_regs, sizeof(*values));
+	struct vgic_values *values = values_of(table, nr_regs, nr_irqs);
 
 	for (size_t r = 0; r < nr_regs; r++) {
 		if (table[r].policy == VGIC_CLEAR || (table[r].policy == VGIC_OPTIONAL && !optional))
 			continue;
 		values[r].nr = vgic_reg_words(&table[r], nr_irqs);
-		values[r].v = alloc(values[r].nr, sizeof(*values[r].v));
 		for (uint32_t i = 0; i < values[r].nr; i++)
 			values[r].v[i] = next_value() >> (table[r].frame == VGIC_CPUIF ? 0 : 32);
 	}
@@ -157,10 +166,11 @@ static struct vgic_v3_state *make_vgic(size_t nr_vcpus, uint32_t nr_irqs)
 	gic->dist = fill_table(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, nr_irqs, true);
 	fill_unrouted(gic);
 	gic->nr_cpus = nr_vcpus;
-	gic->cpus = alloc(nr_vcpus, sizeof(*gic->cpus));
+	gic->redist = alloc(nr_vcpus, sizeof(*gic->redist));
+	gic->cpuif = alloc(nr_vcpus, sizeof(*gic->cpuif));
 	for (size_t i = 0; i < nr_vcpus; i++) {
-		gic->cpus[i].redist = fill_table(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, nr_irqs, i % 2);
-		gic->cpus[i].cpuif = fill_table(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, nr_irqs, i % 2);
+		gic->redist[i] = fill_table(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, nr_irqs, i % 2);
+		gic->cpuif[i] = fill_table(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, nr_irqs, i % 2);
 	}
 	gic->nr_active = 2;
 	gic->active = alloc(2, sizeof(*gic->active));
@@ -180,40 +190,38 @@ static void fill_its_regs(struct its_state *its)
 
 static void add_dte(struct its_tables *t, uint32_t device_id, uint16_t next, uint8_t size, size_t nr_ites)
 {
-	struct its_dte *dte = &t->dtes[t->nr_dtes++];
-
-	dte->device_id = device_id;
-	dte->next = next;
-	dte->size = size;
-	dte->itt_addr = 0x41000000 + 0x10000ULL * device_id;
-	dte->nr_ites = nr_ites;
-	dte->ites = alloc(nr_ites, sizeof(*dte->ites));
-	for (size_t i = 0; i < nr_ites; i++)
-		dte->ites[i] = (struct its_ite){ .event_id = 3 * i,
-						 .pintid = LPI_MIN + 16 * device_id + i,
-						 .next = i + 1 < nr_ites ? 3 : 0,
-						 .icid = i % 2 ? 65535 : 5 };
+	t->dtes[t->nr_dtes++] = (struct its_dte){
+		.device_id = device_id,
+		.entry = DTE(next, 0x41000000 + 0x10000ULL * device_id, size),
+		.first_ite = t->nr_ites,
+		.nr_ites = nr_ites,
+	};
+	for (size_t i = 0; i < nr_ites; i++, t->nr_ites++) {
+		t->event_ids[t->nr_ites] = 3 * i;
+		t->ites[t->nr_ites] = ITE(i + 1 < nr_ites ? 3 : 0, LPI_MIN + 16 * device_id + i, i % 2 ? 65535 : 5);
+	}
 }
 
 static void fill_its_tables(struct its_tables *t, bool two_level)
 {
 	t->nr_ctes = 2;
 	t->ctes = alloc(t->nr_ctes, sizeof(*t->ctes));
-	t->ctes[0] = (struct its_cte){ .rdbase = 2, .icid = 5 };
-	t->ctes[1] = (struct its_cte){ .rdbase = 0xffffffff, .icid = 65535 };
+	t->ctes[0] = CTE(2, 5);
+	t->ctes[1] = CTE(0xffffffff, 65535);
 	t->nr_l1es = two_level ? 2 : 0;
 	t->l1es = alloc(t->nr_l1es, sizeof(*t->l1es));
 	if (two_level) {
-		t->l1es[0] = (struct its_l1e){ .index = 0, .addr = 0x42000000 };
-		t->l1es[1] = (struct its_l1e){ .index = 7, .addr = 0x43000000 };
+		t->l1es[0] = (struct its_l1e){ .index = 0, .entry = L1E(0x42000000) };
+		t->l1es[1] = (struct its_l1e){ .index = 7, .entry = L1E(0x43000000) };
 	}
 	t->dtes = alloc(3, sizeof(*t->dtes));
+	t->event_ids = alloc(6, sizeof(*t->event_ids));
+	t->ites = alloc(6, sizeof(*t->ites));
 	add_dte(t, two_level, 3, 4, 4);
 	add_dte(t, 3 + two_level, 16383, 1, 0);
 	add_dte(t, two_level ? 65535 : 20000, 0, 15, 2);
 }
 
-/* One with a flat table of devices, one of two levels, one without an address. */
 static void fill_itses(struct vm_state *vm)
 {
 	vm->nr_itses = FIXTURE_ITSES;
@@ -435,11 +443,10 @@ static struct vgic_v5_ist make_ist(uint32_t nr)
 
 static struct vgic_values *fill_words(const struct vgic_reg *table, size_t nr_regs, bool wide)
 {
-	struct vgic_values *values = alloc(nr_regs, sizeof(*values));
+	struct vgic_values *values = values_of(table, nr_regs, VGIC_MIN_IRQS);
 
 	for (size_t r = 0; r < nr_regs; r++) {
 		values[r].nr = 1;
-		values[r].v = alloc(1, sizeof(*values[r].v));
 		values[r].v[0] = wide ? next_value() : (uint32_t)next_value();
 	}
 	return values;
@@ -514,15 +521,15 @@ static struct vgic_v2_state *make_vgic_v2(size_t nr_vcpus, uint32_t nr_irqs)
 	for (uint32_t first = VGIC_NR_PRIVATE; first < nr_irqs; first += 32)
 		gic->lines[first / 32].level = vgic_v2_level_triggered(gic, first) & next_value();
 	gic->nr_cpus = nr_vcpus;
-	gic->cpus = alloc(nr_vcpus, sizeof(*gic->cpus));
+	gic->private = alloc(nr_vcpus, sizeof(*gic->private));
+	gic->banked = alloc(nr_vcpus, sizeof(*gic->banked));
+	gic->cpuif = alloc(nr_vcpus, sizeof(*gic->cpuif));
 	for (size_t i = 0; i < nr_vcpus; i++) {
-		struct vgic_v2_cpu *cpu = &gic->cpus[i];
-
-		cpu->banked = fill_table(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, nr_irqs, true);
-		cpu->cpuif = fill_table(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, nr_irqs, true);
-		*vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, cpu->banked, "GICD_ISPENDR0")->v &=
+		gic->banked[i] = fill_table(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, nr_irqs, true);
+		gic->cpuif[i] = fill_table(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, nr_irqs, true);
+		*vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, gic->banked[i], "GICD_ISPENDR0")->v &=
 			~(uint64_t)VGIC_V2_SGIS;
-		cpu->lines.level = (uint32_t)next_value() & ~VGIC_V2_SGIS;
+		gic->private[i].level = (uint32_t)next_value() & ~VGIC_V2_SGIS;
 	}
 	gic->nr_active = 1;
 	gic->active = alloc(1, sizeof(*gic->active));
@@ -624,11 +631,11 @@ static const char *diff_vgic_regs(const struct vgic_v3_state *a, const struct vg
 	const char *diff = diff_values(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, a->dist, b->dist);
 
 	for (size_t i = 0; i < a->nr_cpus && !diff; i++) {
-		diff = diff_values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, a->cpus[i].redist,
-				   b->cpus[i].redist);
+		diff = diff_values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, a->redist[i],
+				   b->redist[i]);
 		if (!diff)
-			diff = diff_values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, a->cpus[i].cpuif,
-					   b->cpus[i].cpuif);
+			diff = diff_values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, a->cpuif[i],
+					   b->cpuif[i]);
 	}
 	return diff;
 }
@@ -695,11 +702,11 @@ static const char *diff_vgic_v2(const struct vgic_v2_state *a, const struct vgic
 		DIFF(lines[i].level);
 	diff = diff_values(vgic_v2_dist_regs, vgic_v2_nr_dist_regs, a->dist, b->dist);
 	for (size_t i = 0; i < a->nr_cpus && !diff; i++) {
-		DIFF(cpus[i].lines.level);
-		diff = diff_values(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, a->cpus[i].banked, b->cpus[i].banked);
+		DIFF(private[i].level);
+		diff = diff_values(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, a->banked[i], b->banked[i]);
 		if (!diff)
-			diff = diff_values(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, a->cpus[i].cpuif,
-					   b->cpus[i].cpuif);
+			diff = diff_values(vgic_v2_cpuif_regs, vgic_v2_nr_cpuif_regs, a->cpuif[i],
+					   b->cpuif[i]);
 	}
 	return diff ? diff : diff_active(a->active, a->nr_active, b->active, b->nr_active);
 }
@@ -727,18 +734,17 @@ static const char *diff_vgic(const struct vgic_v3_state *a, const struct vgic_v3
 	return diff_vgic_regs(a, b);
 }
 
-static const char *diff_dte(const struct its_dte *a, const struct its_dte *b)
+static const char *diff_dtes(const struct its_tables *a, const struct its_tables *b)
 {
-	DIFF(device_id);
-	DIFF(next);
-	DIFF(size);
-	DIFF(itt_addr);
-	DIFF(nr_ites);
-	for (size_t i = 0; i < a->nr_ites; i++) {
-		DIFF(ites[i].event_id);
-		DIFF(ites[i].pintid);
-		DIFF(ites[i].next);
-		DIFF(ites[i].icid);
+	DIFF(nr_dtes);
+	for (size_t i = 0; i < a->nr_dtes; i++) {
+		DIFF(dtes[i].device_id);
+		DIFF(dtes[i].entry);
+		DIFF(dtes[i].nr_ites);
+		for (size_t e = 0; e < a->dtes[i].nr_ites; e++)
+			if (its_event_id(a, &a->dtes[i], e) != its_event_id(b, &b->dtes[i], e) ||
+			    its_ite(a, &a->dtes[i], e) != its_ite(b, &b->dtes[i], e))
+				return "an interrupt";
 	}
 	return NULL;
 }
@@ -754,19 +760,14 @@ static const char *diff_its(const struct its_state *a, const struct its_state *b
 	if (a->regs)
 		diff = diff_values(its_regs, its_nr_regs, a->regs, b->regs);
 	DIFF(tables.nr_ctes);
-	for (size_t i = 0; i < a->tables.nr_ctes; i++) {
-		DIFF(tables.ctes[i].rdbase);
-		DIFF(tables.ctes[i].icid);
-	}
+	for (size_t i = 0; i < a->tables.nr_ctes; i++)
+		DIFF(tables.ctes[i]);
 	DIFF(tables.nr_l1es);
 	for (size_t i = 0; i < a->tables.nr_l1es; i++) {
 		DIFF(tables.l1es[i].index);
-		DIFF(tables.l1es[i].addr);
+		DIFF(tables.l1es[i].entry);
 	}
-	DIFF(tables.nr_dtes);
-	for (size_t i = 0; i < a->tables.nr_dtes && !diff; i++)
-		diff = diff_dte(&a->tables.dtes[i], &b->tables.dtes[i]);
-	return diff;
+	return diff ?: diff_dtes(&a->tables, &b->tables);
 }
 
 static const char *diff_itses(const struct vm_state *a, const struct vm_state *b)

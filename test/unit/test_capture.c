@@ -36,17 +36,19 @@ static struct {
 
 /* What /proc tells */
 
-FILE *__wrap_fopen64(const char *path, const char *mode);
-FILE *__wrap_fopen64(const char *path, const char *mode)
+int __wrap_proc_areas_read(pid_t pid, size_t max_text, struct proc_areas *areas);
+int __wrap_proc_areas_read(pid_t pid, size_t max_text, struct proc_areas *areas)
 {
+	const char *text = host.maps;
 	size_t used = 0;
 
-	assert_string_equal(path, "/proc/42/maps");
+	assert_int_equal(pid, PID);
 	for (unsigned int i = 0; i < host.nr_maps; i++)
 		used += snprintf(host.maps + used, sizeof(host.maps) - used,
 				 "%llx-%llx rw-s %08x fe:00 %u      " NAME "\n", HVA + PAGE * i,
 				 HVA + PAGE * (i + 1), PAGE * i, INODE);
-	return fmemopen(host.maps, used, mode);
+	*areas = (struct proc_areas){ 0 };
+	return proc_areas_add(areas, &text);
 }
 
 static int tell(struct stat *st, ino_t inode, nlink_t nr_links)
@@ -149,9 +151,17 @@ static void a_mapping_beside_the_memslot_is_none(void **state)
 
 static void files_are_looked_for_under_memslots_alone(void **state)
 {
-	assert_int_equal(backing_is_there(PID, &vm), 1);
+	struct proc_areas areas;
+
+	assert_int_equal(__wrap_proc_areas_read(PID, PROC_TEXT_ALL, &areas), 0);
+	assert_true(backing_is_there(&areas, &vm));
 	slot.size = 0;
-	assert_int_equal(backing_is_there(PID, &vm), 0);
+	assert_false(backing_is_there(&areas, &vm));
+	slot.size = PAGE;
+	for (size_t i = 0; i < areas.nr; i++)
+		areas.list[i].inode = 0;
+	assert_false(backing_is_there(&areas, &vm));
+	proc_areas_free(&areas);
 	assert_int_equal(vm.nr_backings, 0);
 }
 

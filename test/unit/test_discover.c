@@ -96,7 +96,7 @@ int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr)
 }
 
 /* test_room has it */
-int room_check(pid_t pid, const struct room *need)
+int room_check(pid_t pid, const struct proc_view *seen, const struct room *need)
 {
 	return 0;
 }
@@ -115,6 +115,17 @@ int proc_scan(pid_t pid, struct proc_scan *scan)
 	scan->nr_maps = host.nr_maps;
 	scan->open = copy_of(host.more.open, scan->nr_open * sizeof(*scan->open));
 	return 0;
+}
+
+int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan)
+{
+	return proc_scan(pid, scan);
+}
+
+/* test_tree has it */
+int proc_scan_fds(pid_t pid, struct proc_scan *scan)
+{
+	return -ENOSYS;
 }
 
 int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
@@ -195,7 +206,7 @@ static int a_good_vm(void **state)
 
 	memset(&host, 0, sizeof(host));
 	host.cpu_kinds = 1;
-	host.more = (struct proc_scan){ .vpid = PID, .userfaultfd = -1, .fd_limit = OPEN_LIMIT };
+	host.more = (struct proc_scan){ .view.status.vpid = PID, .userfaultfd = -1, .fd_limit = OPEN_LIMIT };
 	add_fd(VM_FD, PROC_FD_VM, "anon_inode:kvm-vm");
 	rec = add_rec(KVM_REC_VM, VM_FD);
 	rec->vm.vtcr = 64 - 40;
@@ -258,6 +269,7 @@ static void a_vm_is_found(void **state)
 
 	assert_int_equal(found(&vm), 0);
 	assert_non_null(vm);
+	assert_int_equal(all.vms[0].seen->status.vpid, PID);
 	assert_int_equal(log_errors(), 0);
 	assert_int_equal(vm->fd, VM_FD);
 	assert_int_equal(vm->ipa_bits, 40);

@@ -21,7 +21,9 @@
 #define THREADS 3
 
 static struct {
-	size_t nr_irqfds, nr_zones;
+	size_t nr_irqfds, nr_zones, nr_ioeventfds;
+	unsigned int has; /* the VM, as its record says, beside what it has */
+	unsigned int misses; /* bits of what the VM's record does not say that it has */
 	unsigned int moves; /* looks at which an interrupt is on its way still */
 	unsigned int looks;
 	unsigned int walks; /* through all fds of the host */
@@ -39,6 +41,10 @@ static struct kvm_rec rec_of(size_t i)
 		rec.irqfd.eventfd = IRQ;
 		rec.irqfd.gsi = i;
 		rec.irqfd.pending = host.looks <= host.moves;
+	} else if (i >= host.nr_irqfds + host.nr_zones) {
+		rec.type = KVM_REC_IOEVENTFD;
+		rec.ioeventfd.eventfd = IRQ;
+		rec.ioeventfd.length = 4;
 	} else {
 		rec.type = KVM_REC_ZONE;
 		rec.zone.addr = 0x1000 * (i - host.nr_irqfds);
@@ -47,13 +53,13 @@ static struct kvm_rec rec_of(size_t i)
 	return rec;
 }
 
-int kernel_probe_bindings(pid_t pid, unsigned int fd, unsigned int first, struct kvm_rec **recs, size_t *nr)
+int kernel_probe_bindings(pid_t pid, const struct kvm_rec *vm, unsigned int first, struct kvm_rec **recs, size_t *nr)
 {
 	assert_int_equal(pid, VMM);
-	assert_int_equal(fd, VM_FD);
+	assert_int_equal(vm->fd, VM_FD);
 	host.looks += !first;
 	*recs = calloc(KVM_BINDINGS_PER_PASS, sizeof(**recs));
-	for (*nr = 0; *nr < KVM_BINDINGS_PER_PASS && first + *nr < host.nr_irqfds + host.nr_zones; ++*nr)
+	for (*nr = 0; *nr < KVM_BINDINGS_PER_PASS && first + *nr < host.nr_irqfds + host.nr_zones + host.nr_ioeventfds; ++*nr)
 		(*recs)[*nr] = rec_of(first + *nr);
 	return 0;
 }
@@ -69,7 +75,7 @@ int kernel_probe_eventfds(struct kvm_rec **recs, size_t *nr)
 			     .files = FILES,
 			     .tasks = THREADS + (host.walks <= host.shared),
 			     .refs = 1 + (host.walks <= host.held),
-			     .users = 1 + host.nr_irqfds,
+			     .users = 1 + host.nr_irqfds + host.nr_ioeventfds,
 			     .pid = VMM }
 	};
 	*nr = 1;
@@ -119,11 +125,9 @@ static int set_up(void **state)
 
 static struct vm_state *look(int expected)
 {
-	const struct kvm_rec vm_rec = {
-		.fd = VM_FD,
-		.vm.has = (host.nr_irqfds ? 1u << KVM_HAS_IRQFD : 0) |
-			  (host.nr_zones ? 1u << KVM_HAS_COALESCED_MMIO : 0)
-	};
+	const unsigned int has = (host.nr_irqfds ? 1u << KVM_HAS_IRQFD : 0) | (host.nr_ioeventfds ? 1u << KVM_HAS_IOEVENTFD : 0) |
+				 (host.nr_zones ? 1u << KVM_HAS_COALESCED_MMIO : 0);
+	const struct kvm_rec vm_rec = { .fd = VM_FD, .vm.has = (has | host.has) & ~host.misses };
 	struct vm_state *vm = calloc(1, sizeof(*vm));
 
 	assert_int_equal(probe_bindings(VMM, &vm_rec, &eventfds, vm), expected);
@@ -232,6 +236,52 @@ static void a_table_that_is_shared_for_a_moment_is_waited_for(void **state)
 	assert_int_equal(host.looks, 4);
 }
 
+static void assert_not_all_seen(void)
+{
+	vm_state_free(look(-EIO));
+	assert_true(log_has("it did not see all"));
+	log_reset();
+}
+
+/* What a VM would be without after its restore, or is told of one that has none. */
+static void what_is_told_is_what_the_vm_has(void **state)
+{
+	static const enum kvm_has kinds[] = { KVM_HAS_IRQFD, KVM_HAS_IOEVENTFD, KVM_HAS_COALESCED_MMIO };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		set_up(state);
+		host.nr_irqfds = host.nr_ioeventfds = host.nr_zones = 1;
+		vm_state_free(look(0));
+		host.misses = 1u << kinds[i];
+		assert_not_all_seen();
+		eventfd_table_free(&eventfds);
+	}
+	set_up(state);
+	host.nr_irqfds = 1;
+	host.has = 1u << KVM_HAS_IOEVENTFD;
+	assert_not_all_seen();
+	host.has = 1u << KVM_HAS_COALESCED_MMIO;
+	assert_not_all_seen();
+}
+
+static void an_irqfd_may_have_ended_since(void **state)
+{
+	struct vm_state *vm;
+
+	host.nr_zones = 1;
+	host.has = 1u << KVM_HAS_IRQFD;
+	vm = look(0);
+	assert_int_equal(vm->nr_irqfds, 0);
+	vm_state_free(vm);
+}
+
+/* Where a VMM has set an empty table. */
+static void routes_alone_may_be_none(void **state)
+{
+	host.has = 1u << KVM_HAS_ROUTING;
+	vm_state_free(look(0));
+}
+
 static int tear_down(void **state)
 {
 	eventfd_table_free(&eventfds);
@@ -253,6 +303,9 @@ int main(void)
 		TEST(who_has_an_eventfd_out_of_sight_is_counted),
 		TEST(who_shares_the_fds_out_of_sight_is_counted),
 		TEST(a_table_that_is_shared_for_a_moment_is_waited_for),
+		TEST(what_is_told_is_what_the_vm_has),
+		TEST(an_irqfd_may_have_ended_since),
+		TEST(routes_alone_may_be_none),
 	};
 
 	return cmocka_run_group_tests_name("a look at what is bound", tests, NULL, NULL);

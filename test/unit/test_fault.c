@@ -147,6 +147,64 @@ static void a_signal_that_criu_survives_lets_all_calls_be_made(void **state)
 	fake_free(kvm);
 }
 
+/* As read_three(), in one run behind one call; point @nr. */
+static int read_run(struct fake_kvm *kvm, uint64_t value[4], struct batch *b, unsigned int nr)
+{
+	static const uint64_t ids[] = { ARM64_CORE_PSTATE, ARM64_CORE_PC, FAKE_X0 };
+	struct remote_call *run;
+
+	batch_get_reg(b, FAKE_VCPU_FD, ARM64_CORE_PC, &value[0]);
+	run = batch_get_reg(b, FAKE_VCPU_FD, ids[0], &value[1]);
+	run->more = 2;
+	run->stride = sizeof(*ids);
+	run->numbers = ids;
+	choose(nr);
+	return batch_run(b);
+}
+
+static void each_call_of_a_run_is_a_point(void **state)
+{
+	static const char *const ids[] = { NULL, "0x603000000010004", "0x6030000000100042", "0x6030000000100040",
+					   "0x6030000000100000" };
+
+	for (unsigned int nr = 1; nr <= 4; nr++) {
+		struct fake_kvm *kvm = fake_running(small);
+		struct batch b = BATCH(&kvm->remote, 3, "test");
+		uint64_t value[4] = { 0 };
+
+		fake_set_reg_u64(&kvm->vcpus[0], FAKE_X0, 5);
+		assert_int_equal(read_run(kvm, value, &b, nr), -EIO);
+		assert_int_equal(kvm->nr_calls, nr - 1);
+		assert_non_null(strstr(log_error(), ids[nr]));
+		for (unsigned int i = 0; i < 4; i++)
+			assert_true(!value[i] == (i >= nr - 1));
+		assert_int_equal(b.calls[1].done, nr > 1);
+		batch_fini(&b);
+		fake_free(kvm);
+	}
+}
+
+static void a_signal_in_a_run_lets_all_calls_be_made_once(void **state)
+{
+	signal(SIGUSR1, tell);
+	setenv("KVM_VGIC_FAULT_SIGNAL", "10", 1);
+	for (unsigned int nr = 1; nr <= 4; nr++) {
+		struct fake_kvm *kvm = fake_running(small);
+		struct batch b = BATCH(&kvm->remote, 3, "test");
+		uint64_t value[4] = { 0 };
+
+		told = 0;
+		fake_set_reg_u64(&kvm->vcpus[0], FAKE_X0, 5);
+		assert_int_equal(read_run(kvm, value, &b, nr), 0);
+		assert_int_equal(told, SIGUSR1);
+		assert_int_equal(kvm->nr_calls, 4);
+		assert_true(value[0] == kvm->vcpus[0].insn.pc && value[2] == value[0]);
+		assert_true(value[1] == fake_reg_u64(&kvm->vcpus[0], ARM64_CORE_PSTATE) && value[3] == 5);
+		batch_fini(&b);
+		fake_free(kvm);
+	}
+}
+
 /* @attempt fails with an error at each point that it passes; how many there were. */
 static unsigned int sweep(int (*attempt)(void *arg), void *arg)
 {
@@ -313,6 +371,8 @@ int main(void)
 		TEST(points_that_are_passed_are_listed),
 		TEST(calls_before_the_one_that_fails_are_made),
 		TEST(a_signal_that_criu_survives_lets_all_calls_be_made),
+		TEST(each_call_of_a_run_is_a_point),
+		TEST(a_signal_in_a_run_lets_all_calls_be_made_once),
 		SWEEP(a_dump_fails_at_each_point, small),
 		SWEEP(a_dump_fails_at_each_point, with_itses),
 		SWEEP(a_restore_fails_at_each_point, small),

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "its_entry.h"
 #include "testlog.h"
 
 struct rule {
@@ -63,9 +64,9 @@ static struct vgic_values *values(const struct vgic_reg *table, size_t nr_regs, 
 }
 
 #define DIST(name) values(vgic_v3_dist_regs, vgic_v3_nr_dist_regs, GIC->dist, name)
-#define REDIST(i, name) values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, GIC->cpus[i].redist, name)
+#define REDIST(i, name) values(vgic_v3_redist_regs, vgic_v3_nr_redist_regs, GIC->redist[i], name)
 #define ITSREG(its, name) values(its_regs, its_nr_regs, (its)->regs, name)
-#define CPUIF(i, name) values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, GIC->cpus[i].cpuif, name)
+#define CPUIF(i, name) values(vgic_v3_cpuif_regs, vgic_v3_nr_cpuif_regs, GIC->cpuif[i], name)
 
 static void *grow(void *array, size_t n, size_t size)
 {
@@ -530,11 +531,15 @@ RULE(dist_values_few, BOTH, "kvm-vgic-1.img: distributor: GICD_IROUTER: 64 value
      DIST("GICD_IROUTER")->nr--)
 RULE(dist_values_many, BOTH, "kvm-vgic-1.img: distributor: GICD_ICFGR: 4 values expected, 5 found",
      DIST("GICD_ICFGR")->nr++)
+RULE(dist_values_too_many, READ_ONLY, "kvm-vgic-1.img: distributor: GICD_CTLR: 2 values, at most 1 expected",
+     DIST("GICD_CTLR")->nr = 2)
 RULE(dist_values_none, BOTH, "kvm-vgic-1.img: distributor: GICD_IGROUPR: 2 values expected, 0 found",
      DIST("GICD_IGROUPR")->nr = 0)
 RULE(dist_value_wide, BOTH, "kvm-vgic-1.img: distributor: GICD_IGROUPR: value 0x100000000 is wider than 32 bits",
      DIST("GICD_IGROUPR")->v[1] = 1ULL << 32)
-RULE(redist_values_few, BOTH, "kvm-vgic-1.img: vCPU 1: GICR_PROPBASER: 2 values expected, 1 found",
+RULE(redist_values_few, READ_ONLY, "kvm-vgic-1.img: vCPUs: GICR_PROPBASER: 3 values, 4 expected",
+     REDIST(1, "GICR_PROPBASER")->nr--)
+RULE(redist_values_few_at_dump, CHECK_ONLY, "kvm-vgic-1.img: vCPU 1: GICR_PROPBASER: 2 values expected, 1 found",
      REDIST(1, "GICR_PROPBASER")->nr--)
 RULE(redist_value_wide, BOTH, "kvm-vgic-1.img: vCPU 1: GICR_CTLR: value 0x100000000 is wider than 32 bits",
      REDIST(1, "GICR_CTLR")->v[0] = 1ULL << 32)
@@ -573,7 +578,7 @@ RULE(its_over_region, BOTH, "kvm-vgic-1.img: the frames at 0x80a0000 and 0x8ff00
 RULE(its_over_dist, BOTH, "kvm-vgic-1.img: the frames at 0x7ff0000 and 0x8000000 overlap",
      ITS0->base = 0x7ff0000)
 RULE(its_without_regs, BOTH, "kvm-its-1.img: ITS 1: no registers",
-     vgic_values_free(ITS1->regs, its_nr_regs), ITS1->regs = NULL)
+     free(ITS1->regs), ITS1->regs = NULL)
 RULE(its_regs_without_address, BOTH, "kvm-its-1.img: ITS 1: registers, but no address",
      ITS1->base = VGIC_ADDR_UNSET)
 static void its_has_only(struct its_state *its, struct its_tables keep)
@@ -599,44 +604,35 @@ RULE(its_values_none, BOTH, "kvm-its-1.img: ITS 1: GITS_CTLR: 1 values expected,
      ITSREG(ITS1, "GITS_CTLR")->nr = 0)
 RULE(its_revision, BOTH, "kvm-its-1.img: ITS 1: GITS_IIDR 0x1000: tables of a revision not known here",
      ITSREG(ITS1, "GITS_IIDR")->v[0] = 0x1000)
-RULE(cte_rdbase_wide, BOTH, "kvm-its-1.img: ITS 0: collection 1: RDBase 0x1000000000: wider than 36 bits",
-     ITS0->tables.ctes[1].rdbase = 1ULL << 36)
-RULE(l1e_order, BOTH, "kvm-its-1.img: ITS 1: level 1 entry 7: not in ascending order",
-     ITS1->tables.l1es[0].index = 7)
-RULE(l1e_unaligned, BOTH, "kvm-its-1.img: ITS 1: level 1 entry 7: address 0x43001000",
-     ITS1->tables.l1es[1].addr += 0x1000)
-RULE(l1e_wide, BOTH, "kvm-its-1.img: ITS 1: level 1 entry 0: address 0x10000000000000",
-     ITS1->tables.l1es[0].addr = 1ULL << 52)
-RULE(dte_order, BOTH, "kvm-its-1.img: ITS 0: DeviceID 3: not in ascending order",
-     ITS0->tables.dtes[2].device_id = 3)
-RULE(dte_next, BOTH, "kvm-its-1.img: ITS 0: DeviceID 3: next 16384, at most 16383 expected",
-     ITS0->tables.dtes[1].next = 16384)
-RULE(dte_size, BOTH, "kvm-its-1.img: ITS 1: DeviceID 4: Size 32, at most 31 expected",
-     ITS1->tables.dtes[1].size = 32)
-RULE(dte_itt_unaligned, BOTH, "kvm-its-1.img: ITS 0: DeviceID 0: ITT_addr 0x41000080",
-     ITS0->tables.dtes[0].itt_addr += 0x80)
-RULE(dte_itt_wide, BOTH, "kvm-its-1.img: ITS 0: DeviceID 0: ITT_addr 0x10000000000000",
-     ITS0->tables.dtes[0].itt_addr = 1ULL << 52)
+RULE(cte_not_valid, BOTH, "kvm-its-1.img: ITS 0: collection 1: not valid", ITS0->tables.ctes[1] &= ~VALID)
+#define LEVEL_1 "kvm-its-1.img: ITS 1: level 1 entry 7: not valid, or not in ascending order"
+RULE(l1e_order, BOTH, LEVEL_1, ITS1->tables.l1es[0].index = 7)
+RULE(l1e_not_valid, BOTH, LEVEL_1, ITS1->tables.l1es[1].entry &= ~VALID)
+#define DEVICE_3 "kvm-its-1.img: ITS 0: DeviceID 3: not valid, or not in ascending order"
+RULE(dte_order, BOTH, DEVICE_3, ITS0->tables.dtes[2].device_id = 3)
+RULE(dte_not_valid, BOTH, DEVICE_3, ITS0->tables.dtes[1].entry &= ~VALID)
 #define EVENT(device, event)                                                                                 \
 	"kvm-its-1.img: ITS 0: DeviceID " #device ", EventID " #event ": more than 16 bits, or not in ascending order"
-RULE(ite_order, BOTH, EVENT(0, 3), ITS0->tables.dtes[0].ites[2].event_id = 3)
-RULE(ite_event_wide, BOTH, EVENT(20000, 65536), ITS0->tables.dtes[2].ites[1].event_id = 65536)
+RULE(ite_order, BOTH, EVENT(0, 3), ITS0->tables.event_ids[2] = 3)
+RULE(ite_event_wide, BOTH, EVENT(20000, 65536), ITS0->tables.event_ids[5] = 65536)
 RULE(ite_pintid, BOTH, "kvm-its-1.img: ITS 0: DeviceID 0, EventID 6: pINTID 0",
-     ITS0->tables.dtes[0].ites[2].pintid = 0)
+     ITS0->tables.ites[2] = ITE(3, 0, 5))
 /* Seventeen devices of 65536. */
 static void fill_ites(struct its_tables *t)
 {
 	its_tables_free(t);
+	t->event_ids = calloc(ITS_MAX_ITES + 1, sizeof(*t->event_ids));
+	t->ites = calloc(ITS_MAX_ITES + 1, sizeof(*t->ites));
 	t->nr_dtes = ITS_MAX_ITES / ITS_MAX_IDS + 1;
 	t->dtes = calloc(t->nr_dtes, sizeof(*t->dtes));
 	for (size_t i = 0; i < t->nr_dtes; i++) {
-		struct its_dte *dte = &t->dtes[i];
+		size_t nr = i + 1 < t->nr_dtes ? ITS_MAX_IDS : 1;
 
-		dte->device_id = i;
-		dte->nr_ites = i + 1 < t->nr_dtes ? ITS_MAX_IDS : 1;
-		dte->ites = calloc(dte->nr_ites, sizeof(*dte->ites));
-		for (size_t e = 0; e < dte->nr_ites; e++)
-			dte->ites[e] = (struct its_ite){ .event_id = e, .pintid = 8192 };
+		t->dtes[i] = (struct its_dte){ i, DTE(0, 0, 15), t->nr_ites, nr };
+		for (size_t e = 0; e < nr; e++, t->nr_ites++) {
+			t->event_ids[t->nr_ites] = e;
+			t->ites[t->nr_ites] = ITE(0, LPI_MIN, 0);
+		}
 	}
 }
 RULE(ites_many, BOTH, "kvm-its-1.img: ITS 0: more than 1048576 interrupts", fill_ites(&ITS0->tables))
@@ -679,11 +675,12 @@ V5_RULE(v5_frame_beyond, BOTH,
 	V5->irs_base = 0xffffff0000)
 V5_RULE(v5_reg_wide, BOTH, "kvm-vgic-1.img: IRS: IRS_CR0: value 0x100000000 is wider than 32 bits",
 	V5_IRS("IRS_CR0")->v[0] = 1ULL << 32)
-V5_RULE(v5_reg_two, BOTH, "kvm-vgic-1.img: IRS: IRS_CR1: 1 value expected, 2 found",
-	V5_IRS("IRS_CR1")->v = grow(V5_IRS("IRS_CR1")->v, 2, 8), V5_IRS("IRS_CR1")->v[1] = 0,
+V5_RULE(v5_reg_two, READ_ONLY, "kvm-vgic-1.img: IRS: IRS_CR1: 2 values, at most 1 expected",
+	V5_IRS("IRS_CR1")->nr = 2)
+V5_RULE(v5_reg_two_at_dump, CHECK_ONLY, "kvm-vgic-1.img: IRS: IRS_CR1: 1 value expected, 2 found",
 	V5_IRS("IRS_CR1")->nr = 2)
 V5_RULE(v5_vcpus_few, BOTH, "kvm-vgic-1.img: 1 vCPUs, kvm-vcpu-1.img has 2",
-	vgic_values_free(V5->cpuif[1], vgic_v5_nr_cpuif_regs), V5->nr_cpus = 1)
+	free(V5->cpuif[1]), V5->nr_cpus = 1)
 V5_RULE(v5_pe_few, BOTH, "kvm-vgic-1.img: IRS_PE_CR0: 1 values, there are 2 vCPUs", V5->pe_cr0.nr = 1)
 V5_RULE(v5_cfgr_few, BOTH, "kvm-vgic-1.img: IRS_SPI_CFGR: 63 values, there are 64 SPIs", V5->spi_cfgr.nr = 63)
 V5_RULE(v5_timer, BOTH, "kvm-vcpu-1.img: vCPU 1: vtimer_irq 27, ptimer_irq 0: none expected with a GICv5",

@@ -81,15 +81,15 @@ static void the_chain_has_gaps_that_an_entry_cannot_tell(void **state)
 	const struct its_tables *flat = &trip.vm->itses[0].tables, *two = &trip.vm->itses[1].tables;
 
 	assert_int_equal(flat->nr_dtes, 3);
-	assert_int_equal(flat->dtes[0].next, 16383);
+	assert_int_equal(its_dte_next(flat->dtes[0].entry), 16383);
 	assert_int_equal(flat->dtes[1].device_id, FAKE_DEVICE_B);
 	assert_int_equal(flat->dtes[1].nr_ites, 2);
-	assert_int_equal(flat->dtes[1].ites[0].next, 65535);
-	assert_int_equal(flat->dtes[1].ites[1].event_id, 65535);
+	assert_int_equal(its_ite_next(its_ite(flat, &flat->dtes[1], 0)), 65535);
+	assert_int_equal(its_event_id(flat, &flat->dtes[1], 1), 65535);
 	assert_int_equal(flat->nr_l1es, 0);
 	assert_int_equal(two->nr_l1es, 2);
 	assert_int_equal(two->nr_dtes, 2);
-	assert_int_equal(two->dtes[0].next, 16383);
+	assert_int_equal(its_dte_next(two->dtes[0].entry), 16383);
 	assert_int_equal(two->dtes[1].device_id, FAKE_DEVICE_E);
 	assert_int_equal(trip.vm->itses[2].tables.nr_ctes, 0);
 	assert_null(trip.vm->itses[2].regs);
@@ -402,7 +402,7 @@ static void a_dump_that_fails_leaves_the_pending_tables_as_they_were(void **stat
 		assert_int_equal(fake_steps(plan_dump, n, vm, kvm, &failed), 0);
 		assert_int_equal(same_pending(kvm, twin), n <= DUMP_STEP("LPI pending tables saved"));
 		log_reset();
-		assert_int_equal(lpi_put_back(vm, &kvm->remote, false), 0);
+		assert_int_equal(lpi_put_back(vm, &kvm->remote, false, false), 0);
 		assert_int_equal(log_errors(), 0);
 		assert_true(same_pending(kvm, twin));
 		assert_null(fake_diff(kvm, twin));
@@ -419,7 +419,7 @@ static void no_lpi_comes_twice_to_a_vm_that_goes_on(void **state)
 	struct vm_state *vm = fake_dump(kvm);
 	struct fake_lpi *lpi;
 
-	assert_int_equal(lpi_put_back(vm, &kvm->remote, true), 0);
+	assert_int_equal(lpi_put_back(vm, &kvm->remote, true, false), 0);
 	kvm->nr_lpis = 0;
 	assert_int_equal(fake_lpi_add(kvm, FAKE_LPI_PENDS, 0), 0);
 	lpi = fake_lpi(kvm, FAKE_LPI_PENDS);
@@ -438,10 +438,37 @@ static void pending_tables_in_files_are_left_to_the_restored_vm(void **state)
 	vm->nr_backings = 1;
 	vm->backings = calloc(1, sizeof(*vm->backings));
 	vm->backings[0] = (struct backing){ .gpa = FAKE_LPI_PENDING(0) + 0x1000, .size = 0x1000 };
-	assert_int_equal(lpi_put_back(vm, &kvm->remote, true), 0);
+	assert_int_equal(lpi_put_back(vm, &kvm->remote, true, false), 0);
 	assert_memory_not_equal(pending_tables(kvm), pending_tables(twin), size);
 	assert_memory_equal(pending_tables(kvm) + size, pending_tables(twin) + size, (FAKE_VCPUS - 1) * size);
-	assert_int_equal(lpi_put_back(vm, &kvm->remote, false), 0);
+	assert_int_equal(lpi_put_back(vm, &kvm->remote, false, false), 0);
+	assert_true(same_pending(kvm, twin));
+	vm_state_free(vm);
+	fake_free(kvm);
+	fake_free(twin);
+}
+
+static size_t reads_of_guest_memory(struct fake_kvm *kvm)
+{
+	size_t n = fake_count(kvm, "guest: read*");
+
+	fake_forget(kvm);
+	return n;
+}
+
+/* What KVM has saved is known: it is read again only where somebody could have written to it since. */
+static void pending_tables_that_are_known_are_not_read_again(void **state)
+{
+	struct fake_kvm *kvm = fake_running(shape), *twin = fake_running(shape);
+	struct vm_state *vm = fake_dump(kvm);
+
+	fake_forget(kvm);
+	assert_int_equal(lpi_put_back(vm, &kvm->remote, false, false), 0);
+	assert_int_equal(reads_of_guest_memory(kvm), 0);
+	assert_true(same_pending(kvm, twin));
+	((uint8_t *)pending_tables(kvm))[LPI_MIN / 8] ^= 1;
+	assert_int_equal(lpi_put_back(vm, &kvm->remote, false, true), 0);
+	assert_true(reads_of_guest_memory(kvm) > 0);
 	assert_true(same_pending(kvm, twin));
 	vm_state_free(vm);
 	fake_free(kvm);
@@ -455,7 +482,7 @@ static void tables_that_cannot_be_put_back_are_told_of(void **state)
 
 	log_reset();
 	fail_at(kvm, "guest: write*", EIO);
-	assert_int_equal(lpi_put_back(vm, &kvm->remote, false), -EFAULT);
+	assert_int_equal(lpi_put_back(vm, &kvm->remote, false, false), -EFAULT);
 	assert_int_equal(log_errors(), 1);
 	assert_non_null(strstr(log_error(), "LPI pending tables were not put back"));
 	vm_state_free(vm);
@@ -852,6 +879,29 @@ static void kvm_refuses_what_was_broken_at_the_dump(void **state)
 	trip_finish(&trip);
 }
 
+/* What fails before KVM has been given them is not for them to explain. */
+static void what_was_broken_at_the_dump_is_not_to_blame_for_what_waited(void **state)
+{
+	struct trip trip = { .source = fake_running(shape) };
+	size_t saved = DUMP_STEP("ITS tables decoded"), failed;
+
+	trip.vm = fake_discovered(trip.source);
+	assert_int_equal(fake_steps(plan_dump, saved, trip.vm, trip.source, &failed), 0);
+	stale_event(trip.source);
+	assert_int_equal(fake_steps(plan_dump + saved, plan_nr_dump - saved, trip.vm, trip.source, &failed),
+			 0);
+	trip.copy = fake_created(trip.source, trip.vm);
+	trip.copy->remote.can_wait = true;
+	trip.copy->fail_like = "its 1: SET GITS_CWRITER*";
+	trip.copy->fail_times = 1;
+	trip.copy->fail_errno = EBUSY;
+	log_reset();
+	assert_int_equal(trip_restore(&trip), -EBUSY);
+	assert_true(log_has("vm 1: ITS registers: KVM_SET_DEVICE_ATTR GITS_CWRITER"));
+	assert_false(log_has("so it was at the dump"));
+	trip_finish(&trip);
+}
+
 /* KVM's own walk has no bounds: a host that is given these is busy for hours, or out of memory. */
 static void endless_tables_are_not_given_to_kvm(void **state)
 {
@@ -932,10 +982,12 @@ int main(void)
 		cmocka_unit_test(a_dump_that_fails_leaves_the_pending_tables_as_they_were),
 		cmocka_unit_test(no_lpi_comes_twice_to_a_vm_that_goes_on),
 		cmocka_unit_test(pending_tables_in_files_are_left_to_the_restored_vm),
+		cmocka_unit_test(pending_tables_that_are_known_are_not_read_again),
 		cmocka_unit_test(tables_that_cannot_be_put_back_are_told_of),
 		cmocka_unit_test(what_kvm_does_not_read_may_change),
 		cmocka_unit_test(memory_that_is_gone_is_a_change),
 		cmocka_unit_test(kvm_refuses_what_was_broken_at_the_dump),
+		cmocka_unit_test(what_was_broken_at_the_dump_is_not_to_blame_for_what_waited),
 		cmocka_unit_test(the_walk_agrees_with_kvm),
 		cmocka_unit_test(endless_tables_are_not_given_to_kvm),
 	};

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "its_entry.h"
 #include "remote/remote.h"
 #include "state/guest_memory.h"
 #include "state/vm.h"
@@ -26,7 +27,6 @@
 #define LEVEL_2(i) (BASE + (2 + (i)) * TABLE)
 #define ITT (BASE + 8 * TABLE)
 
-#define VALID (1ULL << 63)
 #define INDIRECT (1ULL << 62)
 
 struct array {
@@ -60,7 +60,20 @@ static int read_array(struct remote *remote, uint64_t addr, void *buf, size_t si
 	return 0;
 }
 
-static const struct remote_ops ops = { .read = read_array };
+static int read_all_of_array(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	struct array *array = (struct array *)remote;
+	size_t reads = array->reads;
+	int ret = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		for (size_t page = 0; page < there[i].iov_len; page += GUEST_PAGE)
+			ret = read_array(remote, (uint64_t)there[i].iov_base + page, (char *)here[i].iov_base + page, GUEST_PAGE) ?: ret;
+	array->reads = reads + 1;
+	return ret;
+}
+
+static const struct remote_ops ops = { .read = read_array }, ops_at_once = { .read = read_array, .read_all = read_all_of_array };
 
 static int set_up(void **state)
 {
@@ -96,21 +109,6 @@ static void put(struct array *array, uint64_t gpa, uint64_t entry)
 	memcpy(array->bytes + (gpa - BASE), &entry, 8);
 }
 
-static uint64_t cte(uint64_t rdbase, uint64_t icid)
-{
-	return VALID | rdbase << 16 | icid;
-}
-
-static uint64_t dte(uint64_t next, uint64_t itt, uint64_t size)
-{
-	return VALID | next << 49 | itt >> 8 << 5 | size;
-}
-
-static uint64_t ite(uint64_t next, uint64_t pintid, uint64_t icid)
-{
-	return next << 48 | pintid << 16 | icid;
-}
-
 static void walk_by(struct array *array, uint64_t baser_device, uint64_t baser_collection)
 {
 	struct guest_memory mem = GUEST_MEMORY(&array->vm, &array->remote);
@@ -136,18 +134,18 @@ static void collections_are_read_in_their_order(void **state)
 	struct array *array = *state;
 	const struct its_tables *t;
 
-	put(array, COLLECTIONS, cte(3, 8191));
-	put(array, COLLECTIONS + 8, cte(0xffffffff, 0));
-	put(array, COLLECTIONS + 16, cte(0xfffffffe, 7));
-	put(array, COLLECTIONS + 32, cte(3, 9)); /* behind the end */
+	put(array, COLLECTIONS, CTE(3, 8191));
+	put(array, COLLECTIONS + 8, CTE(0xffffffff, 0));
+	put(array, COLLECTIONS + 16, CTE(0xfffffffe, 7));
+	put(array, COLLECTIONS + 32, CTE(3, 9)); /* behind the end */
 	t = walk(array, 0);
 	assert_defect(t, "");
 	assert_int_equal(t->nr_ctes, 3);
-	assert_int_equal(t->ctes[0].rdbase, 3);
-	assert_int_equal(t->ctes[0].icid, 8191);
-	assert_int_equal(t->ctes[1].rdbase, 0xffffffff);
-	assert_int_equal(t->ctes[2].rdbase, 0xfffffffe);
-	assert_int_equal(t->ctes[2].icid, 7);
+	assert_int_equal(its_cte_rdbase(t->ctes[0]), 3);
+	assert_int_equal(its_cte_icid(t->ctes[0]), 8191);
+	assert_int_equal(its_cte_rdbase(t->ctes[1]), 0xffffffff);
+	assert_int_equal(its_cte_rdbase(t->ctes[2]), 0xfffffffe);
+	assert_int_equal(its_cte_icid(t->ctes[2]), 7);
 }
 
 static void a_full_collection_table_ends_with_its_last_entry(void **state)
@@ -155,8 +153,8 @@ static void a_full_collection_table_ends_with_its_last_entry(void **state)
 	struct array *array = *state;
 
 	for (uint32_t i = 0; i < TABLE / 8; i++)
-		put(array, COLLECTIONS + 8 * i, cte(3, i));
-	put(array, DEVICES, dte(0, ITT, 1)); /* is no collection */
+		put(array, COLLECTIONS + 8 * i, CTE(3, i));
+	put(array, DEVICES, DTE(0, ITT, 1)); /* is no collection */
 	assert_int_equal(walk(array, 0)->nr_ctes, TABLE / 8);
 	assert_defect(&array->tables, "");
 	assert_int_equal(array->tables.nr_dtes, 1);
@@ -177,9 +175,9 @@ static void a_collection_that_kvm_refuses_is_the_last(void **state)
 	};
 	struct array *array = *state;
 
-	put(array, COLLECTIONS, cte(3, 8));
-	put(array, COLLECTIONS + 16, cte(3, 9));
-	put(array, DEVICES, dte(0, ITT, 1));
+	put(array, COLLECTIONS, CTE(3, 8));
+	put(array, COLLECTIONS + 16, CTE(3, 9));
+	put(array, DEVICES, DTE(0, ITT, 1));
 	for (size_t i = 0; i < COUNT(wrong); i++) {
 		put(array, COLLECTIONS + 8, wrong[i].entry);
 		assert_defect(walk(array, 0), wrong[i].defect);
@@ -193,7 +191,7 @@ static void the_size_of_a_table_is_that_of_its_baser(void **state)
 {
 	struct array *array = *state;
 
-	put(array, COLLECTIONS, cte(3, 8192));
+	put(array, COLLECTIONS, CTE(3, 8192));
 	walk_by(array, 0, VALID | COLLECTIONS | 1);
 	assert_defect(&array->tables, "");
 	walk_by(array, 0, VALID | COLLECTIONS);
@@ -205,8 +203,8 @@ static void an_icid_whose_place_is_not_in_memory_does_not_fit(void **state)
 	struct array *array = *state;
 
 	array->slots[0].size = GUEST_PAGE;
-	put(array, COLLECTIONS, cte(3, 511));
-	put(array, COLLECTIONS + 8, cte(3, 512));
+	put(array, COLLECTIONS, CTE(3, 511));
+	put(array, COLLECTIONS + 8, CTE(3, 512));
 	walk_by(array, 0, VALID | COLLECTIONS);
 	assert_defect(&array->tables, "collection table, entry 1: ICID 512 does not fit into the table");
 }
@@ -217,8 +215,8 @@ static void a_table_that_is_not_valid_is_not_read(void **state)
 {
 	struct array *array = *state;
 
-	put(array, COLLECTIONS, cte(3, 8));
-	put(array, DEVICES, dte(0, ITT, 1));
+	put(array, COLLECTIONS, CTE(3, 8));
+	put(array, DEVICES, DTE(0, ITT, 1));
 	walk_by(array, DEVICES, COLLECTIONS);
 	assert_int_equal(array->reads, 0);
 	assert_defect(&array->tables, "");
@@ -229,7 +227,7 @@ static void an_address_has_its_highest_bits_where_64_kib_pages_have_them(void **
 	struct array *array = *state;
 
 	array->slots[0].gpa = 0xf400000000000 | BASE;
-	put(array, COLLECTIONS, cte(3, 8));
+	put(array, COLLECTIONS, CTE(3, 8));
 	walk_by(array, 0, VALID | 0x400000000000 | COLLECTIONS | 0xf000);
 	assert_int_equal(array->tables.nr_ctes, 1);
 	walk_by(array, 0, VALID | 0x400000000000 | COLLECTIONS | 0xe000);
@@ -246,14 +244,14 @@ static void a_device_has_all_its_fields(void **state)
 	array->slots[1] =
 		(struct memslot){ .gpa = 0xffffffff80000, .size = 0x80000, .hva = HVA + SIZE - 0x80000 };
 	array->vm.nr_slots = 2;
-	put(array, DEVICES + 8, dte(0x3fff, 0xffffffff80000, 15));
+	put(array, DEVICES + 8, DTE(0x3fff, 0xffffffff80000, 15));
 	t = walk(array, 0);
 	assert_defect(t, "");
 	assert_int_equal(t->nr_dtes, 1);
 	assert_int_equal(t->dtes[0].device_id, 1);
-	assert_int_equal(t->dtes[0].next, 0x3fff);
-	assert_int_equal(t->dtes[0].itt_addr, 0xffffffff80000);
-	assert_int_equal(t->dtes[0].size, 15);
+	assert_int_equal(its_dte_next(t->dtes[0].entry), 0x3fff);
+	assert_int_equal(its_dte_itt_addr(t->dtes[0].entry), 0xffffffff80000);
+	assert_int_equal(its_dte_size(t->dtes[0].entry), 15);
 	assert_int_equal(t->dtes[0].nr_ites, 0);
 }
 
@@ -262,10 +260,10 @@ static void a_chain_of_devices_ends_where_it_says(void **state)
 	struct array *array = *state;
 	const struct its_tables *t;
 
-	put(array, DEVICES, dte(3, ITT, 0));
-	put(array, DEVICES + 8, dte(1, ITT, 0));     /* stepped over */
-	put(array, DEVICES + 5 * 8, dte(0, ITT, 0)); /* behind two that are not valid */
-	put(array, DEVICES + 6 * 8, dte(0, ITT, 0));
+	put(array, DEVICES, DTE(3, ITT, 0));
+	put(array, DEVICES + 8, DTE(1, ITT, 0));     /* stepped over */
+	put(array, DEVICES + 5 * 8, DTE(0, ITT, 0)); /* behind two that are not valid */
+	put(array, DEVICES + 6 * 8, DTE(0, ITT, 0));
 	t = walk(array, 0);
 	assert_defect(t, "");
 	assert_int_equal(t->nr_dtes, 2);
@@ -277,8 +275,8 @@ static void a_chain_of_devices_that_leaves_the_table_ends(void **state)
 {
 	struct array *array = *state;
 
-	put(array, DEVICES + 8 * 8190, dte(16383, ITT, 0));
-	put(array, LEVEL_2(0), dte(0, ITT, 0)); /* behind the table */
+	put(array, DEVICES + 8 * 8190, DTE(16383, ITT, 0));
+	put(array, LEVEL_2(0), DTE(0, ITT, 0)); /* behind the table */
 	assert_int_equal(walk(array, 0)->nr_dtes, 1);
 	assert_defect(&array->tables, "");
 }
@@ -287,9 +285,9 @@ static void a_device_that_kvm_refuses_is_the_last(void **state)
 {
 	struct array *array = *state;
 
-	put(array, DEVICES, dte(1, ITT, 16));
-	put(array, DEVICES + 8, dte(0, ITT, 0));
-	put(array, ITT, ite(0, 8192, 0));
+	put(array, DEVICES, DTE(1, ITT, 16));
+	put(array, DEVICES + 8, DTE(0, ITT, 0));
+	put(array, ITT, ITE(0, 8192, 0));
 	assert_defect(walk(array, 0), "device table, DeviceID 0: Size 16: more than 16 EventID bits");
 	assert_int_equal(array->tables.nr_dtes, 1);
 	assert_int_equal(array->tables.dtes[0].nr_ites, 0);
@@ -299,11 +297,11 @@ static void a_device_id_has_16_bits(void **state)
 {
 	struct array *array = *state;
 
-	put(array, BASE + 8 * 65535, dte(1, BASE + 9 * TABLE, 0));
+	put(array, BASE + 8 * 65535, DTE(1, BASE + 9 * TABLE, 0));
 	walk_by(array, VALID | BASE | 7, 0);
 	assert_defect(&array->tables, "");
 	assert_int_equal(array->tables.dtes[0].device_id, 65535);
-	put(array, BASE + 8 * 65536, dte(1, BASE + 9 * TABLE, 0));
+	put(array, BASE + 8 * 65536, DTE(1, BASE + 9 * TABLE, 0));
 	walk_by(array, VALID | BASE | 7, 0);
 	assert_defect(&array->tables, "");
 	walk_by(array, VALID | BASE | 8, 0);
@@ -319,13 +317,13 @@ static void level_2_tables_continue_each_other(void **state)
 
 	put(array, DEVICES + 8, VALID | LEVEL_2(0));
 	put(array, DEVICES + 7 * 8, VALID | LEVEL_2(1));
-	put(array, LEVEL_2(0) + 8, dte(16383, ITT, 0)); /* into what level 1 does not have */
-	put(array, LEVEL_2(1) + 8 * 8191, dte(0, ITT, 0));
+	put(array, LEVEL_2(0) + 8, DTE(16383, ITT, 0)); /* into what level 1 does not have */
+	put(array, LEVEL_2(1) + 8 * 8191, DTE(0, ITT, 0));
 	t = walk(array, INDIRECT);
 	assert_defect(t, "");
 	assert_int_equal(t->nr_l1es, 2);
 	assert_int_equal(t->l1es[0].index, 1);
-	assert_int_equal(t->l1es[0].addr, LEVEL_2(0));
+	assert_int_equal(its_l1e_addr(t->l1es[0].entry), LEVEL_2(0));
 	assert_int_equal(t->l1es[1].index, 7);
 	assert_int_equal(t->nr_dtes, 2);
 	assert_int_equal(t->dtes[0].device_id, 8193);
@@ -338,8 +336,8 @@ static void the_last_device_ends_both_levels(void **state)
 
 	put(array, DEVICES, VALID | LEVEL_2(0));
 	put(array, DEVICES + 8, VALID | LEVEL_2(1));
-	put(array, LEVEL_2(0), dte(0, ITT, 0));
-	put(array, LEVEL_2(1), dte(0, ITT, 0));
+	put(array, LEVEL_2(0), DTE(0, ITT, 0));
+	put(array, LEVEL_2(1), DTE(0, ITT, 0));
 	assert_int_equal(walk(array, INDIRECT)->nr_l1es, 1);
 	assert_int_equal(array->tables.nr_dtes, 1);
 }
@@ -350,7 +348,7 @@ static void an_address_of_level_2_has_52_bits(void **state)
 
 	put(array, DEVICES, VALID | 0x7ffffffffff0000);
 	assert_defect(walk(array, INDIRECT), "device table: entry 0 at 0xfffffffff0000: not in guest memory");
-	assert_int_equal(array->tables.l1es[0].addr, 0xfffffffff0000);
+	assert_int_equal(its_l1e_addr(array->tables.l1es[0].entry), 0xfffffffff0000);
 }
 
 /* A level 1 table of 16 MiB, in which the DeviceID of the last entries has 35 bits. */
@@ -359,7 +357,7 @@ static uint64_t two_far_apart(uint64_t hva)
 	if (hva == HVA || hva == HVA + 8ULL * (1 << 19))
 		return VALID | (BASE + 256 * TABLE);
 	if (hva == HVA + 256 * TABLE)
-		return dte(16383, BASE, 0);
+		return DTE(16383, BASE, 0);
 	return 0;
 }
 
@@ -383,28 +381,30 @@ static void a_level_1_index_does_not_begin_anew(void **state)
 
 static void a_device_of(struct array *array, uint32_t size)
 {
-	put(array, COLLECTIONS, cte(3, 1));
-	put(array, COLLECTIONS + 8, cte(3, 8191));
-	put(array, DEVICES, dte(0, ITT, size));
+	put(array, COLLECTIONS, CTE(3, 1));
+	put(array, COLLECTIONS + 8, CTE(3, 8191));
+	put(array, DEVICES, DTE(0, ITT, size));
 }
 
 static void an_interrupt_has_all_its_fields(void **state)
 {
 	struct array *array = *state;
-	const struct its_dte *device;
+	const struct its_tables *t;
+	uint64_t first;
 
 	a_device_of(array, 15);
-	put(array, ITT + 8, ite(65534, 0xffffffff, 8191));
-	put(array, ITT + 8 * 65535, ite(0, 8192, 1));
-	device = walk(array, 0)->dtes;
-	assert_defect(&array->tables, "");
-	assert_int_equal(device->nr_ites, 2);
-	assert_int_equal(device->ites[0].event_id, 1);
-	assert_int_equal(device->ites[0].next, 65534);
-	assert_int_equal(device->ites[0].pintid, 0xffffffff);
-	assert_int_equal(device->ites[0].icid, 8191);
-	assert_int_equal(device->ites[1].event_id, 65535);
-	assert_int_equal(device->ites[1].pintid, 8192);
+	put(array, ITT + 8, ITE(65534, 0xffffffff, 8191));
+	put(array, ITT + 8 * 65535, ITE(0, 8192, 1));
+	t = walk(array, 0);
+	assert_defect(t, "");
+	assert_int_equal(t->dtes[0].nr_ites, 2);
+	first = its_ite(t, t->dtes, 0);
+	assert_int_equal(its_event_id(t, t->dtes, 0), 1);
+	assert_int_equal(its_ite_next(first), 65534);
+	assert_int_equal(its_ite_pintid(first), 0xffffffff);
+	assert_int_equal(its_ite_icid(first), 8191);
+	assert_int_equal(its_event_id(t, t->dtes, 1), 65535);
+	assert_int_equal(its_ite_pintid(its_ite(t, t->dtes, 1)), 8192);
 }
 
 static void a_table_of_interrupts_has_as_many_as_its_size_says(void **state)
@@ -413,11 +413,11 @@ static void a_table_of_interrupts_has_as_many_as_its_size_says(void **state)
 
 	a_device_of(array, 1);
 	for (uint32_t i = 0; i < 8; i++)
-		put(array, ITT + 8 * i, ite(i < 3, 8192 + i, 1));
+		put(array, ITT + 8 * i, ITE(i < 3, 8192 + i, 1));
 	assert_int_equal(walk(array, 0)->dtes[0].nr_ites, 4);
 	a_device_of(array, 0);
 	put(array, ITT, 0);
-	put(array, ITT + 8, ite(0, 8192, 1));
+	put(array, ITT + 8, ITE(0, 8192, 1));
 	assert_int_equal(walk(array, 0)->dtes[0].nr_ites, 1);
 	assert_defect(&array->tables, "");
 }
@@ -438,14 +438,14 @@ static void an_interrupt_that_kvm_refuses_is_the_last(void **state)
 	struct array *array = *state;
 
 	a_device_of(array, 1);
-	put(array, ITT, ite(1, 8192, 1));
-	put(array, ITT + 16, ite(0, 8193, 1));
+	put(array, ITT, ITE(1, 8192, 1));
+	put(array, ITT + 16, ITE(0, 8193, 1));
 	for (size_t i = 0; i < COUNT(wrong); i++) {
 		put(array, ITT + 8, wrong[i].entry);
 		assert_defect(walk(array, 0), wrong[i].defect);
 		assert_int_equal(array->tables.dtes[0].nr_ites, 2);
 	}
-	put(array, ITT + 8, ite(2, 8192, 1)); /* to the last entry: event 3 */
+	put(array, ITT + 8, ITE(2, 8192, 1)); /* to the last entry: event 3 */
 	assert_defect(walk(array, 0), "");
 }
 
@@ -459,7 +459,7 @@ static void a_table_may_be_in_two_memslots(void **state)
 	array->slots[1] = (struct memslot){ .gpa = BASE, .size = TABLE / 2, .hva = HVA + SIZE - TABLE / 2 };
 	array->vm.nr_slots = 2;
 	for (uint32_t i = 0; i < TABLE / 8; i++) {
-		uint64_t entry = cte(3, i),
+		uint64_t entry = CTE(3, i),
 			 at = i < TABLE / 16 ? SIZE - TABLE / 2 + 8 * i : 8 * i - TABLE / 2;
 
 		memcpy(array->bytes + at, &entry, 8);
@@ -511,7 +511,7 @@ static void an_address_does_not_begin_anew(void **state)
 
 static uint64_t everything(uint64_t hva)
 {
-	return dte(1, BASE, 15) | 1ULL << 48;
+	return DTE(1, BASE, 15) | 1ULL << 48;
 }
 
 /* Whatever the guest has made of them. */
@@ -590,11 +590,11 @@ static void interrupts_are_bounded_over_all_itses(void **state)
 	struct guest_memory mem = GUEST_MEMORY(&array->vm, &array->remote);
 	size_t n[2] = { 0 };
 
-	put(array, COLLECTIONS, cte(3, 1));
+	put(array, COLLECTIONS, CTE(3, 1));
 	for (uint32_t i = 0; i < 10; i++)
-		put(array, DEVICES + 8 * i, dte(i < 9, ITT, 15));
+		put(array, DEVICES + 8 * i, DTE(i < 9, ITT, 15));
 	for (uint32_t i = 0; i < 65536; i++)
-		put(array, ITT + 8 * i, ite(i < 65535, 8192, 1));
+		put(array, ITT + 8 * i, ITE(i < 65535, 8192, 1));
 	for (size_t its = 0; its < 2; its++) {
 		its_tables_free(&array->tables);
 		assert_int_equal(its_tables_read(&mem, VALID | DEVICES, VALID | COLLECTIONS, &array->tables), 0);
@@ -611,12 +611,12 @@ static void what_precedes_a_broken_device_is_bounded_too(void **state)
 {
 	struct array *array = *state;
 
-	put(array, COLLECTIONS, cte(3, 1));
+	put(array, COLLECTIONS, CTE(3, 1));
 	for (uint32_t i = 0; i < 20; i++)
-		put(array, DEVICES + 8 * i, dte(1, ITT, 15));
-	put(array, DEVICES + 8 * 20, dte(0, ITT, 16));
+		put(array, DEVICES + 8 * i, DTE(1, ITT, 15));
+	put(array, DEVICES + 8 * 20, DTE(0, ITT, 16));
 	for (uint32_t i = 0; i < 65536; i++)
-		put(array, ITT + 8 * i, ite(i < 65535, 8192, 1));
+		put(array, ITT + 8 * i, ITE(i < 65535, 8192, 1));
 	assert_defect(walk(array, 0), "more than 1048576 interrupts");
 	assert_true(array->tables.endless);
 }
@@ -625,23 +625,24 @@ static void entries_that_are_not_valid_are_bounded(void **state)
 {
 	struct array *array = *state;
 
-	put(array, COLLECTIONS, cte(3, 1));
+	put(array, COLLECTIONS, CTE(3, 1));
 	for (uint32_t i = 0; i < 1025; i++)
-		put(array, DEVICES + 8 * i, dte(i < 1024, ITT, 15));
+		put(array, DEVICES + 8 * i, DTE(i < 1024, ITT, 15));
 	assert_defect(walk(array, 0), "more than 67108864 entries in the tables");
 	assert_true(array->tables.endless);
 }
 
 /* Comparison */
 
-static struct its_cte ctes[] = { { 1, 10 }, { 2, 20 }, { 3, 30 } };
-static struct its_l1e l1es[] = { { 0, 0x10000 }, { 2, 0x20000 }, { 7, 0x30000 } };
-static struct its_ite ites[] = { { 0, 8192, 4, 10 }, { 4, 8193, 5, 20 }, { 9, 8194, 0, 30 } };
-static struct its_dte dtes[] = { { 1, 4, 3, 0x100, ites, 3, 3 },
-				 { 5, 6, 4, 0x200, NULL, 0, 0 },
-				 { 11, 0, 5, 0x300, ites, 3, 3 } };
+static uint64_t ctes[] = { CTE(1, 10), CTE(2, 20), CTE(3, 30) };
+static struct its_l1e l1es[] = { { 0, L1E(0x10000) }, { 2, L1E(0x20000) }, { 7, L1E(0x30000) } };
+static uint32_t event_ids[] = { 0, 4, 9, 0, 4, 9 };
+static uint64_t ites[] = { ITE(4, 8192, 10), ITE(5, 8193, 20), ITE(0, 8194, 30),
+			   ITE(4, 8192, 10), ITE(5, 8193, 20), ITE(0, 8194, 30) };
+static struct its_dte dtes[] = { { 1, DTE(4, 0x100, 3), 0, 3 }, { 5, DTE(6, 0x200, 4), 3, 0 }, { 11, DTE(0, 0x300, 5), 3, 3 } };
 static const struct its_tables whole = {
-	.ctes = ctes, .nr_ctes = 3, .l1es = l1es, .nr_l1es = 3, .dtes = dtes, .nr_dtes = 3
+	.ctes = ctes, .nr_ctes = 3, .l1es = l1es, .nr_l1es = 3, .dtes = dtes, .nr_dtes = 3,
+	.event_ids = event_ids, .ites = ites, .nr_ites = 6,
 };
 
 static void assert_differs(const struct its_tables *saved, const struct its_tables *found, const char *says)
@@ -662,61 +663,79 @@ static void the_same_is_equal(void **state)
 	assert_true(its_tables_equal(&none, &none, why));
 }
 
-/* @field of @array[i] changed in a copy. */
-#define ASSERT_FIELD(list, i, field, value, says)                                                            \
+/* @what of the @i-th in a copy of @list is another. */
+#define ASSERT_FIELD(list, i, what, value, says)                                                             \
 	do {                                                                                                 \
 		struct its_tables other = whole;                                                             \
 		typeof(list[0]) copy[3];                                                                     \
                                                                                                              \
 		memcpy(copy, list, sizeof(copy));                                                            \
-		copy[i].field = value;                                                                       \
+		copy[i] what = value;                                                                        \
 		other.list = copy;                                                                           \
 		assert_differs(&whole, &other, says);                                                        \
 	} while (0)
 
 static void each_field_is_compared(void **state)
 {
-	ASSERT_FIELD(ctes, 1, rdbase, 9,
+	ASSERT_FIELD(ctes, 1, , CTE(9, 20),
 		     "collection table, entry 1: RDBase is 0x9 in guest memory, 0x2 in the image");
-	ASSERT_FIELD(ctes, 2, icid, 0,
-		     "collection table, entry 2: ICID is 0 in guest memory, 0x1e in the image");
-	ASSERT_FIELD(l1es, 1, addr, 1ULL << 51,
+	ASSERT_FIELD(ctes, 2, , CTE(3, 0), "collection table, entry 2: ICID is 0 in guest memory, 0x1e in the image");
+	ASSERT_FIELD(l1es, 1, .entry, L1E(1ULL << 51),
 		     "level 1 device table, entry 2: address is 0x8000000000000 in guest memory, 0x20000 in "
 		     "the image");
-	ASSERT_FIELD(dtes, 0, next, 5,
+	ASSERT_FIELD(dtes, 0, .entry, DTE(5, 0x100, 3),
 		     "device table, DeviceID 1: next is 0x5 in guest memory, 0x4 in the image");
-	ASSERT_FIELD(dtes, 1, itt_addr, 0,
+	ASSERT_FIELD(dtes, 1, .entry, DTE(6, 0, 4),
 		     "device table, DeviceID 5: ITT_addr is 0 in guest memory, 0x200 in the image");
-	ASSERT_FIELD(dtes, 2, size, 15,
+	ASSERT_FIELD(dtes, 2, .entry, DTE(0, 0x300, 15),
 		     "device table, DeviceID 11: Size is 0xf in guest memory, 0x5 in the image");
 }
 
-static void assert_ite_differs(size_t i, struct its_ite value, const char *says)
+/* KVM writes them as 0, and passes over them. */
+static void bits_that_are_reserved_are_not_compared(void **state)
 {
 	struct its_tables other = whole;
-	struct its_dte devices[3];
-	struct its_ite events[3];
+	uint64_t odd_ctes[3];
+	struct its_l1e odd_l1es[3];
+	char why[ITS_WHY];
 
-	memcpy(devices, dtes, sizeof(devices));
-	memcpy(events, ites, sizeof(events));
-	events[i] = value;
-	devices[2].ites = events;
-	other.dtes = devices;
+	memcpy(odd_ctes, ctes, sizeof(odd_ctes));
+	memcpy(odd_l1es, l1es, sizeof(odd_l1es));
+	odd_ctes[0] |= 0x7ffULL << 52;
+	odd_l1es[0].entry |= 0x7ffULL << 52 | 0xffff;
+	other.ctes = odd_ctes;
+	other.l1es = odd_l1es;
+	assert_true(its_tables_equal(&whole, &other, why));
+}
+
+/* Of the last device. */
+static void assert_ite_differs(size_t i, uint32_t event_id, uint64_t entry, const char *says)
+{
+	struct its_tables other = whole;
+	uint32_t other_ids[6];
+	uint64_t other_ites[6];
+
+	memcpy(other_ids, event_ids, sizeof(event_ids));
+	memcpy(other_ites, ites, sizeof(ites));
+	other_ids[3 + i] = event_id;
+	other_ites[3 + i] = entry;
+	other.event_ids = other_ids;
+	other.ites = other_ites;
 	assert_differs(&whole, &other, says);
 }
 
 static void each_field_of_an_interrupt_is_compared(void **state)
 {
 #define OF "interrupt translation table of DeviceID 11, EventID "
-	assert_ite_differs(1, (struct its_ite){ 4, 9000, 5, 20 },
+	assert_ite_differs(1, 4, ITE(5, 9000, 20),
 			   OF "4: pINTID is 0x2328 in guest memory, 0x2001 in the image");
-	assert_ite_differs(1, (struct its_ite){ 4, 8193, 5, 21 },
+	assert_ite_differs(1, 4, ITE(5, 8193, 21),
 			   OF "4: ICID is 0x15 in guest memory, 0x14 in the image");
-	assert_ite_differs(1, (struct its_ite){ 4, 8193, 4, 20 },
+	assert_ite_differs(1, 4, ITE(4, 8193, 20),
 			   OF "4: next is 0x4 in guest memory, 0x5 in the image");
-	assert_ite_differs(1, (struct its_ite){ 3, 8193, 5, 20 },
+	assert_ite_differs(1, 3, ITE(5, 8193, 20),
 			   OF "3: pINTID is 0x2001 in guest memory, 0 in the image");
-	assert_ite_differs(1, (struct its_ite){ 5, 8193, 5, 20 },
+	assert_ite_differs(1, 5, ITE(5, 8193, 20),
 			   OF "4: pINTID is 0 in guest memory, 0x2001 in the image");
 #undef OF
 }
@@ -784,7 +803,8 @@ static void an_interrupt_more_or_less_is_named(void **state)
 		struct its_dte devices[3];
 
 		memcpy(devices, dtes, sizeof(devices));
-		devices[0].ites = WITHOUT(ites, i);
+		less.event_ids = WITHOUT(event_ids, i);
+		less.ites = WITHOUT(ites, i);
 		devices[0].nr_ites = 2;
 		less.dtes = devices;
 		assert_differs(&whole, &less, says[i]);
@@ -796,6 +816,62 @@ static void an_interrupt_more_or_less_is_named(void **state)
 	}
 }
 
+/* Pages beside each other, of which some are in another order. */
+#define ITT_OF(i) (ITT + GUEST_PAGE * ((i) % 8 < 2 ? (i) ^ 1 : (i)))
+
+/* @nr devices with an interrupt each. */
+static void put_devices(struct array *array, uint32_t nr)
+{
+	put(array, COLLECTIONS, CTE(3, 1));
+	for (uint32_t i = 0; i < nr; i++) {
+		put(array, DEVICES + 8 * i, DTE(i + 1 < nr, ITT_OF(i), 4));
+		put(array, ITT_OF(i), ITE(0, LPI_MIN + i, 1));
+	}
+}
+
+static void tables_of_interrupts_are_read_at_once(void **state)
+{
+	struct array *array = *state;
+
+	put_devices(array, 100);
+	walk(array, 0);
+	assert_int_equal(array->reads, 2 + 100);
+	array->remote.ops = &ops_at_once;
+	walk(array, 0);
+	assert_defect(&array->tables, "");
+	assert_int_equal(array->tables.nr_ites, 100);
+	for (uint32_t i = 0; i < 100; i++)
+		assert_int_equal(its_ite_pintid(array->tables.ites[i]), LPI_MIN + i);
+	assert_int_equal(array->reads, 2 + 7);
+}
+
+/* Whatever of them cannot be read: not in a memslot, or not there, or not now. */
+static void what_cannot_be_read_at_once_is_told_as_page_by_page(void **state)
+{
+	struct array *array = *state;
+	struct guest_memory mem = GUEST_MEMORY(&array->vm, &array->remote);
+
+	put_devices(array, 40);
+	for (uint32_t i = 0; i < 40; i++) {
+		struct its_tables by_page;
+		char why[ITS_WHY];
+
+		array->hole = HVA + (ITT_OF(i) - BASE);
+		array->remote.ops = &ops;
+		by_page = *walk(array, 0);
+		array->tables = (struct its_tables){ 0 };
+		array->remote.ops = &ops_at_once;
+		walk(array, 0);
+		assert_true(by_page.defect[0]);
+		assert_defect(&array->tables, by_page.defect);
+		assert_true(its_tables_equal(&by_page, &array->tables, why));
+		its_tables_free(&by_page);
+	}
+	array->hole_err = -ENOMEM;
+	its_tables_free(&array->tables);
+	assert_int_equal(its_tables_read(&mem, VALID | DEVICES, VALID | COLLECTIONS, &array->tables), -ENOMEM);
+}
+
 /* Not what the guest has made of its tables: memory that lacks for a moment. */
 static void a_page_that_cannot_be_read_now_is_no_defect(void **state)
 {
@@ -803,8 +879,8 @@ static void a_page_that_cannot_be_read_now_is_no_defect(void **state)
 	struct array *array = *state;
 	struct guest_memory mem;
 
-	put(array, COLLECTIONS, cte(3, 1));
-	put(array, DEVICES, dte(0, ITT, 4));
+	put(array, COLLECTIONS, CTE(3, 1));
+	put(array, DEVICES, DTE(0, ITT, 4));
 	array->hole_err = -ENOMEM;
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		array->hole = HVA + (tables[i] - BASE);
@@ -820,6 +896,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_page_that_cannot_be_read_now_is_no_defect),
+		TEST(tables_of_interrupts_are_read_at_once),
+		TEST(what_cannot_be_read_at_once_is_told_as_page_by_page),
 		TEST(collections_are_read_in_their_order),
 		TEST(a_full_collection_table_ends_with_its_last_entry),
 		TEST(a_collection_that_kvm_refuses_is_the_last),
@@ -853,6 +931,7 @@ int main(void)
 		TEST(entries_that_are_not_valid_are_bounded),
 		cmocka_unit_test(the_same_is_equal),
 		cmocka_unit_test(each_field_is_compared),
+		cmocka_unit_test(bits_that_are_reserved_are_not_compared),
 		cmocka_unit_test(each_field_of_an_interrupt_is_compared),
 		cmocka_unit_test(an_entry_more_or_less_is_named),
 		cmocka_unit_test(an_interrupt_more_or_less_is_named),

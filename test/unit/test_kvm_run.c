@@ -114,6 +114,7 @@ static void a_page_that_was_left_is_known(void **state)
 
 	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
 	vm = fake_discovered(swap->kvm);
+	assert_int_equal(vcpu_capture_lists(vm, &swap->kvm->remote), 0);
 	assert_int_equal(vcpu_capture_regs(vm, &swap->kvm->remote), 0);
 	assert_int_equal(kvm_run_capture(vm, &swap->kvm->remote), -EBUSY);
 	assert_non_null(strstr(log_error(), "kvm_run is marked: a criu that was killed has left it so"));
@@ -129,6 +130,7 @@ static void a_page_that_was_left_by_a_restore_is_known(void **state)
 	copy = fake_created(source, vm);
 	assert_int_equal(plan_run(plan_restore, plan_nr_restore - 2, vm, &copy->remote), 0);
 	found = fake_discovered(copy);
+	assert_int_equal(vcpu_capture_lists(found, &copy->remote), 0);
 	assert_int_equal(vcpu_capture_regs(found, &copy->remote), 0);
 	log_reset();
 	assert_int_equal(kvm_run_capture(found, &copy->remote), -EBUSY);
@@ -212,11 +214,44 @@ static void a_swap_that_fails_half_way_is_undone(void **state)
 	}
 }
 
+static size_t calls_of_swap_in(void)
+{
+	struct swap *swap;
+	size_t n;
+
+	set_up_swap((void **)&swap);
+	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+	fake_forget(swap->kvm);
+	assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), 0);
+	n = swap->kvm->nr_calls;
+	tear_down_swap((void **)&swap);
+	return n;
+}
+
+/* Not at once then, but all of it is put back. */
+static void what_fails_once_in_the_swap_back_is_put_back_all_the_same(void **state)
+{
+	size_t calls = calls_of_swap_in();
+	struct swap *swap;
+
+	for (size_t i = 1; i <= calls; i++) {
+		set_up_swap((void **)&swap);
+		assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
+		fake_forget(swap->kvm);
+		swap->kvm->fail_call = i;
+		swap->kvm->fail_errno = EXDEV;
+		assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), 0);
+		assert_int_equal(log_errors(), 0);
+		assert_as_before(swap, swap->kvm->lines[swap->kvm->failed_line]);
+		tear_down_swap((void **)&swap);
+	}
+}
+
 static void assert_others_put_back(struct swap *swap, const char *fails)
 {
 	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
 	swap->kvm->fail_like = fails;
-	swap->kvm->fail_times = 1;
+	swap->kvm->fail_times = 2; /* at once, and by itself */
 	swap->kvm->fail_errno = EXDEV;
 	assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), -EXDEV);
 	for (size_t i = 1; i < swap->vm->nr_vcpus; i++)
@@ -262,7 +297,7 @@ static void a_lock_that_cannot_be_put_back_costs_no_page(void **state)
 
 	assert_int_equal(kvm_run_swap_out(swap->vm, &swap->kvm->remote), 0);
 	swap->kvm->fail_like = "task: mlock2*";
-	swap->kvm->fail_times = 1;
+	swap->kvm->fail_times = 2; /* at once, and by itself */
 	swap->kvm->fail_errno = ENOMEM;
 	assert_int_equal(kvm_run_swap_in(swap->vm, &swap->kvm->remote), 0);
 	assert_int_equal(log_errors(), 2);
@@ -757,6 +792,7 @@ static void a_page_that_was_left_by_a_replay_is_known(void **state)
 	assert_int_equal(fake_last(r.copy, "vcpu 0: KVM_RUN*"), r.copy->failed_line - 1);
 	assert_int_equal(run_of(r.copy, 0)->immediate_exit, 0);
 	found = fake_discovered(r.copy);
+	assert_int_equal(vcpu_capture_lists(found, &r.copy->remote), 0);
 	assert_int_equal(vcpu_capture_regs(found, &r.copy->remote), 0);
 	log_reset();
 	assert_int_equal(kvm_run_capture(found, &r.copy->remote), -EBUSY);
@@ -822,6 +858,7 @@ int main(void)
 		SWAP(criu_dumps_what_the_vmm_saw),
 		SWAP(a_dump_that_is_undone_leaves_no_trace),
 		cmocka_unit_test(a_swap_that_fails_half_way_is_undone),
+		cmocka_unit_test(what_fails_once_in_the_swap_back_is_put_back_all_the_same),
 		SWAP(a_mapping_that_cannot_be_put_back_does_not_stop_the_others),
 		SWAP(a_page_that_cannot_be_put_back_does_not_stop_the_others),
 		SWAP(mlockall_leaves_no_trace),

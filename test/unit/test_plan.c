@@ -88,6 +88,243 @@ static void a_vm_comes_back_whole(void **state)
 				.nr_vcpus = nr_vcpus[i], .nr_irqs = 64 + 32 * i, .legacy_redist = legacy }));
 }
 
+/* As in a task, where a round trip is dear. */
+static struct trip trip_where_calls_wait(void)
+{
+	struct fake_kvm *source = fake_running((struct fake_shape){ .nr_vcpus = 4, .nr_irqs = 64 });
+	struct trip trip;
+
+	source->remote.can_wait = true;
+	trip = trip_dump(source);
+	trip.copy->remote.can_wait = true;
+	return trip;
+}
+
+static void a_vm_comes_back_whole_where_calls_wait(void **state)
+{
+	struct trip trip = trip_where_calls_wait();
+
+	assert_int_equal(trip_restore(&trip), 0);
+	assert_int_equal(log_errors(), 0);
+	assert_int_equal(trip.copy->remote.queue.nr, 0);
+	trip_assert_same(&trip);
+	trip_finish(&trip);
+}
+
+/* The next may be one of another session. */
+static void no_call_waits_when_a_part_has_ended(void **state)
+{
+	for (size_t n = 1; n <= plan_nr_restore; n++) {
+		struct trip trip = trip_where_calls_wait();
+		const struct plan_part part = { 0, n };
+
+		assert_int_equal(plan_run_part(plan_restore, plan_nr_restore, part, trip.vm, &trip.copy->remote), 0);
+		assert_int_equal(trip.copy->remote.queue.nr, 0);
+		trip_finish(&trip);
+	}
+}
+
+/* Nothing but when they are made changes: not their order, and none is made twice, or not at all. */
+static void calls_come_in_the_same_order_where_they_wait(void **state)
+{
+	static const struct fake_shape shapes[] = {
+		{ .nr_vcpus = 3, .nr_irqs = 64 },
+		{ .nr_vcpus = 3, .nr_irqs = 64, .itses = true },
+		{ .nr_vcpus = 2, .nr_irqs = 64, .counter_offset = true },
+		{ .nr_vcpus = 2, .nr_irqs = 64, .v2 = true },
+		{ .nr_vcpus = 2, .nr_irqs = 32, .v5 = true, .lpi_bits = 8 },
+		{ .nr_vcpus = 2, .nr_irqs = 32, .v5 = true, .abi = MODEL_V1, .lpi_bits = 8 },
+	};
+
+	for (size_t s = 0; s < COUNT(shapes); s++) {
+		const struct fake_shape shape = shapes[s];
+		struct fake_kvm *kvm[2][2];
+		struct vm_state *vm[2];
+
+		for (int waits = 0; waits < 2; waits++) {
+			kvm[0][waits] = fake_running(shape);
+			vm[waits] = fake_discovered(kvm[0][waits]);
+			kvm[0][waits]->remote.can_wait = waits;
+			assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm[waits], &kvm[0][waits]->remote), 0);
+			kvm[1][waits] = fake_created(kvm[0][waits], vm[waits]);
+			kvm[1][waits]->remote.can_wait = waits;
+			assert_int_equal(plan_run(plan_restore, plan_nr_restore, vm[waits], &kvm[1][waits]->remote), 0);
+		}
+		for (int plan = 0; plan < 2; plan++) {
+			assert_int_equal(kvm[plan][0]->nr_lines, kvm[plan][1]->nr_lines);
+			for (size_t i = 0; i < kvm[plan][0]->nr_lines; i++)
+				assert_string_equal(kvm[plan][0]->lines[i], kvm[plan][1]->lines[i]);
+			fake_free(kvm[plan][0]);
+			fake_free(kvm[plan][1]);
+		}
+		vm_state_free(vm[0]);
+		vm_state_free(vm[1]);
+	}
+}
+
+static int dump_with_itses(struct fake_kvm *kvm)
+{
+	struct vm_state *vm = fake_discovered(kvm);
+	int ret;
+
+	kvm->remote.can_wait = true;
+	ret = plan_run(plan_dump, plan_nr_dump, vm, &kvm->remote);
+	assert_null(kvm->remote.beside.run);
+	vm_state_free(vm);
+	return ret;
+}
+
+static const struct fake_shape with_itses = { .nr_vcpus = 2, .nr_irqs = 64, .itses = true };
+
+static void tables_are_decoded_while_registers_are_read(void **state)
+{
+	struct fake_kvm *kvm = fake_running(with_itses);
+
+	assert_int_equal(dump_with_itses(kvm), 0);
+	assert_int_equal(kvm->nr_beside, 1);
+	fake_free(kvm);
+}
+
+/* In memory: none is written of a VM of which not all is there. */
+static void images_of_the_gic_are_made_while_registers_are_read(void **state)
+{
+	static const struct fake_shape v2 = { .nr_vcpus = 2, .nr_irqs = 64, .v2 = true };
+
+	for (int is_v2 = 0; is_v2 < 2; is_v2++) {
+		struct fake_kvm *kvm = fake_running(is_v2 ? v2 : with_itses);
+		struct vm_state *vm = fake_discovered(kvm);
+
+		kvm->remote.can_wait = true;
+		assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm, &kvm->remote), 0);
+		assert_true(vm->is_gic_made);
+		assert_int_equal(kvm->nr_beside, 1);
+		vm_state_free(vm);
+		fake_free(kvm);
+	}
+}
+
+/* Nor beside the calls that write them, which wait until somebody reads. */
+static void tables_are_decoded_behind_the_calls_that_write_them(void **state)
+{
+	struct fake_kvm *kvm = fake_running(with_itses);
+	struct vm_state *vm = fake_discovered(kvm);
+
+	kvm->remote.can_wait = true;
+	setenv("KVM_VGIC_SKIP", "LPI pending tables saved", 1);
+	assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm, &kvm->remote), 0);
+	unsetenv("KVM_VGIC_SKIP");
+	assert_int_not_equal(vm->itses[0].tables.nr_dtes, 0);
+	vm_state_free(vm);
+	fake_free(kvm);
+}
+
+/* The registers have been read all the same, and are not what is to blame. */
+static void a_step_beside_that_fails_fails_the_dump_by_its_name(void **state)
+{
+	struct fake_kvm *kvm = fake_running(with_itses);
+
+	log_reset();
+	setenv("KVM_VGIC_FAULT", "LPI tables decoded", 1);
+	assert_int_equal(dump_with_itses(kvm), -EIO);
+	unsetenv("KVM_VGIC_FAULT");
+	assert_non_null(strstr(log_error(), ", LPI tables decoded: failed: "));
+	assert_int_equal(kvm->nr_beside, 1);
+	fake_free(kvm);
+}
+
+static void a_gic_that_no_restore_would_take_fails_the_dump(void **state)
+{
+	struct fake_kvm *kvm = fake_running(with_itses);
+	struct vm_state *vm = fake_discovered(kvm);
+
+	log_reset();
+	kvm->remote.can_wait = true;
+	vm->ipa_bits = 0; /* no frame is within */
+	assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm, &kvm->remote), -EINVAL);
+	assert_true(log_has(", images of the GIC and ITSes: failed: "));
+	assert_false(vm->is_gic_made);
+	vm_state_free(vm);
+	fake_free(kvm);
+}
+
+static void the_step_that_another_is_done_beside_fails_by_its_own_name(void **state)
+{
+	struct fake_kvm *kvm = fake_running(with_itses);
+
+	log_reset();
+	kvm->fail_like = "vcpu 1: KVM_GET_ONE_REG 0x6030000000100040";
+	kvm->fail_times = 1;
+	kvm->fail_errno = ENOMEM;
+	assert_int_equal(dump_with_itses(kvm), -ENOMEM);
+	assert_non_null(strstr(log_error(), ", vCPU registers: failed: "));
+	assert_int_equal(kvm->nr_beside, 1);
+	fake_free(kvm);
+}
+
+/* Behind which others have been said to be done. */
+static void a_call_that_waited_and_fails_fails_the_restore(void **state)
+{
+	struct trip trip = trip_where_calls_wait();
+
+	trip.copy->fail_like = "vcpu 1: KVM_SET_MP_STATE*";
+	trip.copy->fail_times = 1;
+	trip.copy->fail_errno = ENOMEM;
+	assert_int_equal(trip_restore(&trip), -ENOMEM);
+	assert_true(log_has("vm 1: power states: vcpu 1: KVM_SET_MP_STATE"));
+	assert_int_equal(trip.copy->remote.queue.nr, 0);
+	assert_no_vcpu_runs(&trip);
+	trip_finish(&trip);
+}
+
+static bool ran_on;
+
+static int sets_what_nobody_has(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "what nobody has");
+	static const uint64_t value;
+	int ret;
+
+	batch_set_reg(&b, FAKE_VCPU_FD, ARM64_CORE_U64(9), &value);
+	ret = batch_later(&b);
+	batch_fini(&b);
+	return ret;
+}
+
+/* As where a failure is an answer. */
+static int tries(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "what is tried");
+
+	batch_try(&b);
+	batch_fini(&b);
+	return 0;
+}
+
+static int runs_on(struct vm_state *vm, struct remote *remote)
+{
+	ran_on = true;
+	return 0;
+}
+
+/* What is tried behind it is no excuse: nothing comes after it. */
+static void a_call_that_waited_and_fails_fails_the_plan_whoever_made_it(void **state)
+{
+	const struct plan_step steps[] = {
+		{ "first", ANY_GIC, sets_what_nobody_has, "" },
+		{ "second", ANY_GIC, tries, "" },
+		{ "third", ANY_GIC, runs_on, "" },
+	};
+	struct trip trip = trip_where_calls_wait();
+
+	ran_on = false;
+	log_reset();
+	assert_int_equal(plan_run(steps, 3, trip.vm, &trip.source->remote), -ENOENT);
+	assert_string_equal(log_error(), "vm 1: step 1 of 3, first: failed: No such file or directory (errno 2)");
+	assert_false(ran_on);
+	assert_int_equal(plan_run(&steps[2], 1, trip.vm, &trip.source->remote), 0);
+	trip_finish(&trip);
+}
+
 static void the_largest_gic_comes_back(void **state)
 {
 	trip_assert_comes_back(fake_running((struct fake_shape){ .nr_vcpus = 2, .nr_irqs = VGIC_MAX_IRQS }));
@@ -108,7 +345,7 @@ static void an_active_priority_register_that_is_absent_stays_absent(void **state
 	size_t absent = 0;
 
 	for (size_t r = 0; r < vgic_v3_nr_cpuif_regs; r++)
-		absent += !trip.vm->vgic->cpus[0].cpuif[r].nr;
+		absent += !trip.vm->vgic->cpuif[0][r].nr;
 	assert_int_equal(absent, 4);
 	assert_int_equal(trip_restore(&trip), 0);
 	assert_int_equal(fake_count(trip.copy, "*SET ICC_AP?R1*"), 2);
@@ -314,6 +551,17 @@ int main(void)
 		cmocka_unit_test(no_vcpu_runs_before_the_vm_is_whole),
 		cmocka_unit_test(no_vcpu_runs_before_its_page_is_mapped),
 		cmocka_unit_test(a_vm_comes_back_whole),
+		cmocka_unit_test(a_vm_comes_back_whole_where_calls_wait),
+		cmocka_unit_test(no_call_waits_when_a_part_has_ended),
+		cmocka_unit_test(calls_come_in_the_same_order_where_they_wait),
+		cmocka_unit_test(tables_are_decoded_while_registers_are_read),
+		cmocka_unit_test(tables_are_decoded_behind_the_calls_that_write_them),
+		cmocka_unit_test(images_of_the_gic_are_made_while_registers_are_read),
+		cmocka_unit_test(a_gic_that_no_restore_would_take_fails_the_dump),
+		cmocka_unit_test(a_step_beside_that_fails_fails_the_dump_by_its_name),
+		cmocka_unit_test(the_step_that_another_is_done_beside_fails_by_its_own_name),
+		cmocka_unit_test(a_call_that_waited_and_fails_fails_the_restore),
+		cmocka_unit_test(a_call_that_waited_and_fails_fails_the_plan_whoever_made_it),
 		cmocka_unit_test(the_largest_gic_comes_back),
 		cmocka_unit_test(active_priorities_come_back_as_far_as_there_are_any),
 		cmocka_unit_test(an_active_priority_register_that_is_absent_stays_absent),

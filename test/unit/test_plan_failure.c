@@ -18,6 +18,7 @@ static const struct fake_shape plain = { .nr_vcpus = 2, .nr_irqs = 64 };
 static const struct fake_shape with_offset = { .nr_vcpus = 2, .nr_irqs = 64, .counter_offset = true };
 static const struct fake_shape with_itses = { .nr_vcpus = 2, .nr_irqs = 64, .itses = true };
 static struct fake_shape shape;
+static bool calls_wait; /* in fail_plan(): as in a task, where a round trip is dear */
 
 struct plan {
 	const char *name;
@@ -88,7 +89,7 @@ static const struct {
 	{ "*: SET PMU_V3 FILTER*", "PMU_V3_FILTER" },	   { "*: SET PVTIME IPA*", "PVTIME_IPA" },
 	{ "*: ?ET TIMER_IRQ v*", "TIMER_IRQ_VTIMER" },	   { "*: ?ET TIMER_IRQ p*", "TIMER_IRQ_PTIMER" },
 	{ "task: bring*", "cannot be brought" },
-	{ "vcpu *: write page*", "kvm_run page: write" },  { "vcpu *: read page*", "kvm_run page: read" },
+	{ "vcpu *: read page*", "kvm_run page: read" },
 };
 
 /* Word @n of @line, from 0, in a buffer of its own. */
@@ -104,10 +105,18 @@ static const char *word(const char *line, int n)
 	return text;
 }
 
+/* By the task itself, but for a replay, whose pages this process writes. */
+static bool is_by_the_task(void)
+{
+	return strstr(log_error(), "process_vm_writev (0x7e");
+}
+
 static const char *name_in_error(const char *line)
 {
 	const char *call = strstr(line, ": ") + 2;
 
+	if (fake_is_like(line, "vcpu *: write *"))
+		return is_by_the_task() ? "process_vm_writev" : "kvm_run page: write";
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (fake_is_like(line, names[i].call))
 			return names[i].name;
@@ -191,6 +200,7 @@ static void fail_step(const struct plan *plan, size_t call, bool again)
 
 	ret = fake_steps(plan->steps, *plan->nr, a.vm, a.kvm, &failed);
 	line = a.kvm->lines[a.kvm->failed_line];
+	irqfd_flush_end(a.vm, &a.kvm->remote);
 	if (ret != -ERR)
 		fail_msg("'%s' failed with %d, and the %s with %d", line, -ERR, plan->name, ret);
 	assert_names(line);
@@ -198,22 +208,38 @@ static void fail_step(const struct plan *plan, size_t call, bool again)
 	forget(&a);
 }
 
-static void fail_plan(const struct plan *plan, size_t call, bool again)
+/* The step that has failed is in @said. */
+static void run_plan_that_fails(const struct plan *plan, size_t call, bool again, bool can_wait, char said[160])
 {
 	struct attempt a = before_failure(plan, call, again);
-	char said[96];
+	char failed[96];
 	int ret;
 
+	a.kvm->remote.can_wait = can_wait;
 	ret = plan_run(plan->steps, *plan->nr, a.vm, &a.kvm->remote);
 	assert_int_equal(ret, -ERR);
 	assert_int_equal(log_errors(), 2);
-	snprintf(said, sizeof(said), "failed: %s (errno %d)", strerror(ERR), ERR);
-	assert_non_null(strstr(log_error(), said));
+	snprintf(failed, sizeof(failed), "failed: %s (errno %d)", strerror(ERR), ERR);
+	assert_non_null(strstr(log_error(), failed));
+	snprintf(said, 160, "%s", log_error());
+	assert_int_equal(a.kvm->remote.queue.nr, 0);
+	irqfd_flush_end(a.vm, &a.kvm->remote);
 	check_left(plan, &a);
 	forget(&a);
 }
 
-/* Of what was open for the moment only a close that fails once is none: it is tried again. */
+static void fail_plan(const struct plan *plan, size_t call, bool again)
+{
+	char said[160], said_at_once[160];
+
+	run_plan_that_fails(plan, call, again, calls_wait, said);
+	if (!calls_wait)
+		return;
+	run_plan_that_fails(plan, call, again, false, said_at_once);
+	assert_string_equal(said, said_at_once);
+}
+
+/* Of what a restore has open for the moment only a close that fails once is none: it is tried again. */
 static void close_once_more(const struct plan *plan, size_t call)
 {
 	struct attempt a = before_failure(plan, call, false);
@@ -239,7 +265,7 @@ static void for_each_call(const struct plan *plan,
 			continue;
 		calls++;
 		closes = fake_is_like(a.kvm->lines[i], "task: close 100");
-		if (closes)
+		if (closes && plan != &dump)
 			close_once_more(plan, calls);
 		if (!fake_is_like(a.kvm->lines[i], "guest: read*"))
 			fail_call(plan, calls, closes);
@@ -256,6 +282,33 @@ static void each_call_that_fails_is_named_and_is_the_last(void **state)
 static void each_failure_ends_the_plan_with_its_errno(void **state)
 {
 	for_each_call(*state, fail_plan);
+}
+
+/* What cannot be read of guest memory is another answer to a step, which made others' calls with its own. */
+static void a_call_that_waits_is_not_taken_for_guest_memory(void **state)
+{
+	static const int errs[] = { EFAULT, E2BIG, EIO };
+	size_t step = 0;
+
+	while (strcmp(plan_restore[step].name, "memslots"))
+		step++;
+	for (size_t i = 0; i < sizeof(errs) / sizeof(errs[0]); i++) {
+		struct attempt a = before_of(&restore, with_itses);
+		char said[128];
+
+		for (size_t n = 0; n < a.vm->nr_slots; n++)
+			a.vm->slots[n].flags &= ~KVM_MEM_LOG_DIRTY_PAGES; /* they would be asked for before */
+		a.kvm->remote.can_wait = true;
+		a.kvm->fail_like = "vm: KVM_SET_USER_MEMORY_REGION *";
+		a.kvm->fail_times = 1;
+		a.kvm->fail_errno = errs[i];
+		assert_int_equal(plan_run(plan_restore, plan_nr_restore, a.vm, &a.kvm->remote), -errs[i]);
+		assert_int_equal(log_errors(), 2);
+		snprintf(said, sizeof(said), "vm 1: step %zu of %zu, memslots: failed: %s (errno %d)", step + 1, plan_nr_restore,
+			 strerror(errs[i]), errs[i]);
+		assert_string_equal(log_error(), said);
+		forget(&a);
+	}
 }
 
 /* The VMM died, or does not answer. */
@@ -472,6 +525,13 @@ static int itses(void **state)
 	return 0;
 }
 
+static int itses_and_calls_that_wait(void **state)
+{
+	shape = with_itses;
+	calls_wait = true;
+	return 0;
+}
+
 #define FOR_BOTH(test)                                                                                       \
 	{ .name = "dump: " #test, .test_func = test, .initial_state = (void *)&dump },                       \
 	{                                                                                                    \
@@ -486,6 +546,7 @@ int main(void)
 		FOR_BOTH(a_vmm_that_answers_no_more_ends_the_plan),
 		FOR_BOTH(each_step_fails_on_request),
 		FOR_BOTH(each_step_has_a_name_of_its_own_and_a_reason),
+		cmocka_unit_test(a_call_that_waits_is_not_taken_for_guest_memory),
 		cmocka_unit_test(another_fault_is_none_of_the_plan),
 		cmocka_unit_test(what_is_named_is_left_out),
 		cmocka_unit_test(a_dump_leaves_out_the_step_that_is_named),
@@ -501,7 +562,12 @@ int main(void)
 		FOR_BOTH(each_step_fails_on_request),
 	};
 
+	const struct CMUnitTest waiting[] = {
+		FOR_BOTH(each_failure_ends_the_plan_with_its_errno),
+	};
+
 	return cmocka_run_group_tests_name("failures of dump and restore", tests, without_itses, NULL) |
 	       cmocka_run_group_tests_name("failures with ITSes", with, itses, NULL) |
-	       cmocka_run_group_tests_name("failures with a counter offset", with, an_offset, NULL);
+	       cmocka_run_group_tests_name("failures with a counter offset", with, an_offset, NULL) |
+	       cmocka_run_group_tests_name("failures where calls wait", waiting, itses_and_calls_that_wait, NULL);
 }

@@ -142,8 +142,8 @@ static const struct rule restore_rules[] = {
 	{ "an_exit_of_a_stopped_vcpu_can_be_replayed", "vcpu ?: KVM_RUN*", "vcpu ?: KVM_SET_MP_STATE*" },
 	{ "an_serror_does_not_take_the_place_of_an_exit", "vcpu ?: KVM_RUN*", "vcpu ?: KVM_SET_VCPU_EVENTS*" },
 	{ "no_vcpu_runs_should_criu_be_killed", "# no vCPU runs", "vcpu ?: KVM_ARM_VCPU_INIT*" },
-	{ "the_vmm_finds_kvm_run_as_it_left_it", "vcpu ?: KVM_*", "vcpu ?: write page +0x*" },
-	{ "the_vmm_never_sees_a_page_half_written", "vcpu ?: write page +0x*", "vcpu ?: mmap * fixed *" },
+	{ "the_vmm_finds_kvm_run_as_it_left_it", "vcpu ?: KVM_*", "vcpu ?: write all of the page" },
+	{ "the_vmm_never_sees_a_page_half_written", "vcpu ?: write all of the page", "vcpu ?: mmap * fixed *" },
 	{ "the_fds_are_there_as_long_as_they_are_used", "[gvt][icma]*: [!c]*", "task: close [67]?" },
 };
 
@@ -162,7 +162,8 @@ static const struct rule its_dump_rules[] = {
 	{ "each_its_is_saved_before_its_collections_are_read", SAVE_ITS, READ_COLLECTIONS },
 	{ "pending_lpis_are_saved_before_the_configuration_is_read", SAVE_LPIS, READ_CONFIG },
 	{ "no_lpi_is_saved_before_the_gic_is_read", "*: GET [GIL]*", SAVE_LPIS },
-	{ "tables_are_in_memory_before_the_registers_of_vcpus_are_read", "guest: read*", "vcpu ?: KVM_GET_REG_LIST" },
+	{ "tables_are_in_memory_before_the_registers_of_vcpus_are_read", SAVE_LPIS,
+	  "vcpu ?: KVM_GET_ONE_REG 0x6030000000100*" },
 };
 
 static const struct rule its_restore_rules[] = {

@@ -135,6 +135,7 @@ static void a_vcpu_with_nothing_has_nothing(void **state)
 	assert_int_equal(vcpu.id, 77);
 	assert_true(vcpu.pvtime == VCPU_NO_PVTIME);
 	assert_false(vcpu.mmio_needed);
+	assert_false(vcpu.marked);
 	assert_false(vcpu.pmu_created);
 	assert_int_equal(vcpu.vtid, 0);
 	assert_false(vcpu.sigset_active);
@@ -152,6 +153,7 @@ static void what_a_vmm_has_set_up_is_found(void **state)
 	rec.vcpu.pmu_created = 1;
 	rec.vcpu.vtid = 4711;
 	rec.vcpu.mmio_needed = 1;
+	memcpy(&rec.vcpu.run_head, "\0\1kvmvgi", sizeof(rec.vcpu.run_head));
 	assert_int_equal(probe(&rec, 1, &vcpu), 0);
 	assert_int_equal(vcpu.pvtime, 0x40000040);
 	assert_true(vcpu.sigset_active);
@@ -159,6 +161,7 @@ static void what_a_vmm_has_set_up_is_found(void **state)
 	assert_true(vcpu.pmu_created);
 	assert_int_equal(vcpu.vtid, 4711);
 	assert_true(vcpu.mmio_needed);
+	assert_true(vcpu.marked);
 }
 
 /* KVM keeps one that was set, and taken away again. */
@@ -481,8 +484,8 @@ static void assert_lines_found(unsigned int vm_fd)
 	assert_int_equal(vm.vgic_v2->lines[1].latch, 0x21);
 	assert_int_equal(vm.vgic_v2->lines[31].level, 0x12);
 	assert_int_equal(vm.vgic_v2->nr_cpus, 2);
-	assert_int_equal(vm.vgic_v2->cpus[0].lines.level, 0x13);
-	assert_int_equal(vm.vgic_v2->cpus[1].lines.latch, 0x24);
+	assert_int_equal(vm.vgic_v2->private[0].level, 0x13);
+	assert_int_equal(vm.vgic_v2->private[1].latch, 0x24);
 	assert_int_equal(vm.vgic_v2->lines[0].level, 0);
 	assert_int_equal(vm.vgic_v2->nr_active, 1);
 	assert_int_equal(vm.vgic_v2->active[0].intid, 40);
@@ -525,7 +528,7 @@ static void lines_that_change_meanwhile_are_found(void **state)
 	assert_int_equal(vm.vgic_v2->nr_active, 1);
 	probe_again(KVM, 0, &ppi);
 	assert_int_equal(probe_vgic_v2_lines(42, KVM, &vm), 0);
-	assert_int_equal(vm.vgic_v2->cpus[0].lines.level, 0x33);
+	assert_int_equal(vm.vgic_v2->private[0].level, 0x33);
 	assert_int_equal(vm.vgic_v2->lines[1].latch, 0x21);
 	vgic_v2_free(vm.vgic_v2);
 }

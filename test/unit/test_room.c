@@ -67,11 +67,23 @@ static void limit(pid_t pid, int resource, uint64_t bytes)
 	assert_int_equal(prlimit(pid, resource, &limit, NULL), 0);
 }
 
+/* As it is now. */
+static int check(pid_t pid, const struct room *need)
+{
+	struct proc_view seen;
+	int ret;
+
+	assert_int_equal(proc_view_read(pid, PROC_TEXT_ALL, &seen), 0);
+	ret = room_check(pid, &seen, need);
+	proc_view_free(&seen);
+	return ret;
+}
+
 static void one_without_limits_has_room(void **state)
 {
 	pid_t pid = child();
 
-	assert_int_equal(room_check(pid, &small), 0);
+	assert_int_equal(check(pid, &small), 0);
 	assert_int_equal(log_errors(), 0);
 	end(pid);
 }
@@ -79,7 +91,7 @@ static void one_without_limits_has_room(void **state)
 static void assert_refused(pid_t pid, const struct room *need, const char *says)
 {
 	log_reset();
-	assert_int_equal(room_check(pid, need), -ENOTSUP);
+	assert_int_equal(check(pid, need), -ENOTSUP);
 	assert_int_equal(log_errors(), 1);
 	if (!strstr(log_error(), says) || !strstr(log_error(), ": not supported by this version: raise "))
 		fail_msg("%s", log_error());
@@ -93,7 +105,7 @@ static void a_limit_of_address_space_is_named(void **state)
 	char advice[64];
 
 	limit(pid, RLIMIT_AS, used + 2 * MIB);
-	assert_int_equal(room_check(pid, &small), 0);
+	assert_int_equal(check(pid, &small), 0);
 	limit(pid, RLIMIT_AS, used + 2 * MIB - 1);
 	snprintf(advice, sizeof(advice), "prlimit --pid %d --as=%llu", pid, (unsigned long long)(used + 2 * MIB));
 	assert_refused(pid, &small, "2047 KiB left by its RLIMIT_AS, of the 2048 that a dump needs in it");
@@ -109,7 +121,7 @@ static void a_limit_of_data_is_named(void **state)
 	uint64_t used = kib_of(pid, "VmData: %llu") * KIB;
 
 	limit(pid, RLIMIT_DATA, used + MIB);
-	assert_int_equal(room_check(pid, &small), 0);
+	assert_int_equal(check(pid, &small), 0);
 	limit(pid, RLIMIT_DATA, used + MIB - 1);
 	assert_refused(pid, &small, "1023 KiB left by its RLIMIT_DATA, of the 1024 that a dump needs in it");
 	end(pid);
@@ -127,11 +139,14 @@ static void too_many_mappings_are_named(void **state)
 
 static void one_that_has_ended_is_an_error(void **state)
 {
+	struct proc_view seen;
 	pid_t pid = child();
 
+	assert_int_equal(proc_view_read(pid, PROC_TEXT_ALL, &seen), 0);
 	end(pid);
-	assert_int_equal(room_check(pid, &small), -ENOENT);
+	assert_int_equal(room_check(pid, &seen, &small), -ESRCH);
 	assert_int_equal(log_errors(), 1);
+	proc_view_free(&seen);
 }
 
 /* Memory cgroups, made up in a folder. */

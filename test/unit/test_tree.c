@@ -44,17 +44,12 @@ void eventfd_table_free(struct eventfd_table *eventfds)
 {
 }
 
-int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
-{
-	return -ENOSYS;
-}
-
 static struct kvm_rec holders[8];
 static size_t nr_holders, nr_looks;
 static unsigned int held; /* looks in which somebody has the first file for a moment */
 
 /* test_room has it */
-int room_check(pid_t pid, const struct room *need)
+int room_check(pid_t pid, const struct proc_view *seen, const struct room *need)
 {
 	return 0;
 }
@@ -70,16 +65,6 @@ int kernel_probe_holders(const pid_t *pids, size_t nr_pids, struct kvm_rec **rec
 		(*recs)[i].holder.refs += nr_looks <= held && holders[i].holder.file == holders[0].holder.file;
 	}
 	return 0;
-}
-
-int proc_scan(pid_t pid, struct proc_scan *scan)
-{
-	return -ENOSYS;
-}
-
-int proc_tree(pid_t root, pid_t **pids, size_t *nr)
-{
-	return -ENOSYS;
 }
 
 static size_t nr_walks; /* through the page tables of a process */
@@ -101,6 +86,7 @@ void proc_scan_free(struct proc_scan *scan)
 	free(scan->fds);
 	free(scan->maps);
 	free(scan->open);
+	free(scan->view.areas.list);
 }
 
 /* A tree that is being made up. */
@@ -120,8 +106,102 @@ static struct kvm_process *add_process(pid_t pid)
 {
 	struct kvm_process *proc = &procs[tree.nr_procs++];
 
-	*proc = (struct kvm_process){ .pid = pid, .scan = { .vpid = pid, .userfaultfd = -1, .fd_limit = 1024 } };
+	*proc = (struct kvm_process){ .pid = pid, .scan = { .view.status.vpid = pid, .userfaultfd = -1, .fd_limit = 1024 } };
 	return proc;
+}
+
+int proc_tree(pid_t root, pid_t **pids, size_t *nr)
+{
+	*nr = tree.nr_procs;
+	*pids = calloc(*nr + 1, sizeof(**pids));
+	assert_non_null(*pids);
+	for (size_t p = 0; p < *nr; p++)
+		(*pids)[p] = procs[p].pid;
+	return 0;
+}
+
+static const struct kvm_process *find_process(pid_t pid)
+{
+	for (size_t p = 0; p < tree.nr_procs; p++)
+		if (procs[p].pid == pid)
+			return &procs[p];
+	fail();
+	return NULL;
+}
+
+#define MAX_WORDS 20 /* of 64 fds */
+
+/* With room for more. */
+static void *copy(const void *array, size_t nr, size_t size)
+{
+	void *made = calloc(nr + 2 * MAX_WORDS, size);
+
+	assert_non_null(made);
+	return nr ? memcpy(made, array, nr * size) : made;
+}
+
+/* With a mapping or two of what is not KVM's. */
+int proc_scan(pid_t pid, struct proc_scan *scan)
+{
+	*scan = find_process(pid)->scan;
+	scan->by_numbers = false;
+	scan->fds = copy(scan->fds, scan->nr_fds, sizeof(*scan->fds));
+	scan->maps = copy(scan->maps, scan->nr_maps, sizeof(*scan->maps));
+	scan->open = copy(scan->open, scan->nr_open, sizeof(*scan->open));
+	scan->view.areas = (struct proc_areas){ calloc(2, sizeof(*scan->view.areas.list)), 2, 2 };
+	return 0;
+}
+
+static size_t nr_lists; /* of fds that were asked for */
+static int hidden;	/* a fd that another process has put another before meanwhile, or -1 */
+static bool told_twice; /* which fds are open: by a pass that had no room for more, and by the next */
+
+static int compare_numbers(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+int proc_scan_by_numbers(pid_t pid, struct proc_scan *scan)
+{
+	proc_scan(pid, scan);
+	scan->by_numbers = true;
+	for (size_t i = 0; i < scan->nr_open; i++)
+		if (scan->open[i] == hidden)
+			scan->open[i] = 900;
+	if (scan->nr_open)
+		qsort(scan->open, scan->nr_open, sizeof(*scan->open), compare_numbers);
+	for (size_t i = 0; i < scan->nr_fds; i++)
+		if (scan->fds[i].fd == hidden)
+			scan->fds[i] = scan->fds[--scan->nr_fds];
+	if (hidden == scan->userfaultfd)
+		scan->userfaultfd = -1;
+	return 0;
+}
+
+int proc_scan_fds(pid_t pid, struct proc_scan *scan)
+{
+	proc_scan_free(scan);
+	nr_lists++;
+	return proc_scan(pid, scan);
+}
+
+int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
+{
+	const struct kvm_process *proc = find_process(pid);
+	struct kvm_rec *all_of = copy(proc->recs, proc->nr_recs, sizeof(*all_of));
+
+	*nr = proc->nr_recs;
+	for (unsigned int fd = 0; fd < MAX_WORDS * 64; fd += 64) {
+		struct kvm_rec open = { .type = KVM_REC_OPEN, .fd = fd };
+
+		for (size_t i = 0; i < proc->scan.nr_open; i++)
+			if ((unsigned int)proc->scan.open[i] / 64 * 64 == fd)
+				open.open |= 1ull << proc->scan.open[i] % 64;
+		for (int times = open.open ? 1 + told_twice : 0; times; times--)
+			all_of[(*nr)++] = open;
+	}
+	*recs = all_of;
+	return 0;
 }
 
 /* Of a process without KVM fds. What /proc would say of a userfaultfd its scan has beforehand. */
@@ -223,7 +303,9 @@ static int set_up(void **state)
 {
 	tree = (struct kvm_tree){ .procs = procs };
 	all = (struct discovered){ 0 };
-	nr_walks = nr_map_looks = nr_looks = nr_holders = held = 0;
+	nr_walks = nr_map_looks = nr_looks = nr_holders = held = nr_lists = 0;
+	hidden = -1;
+	told_twice = false;
 	log_reset();
 	return 0;
 }
@@ -281,6 +363,79 @@ static bool has_fd(const struct discovered_vm *found, pid_t pid, int fd, enum kv
 		if (found->fds[i].pid == pid && found->fds[i].fd == fd)
 			return found->fds[i].object.kind == kind && found->fds[i].object.index == index;
 	return false;
+}
+
+static int refuse_nothing(pid_t pid, const struct proc_scan *scan)
+{
+	return 0;
+}
+
+/* There are as many as a process likes. */
+static void mappings_are_kept_of_a_vms_process_alone(void **state)
+{
+	struct kvm_tree seen;
+
+	add_vm(add_process(10), 1, true);
+	add_process(11);
+	add_fd(add_process(12), PROC_FD_VM, KVM_REC_VM_FD, 1, false);
+	assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
+	assert_int_equal(seen.nr_procs, 3);
+	assert_int_equal(seen.procs[0].scan.view.areas.nr, 2);
+	assert_int_equal(seen.procs[1].scan.view.areas.nr, 0);
+	assert_int_equal(seen.procs[2].scan.view.areas.nr, 0);
+	kvm_tree_free(&seen);
+}
+
+/* What the iterator has seen as the scan has: nothing is asked for twice. Where there is no iterator, the kernel lists the fds. */
+static void fds_are_listed_where_they_may_not_be_all(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+	struct kvm_tree seen;
+
+	for (unsigned long long kvm = 1; kvm <= 40; kvm++)
+		add_vm(proc, kvm, true);
+	for (unsigned int times = 0; times < 2; times++) {
+		told_twice = times;
+		assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
+		assert_int_equal(nr_lists, 0);
+		kvm_tree_free(&seen);
+	}
+	add_process(11);
+	assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
+	assert_int_equal(nr_lists, 1);
+	kvm_tree_free(&seen);
+}
+
+static int refuse_other_fds(pid_t pid, const struct proc_scan *scan)
+{
+	for (size_t i = 0; i < scan->nr_fds; i++)
+		if (scan->fds[i].kind == PROC_FD_OTHER)
+			return -ENOTSUP;
+	return 0;
+}
+
+/* The one that was missed is the VM's, is a userfaultfd, or is refused. */
+static void what_a_running_process_puts_before_a_fd_does_not_hide_it(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+	struct kvm_tree seen;
+
+	add_vm(proc, 1, true);
+	add_fd(proc, PROC_FD_SYSTEM, 0, 0, true);
+	for (hidden = 3; hidden <= 7; hidden++) {
+		nr_lists = 0;
+		told_twice = hidden % 2;
+		proc->scan.userfaultfd = hidden;
+		assert_int_equal(kvm_tree_scan(10, refuse_other_fds, &seen), 0);
+		assert_int_equal(nr_lists, 1);
+		assert_int_equal(seen.procs[0].scan.nr_fds, proc->scan.nr_fds);
+		assert_int_equal(seen.procs[0].scan.userfaultfd, hidden);
+		kvm_tree_free(&seen);
+	}
+	hidden = 7;
+	proc->scan.fds[proc->scan.nr_fds - 1].kind = PROC_FD_OTHER;
+	assert_int_equal(kvm_tree_scan(10, refuse_other_fds, &seen), -ENOTSUP);
+	kvm_tree_free(&seen);
 }
 
 /* All vCPUs and mappings have the same names. */
@@ -661,6 +816,9 @@ static void the_most_vms(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(mappings_are_kept_of_a_vms_process_alone),
+		TEST(fds_are_listed_where_they_may_not_be_all),
+		TEST(what_a_running_process_puts_before_a_fd_does_not_hide_it),
 		TEST(four_vms_of_one_process),	     TEST(vms_of_several_processes),
 		TEST(page_tables_are_walked_for_what_is_unusual),
 		TEST(page_tables_are_walked_for_a_mapping_that_was_not_seen),

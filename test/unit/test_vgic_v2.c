@@ -326,7 +326,7 @@ static void the_lines_of_timers_are_left_to_them(void **state)
 	struct trip trip = trip_dump(fake_running(shape));
 
 	for (size_t i = 0; i < trip.vm->nr_vcpus; i++)
-		trip.vm->vgic_v2->cpus[i].lines.level |= 1u << 23 | 1u << 27 | 1u << 30;
+		trip.vm->vgic_v2->private[i].level |= 1u << 23 | 1u << 27 | 1u << 30;
 	assert_int_equal(trip_restore(&trip), 0);
 	assert_int_equal(fake_count(trip.copy, "vm: KVM_IRQ_LINE 0x2*"), 1);
 	assert_int_equal(fake_count(trip.copy, "vm: KVM_IRQ_LINE 0x2070013 = 1"), 1); /* vCPU id 7, INTID 19 */
@@ -341,7 +341,7 @@ static void the_line_of_a_pmu_that_is_none_is_raised(void **state)
 
 	assert_false(trip.vm->vcpus[7].pmu_created);
 	assert_int_equal(trip.vm->vcpus[7].pmu_irq, 23);
-	trip.vm->vgic_v2->cpus[7].lines.level |= 1u << 23;
+	trip.vm->vgic_v2->private[7].level |= 1u << 23;
 	assert_int_equal(trip_restore(&trip), 0);
 	assert_int_equal(fake_count(trip.copy, "vm: KVM_IRQ_LINE 0x2030017 = 1"), 1); /* vCPU id 3 */
 	trip_finish(&trip);
@@ -351,7 +351,7 @@ static void sgis_are_pending_by_their_senders(void **state)
 {
 	struct trip trip = trip_dump(fake_running(shape));
 	const struct vgic_values *pending = vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs,
-							   trip.vm->vgic_v2->cpus[1].banked, "GICD_ISPENDR0");
+							   trip.vm->vgic_v2->banked[1], "GICD_ISPENDR0");
 
 	assert_int_equal(pending->v[0], 1u << 18);
 	assert_int_equal(trip_restore(&trip), 0);
@@ -419,13 +419,13 @@ static void damage_frames(struct vm_state *vm)
 
 static void damage_sgi(struct vm_state *vm)
 {
-	vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, vm->vgic_v2->cpus[2].banked, "GICD_ISPENDR0")
+	vgic_values_of(vgic_v2_banked_regs, vgic_v2_nr_banked_regs, vm->vgic_v2->banked[2], "GICD_ISPENDR0")
 		->v[0] |= 8;
 }
 
 static void damage_sgi_level(struct vm_state *vm)
 {
-	vm->vgic_v2->cpus[2].lines.level |= 8;
+	vm->vgic_v2->private[2].level |= 8;
 }
 
 static void damage_level(struct vm_state *vm)
@@ -435,7 +435,7 @@ static void damage_level(struct vm_state *vm)
 
 static void damage_width(struct vm_state *vm)
 {
-	vm->vgic_v2->cpus[0].cpuif[0].v[0] = 1ull << 32;
+	vm->vgic_v2->cpuif[0][0].v[0] = 1ull << 32;
 }
 
 static void damage_active(struct vm_state *vm)

@@ -17,6 +17,7 @@ import time
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
+import changing  # noqa: E402
 import common  # noqa: E402
 import cramped  # noqa: E402
 import dumps  # noqa: E402
@@ -29,7 +30,7 @@ import restores  # noqa: E402
 import seen  # noqa: E402
 import tables  # noqa: E402
 
-GROUPS = [refusals, dumps, killed, cramped, hostile, options, restores, tables, nokvm]
+GROUPS = [refusals, dumps, killed, cramped, hostile, changing, options, restores, tables, nokvm]
 # Hosts, and what testbed/run needs for each beside the options of its caller.
 BOOTS = {
     'main': '',

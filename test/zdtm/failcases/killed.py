@@ -106,6 +106,35 @@ def dumped_again_of_two():
         discard(vm)
 
 
+def text_of(pid):
+    """What each private mapping that can be executed has, by its address: 18 words of it may be the plugin's."""
+    text = {}
+    with open(f'/proc/{pid}/mem', 'rb', buffering=0) as mem:
+        for line in read(f'/proc/{pid}/maps').splitlines():
+            area, prot = line.split()[:2]
+            start, end = (int(x, 16) for x in area.split('-'))
+            if prot[2:] == 'xp':
+                mem.seek(start)
+                text[start] = mem.read(end - start)
+    return text
+
+
+def in_one_place():
+    """What a criu that was killed has left in the VMM's text is where the next one stands: the VMM's own code never."""
+    with odd_vm('none') as (vm, images, unharmed):
+        texts = [text_of(vm.pid)]
+        for _ in range(3):
+            kill(vm.pid, images, 'kvm_run pages')
+            texts.append(text_of(vm.pid))
+            shutil.rmtree(images)
+            os.mkdir(images)
+        require(texts[0] != texts[1], "a criu that was killed has left nothing in the VMM's text: this test sees nothing")
+        changed = [f'{start:x}' for text in texts[2:] for start in text if text[start] != texts[1][start]]
+        require(not changed, f'another criu that was killed has left something else, in {changed}')
+        unharmed.check(images)
+        finish(vm)
+
+
 def fails_again():
     """The next dump fails for another reason, when it has put the VM back: that runs on."""
     with odd_vm('none') as (vm, images, unharmed):
@@ -295,6 +324,7 @@ def cases():
         if left_standing:
             yield f'dump-killed-kill-{name}-dumped-again', 'main', dumped_again, (point,)
     yield 'dump-killed-kill-one-of-two', 'main', dumped_again_of_two, ()
+    yield 'dump-killed-kill-in-one-place', 'main', in_one_place, ()
     yield 'dump-killed-kill-fails-again', 'main', fails_again, ()
     yield 'dump-parasite-unreachable', 'main', unreachable, ('none',)
     yield 'dump-parasite-unreachable-locked', 'main', unreachable, ('cramped-memlock', lock_little)

@@ -45,8 +45,11 @@ NOT_SEEN = {
     'more interrupts than can be looked at': 'test_discover:an_its_with_too_many_interrupts_is_refused',
     'more than %u irqfds, %u ioeventfds or %u coalesced MMIO zones': 'test_eventfd:too_many_are_refused',
     'memslots over more than %u mappings of files': 'test_capture:the_most_mappings_of_files',
+    'its mappings and the names of their files are more than 64 MiB of text': 'test_proc:what_takes_too_long_to_read_is_refused',
     'guest memory in a file that has lost this name and has another': 'kvm_shared_file',
     'pid %d: the BPF iterator did not see its VM again': 'test_probe:lines_of_another_vm_are_none',
+    'tells of %zu irqfds, %zu ioeventfds and %zu zones of coalesced MMIO: it did not see all':
+        'test_eventfd:what_is_told_is_what_the_vm_has',
     'a GICv5 that %s': 'test_vgic_v5:one_that_is_not_set_up_is_refused_by_name',
 }
 

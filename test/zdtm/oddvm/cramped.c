@@ -96,7 +96,7 @@ static int seccomp(struct odd_vm *vm)
 	static struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		REFUSE(ioctl), REFUSE(mmap), REFUSE(mprotect), REFUSE(mremap), REFUSE(process_vm_readv),
-		REFUSE(socketpair), REFUSE(eventfd2),
+		REFUSE(process_vm_writev), REFUSE(munlock), REFUSE(socketpair), REFUSE(eventfd2),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog program = { .len = ARRAY_SIZE(filter), .filter = filter };

@@ -127,7 +127,7 @@ static int many_files(struct odd_vm *vm)
 #define SLOTS_BASE	0x100000000
 
 /* One after the other of the same memory. */
-static int many_slots(struct odd_vm *vm)
+static int add_slots(struct odd_vm *vm, unsigned int nr)
 {
 	struct kvm_userspace_memory_region region = { .memory_size = 4096 };
 	void *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -135,7 +135,7 @@ static int many_slots(struct odd_vm *vm)
 
 	if (memory == MAP_FAILED)
 		return -1;
-	for (i = 0; i < NR_SLOTS; i++) {
+	for (i = 0; i < nr; i++) {
 		region.slot = 100 + i;
 		region.guest_phys_addr = SLOTS_BASE + 2 * 4096 * (uint64_t)i;
 		region.userspace_addr = (uintptr_t)memory;
@@ -143,6 +143,11 @@ static int many_slots(struct odd_vm *vm)
 			return -1;
 	}
 	return 0;
+}
+
+static int many_slots(struct odd_vm *vm)
+{
+	return add_slots(vm, NR_SLOTS);
 }
 
 #define NR_VCPUS	400	/* more of them than the iterator tells in one read */
@@ -247,6 +252,63 @@ static int end_sharing(struct odd_vm *vm)
 	return kill(sharing, SIGKILL);
 }
 
+#define NR_TOLD	400	/* memslots: more than a pass of the iterator tells */
+
+/* It is told by two passes, and what it has bound by further ones. */
+static int told_by_passes(struct odd_vm *vm)
+{
+	struct kvm_coalesced_mmio_zone zone = { .addr = 0x10000000, .size = 4 };
+
+	return ioctl(vm->vm_fd, KVM_REGISTER_COALESCED_MMIO, &zone) ? -1 : add_slots(vm, NR_TOLD);
+}
+
+/* What the number of the VM's fd is of when the signal has come: null, nothing, another VM, or the VM again, which @copy is. */
+static int change_fd(const struct odd_vm *vm, int sig, int copy, int null)
+{
+	int other;
+
+	switch (sig) {
+	case SIGUSR1:
+		return dup3(null, vm->vm_fd, O_CLOEXEC);
+	case SIGUSR2:
+		return close(vm->vm_fd);
+	case SIGWINCH:
+		other = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+		return other < 0 || dup3(other, vm->vm_fd, O_CLOEXEC) < 0 ? -1 : close(other);
+	default:
+		return dup3(copy, vm->vm_fd, O_CLOEXEC);
+	}
+}
+
+#define CHANGED	"changed"	/* a folder, made when the fd is another's; whoever has asked for that takes it away */
+
+/* With the VMM's table of fds, and no child of its: it runs when that stands still. Its pid is a folder's name. */
+static int changing_fds(struct odd_vm *vm)
+{
+	int copy = fcntl(vm->vm_fd, F_DUPFD_CLOEXEC, 0), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const struct timespec second = { .tv_sec = 1 };
+	pid_t vmm = getpid(), pid;
+	char name[16];
+	sigset_t all;
+	unsigned int i;
+
+	pid = copy < 0 || null < 0 ? -1 : syscall(SYS_clone, CLONE_FILES | CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
+	snprintf(name, sizeof(name), "%d", pid);
+	if (pid)
+		return pid < 0 ? -1 : mkdir(name, 0700);
+	for (i = 0; i < ODD_NR_VCPUS; i++)
+		munmap(vm->vcpu[i].run, vm->run_size);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	while (!kill(vmm, 0)) {
+		int sig = sigtimedwait(&all, NULL, &second);
+
+		if (sig > 0 && (change_fd(vm, sig, copy, null) < 0 || mkdir(CHANGED, 0700)))
+			break;
+	}
+	_exit(0);
+}
+
 /* A thread whose table of fds is its own, which CRIU does not look at, with a file of the VM's that nobody else has. */
 static pthread_barrier_t has_file;
 
@@ -336,6 +398,7 @@ const struct oddity hostile_oddities[] = {
 	{ "hostile-many-maps", .running = many_maps },
 	{ "hostile-many-vms", .running = many_vms },
 	{ "hostile-shared-table", .running = shared_table, .after = end_sharing },
+	{ "hostile-changing-fds", .built = told_by_passes, .running = changing_fds },
 	{ "hostile-thread-table", .running = thread_table },
 	{ "hostile-served-memory", .built = served_memory },
 	{ "hostile-served-tables", .built = served_tables },

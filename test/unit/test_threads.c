@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Register sets of a process's threads, read and put back: what ptrace answers is made up. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "probe/proc.h"
+#include "remote/rseq.h"
+#include "remote/threads.h"
+#include "remote/trace.h"
+#include "testlog.h"
+
+#define FIRST 100
+#define NR 3
+
+/* The thread whose sequence cannot be aborted, or whose register sets cannot be read. */
+static pid_t no_abort, no_read;
+static int nr_written;
+
+int proc_each_vtid(pid_t pid, int (*use)(pid_t tid, pid_t vtid, void *arg), void *arg)
+{
+	int ret = 0;
+
+	for (pid_t i = 0; i < NR && !ret; i++)
+		ret = use(FIRST + i, 1 + i, arg);
+	return ret;
+}
+
+int proc_each_thread(pid_t pid, int (*use)(pid_t pid, pid_t tid, void *arg), void *arg)
+{
+	return 0;
+}
+
+pid_t proc_vpid(pid_t pid, pid_t tid)
+{
+	return 1 + tid - FIRST;
+}
+
+int rseq_abort(pid_t tid)
+{
+	return tid == no_abort ? -EFAULT : 0;
+}
+
+int trace_get_regset(pid_t tid, unsigned int note, void *buf, size_t *size)
+{
+	*size = 16;
+	memset(buf, 0, *size);
+	return tid == no_read ? -ENOMEM : 0;
+}
+
+int trace_set_regset(pid_t tid, unsigned int note, const void *buf, size_t size)
+{
+	nr_written++;
+	return 0;
+}
+
+int trace_interrupt(pid_t tid, int timeout_ms)
+{
+	return 0;
+}
+
+bool trace_goes_on(pid_t tid)
+{
+	return false;
+}
+
+static void take_with_a_failure(pid_t abort_of, pid_t read_of, const char *says, const char *why)
+{
+	struct vm_state vm = { 0 };
+	char whole[160];
+
+	no_abort = abort_of;
+	no_read = read_of;
+	log_reset();
+	assert_true(threads_take(FIRST, &vm) < 0);
+	assert_int_equal(log_errors(), 2);
+	assert_true(log_has(says));
+	snprintf(whole, sizeof(whole), "pid %d: cannot read the registers of its threads: %s", FIRST, why);
+	assert_string_equal(log_error(), whole);
+	assert_int_equal(vm.nr_threads, 0); /* there is nothing to put back, and nothing more is said */
+	assert_null(vm.threads);
+}
+
+static void what_cannot_be_read_of_a_thread_is_all_that_is_said(void **state)
+{
+	take_with_a_failure(FIRST + 1, 0, "thread 101: cannot abort its restartable sequence: Bad address (errno 14)",
+			    "Bad address (errno 14)");
+	take_with_a_failure(0, FIRST + 2, "thread 102: cannot read register set 0x401: Cannot allocate memory (errno 12)",
+			    "Cannot allocate memory (errno 12)");
+	take_with_a_failure(0, FIRST, "thread 100: cannot read register set 0x401: Cannot allocate memory (errno 12)",
+			    "Cannot allocate memory (errno 12)");
+}
+
+static void each_thread_has_its_registers_back(void **state)
+{
+	struct vm_state vm = { 0 };
+
+	no_abort = no_read = nr_written = 0;
+	log_reset();
+	assert_int_equal(threads_take(FIRST, &vm), 0);
+	assert_int_equal(vm.nr_threads, NR);
+	assert_int_equal(threads_apply(FIRST, &vm), 0);
+	assert_true(nr_written >= NR);
+	assert_int_equal(log_errors(), 0);
+	vm.nr_threads--;
+	assert_int_equal(threads_apply(FIRST, &vm), -EINVAL);
+	assert_true(log_has("thread 102: not one of those that were dumped"));
+	thread_free(vm.threads, NR);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_cannot_be_read_of_a_thread_is_all_that_is_said),
+		cmocka_unit_test(each_thread_has_its_registers_back),
+	};
+
+	return cmocka_run_group_tests_name("registers of threads", tests, NULL, NULL);
+}
