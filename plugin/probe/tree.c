@@ -179,11 +179,10 @@ bool kvm_process_has_kvm(const struct kvm_process *proc)
 }
 
 /* A process that has ended, and is waited for, has nothing. */
-int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree)
+static int scan_tree(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree)
 {
 	int ret;
 
-	*tree = (struct kvm_tree){ 0 };
 	ret = proc_tree(root, &tree->pids, &tree->nr_pids);
 	if (ret)
 		return ret;
@@ -203,6 +202,18 @@ int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *sc
 			return ret;
 	}
 	return 0;
+}
+
+int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree)
+{
+	int ret;
+
+	*tree = (struct kvm_tree){ 0 };
+	/* Most often a VMM is the root itself, or is alone. */
+	kernel_probe_ahead(root);
+	ret = scan_tree(root, check, tree);
+	kernel_probe_end_ahead();
+	return ret;
 }
 
 void kvm_tree_free(struct kvm_tree *tree)
