@@ -2,20 +2,23 @@
 /*
  * A clock of instructions for CPUs that execute at once: testbed/run --at-once.
  *
- * QEMU's -icount has one count, of one thread that is all CPUs in turn. Here each CPU is a thread (-accel tcg,thread=multi) with
- * a clock of its own, which stands still but for 2 ns an instruction:
+ * QEMU's -icount has one count, of one thread that is all CPUs in turn. Here each CPU is a thread (-accel
+ * tcg,thread=multi) with a clock of its own, which stands still but for 2 ns an instruction:
  *
- *  - no CPU that executes is ahead of another that does by more than two quanta: it waits for it, see end_of_quantum().
+ *  - no CPU that executes is ahead of another that does by more than two quanta: it waits for it, see
+ * end_of_quantum().
  *  - a CPU that was idle goes on at the time of whoever woke it.
- *  - all else in QEMU, its timers first of all, has the time of the slowest CPU that executes; while all are idle, that time goes
- *    on as the real one does, as with -icount.
+ *  - all else in QEMU, its timers first of all, has the time of the slowest CPU that executes; while all are
+ * idle, that time goes on as the real one does, as with -icount.
  *
- * QEMU's virtual clock with thread=multi is its machine's CLOCK_MONOTONIC, and what its plugins can have changed of that (10.0)
- * is no more than to wait for it. So this is two things in one: a plugin, which counts, and a library to be preloaded, whose
- * clock_gettime() takes the C library's place, and the condition variables on which CPUs sleep.
+ * QEMU's virtual clock with thread=multi is its machine's CLOCK_MONOTONIC, and what its plugins can have
+ * changed of that (10.0) is no more than to wait for it. So this is two things in one: a plugin, which
+ * counts, and a library to be preloaded, whose clock_gettime() takes the C library's place, and the condition
+ * variables on which CPUs sleep.
  *
- * A CPU that waits here is inside a translated block. Who wants all CPUs outside of theirs, as for a TLB's flush, waits on a
- * condition variable, and is waited for by nobody meanwhile. Should that ever not be all: no wait is longer than a second.
+ * A CPU that waits here is inside a translated block. Who wants all CPUs outside of theirs, as for a TLB's
+ * flush, waits on a condition variable, and is waited for by nobody meanwhile. Should that ever not be all:
+ * no wait is longer than a second.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -41,9 +44,10 @@ void qemu_plugin_register_vcpu_init_cb(uint64_t id, void (*cb)(uint64_t id, unsi
 void qemu_plugin_register_vcpu_idle_cb(uint64_t id, void (*cb)(uint64_t id, unsigned int cpu));
 void qemu_plugin_register_vcpu_resume_cb(uint64_t id, void (*cb)(uint64_t id, unsigned int cpu));
 void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id, void (*cb)(uint64_t id, void *tb));
-void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(void *tb, int op, struct u64_of_cpu entry, uint64_t value);
-void qemu_plugin_register_vcpu_tb_exec_cond_cb(void *tb, void (*cb)(unsigned int cpu, void *data), int flags, int cond,
-	struct u64_of_cpu entry, uint64_t value, void *data);
+void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(void *tb, int op, struct u64_of_cpu entry,
+						       uint64_t value);
+void qemu_plugin_register_vcpu_tb_exec_cond_cb(void *tb, void (*cb)(unsigned int cpu, void *data), int flags,
+					       int cond, struct u64_of_cpu entry, uint64_t value, void *data);
 void qemu_plugin_register_atexit_cb(uint64_t id, void (*cb)(uint64_t id, void *data), void *data);
 
 PUBLIC int qemu_plugin_version = QEMU_PLUGIN_VERSION;
@@ -246,7 +250,8 @@ PUBLIC int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, 
 	return real_timedwait(cond, mutex, &real_until);
 }
 
-/* A CPU executes from the moment in which it is woken: who wakes it must not be far ahead when its thread has come. */
+/* A CPU executes from the moment in which it is woken: who wakes it must not be far ahead when its thread has
+ * come. */
 PUBLIC int pthread_cond_broadcast(pthread_cond_t *cond)
 {
 	pthread_mutex_lock(&lock);
@@ -282,8 +287,10 @@ static void end_halt(uint64_t id, unsigned int index)
 
 static void translate(uint64_t id, void *tb)
 {
-	qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, INLINE_ADD_U64, count, qemu_plugin_tb_n_insns(tb));
-	qemu_plugin_register_vcpu_tb_exec_cond_cb(tb, end_of_quantum, CB_NO_REGS, COND_GE, count, QUANTUM, NULL);
+	qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, INLINE_ADD_U64, count,
+							  qemu_plugin_tb_n_insns(tb));
+	qemu_plugin_register_vcpu_tb_exec_cond_cb(tb, end_of_quantum, CB_NO_REGS, COND_GE, count, QUANTUM,
+						  NULL);
 }
 
 static void tell(uint64_t id, void *data)
