@@ -69,7 +69,8 @@ static struct cpu {
 	enum state state;
 	uint64_t time;		/* ns, at the start of this quantum */
 	uint64_t *instructions; /* of this quantum, added to by translated code */
-	pthread_cond_t *halted; /* where it sleeps when idle */
+	pthread_cond_t *halted; /* QEMU's, on which it sleeps when idle */
+	pthread_cond_t woken;	/* what it sleeps on */
 } cpus[MAX_CPUS];
 
 static __thread struct cpu *self;
@@ -221,20 +222,38 @@ PUBLIC int clock_gettime(clockid_t id, struct timespec *ts)
 	return 0;
 }
 
+/*
+ * With the lock of ours, not by the condition variable: QEMU wakes CPUs without the mutex, too, and one that
+ * was woken before it slept would be waited for here.
+ */
+static void sleep_until_woken(pthread_cond_t *cond, pthread_mutex_t *mutex)
+{
+	pthread_mutex_lock(&lock);
+	self->halted = cond;
+	stop(self, IDLE);
+	pthread_mutex_unlock(mutex);
+	while (self->state == IDLE)
+		real_wait(&self->woken, &lock);
+	pthread_mutex_unlock(&lock);
+	pthread_mutex_lock(mutex);
+}
+
 PUBLIC int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
 {
 	int error;
 
 	if (!self)
 		return real_wait(cond, mutex);
+	if (halts) {
+		sleep_until_woken(cond, mutex);
+		return 0;
+	}
 	pthread_mutex_lock(&lock);
-	if (halts)
-		self->halted = cond;
-	stop(self, halts ? IDLE : WAITS);
+	stop(self, WAITS);
 	pthread_mutex_unlock(&lock);
 	error = real_wait(cond, mutex);
 	pthread_mutex_lock(&lock);
-	start(self, self->state == IDLE ? time_of_all() : 0);
+	self->state = EXECUTES;
 	pthread_mutex_unlock(&lock);
 	return error;
 }
@@ -256,8 +275,10 @@ PUBLIC int pthread_cond_broadcast(pthread_cond_t *cond)
 {
 	pthread_mutex_lock(&lock);
 	for (struct cpu *cpu = cpus; cpu < cpus + MAX_CPUS; cpu++)
-		if (cpu->state == IDLE && cpu->halted == cond)
+		if (cpu->state == IDLE && cpu->halted == cond) {
 			start(cpu, time_here());
+			real_broadcast(&cpu->woken);
+		}
 	pthread_mutex_unlock(&lock);
 	return real_broadcast(cond);
 }
@@ -269,6 +290,7 @@ static void init_cpu(uint64_t id, unsigned int index)
 	if (index >= MAX_CPUS)
 		return;
 	pthread_mutex_lock(&lock);
+	pthread_cond_init(&cpus[index].woken, NULL);
 	cpus[index].instructions = qemu_plugin_scoreboard_find(count.scoreboard, index);
 	start(&cpus[index], time_of_all());
 	pthread_mutex_unlock(&lock);
