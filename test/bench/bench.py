@@ -16,7 +16,11 @@ import smallvm  # noqa: E402
 from figures import Trouble  # noqa: E402
 
 PR_SET_CHILD_SUBREAPER = 36
-CLOCKS = {'instructions': 'Times are in instructions, 2 ns each.', 'wall': 'Times are by the clock of the machine that emulates this one.'}
+CLOCKS = {
+    'instructions': 'Times are in instructions of all CPUs, 2 ns each.',
+    'cpus': 'Times are in instructions, 2 ns each, of CPUs that execute at once.',
+    'wall': 'Times are by the clock of the machine that emulates this one.',
+}
 
 
 def measure_small(args):
