@@ -258,6 +258,20 @@ static int write_images(struct dumped_vm *d)
 	return ret ?: write_index_if_whole();
 }
 
+struct writing {
+	struct dumped_vm *d;
+	int ret;
+};
+
+static void write_beside(void *arg)
+{
+	struct writing *images = arg;
+	enum spent before = spent_on(SPENT_IMAGES);
+
+	images->ret = write_images(images->d);
+	spent_on(before);
+}
+
 /* Whether somebody wants criu to end: the dump then fails at the next place where it can. */
 static int interrupted(void)
 {
@@ -294,15 +308,19 @@ static int swap_in(struct dumped_vm *d, struct remote *remote)
 }
 
 /*
- * Undone in the same session where it fails: mremap() may have unmapped what it was to replace. A new
+ * The images are written while the task exchanges its mappings: what is in them has been read, and where they cannot be written all of it
+ * is undone. That is done in the same session, whatever fails: mremap() may have unmapped what it was to replace. A new
  * session could not be mapped for the reason that it failed for, or would be mapped in that place.
  */
 static int swap_out(struct dumped_vm *d, struct remote *remote)
 {
+	struct writing images = { .d = d };
+	const struct beside write = { write_beside, &images };
 	int ret;
 
 	d->swapped = true;
-	ret = kvm_run_swap_out(d->vm, remote);
+	ret = kvm_run_swap_out(d->vm, remote, &write);
+	ret = ret ?: images.ret;
 	if (ret)
 		swap_in(d, remote);
 	return ret;
@@ -367,7 +385,6 @@ static int save(void *arg, struct remote *remote)
 
 	spent_on(SPENT_IMAGES);
 	ret = ret ?: read_files(d);
-	ret = ret ?: write_images(d);
 	spent_on(SPENT_SWAP);
 	return ret ?: swap_out(d, remote);
 }

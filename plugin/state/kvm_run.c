@@ -482,12 +482,19 @@ static int exchange(struct vm_state *vm, struct remote *remote)
 	return ret;
 }
 
-int kvm_run_swap_out(struct vm_state *vm, struct remote *remote)
+int kvm_run_swap_out(struct vm_state *vm, struct remote *remote, const struct beside *meanwhile)
 {
 	int ret = make_copies(vm, remote);
 
 	ret = ret ?: kvm_run_for_all_pages(vm, remote, false, forbid_run);
-	return ret ?: exchange(vm, remote);
+	if (ret)
+		return ret;
+	remote->beside = meanwhile ? *meanwhile : (struct beside){ 0 };
+	ret = exchange(vm, remote);
+	if (!ret)
+		beside_run(&remote->beside); /* where exec() runs nothing meanwhile */
+	remote->beside = (struct beside){ 0 };
+	return ret;
 }
 
 /* Each vCPU's mapping in each of its places, of the task or of the copy that CRIU restored. */

@@ -361,7 +361,7 @@ struct moments {
 
 static void swap_before(struct life *life)
 {
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	lose_room(life->kvm);
 	life->dying.remote.pages_of = NULL;
 }
@@ -463,7 +463,7 @@ static void what_was_put_back_in_part_is_finished(void **state)
 		struct life *life = begin(-1);
 		size_t nr;
 
-		assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+		assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 		both_answer(life);
 		life->dying.moments = moment;
 		recover_by(life->kvm, &life->dying.remote, &nr);
@@ -483,7 +483,7 @@ static void what_was_written_by_either_mapping_is_kept(void **state)
 	size_t nr;
 
 	assert_true(life->vm->vcpus[0].nr_maps > 1);
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	seen(life->kvm, life->twin, 0, false)[0x40] = 1;
 	seen(life->kvm, life->twin, 0, true)[0x41] = 2;
 	seen(life->twin, life->twin, 0, false)[0x40] = 1;
@@ -503,7 +503,7 @@ static void what_is_behind_kvm_run_is_in_the_copy(void **state)
 	life->kvm->vcpus[1].run[at] = life->twin->vcpus[1].run[at] = 0x77;
 	vm_state_free(life->vm);
 	life->vm = fake_dump(life->kvm);
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	((struct kvm_run *)seen(life->kvm, life->twin, 1, true))->immediate_exit = 1;
 	((struct kvm_run *)seen(life->twin, life->twin, 1, true))->immediate_exit = 1;
 	assert_int_equal(recover(life->kvm, &nr), 0);
@@ -547,7 +547,7 @@ static void a_record_that_lies_is_refused(void **state)
 	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
 		struct life *life = begin(-1);
 
-		assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+		assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 		*record_in(life->kvm, 2) = lies[i];
 		assert_refused(life, "left by a restore that did not come to its end");
 		end(life);
@@ -558,7 +558,7 @@ static void what_stands_elsewhere_is_refused(void **state)
 {
 	struct life *life = begin(-1);
 
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	record_in(life->kvm, 2)->maps[0].start = 0x123000;
 	assert_refused(life, "neither its page nor a copy of it is where the dump found it mapped");
 	end(life);
@@ -649,7 +649,7 @@ static void whose_page_it_is_is_known_from_the_page_alone(void **state)
 	struct vcpu_state vcpu = { .id = 2, .fd = 7, .run = life->kvm->vcpus[2].run };
 
 	assert_int_equal(left_check(life->vm, &vcpu), 0);
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	fake_forget(life->kvm);
 	log_reset();
 	assert_int_equal(left_check(life->vm, &vcpu), 0);
@@ -670,7 +670,7 @@ static void those_that_run_are_left_alone(void **state)
 
 	life->vm->vcpus = &vcpus[2];
 	life->vm->nr_vcpus = 1;
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	life->vm->vcpus = vcpus;
 	life->vm->nr_vcpus = 4;
 	fake_forget(life->kvm);

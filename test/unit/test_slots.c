@@ -323,7 +323,7 @@ static void vcpus_are_taken_away_and_let_go_at_once(void **state)
 		struct vm_state vm = large_vm(nr_vcpus[i], run);
 		struct laying l = { .remote = { .ops = &ops, .can_wait = true, .pages_of = &vm }, .scratch = vm_scratch(&vm) };
 
-		assert_int_equal(kvm_run_swap_out(&vm, &l.remote), 0);
+		assert_int_equal(kvm_run_swap_out(&vm, &l.remote, NULL), 0);
 		assert_int_equal(l.batches, 2);
 		assert_true(l.is_whole);
 		l = (struct laying){ .remote = { .ops = &ops }, .scratch = vm_undo_scratch(&vm) };
