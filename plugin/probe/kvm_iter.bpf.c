@@ -665,6 +665,7 @@ static struct its_walk {
 	unsigned long long at;		    /* the node that is left next: of either list */
 	unsigned int orphans;
 	unsigned int done;
+	unsigned int left; /* devices and interrupts that are looked at yet */
 } its;
 
 /* Interrupts that are looked at in one step: as many as a call of it weighs against. */
@@ -683,6 +684,7 @@ static void count_orphans(unsigned long long next)
 		its.at = next;
 		next = word_at(next);
 	}
+	its.left -= n;
 	its_steps_left -= n;
 	steps += n;
 }
@@ -696,12 +698,13 @@ static int step_its(__u32 i, void *none)
 	unsigned long long next = word_at(its.at);
 	struct its_device *dev;
 
-	if (!next || its_steps_left < ITES_IN_STEP)
+	if (!next || its.left < ITES_IN_STEP || its_steps_left < ITES_IN_STEP)
 		return 1;
 	if (its.device && next != its.device + bpf_core_field_offset(struct its_device, itt_head)) {
 		count_orphans(next);
 		return 0;
 	}
+	its.left--;
 	its_steps_left--;
 	steps++;
 	if (its.device) {
@@ -730,6 +733,7 @@ VERIFIED_ALONE int tell_its(struct bpf_iter__task *ctx, unsigned long long of, u
 	its.at = its.devices = out.its.object + bpf_core_field_offset(struct vgic_its, device_list);
 	its.device = 0;
 	its.orphans = its.done = 0;
+	its.left = MAX_ITS_STEPS;
 	bpf_loop(MAX_ITS_STEPS, step_its, NULL, 0);
 	out.its.orphans = its.orphans;
 	out.its.unread = !its.done;
