@@ -419,9 +419,14 @@ static void kill_at_each_moment(struct moments *m)
 	assert_true(m->without_answer > 0 && m->without_answer < m->nr / 2);
 }
 
+static int swap_out(struct vm_state *vm, struct remote *remote)
+{
+	return kvm_run_swap_out(vm, remote, NULL);
+}
+
 static void a_vm_left_in_the_swap_goes_on(void **state)
 {
-	struct moments m = { .run = kvm_run_swap_out, .swapped = false, .when = "while it swapped out" };
+	struct moments m = { .run = swap_out, .swapped = false, .when = "while it swapped out" };
 
 	kill_at_each_moment(&m);
 }
