@@ -86,9 +86,11 @@ struct dumped_vm {
 	size_t next_fd; /* of fds, that CRIU is likely to ask for next */
 	size_t nr_noted; /* so many of the first of fds are in vm->files */
 	struct image_seals seals;
+	struct image_target images;
 	pid_t pid;
 	unsigned long long kvm; /* by which the probe knows it */
-	bool written; /* its images are there */
+	bool written; /* its images are being written, or are there */
+	bool has_images; /* all of them are, but kvm-vm.img */
 	bool lpis_changed; /* its pending tables may be those of the dump */
 	bool swapped;
 	const struct left_view *view; /* where a thread of it has gone on since: what stands where */
@@ -254,7 +256,8 @@ static int write_images(struct dumped_vm *d)
 	d->written = true;
 	ret = image_check(vms, written_vms(vms, seals));
 	if (!ret)
-		ret = image_write_vm_parts(criu_get_image_dir(), &dump.id, d->vm, &d->seals);
+		ret = image_write_vm_parts(&d->images, d->vm);
+	d->has_images = !ret;
 	return ret ?: write_index_if_whole();
 }
 
@@ -422,8 +425,10 @@ static int begin_dump(void)
 		found->vm->id = dump.nr + 1;
 		dump.vms[dump.nr] = (struct dumped_vm){
 			.vm = found->vm, .fds = found->fds, .nr_fds = found->nr_fds, .pid = found->pid,
-			.kvm = found->kvm, .seen = found->seen
+			.kvm = found->kvm, .seen = found->seen,
+			.images = { criu_get_image_dir(), &dump.id, &dump.vms[dump.nr].seals }
 		};
+		found->vm->images = &dump.vms[dump.nr].images;
 	}
 	signals_hold();
 	return image_new_dump_id(&dump.id);
@@ -669,6 +674,14 @@ static void stop_again(void)
 			threads_stop_again(dump.vms[i].pid, dump.vms[i].vm);
 }
 
+/* What is there of images that are not all there. */
+static void drop_images(void)
+{
+	for (size_t i = 0; i < dump.nr; i++)
+		if (!dump.vms[i].has_images)
+			image_drop_vm_parts(&dump.vms[i].images, dump.vms[i].vm);
+}
+
 static void end_dump(int ret)
 {
 	sigset_t signals;
@@ -686,6 +699,7 @@ static void end_dump(int ret)
 			put_threads_back(&dump.vms[i]);
 	if (dump.nr)
 		spent_tell("the dump");
+	drop_images();
 	free(dump.vms);
 	free(dump.files.list);
 	discovered_free(&dump.all);

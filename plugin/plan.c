@@ -41,7 +41,7 @@ const struct plan_step plan_dump[] = {
 	{ "ITS tables decoded", ANY_GIC, its_capture_tables,
 	  "from guest memory, when KVM has written all of it" },
 	{ "LPI tables decoded", ANY_GIC, lpi_capture, "from guest memory, when KVM has written all of it" },
-	{ "images of the GIC and ITSes", ANY_GIC, image_make_gic,
+	{ "images of the GIC and ITSes", ANY_GIC, image_write_early,
 	  "with all of them read; early, for nobody waits for it while the vCPUs' registers are read" },
 	{ "vCPU registers", ANY_GIC, vcpu_capture_regs,
 	  "before power states: reading a register commits a PSCI reset that is pending" },
@@ -273,7 +273,7 @@ static int run_with_those_beside(struct course *c, size_t i)
 /* Steps that make no calls: they can be done while those of the next one are made. */
 static bool is_beside(const struct plan_step *step)
 {
-	return step->run == its_capture_tables || step->run == lpi_capture || step->run == image_make_gic;
+	return step->run == its_capture_tables || step->run == lpi_capture || step->run == image_write_early;
 }
 
 /* Whether all that a step beside could read is there, and is read without a call there: calls are being made meanwhile. */
