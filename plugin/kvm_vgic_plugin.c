@@ -46,6 +46,7 @@
 #include "put_back.h"
 #include "remote/direct.h"
 #include "remote/give.h"
+#include "remote/served.h"
 #include "remote/task.h"
 #include "remote/threads.h"
 #include "remote/visit.h"
@@ -103,6 +104,7 @@ static struct {
 	size_t nr;
 	struct image_files files; /* of none of them */
 	struct image_dump_id id;
+	pid_t criu; /* this process */
 	bool in_inventory;
 	bool failed; /* here, before CRIU has run anything in a process */
 } dump;
@@ -166,6 +168,7 @@ static int load_probe(void)
 	int ret = kernel_probe_load();
 
 	sysctl_read();
+	served_prepare();
 	warm_heap();
 	alarm(left);
 	return ret;
@@ -430,6 +433,7 @@ static int begin_dump(void)
 		};
 		found->vm->images = &dump.vms[dump.nr].images;
 	}
+	dump.criu = getpid();
 	signals_hold();
 	return image_new_dump_id(&dump.id);
 }
@@ -513,23 +517,30 @@ static int checkpoint_devices(int pid)
 /* Whether @fd, CRIU's copy, is the same open file as @task_fd of @pid. */
 static bool same_file(int fd, pid_t pid, int task_fd)
 {
-	return !syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, fd, task_fd);
+	return !syscall(SYS_kcmp, dump.criu, pid, KCMP_FILE, fd, task_fd);
 }
 
-/* The object of @d behind @fd: 1 and *@file, or 0. CRIU asks by rising numbers, as they are here: it is the next one, as a rule. */
-static int find_file(struct dumped_vm *d, int fd, struct kvm_file *file)
+/* Whether @fd is the one of @d that is @n behind the next one, and then the object behind it. */
+static bool is_file(struct dumped_vm *d, size_t n, int fd, struct kvm_file *file)
 {
-	for (size_t n = 0; n < d->nr_fds; n++) {
-		size_t i = (d->next_fd + n) % d->nr_fds;
+	size_t i = (d->next_fd + n) % d->nr_fds;
 
-		if (!same_file(fd, d->fds[i].pid, d->fds[i].fd))
-			continue;
-		d->next_fd = i + 1;
-		file->kind = d->fds[i].object.kind;
-		file->index = d->fds[i].object.index;
-		return 1;
-	}
-	return 0;
+	if (!same_file(fd, d->fds[i].pid, d->fds[i].fd))
+		return false;
+	d->next_fd = i + 1;
+	file->kind = d->fds[i].object.kind;
+	file->index = d->fds[i].object.index;
+	return true;
+}
+
+/* The VM of whose next @most fds @fd is one, with the object in @file; or NULL. */
+static struct vm_state *find_file(int fd, size_t most, struct kvm_file *file)
+{
+	for (size_t i = 0; i < dump.nr; i++)
+		for (size_t n = 0; n < most && n < dump.vms[i].nr_fds; n++)
+			if (is_file(&dump.vms[i], n, fd, file))
+				return dump.vms[i].vm;
+	return NULL;
 }
 
 static bool is_system(int fd)
@@ -556,16 +567,14 @@ static int note_file(struct kvm_file **list, size_t *nr, int fd, struct kvm_file
 static int note_ext_file(int fd, int id)
 {
 	struct kvm_file file = { .id = id };
+	struct vm_state *vm = find_file(fd, 1, &file); /* CRIU asks by rising numbers, as they are here */
 	char path[32], link[64] = "";
 
-	if (dump.all.uses_kvm && is_system(fd))
+	if (!vm && dump.all.uses_kvm && is_system(fd))
 		return enter_inventory() ?: note_file(&dump.files.list, &dump.files.nr, fd, &file);
-	for (size_t i = 0; i < dump.nr; i++) {
-		struct vm_state *vm = dump.vms[i].vm;
-
-		if (find_file(&dump.vms[i], fd, &file))
-			return note_file(&vm->files, &vm->nr_files, fd, &file);
-	}
+	vm = vm ?: find_file(fd, SIZE_MAX, &file);
+	if (vm)
+		return note_file(&vm->files, &vm->nr_files, fd, &file);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (readlink(path, link, sizeof(link) - 1) < 0 ||
 	    strncmp(link, "anon_inode:kvm-", strlen("anon_inode:kvm-")))
@@ -664,8 +673,8 @@ static void hold_child_signal(sigset_t *before)
 }
 
 /*
- * Where CRIU cannot reach its parasite (its fault point 5) the thread gives that up and goes on, traced; the dump that fails
- * by this is undone in it. One that runs in a dump that has failed here is in a system call of ours: it is to end that.
+ * Where CRIU cannot reach its parasite (its fault point 5) the thread gives that up and goes on, traced; the dump fails by this, and
+ * is undone in it. One that runs in a dump that has failed here is in a system call of ours: it is to end that.
  */
 static void stop_again(void)
 {
@@ -688,7 +697,8 @@ static void end_dump(int ret)
 
 	spent_on(SPENT_UNDO);
 	hold_child_signal(&signals);
-	stop_again();
+	if (ret)
+		stop_again();
 	for (size_t i = 0; i < dump.nr; i++) {
 		dump.vms[i].dumped = !ret && !signals_held();
 		undo_dump(&dump.vms[i]);

@@ -173,7 +173,10 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	return ret;
 }
 
-static int task_read_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+/* By process_vm_readv() or process_vm_writev(), @access. */
+static int access_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr,
+		      ssize_t (*access)(pid_t pid, const struct iovec *here, unsigned long nr_here, const struct iovec *there,
+					unsigned long nr_there, unsigned long flags))
 {
 	struct task_remote *task = to_task(remote);
 	int ret = batch_flush(remote);
@@ -184,9 +187,19 @@ static int task_read_all(struct remote *remote, const struct iovec *here, const 
 		if (!is_at_hand(task, (uint64_t)there[i].iov_base, there[i].iov_len))
 			ret = -EAGAIN;
 	}
-	if (!ret && process_vm_readv(task->held.pid, here, nr, there, nr, 0) != size)
+	if (!ret && access(task->held.pid, here, nr, there, nr, 0) != size)
 		ret = -EIO;
 	return ret;
+}
+
+static int task_read_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	return access_all(remote, here, there, nr, process_vm_readv);
+}
+
+static int task_write_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	return access_all(remote, here, there, nr, process_vm_writev);
 }
 
 static int task_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
@@ -437,6 +450,7 @@ static const struct remote_ops task_ops = {
 	.exec_in = task_exec_in,
 	.read = task_read,
 	.read_all = task_read_all,
+	.write_all = task_write_all,
 	.is_at_hand = task_is_at_hand,
 	.write = task_write,
 	.bring = task_bring,

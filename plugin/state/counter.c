@@ -32,7 +32,7 @@ static uint64_t realtime(void)
 	return now.tv_sec * NSEC_PER_SEC + now.tv_nsec;
 }
 
-void counter_note(struct vm_state *vm)
+int counter_note(struct vm_state *vm, struct remote *remote)
 {
 	vm->cntfrq = counter_frequency();
 	vm->realtime = realtime();
@@ -45,6 +45,7 @@ void counter_note(struct vm_state *vm)
 		if (phys && *phys > vm->ptimer_cnt)
 			vm->ptimer_cnt = *phys;
 	}
+	return 0;
 }
 
 /* What the counters are to be beyond what they were: the time the VM was away, where that is asked for. */

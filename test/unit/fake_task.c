@@ -60,7 +60,9 @@ static void describe_write(struct fake_kvm *kvm, const uint64_t *arg, char *line
 	const uint64_t addr = (uintptr_t)to.iov_base;
 	const struct fake_map *map = fake_map_at(kvm, addr, to.iov_len);
 
-	if (map && map->vcpu >= 0 && to.iov_len >= FAKE_PAGE)
+	if (arg[4] > 2)
+		snprintf(line, FAKE_LINE, "task: write %" PRIu64 " places", arg[4]);
+	else if (map && map->vcpu >= 0 && to.iov_len >= FAKE_PAGE)
 		snprintf(line, FAKE_LINE, "vcpu %d: write all of the page", map->vcpu);
 	else if (map && map->vcpu >= 0)
 		snprintf(line, FAKE_LINE, "vcpu %d: write page +%#" PRIx64, map->vcpu, addr - map->start + map->offset);

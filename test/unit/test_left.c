@@ -147,7 +147,7 @@ static void end(struct life *life)
 /* By its own way back, and by the end of a session, the task loses what was mapped for a moment. */
 static void lose_room(struct fake_kvm *kvm)
 {
-	kvm->remote.pages_of = NULL;
+	kvm->remote.pages_of = kvm->remote.copies_of = NULL;
 	kvm->remote.ops->exec(&kvm->remote,
 			      &(struct remote_call){
 				      .nr = SYS_mmap,
@@ -675,6 +675,7 @@ static void those_that_run_are_left_alone(void **state)
 
 	life->vm->vcpus = &vcpus[2];
 	life->vm->nr_vcpus = 1;
+	life->kvm->remote.copies_of = NULL; /* of so many */
 	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	life->vm->vcpus = vcpus;
 	life->vm->nr_vcpus = 4;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <cmocka.h>
@@ -305,7 +306,8 @@ static struct vm_state large_vm(size_t nr_vcpus, uint8_t *run)
 	for (size_t i = 0; i < nr_vcpus; i++) {
 		vm.vcpus[i] = (struct vcpu_state){ .idx = i, .run = run, .run_size = 2 * vm.page_size, .nr_maps = VCPU_MAX_MAPS };
 		for (size_t m = 0; m < VCPU_MAX_MAPS; m++)
-			vm.vcpus[i].maps[m] = (struct vcpu_map){ .size = vm.vcpus[i].run_size, .flags = VCPU_MAP_KNOWN_FLAGS };
+			vm.vcpus[i].maps[m] = (struct vcpu_map){ .size = vm.vcpus[i].run_size, .prot = PROT_READ | PROT_WRITE,
+								 .flags = VCPU_MAP_KNOWN_FLAGS };
 	}
 	return vm;
 }

@@ -209,6 +209,7 @@ static void kill_criu_at(size_t v, size_t first, size_t nr, const char *moment)
 
 	vm->vcpus += first;
 	vm->nr_vcpus = nr;
+	host.kvm[v]->remote.copies_of = NULL; /* of so many */
 	host.kvm[v]->fail_like = moment;
 	host.kvm[v]->fail_times = 1;
 	host.kvm[v]->fail_errno = ESRCH;
