@@ -279,17 +279,17 @@ int frame_write(struct frame_out *out, int dirfd, uint64_t *seal)
 	return ret;
 }
 
-int frame_commit(const char *file, int dirfd)
+int frame_commit(const char *image, int dirfd)
 {
 	char tmp[TMP_NAME_MAX];
-	int ret = fault_point(FAULT_IMAGE, "rename", file);
+	int ret = fault_point(FAULT_IMAGE, "rename", image);
 
-	tmp_name(tmp, file);
-	if (!ret && renameat(dirfd, tmp, dirfd, file))
+	tmp_name(tmp, image);
+	if (!ret && renameat(dirfd, tmp, dirfd, image))
 		ret = -errno;
 	if (!ret)
 		return 0;
-	pr_err("%s: cannot write: %s\n", file, strerror(-ret));
+	pr_err("%s: cannot write: %s\n", image, strerror(-ret));
 	unlinkat(dirfd, tmp, 0);
 	return ret;
 }
@@ -302,11 +302,11 @@ int frame_finish(struct frame_out *out, int dirfd, uint64_t *seal)
 	return frame_write(out, dirfd, seal) ?: frame_commit(file, dirfd);
 }
 
-void frame_forget(const char *file, int dirfd)
+void frame_forget(const char *image, int dirfd)
 {
 	char tmp[TMP_NAME_MAX];
 
-	tmp_name(tmp, file);
+	tmp_name(tmp, image);
 	unlinkat(dirfd, tmp, 0);
 }
 

@@ -50,12 +50,12 @@ void frame_begin(struct frame_out *out, const char *file, const struct frame_kin
 void frame_add(struct frame_out *out, const ProtobufCMessage *payload);
 /* Seals the file, writes it to @dirfd under a temporary name, and frees @out whatever comes of it. 0 or a negative errno, logged. */
 int frame_write(struct frame_out *out, int dirfd, uint64_t *seal);
-/* Gives what was written of @file its name: all of the new file or all of a former one is there. 0 or a negative errno, logged. */
-int frame_commit(const char *file, int dirfd);
+/* Gives what was written of file @image its name: all of the new file or all of a former one is there. 0 or a negative errno, logged. */
+int frame_commit(const char *image, int dirfd);
 /* Both. */
 int frame_finish(struct frame_out *out, int dirfd, uint64_t *seal);
-/* Takes away what may have been written of @file, and has not got its name. */
-void frame_forget(const char *file, int dirfd);
+/* Takes away what may have been written of @image, and has not got its name. */
+void frame_forget(const char *image, int dirfd);
 /* Frees @out without writing anything. */
 void frame_drop(struct frame_out *out);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What a batch brings is what its calls have written, whatever somebody else has written beside it. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -291,8 +292,9 @@ static int lay_out_whole(struct remote *remote, struct remote_call *list, size_t
 	return 0;
 }
 
-static int write_nothing(struct remote *remote, uint64_t addr, const void *buf, size_t size)
+static int write_ranges(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
 {
+	assert_in_range(nr, 1, IOV_MAX);
 	return 0;
 }
 
@@ -315,7 +317,7 @@ static struct vm_state large_vm(size_t nr_vcpus, uint8_t *run)
 /* Should criu be killed, the VMM makes to its end what was laid out: no more. */
 static void vcpus_are_taken_away_and_let_go_at_once(void **state)
 {
-	static const struct remote_ops ops = { .exec = lay_out_whole, .write = write_nothing };
+	static const struct remote_ops ops = { .exec = lay_out_whole, .write_all = write_ranges };
 	static const size_t nr_vcpus[] = { 1, 2, 8, 32, 33, VM_MAX_VCPUS };
 	uint8_t *run = calloc(2, 65536);
 
