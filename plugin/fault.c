@@ -74,7 +74,9 @@ static void list(unsigned int nr, enum fault_kind kind, const char *place, const
 
 bool fault_counts(void)
 {
-	return setting("KVM_VGIC_FAULT") || setting("KVM_VGIC_FAULT_LIST") || setting("KVM_VGIC_KILL");
+	const char *fault = setting("KVM_VGIC_FAULT");
+
+	return (fault && isdigit((unsigned char)*fault)) || setting("KVM_VGIC_FAULT_LIST");
 }
 
 bool fault_passed(enum fault_kind kind, const char *place, const char *what)

@@ -34,7 +34,7 @@ int fault_strikes(void);
 /* Both: 0 or a negative errno. */
 int fault_point(enum fault_kind kind, const char *place, const char *what);
 
-/* Whether points are listed, or one is meant: they have their numbers from the order in which one thread passes them. */
+/* Whether points are listed, or one is meant by its number: they have their numbers from the order in which one thread passes them. */
 bool fault_counts(void);
 
 int fault_injected(const char *step);

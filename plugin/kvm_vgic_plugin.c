@@ -90,7 +90,7 @@ struct dumped_vm {
 	struct image_target images;
 	pid_t pid;
 	unsigned long long kvm; /* by which the probe knows it */
-	bool written; /* its images are being written, or are there */
+	bool written; /* its images are to be written, or are there */
 	bool has_images; /* all of them are, but kvm-vm.img */
 	bool lpis_changed; /* its pending tables may be those of the dump */
 	bool swapped;
@@ -252,16 +252,20 @@ static int write_index_if_whole(void)
 
 static int write_images(struct dumped_vm *d)
 {
-	const struct vm_state *vms[IMAGE_MAX_VMS];
-	struct image_seals seals[IMAGE_MAX_VMS];
-	int ret;
+	int ret = image_write_vm_parts(&d->images, d->vm);
 
-	d->written = true;
-	ret = image_check(vms, written_vms(vms, seals));
-	if (!ret)
-		ret = image_write_vm_parts(&d->images, d->vm);
 	d->has_images = !ret;
 	return ret ?: write_index_if_whole();
+}
+
+/* What a restore would refuse is refused before anything is taken away. */
+static int check_images(struct dumped_vm *d)
+{
+	const struct vm_state *vms[IMAGE_MAX_VMS];
+	struct image_seals seals[IMAGE_MAX_VMS];
+
+	d->written = true;
+	return image_check(vms, written_vms(vms, seals));
 }
 
 struct writing {
@@ -390,7 +394,7 @@ static int save(void *arg, struct remote *remote)
 	int ret = read_vm(d, remote);
 
 	spent_on(SPENT_IMAGES);
-	ret = ret ?: read_files(d);
+	ret = ret ?: read_files(d) ?: check_images(d);
 	spent_on(SPENT_SWAP);
 	return ret ?: swap_out(d, remote);
 }

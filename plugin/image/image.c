@@ -89,6 +89,11 @@ static const struct part {
 #define NR_PARTS (sizeof(parts) / sizeof(parts[0]))
 #define NR_EARLY 3
 
+static void part_name(char file[FRAME_NAME_MAX], size_t i, const struct vm_state *vm)
+{
+	snprintf(file, FRAME_NAME_MAX, parts[i].pattern, vm->id);
+}
+
 static int write_parts(size_t from, size_t to, const struct image_target *target, const struct vm_state *vm)
 {
 	int ret = 0;
@@ -98,7 +103,7 @@ static int write_parts(size_t from, size_t to, const struct image_target *target
 		char file[FRAME_NAME_MAX];
 		struct frame_out out;
 
-		snprintf(file, sizeof(file), parts[i].pattern, vm->id);
+		part_name(file, i, vm);
 		frame_begin(&out, file, parts[i].kind, target->dump);
 		parts[i].pack(&out, vm);
 		ret = frame_write(&out, target->dirfd, seal);
@@ -111,7 +116,7 @@ void image_drop_vm_parts(const struct image_target *target, const struct vm_stat
 	for (size_t i = 0; i < NR_PARTS; i++) {
 		char file[FRAME_NAME_MAX];
 
-		snprintf(file, sizeof(file), parts[i].pattern, vm->id);
+		part_name(file, i, vm);
 		frame_forget(file, target->dirfd);
 	}
 }
@@ -135,7 +140,7 @@ int image_write_vm_parts(const struct image_target *target, const struct vm_stat
 	for (size_t i = 0; i < NR_PARTS && !ret; i++) {
 		char file[FRAME_NAME_MAX];
 
-		snprintf(file, sizeof(file), parts[i].pattern, vm->id);
+		part_name(file, i, vm);
 		ret = frame_commit(file, target->dirfd);
 	}
 	return ret;

@@ -55,7 +55,7 @@ struct image_target {
  */
 int image_write_early(struct vm_state *vm, struct remote *remote);
 
-/* Writes all files of @vm but kvm-vm.img, and gives them their names when all are written: what had these names is kept where one cannot be. */
+/* Writes all files of @vm but kvm-vm.img, and gives them their names when all are written: what had these names is kept where one cannot be written. */
 int image_write_vm_parts(const struct image_target *target, const struct vm_state *vm);
 
 /* Takes away what has been written of @vm and has no name yet: of a dump that has failed. */

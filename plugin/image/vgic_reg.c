@@ -84,7 +84,6 @@ struct table {
 static int unpack_reg(const struct table *t, size_t r, const KvmVgic__VgicRegValues *from)
 {
 	size_t n = from->n_vcpu_idx ?: t->nr, max = n * vgic_reg_words(&t->regs[r], VGIC_MAX_IRQS);
-
 	bool all = n > 1 || t->regs[r].policy == VGIC_OPTIONAL;
 
 	if (from->n_value > max || (all && from->n_value < max)) {

@@ -121,7 +121,10 @@ static unsigned long long find_others(const struct kvm_rec *rec, const int *open
 	return others;
 }
 
-/* Whether the iterator, which has gone through all of the table since, has met an fd that the scan has not. */
+/*
+ * Whether the iterator has met an fd that the scan has not. It may have gone through the table before: what a process that shares it,
+ * and runs, has opened since is found when CRIU asks for it, and fails the dump.
+ */
 static bool has_other_fds(const struct kvm_process *proc)
 {
 	unsigned long long others = 0;

@@ -354,6 +354,8 @@ static void add_room_for_copies(struct batch *b, const struct vm_state *vm)
 	batch_syscall(b, "mmap", SYS_mmap, copies, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	/* MREMAP_DONTUNMAP unlocks all of its source and keeps it on the account of locked memory: under mlockall(MCL_FUTURE). */
 	batch_syscall(b, "munlock", SYS_munlock, copies, size, 0, 0, 0, 0);
+	/* Whether it has that call, or may make it, is seen before anything is taken away: of nothing. */
+	batch_syscall(b, "process_vm_writev", SYS_process_vm_writev, b->remote->vpid, 0, 0, 0, 0, 0);
 }
 
 /* The pages of all vCPUs are mapped, and memory for copies: what the swap needs as well. */
@@ -407,7 +409,7 @@ int kvm_run_capture(struct vm_state *vm, struct remote *remote)
  * of its states no vCPU runs while the VMM sees a copy, and what the VMM sees is whole.
  *
  *	1. Copies are made, where nobody sees them.
- *	2. The real pages forbid to run, and say that it was us, and what they are to be (left.h); in one access with that, behind it.
+ *	2. The real pages forbid to run, and say that it was us, and what they are to be (left.h); by the same access, behind it.
  *	3. A copy takes the place of each mapping.
  *	4. The real pages hold no exit to complete: KVM would take the answer from them.
  *
@@ -525,7 +527,7 @@ static void add_page_writes(struct batch *b, const struct vm_state *vm, struct p
 			*to++ = (struct iovec){ (void *)(page + left_record_at(vm->page_size)), sizeof(w->bytes[n].record) };
 			*to++ = (struct iovec){ (void *)page, sizeof(w->bytes[n].head) };
 		}
-		batch_write(b, &w->write, 2 * n, w->bytes, n * sizeof(w->bytes[0]));
+		batch_write(b, &w->write, 2 * n, w->bytes, n * sizeof(w->bytes[0]))->detail = vm->vcpus[i].idx;
 	}
 }
 

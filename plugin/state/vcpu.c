@@ -204,6 +204,7 @@ int vcpu_capture_lists(struct vm_state *vm, struct remote *remote)
 
 int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
 {
+	counter_note_time(vm);
 	return vcpu_for_each(vm, remote, "vCPU registers", get_regs);
 }
 

@@ -99,7 +99,18 @@ static int dying_write(struct remote *remote, uint64_t addr, const void *buf, si
 	return batch_flush(remote) ?: dies(to_dying(remote)) ? -ESRCH : fake_of(remote)->ops->write(fake_of(remote), addr, buf, size);
 }
 
-static const struct remote_ops dying_ops = { .exec = dying_exec, .read = dying_read, .write = dying_write };
+static int dying_write_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < nr && !ret; i++)
+		ret = dying_write(remote, (uintptr_t)there[i].iov_base, here[i].iov_base, here[i].iov_len);
+	return ret;
+}
+
+static const struct remote_ops dying_ops = {
+	.exec = dying_exec, .read = dying_read, .write = dying_write, .write_all = dying_write_all,
+};
 
 /* With a second mapping of vCPU 0's page, and nothing where records are: of that some moments leave nothing. */
 static struct fake_kvm *running(void)
@@ -117,7 +128,8 @@ static void begin_session(struct life *life, size_t moments)
 {
 	life->dying = (struct dying){ .remote = { .ops = &dying_ops, .room = life->kvm->remote.room,
 						  .vpid = life->kvm->remote.vpid, .can_wait = true,
-						  .pages_of = life->kvm->remote.pages_of },
+						  .pages_of = life->kvm->remote.pages_of,
+						  .copies_of = life->kvm->remote.copies_of },
 				      .life = life,
 				      .moments = moments };
 }

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "fault.h"
 #include "probe/proc.h"
 #include "remote/batch_code.h"
 #include "remote/bring.h"
@@ -217,6 +219,37 @@ static void ranges_are_read_and_written_at_once(void **state)
 	munmap(pages, 3 * 4096);
 }
 
+static char text[] = "what is there";
+
+/* The first point that it passes fails. */
+static int access_at_once(struct remote *remote, int (*all)(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr))
+{
+	char buf[sizeof(text)] = "what is here!";
+	const struct iovec here = { buf, sizeof(buf) }, there = { text, sizeof(text) };
+	int ret;
+
+	setenv("KVM_VGIC_TESTING", "1", 1);
+	setenv("KVM_VGIC_FAULT", "1", 1);
+	fault_init();
+	log_reset();
+	ret = all(remote, &here, &there, 1);
+	unsetenv("KVM_VGIC_FAULT");
+	return ret;
+}
+
+/* By test/faults/run too each of them is let fail. */
+static void an_access_to_all_at_once_can_fail(void **state)
+{
+	struct remote *remote = open_here();
+
+	assert_int_equal(access_at_once(remote, remote->ops->read_all), -EIO);
+	assert_true(log_has("task.c: process_vm_readv"));
+	assert_int_equal(access_at_once(remote, remote->ops->write_all), -EIO);
+	assert_true(log_has("task.c: process_vm_writev"));
+	assert_string_equal(text, "what is there");
+	assert_int_equal(task_remote_close(remote), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +257,7 @@ int main(void)
 		cmocka_unit_test(what_is_done_beside_calls_is_done_once),
 		cmocka_unit_test(what_was_to_be_done_beside_calls_that_cannot_begin_is_not_done),
 		cmocka_unit_test(ranges_are_read_and_written_at_once),
+		cmocka_unit_test(an_access_to_all_at_once_can_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
