@@ -23,7 +23,7 @@
 #define SPIN_MS 80.0	  /* what they take */
 #define WAIT_MS 20	  /* less than a spin */
 #define HANDOFFS 2000	  /* from each CPU to the other */
-#define AHEAD_NS 10000	  /* two quanta, and the ends of two blocks */
+#define AHEAD_NS 50000	  /* two quanta, and some more where a thread of QEMU comes late */
 #define HANDOFF_NS 500000 /* the kernel's work for one, many times over */
 
 static unsigned int passed, failed;
