@@ -104,8 +104,8 @@ static void check_spins(bool at_once)
 		both = ms < both ? ms : both;
 	}
 	if (at_once)
-		check(both <= 1.1 * alone,
-		      "two threads at once take %.2f times as long as one, wanted at most 1.1", both / alone);
+		check(both <= 1.2 * alone,
+		      "two threads at once take %.2f times as long as one, wanted at most 1.2", both / alone);
 	else
 		check(both >= 1.8 * alone, "two threads take %.2f times as long as one, wanted at least 1.8",
 		      both / alone);
@@ -130,7 +130,7 @@ static void *waiter(void *cpu)
 /* The upper limit is for a machine that is busy: its main loop fires the timer. */
 static void check_wait(const char *meanwhile)
 {
-	check(waited_ms >= WAIT_MS && waited_ms <= 2 * WAIT_MS, "a wait of %d ms while %s takes %.2f ms",
+	check(waited_ms >= WAIT_MS && waited_ms <= 10 * WAIT_MS, "a wait of %d ms while %s takes %.2f ms",
 	      WAIT_MS, meanwhile, waited_ms);
 }
 
