@@ -72,6 +72,13 @@ static void list(unsigned int nr, enum fault_kind kind, const char *place, const
 	close(fd);
 }
 
+bool fault_counts(void)
+{
+	const char *fault = setting("KVM_VGIC_FAULT");
+
+	return (fault && isdigit((unsigned char)*fault)) || setting("KVM_VGIC_FAULT_LIST");
+}
+
 bool fault_passed(enum fault_kind kind, const char *place, const char *what)
 {
 	unsigned int nr = __atomic_add_fetch(&passed->nr, 1, __ATOMIC_RELAXED);

@@ -34,6 +34,9 @@ int fault_strikes(void);
 /* Both: 0 or a negative errno. */
 int fault_point(enum fault_kind kind, const char *place, const char *what);
 
+/* Whether points are listed, or one is meant by its number: they have their numbers from the order in which one thread passes them. */
+bool fault_counts(void);
+
 int fault_injected(const char *step);
 int fault_injected_of(unsigned int vm, const char *step);
 bool fault_leaves_out(const char *what);
@@ -58,6 +61,11 @@ static inline int fault_strikes(void)
 static inline int fault_point(enum fault_kind kind, const char *place, const char *what)
 {
 	return 0;
+}
+
+static inline bool fault_counts(void)
+{
+	return false;
 }
 
 static inline int fault_injected(const char *step)

@@ -46,6 +46,7 @@
 #include "put_back.h"
 #include "remote/direct.h"
 #include "remote/give.h"
+#include "remote/served.h"
 #include "remote/task.h"
 #include "remote/threads.h"
 #include "remote/visit.h"
@@ -86,9 +87,11 @@ struct dumped_vm {
 	size_t next_fd; /* of fds, that CRIU is likely to ask for next */
 	size_t nr_noted; /* so many of the first of fds are in vm->files */
 	struct image_seals seals;
+	struct image_target images;
 	pid_t pid;
 	unsigned long long kvm; /* by which the probe knows it */
-	bool written; /* its images are there */
+	bool written; /* its images are to be written, or are there */
+	bool has_images; /* all of them are, but kvm-vm.img */
 	bool lpis_changed; /* its pending tables may be those of the dump */
 	bool swapped;
 	const struct left_view *view; /* where a thread of it has gone on since: what stands where */
@@ -101,6 +104,7 @@ static struct {
 	size_t nr;
 	struct image_files files; /* of none of them */
 	struct image_dump_id id;
+	pid_t criu; /* this process */
 	bool in_inventory;
 	bool failed; /* here, before CRIU has run anything in a process */
 } dump;
@@ -164,6 +168,7 @@ static int load_probe(void)
 	int ret = kernel_probe_load();
 
 	sysctl_read();
+	served_prepare();
 	warm_heap();
 	alarm(left);
 	return ret;
@@ -247,15 +252,34 @@ static int write_index_if_whole(void)
 
 static int write_images(struct dumped_vm *d)
 {
+	int ret = image_write_vm_parts(&d->images, d->vm);
+
+	d->has_images = !ret;
+	return ret ?: write_index_if_whole();
+}
+
+/* What a restore would refuse is refused before anything is taken away. */
+static int check_images(struct dumped_vm *d)
+{
 	const struct vm_state *vms[IMAGE_MAX_VMS];
 	struct image_seals seals[IMAGE_MAX_VMS];
-	int ret;
 
 	d->written = true;
-	ret = image_check(vms, written_vms(vms, seals));
-	if (!ret)
-		ret = image_write_vm_parts(criu_get_image_dir(), &dump.id, d->vm, &d->seals);
-	return ret ?: write_index_if_whole();
+	return image_check(vms, written_vms(vms, seals));
+}
+
+struct writing {
+	struct dumped_vm *d;
+	int ret;
+};
+
+static void write_beside(void *arg)
+{
+	struct writing *images = arg;
+	enum spent before = spent_on(SPENT_IMAGES);
+
+	images->ret = write_images(images->d);
+	spent_on(before);
 }
 
 /* Whether somebody wants criu to end: the dump then fails at the next place where it can. */
@@ -294,15 +318,19 @@ static int swap_in(struct dumped_vm *d, struct remote *remote)
 }
 
 /*
- * Undone in the same session where it fails: mremap() may have unmapped what it was to replace. A new
+ * The images are written while the task exchanges its mappings: what is in them has been read, and where they cannot be written all of it
+ * is undone. That is done in the same session, whatever fails: mremap() may have unmapped what it was to replace. A new
  * session could not be mapped for the reason that it failed for, or would be mapped in that place.
  */
 static int swap_out(struct dumped_vm *d, struct remote *remote)
 {
+	struct writing images = { .d = d };
+	const struct beside write = { write_beside, &images };
 	int ret;
 
 	d->swapped = true;
-	ret = kvm_run_swap_out(d->vm, remote);
+	ret = kvm_run_swap_out(d->vm, remote, &write);
+	ret = ret ?: images.ret;
 	if (ret)
 		swap_in(d, remote);
 	return ret;
@@ -366,8 +394,7 @@ static int save(void *arg, struct remote *remote)
 	int ret = read_vm(d, remote);
 
 	spent_on(SPENT_IMAGES);
-	ret = ret ?: read_files(d);
-	ret = ret ?: write_images(d);
+	ret = ret ?: read_files(d) ?: check_images(d);
 	spent_on(SPENT_SWAP);
 	return ret ?: swap_out(d, remote);
 }
@@ -405,9 +432,12 @@ static int begin_dump(void)
 		found->vm->id = dump.nr + 1;
 		dump.vms[dump.nr] = (struct dumped_vm){
 			.vm = found->vm, .fds = found->fds, .nr_fds = found->nr_fds, .pid = found->pid,
-			.kvm = found->kvm, .seen = found->seen
+			.kvm = found->kvm, .seen = found->seen,
+			.images = { criu_get_image_dir(), &dump.id, &dump.vms[dump.nr].seals }
 		};
+		found->vm->images = &dump.vms[dump.nr].images;
 	}
+	dump.criu = getpid();
 	signals_hold();
 	return image_new_dump_id(&dump.id);
 }
@@ -491,23 +521,30 @@ static int checkpoint_devices(int pid)
 /* Whether @fd, CRIU's copy, is the same open file as @task_fd of @pid. */
 static bool same_file(int fd, pid_t pid, int task_fd)
 {
-	return !syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, fd, task_fd);
+	return !syscall(SYS_kcmp, dump.criu, pid, KCMP_FILE, fd, task_fd);
 }
 
-/* The object of @d behind @fd: 1 and *@file, or 0. CRIU asks by rising numbers, as they are here: it is the next one, as a rule. */
-static int find_file(struct dumped_vm *d, int fd, struct kvm_file *file)
+/* Whether @fd is the one of @d that is @n behind the next one, and then the object behind it. */
+static bool is_file(struct dumped_vm *d, size_t n, int fd, struct kvm_file *file)
 {
-	for (size_t n = 0; n < d->nr_fds; n++) {
-		size_t i = (d->next_fd + n) % d->nr_fds;
+	size_t i = (d->next_fd + n) % d->nr_fds;
 
-		if (!same_file(fd, d->fds[i].pid, d->fds[i].fd))
-			continue;
-		d->next_fd = i + 1;
-		file->kind = d->fds[i].object.kind;
-		file->index = d->fds[i].object.index;
-		return 1;
-	}
-	return 0;
+	if (!same_file(fd, d->fds[i].pid, d->fds[i].fd))
+		return false;
+	d->next_fd = i + 1;
+	file->kind = d->fds[i].object.kind;
+	file->index = d->fds[i].object.index;
+	return true;
+}
+
+/* The VM of whose next @most fds @fd is one, with the object in @file; or NULL. */
+static struct vm_state *find_file(int fd, size_t most, struct kvm_file *file)
+{
+	for (size_t i = 0; i < dump.nr; i++)
+		for (size_t n = 0; n < most && n < dump.vms[i].nr_fds; n++)
+			if (is_file(&dump.vms[i], n, fd, file))
+				return dump.vms[i].vm;
+	return NULL;
 }
 
 static bool is_system(int fd)
@@ -534,16 +571,14 @@ static int note_file(struct kvm_file **list, size_t *nr, int fd, struct kvm_file
 static int note_ext_file(int fd, int id)
 {
 	struct kvm_file file = { .id = id };
+	struct vm_state *vm = find_file(fd, 1, &file); /* CRIU asks by rising numbers, as they are here */
 	char path[32], link[64] = "";
 
-	if (dump.all.uses_kvm && is_system(fd))
+	if (!vm && dump.all.uses_kvm && is_system(fd))
 		return enter_inventory() ?: note_file(&dump.files.list, &dump.files.nr, fd, &file);
-	for (size_t i = 0; i < dump.nr; i++) {
-		struct vm_state *vm = dump.vms[i].vm;
-
-		if (find_file(&dump.vms[i], fd, &file))
-			return note_file(&vm->files, &vm->nr_files, fd, &file);
-	}
+	vm = vm ?: find_file(fd, SIZE_MAX, &file);
+	if (vm)
+		return note_file(&vm->files, &vm->nr_files, fd, &file);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (readlink(path, link, sizeof(link) - 1) < 0 ||
 	    strncmp(link, "anon_inode:kvm-", strlen("anon_inode:kvm-")))
@@ -642,8 +677,8 @@ static void hold_child_signal(sigset_t *before)
 }
 
 /*
- * Where CRIU cannot reach its parasite (its fault point 5) the thread gives that up and goes on, traced; the dump that fails
- * by this is undone in it. One that runs in a dump that has failed here is in a system call of ours: it is to end that.
+ * Where CRIU cannot reach its parasite (its fault point 5) the thread gives that up and goes on, traced; the dump fails by this, and
+ * is undone in it. One that runs in a dump that has failed here is in a system call of ours: it is to end that.
  */
 static void stop_again(void)
 {
@@ -652,13 +687,22 @@ static void stop_again(void)
 			threads_stop_again(dump.vms[i].pid, dump.vms[i].vm);
 }
 
+/* What is there of images that are not all there. */
+static void drop_images(void)
+{
+	for (size_t i = 0; i < dump.nr; i++)
+		if (!dump.vms[i].has_images)
+			image_drop_vm_parts(&dump.vms[i].images, dump.vms[i].vm);
+}
+
 static void end_dump(int ret)
 {
 	sigset_t signals;
 
 	spent_on(SPENT_UNDO);
 	hold_child_signal(&signals);
-	stop_again();
+	if (ret)
+		stop_again();
 	for (size_t i = 0; i < dump.nr; i++) {
 		dump.vms[i].dumped = !ret && !signals_held();
 		undo_dump(&dump.vms[i]);
@@ -669,6 +713,7 @@ static void end_dump(int ret)
 			put_threads_back(&dump.vms[i]);
 	if (dump.nr)
 		spent_tell("the dump");
+	drop_images();
 	free(dump.vms);
 	free(dump.files.list);
 	discovered_free(&dump.all);

@@ -9,6 +9,7 @@
 #include "remote/remote.h"
 #include "state/counter.h"
 #include "state/kvm_run.h"
+#include "state/pmu.h"
 #include "state/reg_policy.h"
 
 /* All tasks of the VMM are stopped; CRIU has not looked at its memory yet. */
@@ -41,18 +42,21 @@ const struct plan_step plan_dump[] = {
 	{ "ITS tables decoded", ANY_GIC, its_capture_tables,
 	  "from guest memory, when KVM has written all of it" },
 	{ "LPI tables decoded", ANY_GIC, lpi_capture, "from guest memory, when KVM has written all of it" },
-	{ "images of the GIC and ITSes", ANY_GIC, image_make_gic,
+	{ "images of the GIC and ITSes", ANY_GIC, image_write_early,
 	  "with all of them read; early, for nobody waits for it while the vCPUs' registers are read" },
 	{ "vCPU registers", ANY_GIC, vcpu_capture_regs,
 	  "before power states: reading a register commits a PSCI reset that is pending" },
 	{ "dirty logs", ANY_GIC, memslots_capture_logs,
 	  "after the tables, which KVM has written to guest memory; they are not cleared: api.rst 4.8" },
 	{ "timer interrupts", GICV2_OR_V3, vcpu_capture_timers, "devices/vcpu.rst 2" },
-	{ "PMU", ANY_GIC, pmu_capture,
-	  "devices/vcpu.rst 1: after ID_AA64DFR0_EL1, which tells how many events there are" },
+	{ "PMU", ANY_GIC, pmu_capture, "devices/vcpu.rst 1" },
 	{ "vCPU events", ANY_GIC, vcpu_capture_events, "api.rst 4.31" },
 	{ "power states", ANY_GIC, vcpu_capture_mp_state, "api.rst 4.38" },
-	{ "kvm_run pages", ANY_GIC, kvm_run_capture, "last: names each vCPU with the PC that was read" },
+	{ "kvm_run pages", ANY_GIC, kvm_run_capture,
+	  "names each vCPU with the PC that was read; in one round trip with all that is read of vCPUs" },
+	{ "guest counters noted", ANY_GIC, counter_note, "last, of what was read: the largest of the vCPUs'" },
+	{ "PMU event filter cut", ANY_GIC, pmu_cut_filter,
+	  "devices/vcpu.rst 1.3: after ID_AA64DFR0_EL1, which tells how many events there are" },
 };
 const size_t plan_nr_dump = sizeof(plan_dump) / sizeof(plan_dump[0]);
 
@@ -215,7 +219,8 @@ struct course {
 	struct remote *remote;
 	size_t last; /* the step that was begun last, or that has failed */
 	size_t waiting[MAX_STEPS], nr_waiting; /* steps whose calls have not all been made */
-	size_t beside[MAX_STEPS], nr_beside; /* steps to be done beside the next one */
+	size_t beside[MAX_STEPS], nr_beside; /* steps to be done beside the next calls */
+	bool is_beside; /* they are being done */
 	int beside_ret;
 };
 
@@ -239,7 +244,7 @@ static int run_one(struct course *c, size_t i)
 		ret = run_step(moved, c->vm, c->remote);
 	ret = ret ?: c->remote->queue.failed; /* of an earlier step, and taken for an answer to this one */
 	c->waiting[c->nr_waiting++] = i;
-	if (!ret && !c->remote->queue.nr)
+	if (!ret && !c->remote->queue.nr && !c->is_beside)
 		tell_done(c);
 	return ret;
 }
@@ -251,11 +256,14 @@ static void run_beside(void *arg)
 	size_t n = c->nr_beside, step = c->remote->plan_step;
 
 	c->nr_beside = 0;
+	c->is_beside = true;
 	for (size_t i = 0; i < n && !c->beside_ret; i++)
 		c->beside_ret = run_one(c, c->beside[i]);
+	c->is_beside = false;
 	c->remote->plan_step = step;
 }
 
+/* Where the calls of step @i wait, so do the steps beside. */
 static int run_with_those_beside(struct course *c, size_t i)
 {
 	int ret;
@@ -265,7 +273,20 @@ static int run_with_those_beside(struct course *c, size_t i)
 	c->remote->beside = (struct beside){ 0 };
 	if (ret)
 		c->last = i;
-	else if (c->nr_beside)
+	else if (c->nr_beside && !c->remote->queue.nr)
+		run_beside(c);
+	return ret ?: c->beside_ret;
+}
+
+/* What waits, to the end. */
+static int finish(struct course *c)
+{
+	int ret;
+
+	c->remote->beside = (struct beside){ c->nr_beside ? run_beside : NULL, c };
+	ret = batch_flush(c->remote);
+	c->remote->beside = (struct beside){ 0 };
+	if (!ret && c->nr_beside)
 		run_beside(c);
 	return ret ?: c->beside_ret;
 }
@@ -273,7 +294,7 @@ static int run_with_those_beside(struct course *c, size_t i)
 /* Steps that make no calls: they can be done while those of the next one are made. */
 static bool is_beside(const struct plan_step *step)
 {
-	return step->run == its_capture_tables || step->run == lpi_capture || step->run == image_make_gic;
+	return step->run == its_capture_tables || step->run == lpi_capture || step->run == image_write_early;
 }
 
 /* Whether all that a step beside could read is there, and is read without a call there: calls are being made meanwhile. */
@@ -298,7 +319,7 @@ int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part par
 		else
 			ret = run_with_those_beside(&c, i);
 	}
-	ret = ret ?: batch_flush(remote);
+	ret = ret ?: finish(&c);
 	if (!ret) {
 		tell_done(&c);
 		return 0;

@@ -230,7 +230,7 @@ int check_vm(const struct vm_state *vm, bool complete)
 		ret = check_bindings(vm);
 	if (!ret)
 		ret = check_vcpus(vm);
-	if (!ret && !vm->is_gic_made)
+	if (!ret && !vm->early_written)
 		ret = check_vgic(vm) ?: check_itses(vm);
 	if (!ret)
 		ret = check_threads(vm);

@@ -161,33 +161,6 @@ static void add_entry(struct frame_out *out, const KvmVgic__ImageEntry *entry)
 	add_message(out, NULL, 0, &entry->base, protobuf_c_message_get_packed_size(&entry->base));
 }
 
-void frame_begin_entries(struct frame_out *out, const char *file, const struct frame_kind *kind)
-{
-	*out = (struct frame_out){ .kind = kind };
-	snprintf(out->file, sizeof(out->file), "%s", file);
-}
-
-int frame_take(struct frame_out *out, uint8_t **entries, size_t *size)
-{
-	int ret = out->err;
-
-	if (!ret) {
-		*entries = out->buf;
-		*size = out->len;
-		out->buf = NULL;
-	}
-	frame_drop(out);
-	return ret;
-}
-
-void frame_append(struct frame_out *out, const uint8_t *entries, size_t size)
-{
-	uint8_t *at = size ? grow(out, size) : NULL;
-
-	if (at)
-		memcpy(at, entries, size);
-}
-
 void frame_begin(struct frame_out *out, const char *file, const struct frame_kind *kind,
 		 const struct image_dump_id *dump)
 {
@@ -195,7 +168,8 @@ void frame_begin(struct frame_out *out, const char *file, const struct frame_kin
 	KvmVgic__ImageEntry entry = KVM_VGIC__IMAGE_ENTRY__INIT;
 	uint8_t *at;
 
-	frame_begin_entries(out, file, kind);
+	*out = (struct frame_out){ .kind = kind };
+	snprintf(out->file, sizeof(out->file), "%s", file);
 	at = grow(out, FRAME_MAGICS_SIZE);
 	if (!at)
 		return;
@@ -258,13 +232,19 @@ static int create(int dirfd, const char *name)
 	return fd;
 }
 
-/* All of the new file or all of the old one is there, whenever this is cut short. */
+#define TMP_NAME_MAX (FRAME_NAME_MAX + 4)
+
+static void tmp_name(char tmp[TMP_NAME_MAX], const char *file)
+{
+	snprintf(tmp, TMP_NAME_MAX, "%s.tmp", file);
+}
+
 static int store(const struct frame_out *out, int dirfd)
 {
-	char tmp[FRAME_NAME_MAX + 4];
+	char tmp[TMP_NAME_MAX];
 	int fd, ret;
 
-	snprintf(tmp, sizeof(tmp), "%s.tmp", out->file);
+	tmp_name(tmp, out->file);
 	ret = fault_point(FAULT_IMAGE, "create", out->file);
 	fd = ret ?: create(dirfd, tmp);
 	if (fd < 0) {
@@ -275,9 +255,6 @@ static int store(const struct frame_out *out, int dirfd)
 	ret = write_all(fd, out);
 	if (close(fd) && !ret)
 		ret = -errno;
-	ret = ret ?: fault_point(FAULT_IMAGE, "rename", out->file);
-	if (!ret && renameat(dirfd, tmp, dirfd, out->file))
-		ret = -errno;
 	if (ret) {
 		pr_err("%s: cannot write: %s\n", out->file, strerror(-ret));
 		unlinkat(dirfd, tmp, 0);
@@ -285,7 +262,7 @@ static int store(const struct frame_out *out, int dirfd)
 	return ret;
 }
 
-int frame_finish(struct frame_out *out, int dirfd, uint64_t *seal)
+int frame_write(struct frame_out *out, int dirfd, uint64_t *seal)
 {
 	KvmVgic__ImageEntry entry = KVM_VGIC__IMAGE_ENTRY__INIT;
 	int ret;
@@ -300,6 +277,37 @@ int frame_finish(struct frame_out *out, int dirfd, uint64_t *seal)
 		*seal = entry.seal;
 	frame_drop(out);
 	return ret;
+}
+
+int frame_commit(const char *image, int dirfd)
+{
+	char tmp[TMP_NAME_MAX];
+	int ret = fault_point(FAULT_IMAGE, "rename", image);
+
+	tmp_name(tmp, image);
+	if (!ret && renameat(dirfd, tmp, dirfd, image))
+		ret = -errno;
+	if (!ret)
+		return 0;
+	pr_err("%s: cannot write: %s\n", image, strerror(-ret));
+	unlinkat(dirfd, tmp, 0);
+	return ret;
+}
+
+int frame_finish(struct frame_out *out, int dirfd, uint64_t *seal)
+{
+	char file[FRAME_NAME_MAX];
+
+	memcpy(file, out->file, sizeof(file));
+	return frame_write(out, dirfd, seal) ?: frame_commit(file, dirfd);
+}
+
+void frame_forget(const char *image, int dirfd)
+{
+	char tmp[TMP_NAME_MAX];
+
+	tmp_name(tmp, image);
+	unlinkat(dirfd, tmp, 0);
 }
 
 void frame_drop(struct frame_out *out)

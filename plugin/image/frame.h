@@ -36,7 +36,7 @@ struct frame_kind {
 extern const struct frame_kind frame_vm, frame_vcpu, frame_vcpu_events, frame_vgic, frame_its,
 	frame_thread;
 
-/* A file being written: in memory until frame_finish(). The first error sticks. */
+/* A file being written: in memory until frame_write(). The first error sticks. */
 struct frame_out {
 	char file[FRAME_NAME_MAX];
 	const struct frame_kind *kind;
@@ -47,14 +47,15 @@ struct frame_out {
 
 void frame_begin(struct frame_out *out, const char *file, const struct frame_kind *kind,
 		 const struct image_dump_id *dump);
-/* In place of that: entries of @file alone, for frame_take() and then frame_append(). */
-void frame_begin_entries(struct frame_out *out, const char *file, const struct frame_kind *kind);
 void frame_add(struct frame_out *out, const ProtobufCMessage *payload);
-/* What was added, for free(), with its @size; and frees all else of @out. 0 or a negative errno. */
-int frame_take(struct frame_out *out, uint8_t **entries, size_t *size);
-void frame_append(struct frame_out *out, const uint8_t *entries, size_t size);
-/* Seals the file, puts it into @dirfd by a temporary name, and frees @out whatever comes of it. */
+/* Seals the file, writes it to @dirfd under a temporary name, and frees @out whatever comes of it. 0 or a negative errno, logged. */
+int frame_write(struct frame_out *out, int dirfd, uint64_t *seal);
+/* Gives what was written of file @image its name: all of the new file or all of a former one is there. 0 or a negative errno, logged. */
+int frame_commit(const char *image, int dirfd);
+/* Both. */
 int frame_finish(struct frame_out *out, int dirfd, uint64_t *seal);
+/* Takes away what may have been written of @image, and has not got its name. */
+void frame_forget(const char *image, int dirfd);
 /* Frees @out without writing anything. */
 void frame_drop(struct frame_out *out);
 

@@ -55,83 +55,95 @@ int entry_alloc(const struct frame_in *in, void *array, size_t n, size_t size)
 
 /* Writing */
 
-static void begin(struct frame_out *out, const char *pattern, uint32_t id, const struct frame_kind *kind,
-		  const struct image_dump_id *dump)
+static void vcpus_pack(struct frame_out *out, const struct vm_state *vm)
 {
-	char file[FRAME_NAME_MAX];
-
-	snprintf(file, sizeof(file), pattern, id);
-	frame_begin(out, file, kind, dump);
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		vcpu_pack(out, &vm->vcpus[i], i ? &vm->vcpus[i - 1] : NULL);
 }
 
-/* By @pack, without anything of the dump that they are to be of. */
-static int make_entries(const struct vm_state *vm, const char *pattern, const struct frame_kind *kind,
-			void (*pack)(struct frame_out *out, const struct vm_state *vm), struct packed *packed)
+static void all_vcpu_events_pack(struct frame_out *out, const struct vm_state *vm)
 {
-	char file[FRAME_NAME_MAX];
-	struct frame_out out;
-
-	snprintf(file, sizeof(file), pattern, vm->id);
-	frame_begin_entries(&out, file, kind);
-	pack(&out, vm);
-	return frame_take(&out, &packed->bytes, &packed->size);
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		vcpu_events_pack(out, &vm->vcpus[i]);
 }
 
-int image_make_gic(struct vm_state *vm, struct remote *remote)
+static void threads_pack(struct frame_out *out, const struct vm_state *vm)
 {
-	int ret;
+	for (size_t i = 0; i < vm->nr_threads; i++)
+		thread_pack(out, &vm->threads[i]);
+}
 
-	if (remote->queue.nr)
-		return 0; /* not all of it has been read: it is made with all else, for no round trip is made for it alone */
-	ret = check_vgic(vm) ?: check_itses(vm);
-	ret = ret ?: make_entries(vm, IMAGE_VGIC, &frame_vgic, vgic_pack, &vm->packed_vgic);
-	ret = ret ?: make_entries(vm, IMAGE_ITS, &frame_its, its_pack, &vm->packed_its);
-	vm->is_gic_made = !ret;
+/* The files of a VM; first those that need nothing of what vCPUs hold. */
+static const struct part {
+	const char *pattern;
+	const struct frame_kind *kind;
+	void (*pack)(struct frame_out *out, const struct vm_state *vm);
+	size_t seal; /* its place in struct image_seals */
+} parts[] = {
+	{ IMAGE_VGIC, &frame_vgic, vgic_pack, offsetof(struct image_seals, vgic) },
+	{ IMAGE_ITS, &frame_its, its_pack, offsetof(struct image_seals, its) },
+	{ IMAGE_THREAD, &frame_thread, threads_pack, offsetof(struct image_seals, thread) },
+	{ IMAGE_VCPU, &frame_vcpu, vcpus_pack, offsetof(struct image_seals, vcpu) },
+	{ IMAGE_VCPU_EVENTS, &frame_vcpu_events, all_vcpu_events_pack, offsetof(struct image_seals, vcpu_events) },
+};
+#define NR_PARTS (sizeof(parts) / sizeof(parts[0]))
+#define NR_EARLY 3
+
+static void part_name(char file[FRAME_NAME_MAX], size_t i, const struct vm_state *vm)
+{
+	snprintf(file, FRAME_NAME_MAX, parts[i].pattern, vm->id);
+}
+
+static int write_parts(size_t from, size_t to, const struct image_target *target, const struct vm_state *vm)
+{
+	int ret = 0;
+
+	for (size_t i = from; i < to && !ret; i++) {
+		uint64_t *seal = (uint64_t *)((char *)target->seals + parts[i].seal);
+		char file[FRAME_NAME_MAX];
+		struct frame_out out;
+
+		part_name(file, i, vm);
+		frame_begin(&out, file, parts[i].kind, target->dump);
+		parts[i].pack(&out, vm);
+		ret = frame_write(&out, target->dirfd, seal);
+	}
 	return ret;
 }
 
-int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const struct vm_state *vm,
-			 struct image_seals *seals)
+void image_drop_vm_parts(const struct image_target *target, const struct vm_state *vm)
 {
-	struct frame_out out;
+	for (size_t i = 0; i < NR_PARTS; i++) {
+		char file[FRAME_NAME_MAX];
+
+		part_name(file, i, vm);
+		frame_forget(file, target->dirfd);
+	}
+}
+
+int image_write_early(struct vm_state *vm, struct remote *remote)
+{
 	int ret;
 
-	begin(&out, IMAGE_VCPU, vm->id, &frame_vcpu, dump);
-	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		vcpu_pack(&out, &vm->vcpus[i], i ? &vm->vcpus[i - 1] : NULL);
-	ret = frame_finish(&out, dirfd, &seals->vcpu);
-	if (ret)
-		return ret;
+	if (!vm->images || remote->queue.nr)
+		return 0; /* not all of it has been read: it is written with all else, for no round trip is made for it alone */
+	ret = check_vgic(vm) ?: check_itses(vm);
+	ret = ret ?: write_parts(0, NR_EARLY, vm->images, vm);
+	vm->early_written = !ret;
+	return ret;
+}
 
-	begin(&out, IMAGE_VCPU_EVENTS, vm->id, &frame_vcpu_events, dump);
-	for (size_t i = 0; i < vm->nr_vcpus; i++)
-		vcpu_events_pack(&out, &vm->vcpus[i]);
-	ret = frame_finish(&out, dirfd, &seals->vcpu_events);
-	if (ret)
-		return ret;
+int image_write_vm_parts(const struct image_target *target, const struct vm_state *vm)
+{
+	int ret = write_parts(vm->early_written ? NR_EARLY : 0, NR_PARTS, target, vm);
 
-	begin(&out, IMAGE_VGIC, vm->id, &frame_vgic, dump);
-	if (vm->is_gic_made)
-		frame_append(&out, vm->packed_vgic.bytes, vm->packed_vgic.size);
-	else
-		vgic_pack(&out, vm);
-	ret = frame_finish(&out, dirfd, &seals->vgic);
-	if (ret)
-		return ret;
+	for (size_t i = 0; i < NR_PARTS && !ret; i++) {
+		char file[FRAME_NAME_MAX];
 
-	begin(&out, IMAGE_ITS, vm->id, &frame_its, dump);
-	if (vm->is_gic_made)
-		frame_append(&out, vm->packed_its.bytes, vm->packed_its.size);
-	else
-		its_pack(&out, vm);
-	ret = frame_finish(&out, dirfd, &seals->its);
-	if (ret)
-		return ret;
-
-	begin(&out, IMAGE_THREAD, vm->id, &frame_thread, dump);
-	for (size_t i = 0; i < vm->nr_threads; i++)
-		thread_pack(&out, &vm->threads[i]);
-	return frame_finish(&out, dirfd, &seals->thread);
+		part_name(file, i, vm);
+		ret = frame_commit(file, target->dirfd);
+	}
+	return ret;
 }
 
 int image_write_index(int dirfd, const struct image_dump_id *dump, const struct vm_state *const *vms,
@@ -369,7 +381,7 @@ static int read_parts(int dirfd, const struct image_dump_id *dump, struct vm_sta
 		const struct frame_kind *kind;
 		uint64_t seal;
 		int (*read)(struct frame_in *in, struct vm_state *vm);
-	} parts[] = {
+	} order[] = {
 		{ IMAGE_VCPU, &frame_vcpu, seals->vcpu, read_vcpus },
 		{ IMAGE_VCPU_EVENTS, &frame_vcpu_events, seals->vcpu_events, read_vcpu_events },
 		{ IMAGE_VGIC, &frame_vgic, seals->vgic, read_vgic },
@@ -378,13 +390,13 @@ static int read_parts(int dirfd, const struct image_dump_id *dump, struct vm_sta
 	};
 	int ret = 0;
 
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !ret; i++) {
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]) && !ret; i++) {
 		struct frame_in in;
 
-		ret = open_part(&in, dirfd, parts[i].pattern, parts[i].kind, dump, vm->id, parts[i].seal);
+		ret = open_part(&in, dirfd, order[i].pattern, order[i].kind, dump, vm->id, order[i].seal);
 		if (ret)
 			break;
-		ret = parts[i].read(&in, vm);
+		ret = order[i].read(&in, vm);
 		frame_close(&in);
 	}
 	return ret;

@@ -41,15 +41,25 @@ int image_new_dump_id(struct image_dump_id *dump);
  */
 int image_check(const struct vm_state *const *vms, size_t n);
 
-/*
- * A step of the dump sequence (plan.c): what image_check() and image_write_vm_parts() do of the GIC, of ITSes and LPIs, done as soon as
- * these have been read, and not again then. It needs nothing of the vCPUs but their number and affinities. 0 or a negative errno, logged.
- */
-int image_make_gic(struct vm_state *vm, struct remote *remote);
+/* Where the files of a VM go, and whose they are. */
+struct image_target {
+	int dirfd;
+	const struct image_dump_id *dump;
+	struct image_seals *seals; /* of the files that have been written */
+};
 
-/* Writes all files of @vm but kvm-vm.img into @dirfd. */
-int image_write_vm_parts(int dirfd, const struct image_dump_id *dump, const struct vm_state *vm,
-			 struct image_seals *seals);
+/*
+ * A step of the dump sequence (plan.c): what image_check() and image_write_vm_parts() do of the GIC, of ITSes and LPIs, and the image of
+ * threads, done as soon as these have been read, and not again then. It needs nothing of the vCPUs but their number and affinities. The
+ * files have no name yet. Nothing where vm->images is NULL. 0 or a negative errno, logged.
+ */
+int image_write_early(struct vm_state *vm, struct remote *remote);
+
+/* Writes all files of @vm but kvm-vm.img, and gives them their names when all are written: what had these names is kept where one cannot be written. */
+int image_write_vm_parts(const struct image_target *target, const struct vm_state *vm);
+
+/* Takes away what has been written of @vm and has no name yet: of a dump that has failed. */
+void image_drop_vm_parts(const struct image_target *target, const struct vm_state *vm);
 
 /* Writes kvm-vm.img, atomically: again each time that a file is added to a VM, or to @files (NULL: none). */
 int image_write_index(int dirfd, const struct image_dump_id *dump, const struct vm_state *const *vms,

@@ -2,6 +2,8 @@
 /* Loading and running the iterator. */
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,6 +274,60 @@ static int say_changed(pid_t pid)
 	return -EAGAIN;
 }
 
+/* What is found meanwhile. */
+static struct {
+	pid_t pid; /* 0: of nobody */
+	pthread_t thread;
+	struct pile pile;
+	int ret;
+} ahead;
+
+static void *probe_ahead(void *none)
+{
+	ahead.ret = probe_files(ahead.pid, &ahead.pile) ?: run_on_maps(ahead.pid, &ahead.pile);
+	return NULL;
+}
+
+void kernel_probe_ahead(pid_t pid)
+{
+	sigset_t all, before;
+
+	if (load_result || fault_counts())
+		return;
+	ahead.pid = pid;
+	sigfillset(&all); /* CRIU's handlers are for its first thread */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_create(&ahead.thread, NULL, probe_ahead, NULL))
+		ahead.pid = 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* What it has found of @pid, or false. It has ended then. */
+static bool take_ahead(pid_t pid, struct pile *pile, int *ret)
+{
+	bool is_its = ahead.pid == pid;
+
+	if (!ahead.pid)
+		return false;
+	pthread_join(ahead.thread, NULL);
+	*pile = ahead.pile;
+	*ret = ahead.ret;
+	memset(&ahead, 0, sizeof(ahead));
+	if (!is_its) {
+		free(pile->buf);
+		*pile = (struct pile){ 0 };
+	}
+	return is_its;
+}
+
+void kernel_probe_end_ahead(void)
+{
+	struct pile pile;
+	int ret;
+
+	take_ahead(-1, &pile, &ret);
+}
+
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	struct pile pile = { 0 };
@@ -282,7 +338,8 @@ int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 	ret = kernel_probe_load();
 	if (ret)
 		return ret;
-	ret = probe_files(pid, &pile) ?: run_on_maps(pid, &pile);
+	if (!take_ahead(pid, &pile, &ret))
+		ret = probe_files(pid, &pile) ?: run_on_maps(pid, &pile);
 	if (!programs_bss->nr_too_many && !programs_bss->changed)
 		return take_records(&pile, ret, pid, recs, nr);
 	free(pile.buf);

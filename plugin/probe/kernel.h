@@ -36,6 +36,13 @@ bool kernel_step_is_pending(unsigned int sflags);
 /* The records of @pid, in *@recs, to be freed by the caller whatever is returned. 0 or a negative errno, logged. */
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr);
 
+/*
+ * Begins that for @pid in a thread, beside what else is looked at: kernel_probe() takes what it has found. Another process's
+ * or kernel_probe_end_ahead() drops it; nothing else is called here before one of these. Where it cannot be begun nothing is lost.
+ */
+void kernel_probe_ahead(pid_t pid);
+void kernel_probe_end_ahead(void);
+
 /* Likewise, of its mappings alone. */
 int kernel_probe_maps(pid_t pid, struct kvm_rec **recs, size_t *nr);
 

@@ -121,7 +121,10 @@ static unsigned long long find_others(const struct kvm_rec *rec, const int *open
 	return others;
 }
 
-/* Whether the iterator, which has gone through all of the table since, has met an fd that the scan has not. */
+/*
+ * Whether the iterator has met an fd that the scan has not. It may have gone through the table before: what a process that shares it,
+ * and runs, has opened since is found when CRIU asks for it, and fails the dump.
+ */
 static bool has_other_fds(const struct kvm_process *proc)
 {
 	unsigned long long others = 0;
@@ -179,11 +182,10 @@ bool kvm_process_has_kvm(const struct kvm_process *proc)
 }
 
 /* A process that has ended, and is waited for, has nothing. */
-int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree)
+static int scan_tree(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree)
 {
 	int ret;
 
-	*tree = (struct kvm_tree){ 0 };
 	ret = proc_tree(root, &tree->pids, &tree->nr_pids);
 	if (ret)
 		return ret;
@@ -203,6 +205,18 @@ int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *sc
 			return ret;
 	}
 	return 0;
+}
+
+int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree)
+{
+	int ret;
+
+	*tree = (struct kvm_tree){ 0 };
+	/* Most often a VMM is the root itself, or is alone. */
+	kernel_probe_ahead(root);
+	ret = scan_tree(root, check, tree);
+	kernel_probe_end_ahead();
+	return ret;
 }
 
 void kvm_tree_free(struct kvm_tree *tree)

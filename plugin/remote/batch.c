@@ -137,16 +137,13 @@ void *batch_buffers(struct batch *b, size_t nr, size_t size)
 	return b->block;
 }
 
-#define WRITE_PLACES (sizeof(((struct remote_write *)0)->to) / sizeof(struct iovec))
-
-struct remote_call *batch_write(struct batch *b, struct remote_write *write, const void *bytes, uint32_t size)
+struct remote_call *batch_write(struct batch *b, struct remote_write *write, size_t nr, const void *bytes, uint32_t size)
 {
-	struct remote_call *call = batch_syscall(b, "process_vm_writev", SYS_process_vm_writev, b->remote->vpid, 0, 1, 0,
-						 WRITE_PLACES, 0);
+	struct remote_call *call = batch_syscall(b, "process_vm_writev", SYS_process_vm_writev, b->remote->vpid, 0, 1, 0, nr, 0);
 
 	write->from.iov_len = size;
 	call->data = write;
-	call->size = sizeof(*write);
+	call->size = offsetof(struct remote_write, to) + nr * sizeof(write->to[0]);
 	call->data_arg = 1;
 	call->also_arg = 3;
 	call->also_at = offsetof(struct remote_write, to);

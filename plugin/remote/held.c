@@ -266,6 +266,7 @@ int held_take(struct held *held, const struct held_ids *ids, int mem)
 {
 	int ret;
 
+	trace_hear_limit();
 	*held = (struct held){ .pid = ids->pid, .tid = ids->tid, .vpid = ids->vpid, .vtid = ids->vtid, .mem = mem };
 	ret = read_state(held);
 	if (ret) {

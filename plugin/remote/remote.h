@@ -104,6 +104,8 @@ struct remote_ops {
 	 * cannot be read, a negative errno that says no more, and each is to be read by itself. NULL: there is no such access.
 	 */
 	int (*read_all)(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr);
+	/* Likewise to write them, each behind the one before: when it fails some of the first may have been written. */
+	int (*write_all)(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr);
 	/*
 	 * Whether read() of it makes no call there, and exec() runs what is to be done beside: it is no file's, but for those of the
 	 * kernel's own, as memfds are. NULL: not so.
@@ -141,8 +143,8 @@ struct remote {
 	 */
 	uint64_t room;
 	int32_t vpid; /* of the process, in its own pid namespace: by which it names itself */
-	/* The VM whose vCPUs' pages stand in the room; NULL: nobody's. */
-	const struct vm_state *pages_of;
+	/* The VM whose vCPUs' pages stand in the room, and memory for copies of their mappings; NULL: nobody's. */
+	const struct vm_state *pages_of, *copies_of;
 };
 
 /* A growing list of calls on one remote. The context names a failing call. */
@@ -190,17 +192,19 @@ struct remote_call *batch_set_attr(struct batch *b, int fd, uint32_t group, uint
  */
 void *batch_buffers(struct batch *b, size_t nr, size_t size);
 
-/* Some bytes for up to two places in the remote mm, which the process itself writes there: process_vm_writev(). */
+#define REMOTE_PLACES 32
+
+/* Some bytes for places in the remote mm, which the process itself writes there: process_vm_writev(). */
 struct remote_write {
-	struct iovec from, to[2]; /* @from is batch_write()'s own; one of @to that is not used has length 0 */
+	struct iovec from, to[REMOTE_PLACES]; /* @from is batch_write()'s own */
 };
 
 /*
- * @size bytes at @bytes to @write->to, in this order: nothing comes between them but what runs in the process itself, also
+ * @size bytes at @bytes to the first @nr of @write->to, in this order: nothing comes between them but what runs in the process itself, also
  * where criu is killed. The pages may be written to by the process. It is a call as others: what fails is known by batch_run(); but where
  * it has written a part, as it can where @bytes go to more than one page, later calls of the batch were executed all the same.
  */
-struct remote_call *batch_write(struct batch *b, struct remote_write *write, const void *bytes, uint32_t size);
+struct remote_call *batch_write(struct batch *b, struct remote_write *write, size_t nr, const void *bytes, uint32_t size);
 
 /*
  * Runs all added calls; where there are none, nothing, and what waits goes on waiting. 0, or the negative errno of the first that failed, which

@@ -22,11 +22,16 @@ static dev_t kernels_own(void)
 	return st.st_dev;
 }
 
+static dev_t own;
+
+void served_prepare(void)
+{
+	own = own ?: kernels_own();
+}
+
 int served_find(const struct proc_areas *areas, struct served *served)
 {
-	static dev_t own;
-
-	own = own ?: kernels_own();
+	served_prepare();
 	*served = (struct served){ .areas = calloc(areas->nr + 1, sizeof(*served->areas)) };
 	if (!served->areas)
 		return -ENOMEM;

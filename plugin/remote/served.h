@@ -17,6 +17,9 @@ struct served {
 	size_t nr;
 };
 
+/* Looks what the kernel's own are: before tasks stand still. */
+void served_prepare(void);
+
 /* Those of @areas. 0, to be freed by served_free(), or -ENOMEM. Anonymous memory, shared or not, and memfds are the kernel's own. */
 int served_find(const struct proc_areas *areas, struct served *served);
 bool served_has(const struct served *served, uint64_t addr, size_t size);

@@ -173,20 +173,31 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	return ret;
 }
 
-static int task_read_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+static int access_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr, bool writes)
 {
 	struct task_remote *task = to_task(remote);
 	int ret = batch_flush(remote);
-	ssize_t size = 0;
+	ssize_t size = 0, done;
 
 	for (size_t i = 0; i < nr && !ret; i++) {
 		size += there[i].iov_len;
 		if (!is_at_hand(task, (uint64_t)there[i].iov_base, there[i].iov_len))
 			ret = -EAGAIN;
 	}
-	if (!ret && process_vm_readv(task->held.pid, here, nr, there, nr, 0) != size)
-		ret = -EIO;
-	return ret;
+	if (ret)
+		return ret;
+	done = writes ? process_vm_writev(task->held.pid, here, nr, there, nr, 0) : process_vm_readv(task->held.pid, here, nr, there, nr, 0);
+	return done == size ? 0 : -EIO;
+}
+
+static int task_read_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	return access_all(remote, here, there, nr, false);
+}
+
+static int task_write_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	return access_all(remote, here, there, nr, true);
 }
 
 static int task_write(struct remote *remote, uint64_t addr, const void *buf, size_t size)
@@ -437,6 +448,7 @@ static const struct remote_ops task_ops = {
 	.exec_in = task_exec_in,
 	.read = task_read,
 	.read_all = task_read_all,
+	.write_all = task_write_all,
 	.is_at_hand = task_is_at_hand,
 	.write = task_write,
 	.bring = task_bring,

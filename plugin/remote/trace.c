@@ -68,30 +68,33 @@ static void ignore(int sig)
  * waitpid() has no time limit of its own: a signal now and then has it return. The handler stays, and does nothing; the timer runs
  * while somebody waits. A child of this process has no timer of its.
  */
-static timer_t *get_timer(void)
+static struct {
+	timer_t timer;
+	pid_t owner;
+	bool is_heard;
+} limit;
+
+void trace_hear_limit(void)
 {
-	static timer_t timer;
-	static pid_t owner;
 	struct sigaction act = { .sa_handler = ignore };
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMAX };
 	pid_t self = getpid();
+	sigset_t set;
 
-	if (owner != self && (sigaction(SIGRTMAX, &act, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer)))
-		return NULL;
-	owner = self;
-	return &timer;
+	if (limit.owner != self && !sigaction(SIGRTMAX, &act, NULL) && !timer_create(CLOCK_MONOTONIC, &event, &limit.timer))
+		limit.owner = self;
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMAX);
+	limit.is_heard = limit.owner == self && !sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* The signal each @ms, or with 0 no more. Whether it comes. */
-static bool set_timer(timer_t *timer, int ms)
+static bool set_timer(int ms)
 {
 	struct timespec each = { ms / 1000, ms % 1000 * 1000000 };
 	struct itimerspec spec = { each, each };
-	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGRTMAX);
-	return (!ms || !sigprocmask(SIG_UNBLOCK, &set, NULL)) && !timer_settime(*timer, 0, &spec, NULL);
+	return limit.is_heard && !timer_settime(limit.timer, 0, &spec, NULL);
 }
 
 /* 1: a stop, 0: not yet, or a negative errno. */
@@ -110,15 +113,14 @@ int trace_wait_stop(pid_t tid, int *status, int timeout_ms)
 {
 	const struct timespec nap = { .tv_nsec = 100000 };
 	uint64_t end = clock_us() + 1000ull * timeout_ms;
-	timer_t *timer = get_timer();
-	bool waits = timer && set_timer(timer, timeout_ms < LOOKS_MS ? timeout_ms : LOOKS_MS);
+	bool waits = set_timer(timeout_ms < LOOKS_MS ? timeout_ms : LOOKS_MS);
 	int ret;
 
 	while (!(ret = look(tid, status, waits)) && clock_us() < end)
 		if (!waits)
 			nanosleep(&nap, NULL);
-	if (timer)
-		set_timer(timer, 0);
+	if (waits)
+		set_timer(0);
 	return ret < 0 ? ret : ret ? 0 : -ETIMEDOUT;
 }
 
@@ -150,6 +152,7 @@ int trace_interrupt(pid_t tid, int timeout_ms)
 {
 	int status, ret;
 
+	trace_hear_limit();
 	if (ptrace(PTRACE_INTERRUPT, tid, 0, 0))
 		return sys_err();
 	for (;;) {

@@ -29,8 +29,14 @@ int trace_poke(pid_t tid, uint64_t addr, const uint64_t *words, size_t nr);
 /* Reads @nr words by PEEKDATA. */
 int trace_peek(pid_t tid, uint64_t addr, uint64_t *words, size_t nr);
 
-/* Waits for the next stop. -ETIMEDOUT, or -ESRCH when the task died. */
+/* Waits for the next stop. -ETIMEDOUT, or -ESRCH when the task died. The limit is looked at by naps where it is not heard. */
 int trace_wait_stop(pid_t tid, int *status, int timeout_ms);
+
+/*
+ * Has the signal heard by which trace_wait_stop() knows its limit: once for all that is waited for until somebody else may have
+ * blocked signals, and in each process.
+ */
+void trace_hear_limit(void);
 
 /*
  * Whether a task that was stopped runs again, or did until a signal came, which nobody has been told of yet. Of CRIU's own stops, and of

@@ -32,10 +32,14 @@ static uint64_t realtime(void)
 	return now.tv_sec * NSEC_PER_SEC + now.tv_nsec;
 }
 
-void counter_note(struct vm_state *vm)
+void counter_note_time(struct vm_state *vm)
+{
+	vm->realtime = realtime();
+}
+
+int counter_note(struct vm_state *vm, struct remote *remote)
 {
 	vm->cntfrq = counter_frequency();
-	vm->realtime = realtime();
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		const uint64_t *virt = vcpu_reg_u64(&vm->vcpus[i], KVM_REG_ARM_TIMER_CNT);
 		const uint64_t *phys = vcpu_reg_u64(&vm->vcpus[i], KVM_REG_ARM_PTIMER_CNT);
@@ -45,6 +49,7 @@ void counter_note(struct vm_state *vm)
 		if (phys && *phys > vm->ptimer_cnt)
 			vm->ptimer_cnt = *phys;
 	}
+	return 0;
 }
 
 /* What the counters are to be beyond what they were: the time the VM was away, where that is asked for. */

@@ -11,10 +11,11 @@ struct remote;
 /* Hz, as the guest reads it in CNTFRQ_EL0; 0 where that cannot be told: not on arm64. */
 uint32_t counter_frequency(void);
 
-/* From the registers of all vCPUs, which have been read: what they count at the dump. */
-void counter_note(struct vm_state *vm);
+/* When the counters are read: files are written before all that is read with them has come back. */
+void counter_note_time(struct vm_state *vm);
 
-/* Steps of the restore sequence (plan.c). 0 or a negative errno, logged. */
+/* Steps of the two sequences (plan.c). 0 or a negative errno, logged. From the registers of all vCPUs: what they count at the dump. */
+int counter_note(struct vm_state *vm, struct remote *remote);
 int counter_apply(struct vm_state *vm, struct remote *remote);
 
 #endif

@@ -12,6 +12,7 @@
  * given back later, and the step is over when the access is completed.
  */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -263,7 +264,8 @@ bool kvm_run_is_marked(const struct vcpu_state *vcpu)
 	return kvm_run_has_mark(vcpu->run);
 }
 
-static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+/* Looks at @vcpu's page, which has been read. */
+static int look_at_page(struct vm_state *vm, struct vcpu_state *vcpu)
 {
 	static const char *const pending[] = {
 		[VCPU_PENDING_NONE] = "none",
@@ -271,14 +273,7 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 		[VCPU_PENDING_WRITE] = "write",
 	};
 	const uint64_t *pc = vcpu_reg_u64(vcpu, ARM64_CORE_PC);
-	int ret;
 
-	vcpu->run = malloc(vcpu->run_size);
-	if (!vcpu->run)
-		return -ENOMEM;
-	ret = remote->ops->read(remote, page, vcpu->run, vcpu->run_size);
-	if (ret)
-		return kvm_run_access_failed(vm, vcpu, "read", ret);
 	if (kvm_run_is_marked(vcpu)) {
 		pr_err("vm %u: vcpu %u: kvm_run is marked: a criu that was killed has left it so: let it "
 		       "go on by criu-kvm recover, or end the process\n",
@@ -292,11 +287,121 @@ static int capture_page(struct vm_state *vm, struct remote *remote, struct vcpu_
 	return 0;
 }
 
+/* Memory of the task's, each range a vCPU's, and where it is read to or written from. */
+struct ranges {
+	struct iovec *here, *there;
+	const struct vcpu_state **whose;
+	size_t nr;
+};
+
+/* Room for @nr of them, which free() of r->here frees. */
+static int ranges_alloc(struct ranges *r, size_t nr)
+{
+	*r = (struct ranges){ .here = calloc(nr + 1, 2 * sizeof(*r->here) + sizeof(*r->whose)) };
+	if (!r->here)
+		return -ENOMEM;
+	r->there = r->here + nr + 1;
+	r->whose = (const struct vcpu_state **)(r->there + nr + 1);
+	return 0;
+}
+
+static void ranges_add(struct ranges *r, const struct vcpu_state *vcpu, uint64_t there, const void *here, size_t size)
+{
+	r->here[r->nr] = (struct iovec){ (void *)here, size };
+	r->there[r->nr] = (struct iovec){ (void *)there, size };
+	r->whose[r->nr++] = vcpu;
+}
+
+/* Those from @i on up to @end, one by one. 0 or a negative errno, logged. */
+static int access_each(const struct vm_state *vm, struct remote *remote, const struct ranges *r, size_t i, size_t end, bool writes)
+{
+	int ret = 0;
+
+	for (; i < end && !ret; i++) {
+		const uint64_t addr = (uint64_t)r->there[i].iov_base;
+
+		ret = writes ? remote->ops->write(remote, addr, r->here[i].iov_base, r->here[i].iov_len) :
+			       remote->ops->read(remote, addr, r->here[i].iov_base, r->here[i].iov_len);
+		if (ret)
+			kvm_run_access_failed(vm, r->whose[i], writes ? "write" : "read", ret);
+	}
+	return ret;
+}
+
+/* All of them, in their order, by as few accesses as it takes. What one of these did not do is done again, and says what is wrong. */
+static int access_ranges(const struct vm_state *vm, struct remote *remote, const struct ranges *r, bool writes)
+{
+	int (*const all)(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr) =
+		writes ? remote->ops->write_all : remote->ops->read_all;
+	int ret = 0;
+
+	for (size_t i = 0, n; i < r->nr && !ret; i += n) {
+		n = r->nr - i < IOV_MAX ? r->nr - i : IOV_MAX;
+		if (!all || all(remote, r->here + i, r->there + i, n))
+			ret = access_each(vm, remote, r, i, i + n, writes);
+	}
+	return ret;
+}
+
+/* Memory for copies of all mappings, where nobody sees them. */
+static void add_room_for_copies(struct batch *b, const struct vm_state *vm)
+{
+	uint64_t copies = b->remote->room + pages_size(vm), size = copies_size(vm);
+
+	if (b->remote->copies_of == vm || !size)
+		return;
+	b->vcpu = -1;
+	batch_syscall(b, "mmap", SYS_mmap, copies, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	/* MREMAP_DONTUNMAP unlocks all of its source and keeps it on the account of locked memory: under mlockall(MCL_FUTURE). */
+	batch_syscall(b, "munlock", SYS_munlock, copies, size, 0, 0, 0, 0);
+	/* Whether it has that call, or may make it, is seen before anything is taken away: of nothing. */
+	batch_syscall(b, "process_vm_writev", SYS_process_vm_writev, b->remote->vpid, 0, 0, 0, 0, 0);
+}
+
+/* The pages of all vCPUs are mapped, and memory for copies: what the swap needs as well. */
+static int map_for_capture(struct vm_state *vm, struct remote *remote)
+{
+	struct batch b = BATCH(remote, vm->id, "kvm_run page");
+	int ret;
+
+	add_pages(&b, vm);
+	add_room_for_copies(&b, vm);
+	ret = batch_run(&b) ?: batch_flush(remote);
+	batch_fini(&b);
+	if (!ret)
+		remote->pages_of = remote->copies_of = vm;
+	return ret;
+}
+
+static int read_pages(struct vm_state *vm, struct remote *remote)
+{
+	struct ranges r;
+	int ret = ranges_alloc(&r, vm->nr_vcpus);
+
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++) {
+		struct vcpu_state *vcpu = &vm->vcpus[i];
+
+		vcpu->run = malloc(vcpu->run_size);
+		if (vcpu->run)
+			ranges_add(&r, vcpu, room_of(vm, remote, vcpu), vcpu->run, vcpu->run_size);
+		else
+			ret = -ENOMEM;
+	}
+	ret = ret ?: access_ranges(vm, remote, &r, false);
+	free(r.here);
+	return ret;
+}
+
 int kvm_run_capture(struct vm_state *vm, struct remote *remote)
 {
+	int ret;
+
 	for (size_t i = 0; i < vm->nr_vcpus; i++)
 		vm->vcpus[i].run_size = 2 * vm->page_size;
-	return kvm_run_for_all_pages(vm, remote, false, capture_page);
+	ret = map_for_capture(vm, remote) ?: read_pages(vm, remote);
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++)
+		ret = look_at_page(vm, &vm->vcpus[i]);
+	return ret;
 }
 
 /*
@@ -304,7 +409,7 @@ int kvm_run_capture(struct vm_state *vm, struct remote *remote)
  * of its states no vCPU runs while the VMM sees a copy, and what the VMM sees is whole.
  *
  *	1. Copies are made, where nobody sees them.
- *	2. The real pages forbid to run, and say that it was us, and what they are to be (left.h).
+ *	2. The real pages forbid to run, and say that it was us, and what they are to be (left.h); by the same access, behind it.
  *	3. A copy takes the place of each mapping.
  *	4. The real pages hold no exit to complete: KVM would take the answer from them.
  *
@@ -331,18 +436,24 @@ static struct left_record record_of(const struct vcpu_state *vcpu)
 	return record;
 }
 
-/* Mark and record in one write: there is not one without the other. */
-static int forbid_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+/* @vcpu's page with mark and record, in one write: there is not one without the other. */
+static void put_forbidden_page(const struct vm_state *vm, const struct vcpu_state *vcpu, uint8_t *all)
 {
 	const struct left_record record = record_of(vcpu);
+
+	memcpy(all, vcpu->run, vm->page_size);
+	forbid((struct kvm_run *)all);
+	memcpy(all + left_record_at(vm->page_size), &record, sizeof(record));
+}
+
+static int forbid_run(struct vm_state *vm, struct remote *remote, struct vcpu_state *vcpu, uint64_t page)
+{
 	uint8_t *all = malloc(vm->page_size);
 	int ret;
 
 	if (!all)
 		return -ENOMEM;
-	memcpy(all, vcpu->run, vm->page_size);
-	forbid((struct kvm_run *)all);
-	memcpy(all + left_record_at(vm->page_size), &record, sizeof(record));
+	put_forbidden_page(vm, vcpu, all);
 	ret = remote->ops->write(remote, page, all, vm->page_size);
 	free(all);
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
@@ -356,62 +467,80 @@ int kvm_run_release(struct vm_state *vm, struct remote *remote, struct vcpu_stat
 	return ret ? kvm_run_access_failed(vm, vcpu, "write", ret) : 0;
 }
 
-/* A part of the swap, that the task itself writes to a vCPU's page. */
-struct page_write {
-	struct remote_write write;
-	struct {
-		uint8_t record[sizeof(struct left_record)], head[KVM_RUN_HEAD];
-	} bytes;
+/* What of a vCPU's page the swap changes, in the order in which it is written: there is no mark without a record. */
+struct page_bytes {
+	uint8_t record[sizeof(struct left_record)], head[KVM_RUN_HEAD];
 };
 
-/* Record and head, in one call: there is no mark without a record. */
-static void add_page_write(struct batch *b, const struct vm_state *vm, const struct vcpu_state *vcpu, struct page_write *w)
+/* The page forbids to run, and says so; its exit is to be completed. */
+static void put_forbidden(const struct vm_state *vm, const struct vcpu_state *vcpu, struct page_bytes *bytes)
 {
-	uint64_t page = room_of(vm, b->remote, vcpu);
+	const struct left_record record = record_of(vcpu);
+	struct kvm_run head = *run_of(vcpu);
 
-	b->vcpu = vcpu->idx;
-	w->write.to[0] = (struct iovec){ (void *)(page + left_record_at(vm->page_size)), sizeof(w->bytes.record) };
-	w->write.to[1] = (struct iovec){ (void *)page, sizeof(w->bytes.head) };
-	batch_write(b, &w->write, &w->bytes, sizeof(w->bytes));
+	forbid(&head);
+	memcpy(bytes->record, &record, sizeof(record));
+	memcpy(bytes->head, &head, sizeof(bytes->head));
 }
 
-/* All pages forbid to run, and say so; their exit is to be completed, or it is hidden from KVM. */
-static void add_forbidden(struct batch *b, const struct vm_state *vm, struct page_write *w, bool has_exit)
+/* Likewise, and its exit is hidden from KVM. */
+static void put_forbidden_without_exit(const struct vm_state *vm, const struct vcpu_state *vcpu, struct page_bytes *bytes)
 {
-	for (size_t i = 0; i < vm->nr_vcpus; i++, w++) {
-		const struct left_record record = record_of(&vm->vcpus[i]);
-		struct kvm_run head = *run_of(&vm->vcpus[i]);
+	const uint32_t none = KVM_EXIT_UNKNOWN;
 
-		forbid(&head);
-		if (!has_exit)
-			head.exit_reason = KVM_EXIT_UNKNOWN;
-		memcpy(w->bytes.record, &record, sizeof(record));
-		memcpy(w->bytes.head, &head, sizeof(w->bytes.head));
-		add_page_write(b, vm, &vm->vcpus[i], w);
+	put_forbidden(vm, vcpu, bytes);
+	memcpy(bytes->head + offsetof(struct kvm_run, exit_reason), &none, sizeof(none));
+}
+
+/* The page is what it was. */
+static void put_released(const struct vm_state *vm, const struct vcpu_state *vcpu, struct page_bytes *bytes)
+{
+	memcpy(bytes->record, vcpu->run + left_record_at(vm->page_size), sizeof(bytes->record));
+	memcpy(bytes->head, vcpu->run, sizeof(bytes->head));
+}
+
+#define PAGES_AT_ONCE (REMOTE_PLACES / 2)
+
+/* A part of the swap, that the task itself writes to the pages of some vCPUs. */
+struct page_write {
+	struct remote_write write;
+	struct page_bytes bytes[PAGES_AT_ONCE];
+};
+
+static size_t nr_page_writes(const struct vm_state *vm)
+{
+	return (vm->nr_vcpus + PAGES_AT_ONCE - 1) / PAGES_AT_ONCE;
+}
+
+/* To the pages of all vCPUs what @put says. */
+static void add_page_writes(struct batch *b, const struct vm_state *vm, struct page_write *w,
+			    void (*put)(const struct vm_state *vm, const struct vcpu_state *vcpu, struct page_bytes *bytes))
+{
+	b->vcpu = -1;
+	for (size_t i = 0, n; i < vm->nr_vcpus; i += n, w++) {
+		struct iovec *to = w->write.to;
+
+		for (n = 0; n < PAGES_AT_ONCE && i + n < vm->nr_vcpus; n++) {
+			uint64_t page = room_of(vm, b->remote, &vm->vcpus[i + n]);
+
+			put(vm, &vm->vcpus[i + n], &w->bytes[n]);
+			*to++ = (struct iovec){ (void *)(page + left_record_at(vm->page_size)), sizeof(w->bytes[n].record) };
+			*to++ = (struct iovec){ (void *)page, sizeof(w->bytes[n].head) };
+		}
+		batch_write(b, &w->write, 2 * n, w->bytes, n * sizeof(w->bytes[0]))->detail = vm->vcpus[i].idx;
 	}
 }
 
-/* All pages are what they were. */
-static void add_released(struct batch *b, const struct vm_state *vm, struct page_write *w)
-{
-	for (size_t i = 0; i < vm->nr_vcpus; i++, w++) {
-		memcpy(w->bytes.record, vm->vcpus[i].run + left_record_at(vm->page_size), sizeof(w->bytes.record));
-		memcpy(w->bytes.head, vm->vcpus[i].run, sizeof(w->bytes.head));
-		add_page_write(b, vm, &vm->vcpus[i], w);
-	}
-}
-
-/* For each mapping of each vCPU, with the place in the room where its copy is made; @w: the next of its writes. */
-static void for_copies(struct batch *b, const struct vm_state *vm, struct remote_write *w,
-		       void (*add)(struct batch *b, const struct vm_state *vm, struct remote_write **w,
-				   const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy))
+/* For each mapping of each vCPU, with the place in the room where its copy is made. */
+static void for_copies(struct batch *b, const struct vm_state *vm,
+		       void (*add)(struct batch *b, const struct vcpu_map *map, uint64_t copy))
 {
 	uint64_t copy = b->remote->room + pages_size(vm);
 
 	for (size_t i = 0; i < vm->nr_vcpus; i++) {
 		b->vcpu = vm->vcpus[i].idx;
 		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++) {
-			add(b, vm, &w, &vm->vcpus[i], &vm->vcpus[i].maps[m], copy);
+			add(b, &vm->vcpus[i].maps[m], copy);
 			copy += vm->vcpus[i].maps[m].size;
 		}
 	}
@@ -422,72 +551,104 @@ static bool is_empty(const uint8_t *page, size_t size)
 	return !page[0] && !memcmp(page, page + 1, size - 1);
 }
 
-/* With the bytes of the page, whatever its protection. Memory that is new is empty already. */
-static void fill_copy(struct batch *b, const struct vm_state *vm, struct remote_write **w, const struct vcpu_state *vcpu,
-		      const struct vcpu_map *map, uint64_t copy)
+/* The bytes of the page, whatever its protection. Memory that is new is empty already. */
+static void add_copy(struct ranges *r, const struct vm_state *vm, const struct vcpu_state *vcpu, const struct vcpu_map *map, uint64_t copy)
 {
 	for (uint64_t at = 0; at < map->size; at += vm->page_size) {
 		const uint8_t *page = vcpu->run + map->offset + at;
 
-		if (is_empty(page, vm->page_size))
-			continue;
-		(*w)->to[0] = (struct iovec){ (void *)(copy + at), vm->page_size };
-		batch_write(b, (*w)++, page, vm->page_size);
+		if (!is_empty(page, vm->page_size))
+			ranges_add(r, vcpu, copy + at, page, vm->page_size);
 	}
+}
+
+static void add_copies(struct ranges *r, const struct vm_state *vm, const struct remote *remote)
+{
+	uint64_t copy = remote->room + pages_size(vm);
+
+	for (size_t i = 0; i < vm->nr_vcpus; i++)
+		for (size_t m = 0; m < vm->vcpus[i].nr_maps; m++) {
+			add_copy(r, vm, &vm->vcpus[i], &vm->vcpus[i].maps[m], copy);
+			copy += vm->vcpus[i].maps[m].size;
+		}
+}
+
+/* As the mapping that it replaces. */
+static void protect_copy(struct batch *b, const struct vcpu_map *map, uint64_t copy)
+{
 	if (map->prot != (PROT_READ | PROT_WRITE))
 		batch_syscall(b, "mprotect", SYS_mprotect, copy, map->size, map->prot, 0, 0, 0);
 }
 
 /* Takes the copy to the place of @map. MREMAP_DONTUNMAP (Linux 5.7), so that the room has no hole. */
-static void move_copy(struct batch *b, const struct vm_state *vm, struct remote_write **w, const struct vcpu_state *vcpu,
-		      const struct vcpu_map *map, uint64_t copy)
+static void move_copy(struct batch *b, const struct vcpu_map *map, uint64_t copy)
 {
 	batch_syscall(b, "mremap", SYS_mremap, copy, map->size, map->size,
 		      MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, map->start, 0);
 }
 
-/*
- * Copies of all mappings, as one that is divided. MREMAP_DONTUNMAP unlocks all of its source and keeps it on the account of
- * locked memory: under mlockall(MCL_FUTURE) it is unlocked first. Its neighbours in the room are none to merge with.
- */
-static int make_copies(struct vm_state *vm, struct remote *remote)
+/* The first two states: what forbids to run comes behind the copies. */
+static int fill_and_forbid(struct vm_state *vm, struct remote *remote)
 {
-	uint64_t copies = remote->room + pages_size(vm), size = copies_size(vm);
+	uint8_t *pages = calloc(vm->nr_vcpus + 1, vm->page_size);
+	struct ranges r;
+	int ret = ranges_alloc(&r, copies_size(vm) / vm->page_size + vm->nr_vcpus);
+
+	ret = pages ? ret : -ENOMEM;
+	if (!ret)
+		add_copies(&r, vm, remote);
+	for (size_t i = 0; i < vm->nr_vcpus && !ret; i++) {
+		uint8_t *page = pages + i * vm->page_size;
+
+		put_forbidden_page(vm, &vm->vcpus[i], page);
+		ranges_add(&r, &vm->vcpus[i], room_of(vm, remote, &vm->vcpus[i]), page, vm->page_size);
+	}
+	ret = ret ?: access_ranges(vm, remote, &r, true);
+	free(r.here);
+	free(pages);
+	return ret;
+}
+
+/* Before what is exchanged, which is laid out at once. Most have what all have. */
+static int protect_copies(struct vm_state *vm, struct remote *remote)
+{
 	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
-	struct remote_write *w = batch_buffers(&b, size / vm->page_size, sizeof(*w));
 	int ret;
 
-	if (w && size) {
-		batch_syscall(&b, "mmap", SYS_mmap, copies, size, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-		batch_syscall(&b, "munlock", SYS_munlock, copies, size, 0, 0, 0, 0);
-		for_copies(&b, vm, w, fill_copy);
-	}
+	for_copies(&b, vm, protect_copy);
 	ret = batch_run(&b);
 	batch_fini(&b);
 	return ret;
 }
 
+/* Copies become one mapping that is divided. Its neighbours in the room are none to merge with. */
 static int exchange(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "copy of kvm_run");
-	struct page_write *w = batch_buffers(&b, vm->nr_vcpus, sizeof(*w));
+	struct page_write *w = batch_buffers(&b, nr_page_writes(vm), sizeof(*w));
 	int ret;
 
-	for_copies(&b, vm, NULL, move_copy);
+	for_copies(&b, vm, move_copy);
 	if (w)
-		add_forbidden(&b, vm, w, false);
+		add_page_writes(&b, vm, w, put_forbidden_without_exit);
 	ret = batch_run(&b);
 	batch_fini(&b);
 	return ret;
 }
 
-int kvm_run_swap_out(struct vm_state *vm, struct remote *remote)
+int kvm_run_swap_out(struct vm_state *vm, struct remote *remote, const struct beside *meanwhile)
 {
-	int ret = make_copies(vm, remote);
+	int ret = map_for_capture(vm, remote) ?: fill_and_forbid(vm, remote) ?: protect_copies(vm, remote);
 
-	ret = ret ?: kvm_run_for_all_pages(vm, remote, false, forbid_run);
-	return ret ?: exchange(vm, remote);
+	if (ret)
+		return ret;
+	remote->beside = meanwhile ? *meanwhile : (struct beside){ 0 };
+	ret = exchange(vm, remote);
+	remote->copies_of = NULL; /* they have gone */
+	if (!ret)
+		beside_run(&remote->beside); /* where exec() runs nothing meanwhile */
+	remote->beside = (struct beside){ 0 };
+	return ret;
 }
 
 /* Each vCPU's mapping in each of its places, of the task or of the copy that CRIU restored. */
@@ -596,15 +757,15 @@ static void say_lost(const struct vm_state *vm, const struct vcpu_state *vcpu)
 static int swap_in_at_once(struct vm_state *vm, struct remote *remote)
 {
 	struct batch b = BATCH(remote, vm->id, "kvm_run mapping");
-	struct page_write *w = batch_buffers(&b, 2 * vm->nr_vcpus, sizeof(*w));
+	struct page_write *w = batch_buffers(&b, 2 * nr_page_writes(vm), sizeof(*w));
 	int ret = -ENOMEM;
 
 	if (w) {
 		add_pages(&b, vm);
-		add_forbidden(&b, vm, w, true);
+		add_page_writes(&b, vm, w, put_forbidden);
 		add_maps(&b, vm);
 		add_flags(&b, vm);
-		add_released(&b, vm, w + vm->nr_vcpus);
+		add_page_writes(&b, vm, w + nr_page_writes(vm), put_released);
 		ret = batch_try(&b);
 	}
 	batch_fini(&b);
@@ -726,7 +887,7 @@ int kvm_run_forbid(struct vm_state *vm, struct remote *remote)
 	for (size_t i = 0; w && i < vm->nr_vcpus; i++) {
 		b.vcpu = vm->vcpus[i].idx;
 		w[i].to[0] = (struct iovec){ (void *)room_of(vm, remote, &vm->vcpus[i]), sizeof(head) };
-		batch_write(&b, &w[i], head, sizeof(head));
+		batch_write(&b, &w[i], 1, head, sizeof(head));
 	}
 	ret = batch_later(&b);
 	batch_fini(&b);
@@ -879,7 +1040,7 @@ static void add_contents(struct batch *b, const struct vm_state *vm)
 		forbid((struct kvm_run *)w->bytes);
 		b->vcpu = vcpu->idx;
 		w->write.to[0] = (struct iovec){ (void *)room_of(vm, b->remote, vcpu), vcpu->run_size };
-		batch_write(b, &w->write, w->bytes, vcpu->run_size);
+		batch_write(b, &w->write, 1, w->bytes, vcpu->run_size);
 	}
 }
 
@@ -913,7 +1074,7 @@ int kvm_run_allow(struct vm_state *vm, struct remote *remote)
 	for (size_t i = 0; w && i < vm->nr_vcpus; i++) {
 		b.vcpu = vm->vcpus[i].idx;
 		w[i].to[0] = (struct iovec){ (void *)room_of(vm, remote, &vm->vcpus[i]), KVM_RUN_HEAD };
-		batch_write(&b, &w[i], vm->vcpus[i].run, KVM_RUN_HEAD);
+		batch_write(&b, &w[i], 1, vm->vcpus[i].run, KVM_RUN_HEAD);
 	}
 	ret = batch_later(&b);
 	batch_fini(&b);

@@ -20,9 +20,9 @@ int kvm_run_capture(struct vm_state *vm, struct remote *remote);
  * Replaces each mapping of a vCPU by an anonymous copy, which CRIU can dump, and
  * makes sure that no vCPU runs meanwhile: a VMM left alone with the copies (criu was
  * killed) gets EINTR from KVM_RUN. Undone by kvm_run_swap_in(), also after failing
- * half way.
+ * half way. What is done @meanwhile, or NULL, is done once where that is 0, as soon as the first vCPU may have its copies.
  */
-int kvm_run_swap_out(struct vm_state *vm, struct remote *remote);
+int kvm_run_swap_out(struct vm_state *vm, struct remote *remote, const struct beside *meanwhile);
 int kvm_run_swap_in(struct vm_state *vm, struct remote *remote);
 
 /*

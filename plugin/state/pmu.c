@@ -112,10 +112,14 @@ static void get_irq(struct batch *b, struct vm_state *vm, struct vcpu_state *vcp
 
 int pmu_capture(struct vm_state *vm, struct remote *remote)
 {
-	if (!has_pmu(vm))
-		return 0;
-	cut_filter(&vm->pmu_filter, nr_events(vm));
-	return vcpu_for_each(vm, remote, "PMU", get_irq);
+	return has_pmu(vm) ? vcpu_for_each(vm, remote, "PMU", get_irq) : 0;
+}
+
+int pmu_cut_filter(struct vm_state *vm, struct remote *remote)
+{
+	if (has_pmu(vm))
+		cut_filter(&vm->pmu_filter, nr_events(vm));
+	return 0;
 }
 
 /* The filter's count of events has 16 bits: all 65536 are two of them. */

@@ -39,6 +39,8 @@ int pmu_filter_from_bits(struct pmu_filter *filter, const uint64_t *bits);
 
 /* Steps of the two sequences (plan.c). 0 or a negative errno, logged. */
 int pmu_capture(struct vm_state *vm, struct remote *remote);
+/* Of the filter what the vCPUs' PMU has events for. */
+int pmu_cut_filter(struct vm_state *vm, struct remote *remote);
 int pmu_apply_filter(struct vm_state *vm, struct remote *remote);
 /* After PMCR_EL0: where the image's N is larger KVM has kept its own, without a word (set_pmcr()). */
 int pmu_check_nr_counters(struct vm_state *vm, struct remote *remote);

@@ -204,11 +204,8 @@ int vcpu_capture_lists(struct vm_state *vm, struct remote *remote)
 
 int vcpu_capture_regs(struct vm_state *vm, struct remote *remote)
 {
-	int ret = vcpu_for_each(vm, remote, "vCPU registers", get_regs) ?: batch_flush(remote);
-
-	if (!ret)
-		counter_note(vm);
-	return ret;
+	counter_note_time(vm);
+	return vcpu_for_each(vm, remote, "vCPU registers", get_regs);
 }
 
 static void get_timers(struct batch *b, struct vm_state *vm, struct vcpu_state *vcpu)

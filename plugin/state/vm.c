@@ -34,8 +34,6 @@ void vm_state_free(struct vm_state *vm)
 	vgic_v5_free(vm->vgic_v5);
 	its_free(vm->itses, vm->nr_itses);
 	lpi_free(vm->lpi);
-	free(vm->packed_vgic.bytes);
-	free(vm->packed_its.bytes);
 	free(vm);
 }
 

@@ -47,12 +47,6 @@ struct kvm_file {
 #define KVM_FILE_FLAGS (O_ACCMODE | O_APPEND | O_NONBLOCK)
 #define KVM_FILE_MAX_POS (1u << 20)
 
-/* Entries of an image, in memory. */
-struct packed {
-	uint8_t *bytes;
-	size_t size;
-};
-
 struct vm_state {
 	uint32_t id;	    /* 1, 2, ... in the order of discovery: the number in names of images */
 	int32_t vpid;	    /* owner's pid in its innermost namespace: pids of criu's own do not last */
@@ -101,8 +95,9 @@ struct vm_state {
 	size_t nr_itses;
 	struct lpi_state *lpi; /* NULL without an ITS */
 
-	struct packed packed_vgic, packed_its; /* image_make_gic(): checked, and what is above has not changed since; not in images */
-	bool is_gic_made;
+	/* Not in images: where they go, at a dump; and what image_write_early() is for is checked and written, and has not changed since. */
+	const struct image_target *images;
+	bool early_written;
 
 	struct kvm_file *files;
 	size_t nr_files;

@@ -18,7 +18,7 @@ FAMILIES = ('kvm-….img: …', '…: not supported by this version: …')
 STRING = r'"(?:[^"\\]|\\.)*"'
 CONVERSION = re.compile(r'%[-#0 +]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh|h|ll|l|z|j)?[diouxXcsp]')
 # Expressions that are an image's name, with an object in it behind it or not.
-IMAGE_NAME = re.compile(r'\b(?:in|out)(?:->|\.)file$|^object_name\(')
+IMAGE_NAME = re.compile(r'\b(?:in|out)(?:->|\.)file$|^image$|^object_name\(')
 # What a line begins with, which a row need not repeat.
 SUBJECT = r'(?:(?:pid|vm|vcpu|thread|file|fd|mapping) …(?: [^:]*)?: )*'
 

@@ -270,9 +270,20 @@ static int fake_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 	return ret;
 }
 
+/*
+ * Where one of its accesses could be made to fail each is made by itself, and does not come right when it is made again: but for
+ * guest memory, which is read in other parts then.
+ */
+static bool will_fail(struct fake_kvm *kvm, const struct iovec *there)
+{
+	const struct fake_map *map = fake_map_at(kvm, (uintptr_t)there->iov_base, there->iov_len);
+
+	return !(map && map->is_guest) && (kvm->fail_like ? kvm->fail_times : kvm->fail_call > kvm->nr_calls);
+}
+
 static int fake_read_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
 {
-	int ret = 0;
+	int ret = will_fail(to_fake(remote), there) ? -EAGAIN : 0;
 
 	for (size_t i = 0; i < nr && !ret; i++)
 		ret = fake_read(remote, (uint64_t)there[i].iov_base, here[i].iov_base, there[i].iov_len);
@@ -287,6 +298,15 @@ static int fake_write(struct remote *remote, uint64_t addr, const void *buf, siz
 
 	for (size_t i = 0; !ret && i < size; i++)
 		*fake_map_byte(kvm, map, addr + i) = ((const uint8_t *)buf)[i];
+	return ret;
+}
+
+static int fake_write_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	int ret = will_fail(to_fake(remote), there) ? -EAGAIN : 0;
+
+	for (size_t i = 0; i < nr && !ret; i++)
+		ret = fake_write(remote, (uint64_t)there[i].iov_base, here[i].iov_base, there[i].iov_len);
 	return ret;
 }
 
@@ -310,6 +330,7 @@ static const struct remote_ops fake_ops = {
 	.read_all = fake_read_all,
 	.is_at_hand = fake_is_at_hand,
 	.write = fake_write,
+	.write_all = fake_write_all,
 	.bring = fake_bring,
 };
 

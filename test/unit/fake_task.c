@@ -56,11 +56,15 @@ static struct iovec last_place(const uint64_t *arg)
 
 static void describe_write(struct fake_kvm *kvm, const uint64_t *arg, char *line)
 {
-	const struct iovec to = last_place(arg);
+	const struct iovec to = arg[4] ? last_place(arg) : (struct iovec){ 0 };
 	const uint64_t addr = (uintptr_t)to.iov_base;
 	const struct fake_map *map = fake_map_at(kvm, addr, to.iov_len);
 
-	if (map && map->vcpu >= 0 && to.iov_len >= FAKE_PAGE)
+	if (!arg[4])
+		snprintf(line, FAKE_LINE, "task: process_vm_writev of nothing");
+	else if (arg[4] > 2)
+		snprintf(line, FAKE_LINE, "task: write %" PRIu64 " places", arg[4]);
+	else if (map && map->vcpu >= 0 && to.iov_len >= FAKE_PAGE)
 		snprintf(line, FAKE_LINE, "vcpu %d: write all of the page", map->vcpu);
 	else if (map && map->vcpu >= 0)
 		snprintf(line, FAKE_LINE, "vcpu %d: write page +%#" PRIx64, map->vcpu, addr - map->start + map->offset);
@@ -234,12 +238,15 @@ static int64_t do_mprotect(struct fake_kvm *kvm, const uint64_t *arg)
 static int64_t do_write(struct fake_kvm *kvm, const uint64_t *arg)
 {
 	const struct iovec *from = (const struct iovec *)arg[1], *to = (const struct iovec *)arg[3];
-	const uint8_t *bytes = from->iov_base;
+	const uint8_t *bytes;
 
 	if (arg[0] != FAKE_FIRST_THREAD)
 		return -ESRCH;
+	if (!arg[2] && !arg[4])
+		return 0;
 	if (arg[2] != 1)
 		return -EINVAL;
+	bytes = from->iov_base;
 	for (size_t i = 0; i < arg[4]; i++) {
 		const uint64_t addr = (uintptr_t)to[i].iov_base;
 		struct fake_map *map = to[i].iov_len ? fake_map_at(kvm, addr, to[i].iov_len) : NULL;

@@ -972,6 +972,13 @@ void fixture_close(int dirfd)
 	rmdir(path);
 }
 
+int fixture_write_parts(int dirfd, const struct image_dump_id *dump, const struct vm_state *vm, struct image_seals *seals)
+{
+	const struct image_target target = { dirfd, dump, seals };
+
+	return image_write_vm_parts(&target, vm);
+}
+
 int fixture_write(int dirfd, const struct image_dump_id *dump, struct vm_state **vms, size_t n)
 {
 	return fixture_write_with(dirfd, dump, vms, n, NULL);
@@ -984,6 +991,6 @@ int fixture_write_with(int dirfd, const struct image_dump_id *dump, struct vm_st
 	int ret = 0;
 
 	for (size_t i = 0; i < n && !ret; i++)
-		ret = image_write_vm_parts(dirfd, dump, vms[i], &seals[i]);
+		ret = fixture_write_parts(dirfd, dump, vms[i], &seals[i]);
 	return ret ? ret : image_write_index(dirfd, dump, (const struct vm_state *const *)vms, seals, n, files);
 }

@@ -28,7 +28,8 @@ const char *fixture_diff(const struct vm_state *a, const struct vm_state *b);
 int fixture_dir(void);
 void fixture_close(int dirfd);
 
-/* All files of @n VMs. */
+/* Files of @vm but kvm-vm.img; and all files of @n VMs. */
+int fixture_write_parts(int dirfd, const struct image_dump_id *dump, const struct vm_state *vm, struct image_seals *seals);
 int fixture_write(int dirfd, const struct image_dump_id *dump, struct vm_state **vms, size_t n);
 /* And @files in kvm-vm.img, which are of none of them. */
 int fixture_write_with(int dirfd, const struct image_dump_id *dump, struct vm_state **vms, size_t n,

@@ -31,7 +31,7 @@ static void write_index(struct forge *forge)
 
 void forge_reset(struct forge *forge)
 {
-	must(image_write_vm_parts(forge->dir, &fixture_dump, forge->vm, &forge->seals));
+	must(fixture_write_parts(forge->dir, &fixture_dump, forge->vm, &forge->seals));
 	write_index(forge);
 }
 

@@ -326,7 +326,7 @@ static void the_task_writes_its_own_memory(void **state)
 	struct remote_write write = { .to = { { (void *)(AT + 8), 4 }, { (void *)AT, 2 } } };
 	const struct fake_map *map = fake_map_add(kvm, AT, FAKE_PAGE, 3, -1, 0);
 
-	batch_write(&b, &write, "abcdef", 6);
+	batch_write(&b, &write, 2, "abcdef", 6);
 	assert_int_equal(batch_run(&b), 0);
 	assert_memory_equal(map->bytes, "ef\0\0\0\0\0\0abcd", 12);
 	batch_fini(&b);
@@ -341,7 +341,7 @@ static void what_is_written_in_part_has_failed(void **state)
 	const struct fake_map *map = fake_map_add(kvm, AT, FAKE_PAGE, 3, -1, 0);
 	uint64_t pc;
 
-	batch_write(&b, &write, "abcdef", 6);
+	batch_write(&b, &write, 2, "abcdef", 6);
 	batch_get_reg(&b, FAKE_VCPU_FD, ARM64_CORE_PC, &pc);
 	assert_int_equal(batch_run(&b), -EFAULT);
 	assert_memory_equal(map->bytes, "abcd", 4);

@@ -82,6 +82,14 @@ bool kernel_step_is_pending(unsigned int sflags)
 	return sflags;
 }
 
+void kernel_probe_ahead(pid_t pid)
+{
+}
+
+void kernel_probe_end_ahead(void)
+{
+}
+
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	*recs = copy_of(host.recs, sizeof(host.recs));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Images: what is written is read, and nothing else is. */
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <fcntl.h>
@@ -163,53 +164,96 @@ static void a_vm_with_a_gicv2_comes_back(void **state)
 	}
 }
 
-static void write_parts(const struct vm_state *vm, struct image_seals *seals)
+static int count_files(int dir)
 {
-	int dir = fixture_dir();
+	DIR *d = fdopendir(dup(dir));
+	int n = 0;
 
-	assert_int_equal(image_check(&vm, 1), 0);
-	assert_int_equal(image_write_vm_parts(dir, &fixture_dump, vm, seals), 0);
-	fixture_close(dir);
+	rewinddir(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n - 2;
 }
 
-/* The seals tell: it is what it would be if it were made with the rest. */
-static void what_is_made_of_the_gic_before_the_rest_is_the_same(void **state)
+static void write_all_parts(const struct vm_state *vm, const struct image_target *target)
+{
+	assert_int_equal(image_check(&vm, 1), 0);
+	assert_int_equal(image_write_vm_parts(target, vm), 0);
+	assert_int_equal(count_files(target->dirfd), 5);
+	fixture_close(target->dirfd);
+}
+
+/* The seals tell: it is what it would be if it were written with the rest. */
+static void what_is_written_before_the_rest_is_the_same(void **state)
 {
 	struct vm_state *vms[] = { fixture_vm(3, 96), fixture_vm_v2(2, 64), fixture_vm_v5(2, 64, 8) };
 	struct remote remote = { 0 };
 
 	for (size_t i = 0; i < sizeof(vms) / sizeof(vms[0]); i++) {
-		struct image_seals at_once, later;
+		struct image_seals seals[2];
+		struct image_target at_once = { fixture_dir(), &fixture_dump, &seals[0] };
+		struct image_target early = { fixture_dir(), &fixture_dump, &seals[1] };
 
-		write_parts(vms[i], &at_once);
-		assert_int_equal(image_make_gic(vms[i], &remote), 0);
-		assert_true(vms[i]->is_gic_made);
-		write_parts(vms[i], &later);
-		assert_memory_equal(&at_once, &later, sizeof(later));
+		write_all_parts(vms[i], &at_once);
+		vms[i]->images = &early;
+		assert_int_equal(image_write_early(vms[i], &remote), 0);
+		assert_true(vms[i]->early_written);
+		assert_int_equal(count_files(early.dirfd), 3);
+		write_all_parts(vms[i], &early);
+		assert_memory_equal(&seals[0], &seals[1], sizeof(seals[0]));
 		vm_state_free(vms[i]);
 	}
 }
 
-/* Nor is anything made of what has not been read. */
+/* A former dump in the same folder is whole until all of the new one is there. */
+static void no_file_has_its_name_before_all_are_written(void **state)
+{
+	struct vm_state *vm = fixture_vm(2, 64);
+	struct image_seals seals;
+	struct image_target target = { fixture_dir(), &fixture_dump, &seals };
+	struct remote remote = { 0 };
+
+	vm->images = &target;
+	assert_int_equal(image_write_early(vm, &remote), 0);
+	assert_int_equal(faccessat(target.dirfd, "kvm-vgic-1.img", F_OK, 0), -1);
+	assert_int_equal(mkdirat(target.dirfd, "kvm-vcpu-events-1.img.tmp", 0700), 0);
+	log_reset();
+	assert_int_equal(image_write_vm_parts(&target, vm), -EISDIR);
+	assert_int_equal(faccessat(target.dirfd, "kvm-vgic-1.img", F_OK, 0), -1);
+	assert_int_equal(faccessat(target.dirfd, "kvm-vcpu-1.img", F_OK, 0), -1);
+	assert_int_equal(unlinkat(target.dirfd, "kvm-vcpu-events-1.img.tmp", AT_REMOVEDIR), 0);
+	image_drop_vm_parts(&target, vm);
+	assert_int_equal(count_files(target.dirfd), 0);
+	fixture_close(target.dirfd);
+	vm_state_free(vm);
+}
+
+/* Nor is anything written of what has not been read. */
 static void a_gic_that_is_wrong_is_refused_before_the_rest_is_there(void **state)
 {
 	struct vm_state *vm = fixture_vm(1, 64);
+	struct image_seals seals;
+	struct image_target target = { fixture_dir(), &fixture_dump, &seals };
 	struct remote remote = { .queue.nr = 1 };
 
 	log_reset();
+	vm->images = &target;
 	vm->vgic->dist[0].v[0] = 1ull << 32;
-	assert_int_equal(image_make_gic(vm, &remote), 0);
-	assert_false(vm->is_gic_made);
+	assert_int_equal(image_write_early(vm, &remote), 0);
+	assert_false(vm->early_written);
 	remote.queue.nr = 0;
-	assert_int_equal(image_make_gic(vm, &remote), -EINVAL);
-	assert_false(vm->is_gic_made);
+	assert_int_equal(image_write_early(vm, &remote), -EINVAL);
+	assert_false(vm->early_written);
 	assert_string_equal(log_error(), "kvm-vgic-1.img: distributor: GICD_TYPER: value 0x100000000 is wider than 32 bits");
 	vm->vgic->dist[0].v[0] = 1;
 	vm->itses[0].tables.dtes[0].entry = 0;
 	log_reset();
-	assert_int_equal(image_make_gic(vm, &remote), -EINVAL);
-	assert_false(vm->is_gic_made);
+	assert_int_equal(image_write_early(vm, &remote), -EINVAL);
+	assert_false(vm->early_written);
 	assert_int_equal(log_errors(), 1);
+	assert_int_equal(count_files(target.dirfd), 0);
+	fixture_close(target.dirfd);
 	vm_state_free(vm);
 }
 
@@ -855,7 +899,7 @@ static void the_index_can_be_rewritten(void **state)
 	struct image_seals seals;
 	size_t nr_files = set->vm->nr_files;
 
-	assert_int_equal(image_write_vm_parts(set->dir, &fixture_dump, set->vm, &seals), 0);
+	assert_int_equal(fixture_write_parts(set->dir, &fixture_dump, set->vm, &seals), 0);
 	for (size_t n = 0; n <= nr_files; n++) {
 		set->vm->nr_files = n;
 		assert_int_equal(image_write_index(set->dir, &fixture_dump,
@@ -881,9 +925,9 @@ static void a_failed_write_leaves_the_former_file(void **state)
 	assert_int_equal(fixture_write(set->dir, &fixture_dump, &set->vm, 1), -EFBIG);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
 	assert_int_equal(log_errors(), 1);
-	assert_string_equal(log_error(), "kvm-vcpu-1.img: cannot write: File too large");
+	assert_string_equal(log_error(), "kvm-vgic-1.img: cannot write: File too large");
 	assert_int_equal(read_result(set->dir), 0);
-	assert_int_equal(faccessat(set->dir, "kvm-vcpu-1.img.tmp", F_OK, 0), -1);
+	assert_int_equal(faccessat(set->dir, "kvm-vgic-1.img.tmp", F_OK, 0), -1);
 }
 
 /* As one that was cut short leaves it; or a FIFO, at which nobody is to wait while a VM stands still. */
@@ -928,7 +972,8 @@ int main(void)
 		cmocka_unit_test(a_vm_comes_back_as_it_was),
 		cmocka_unit_test(a_vm_with_a_gicv2_comes_back),
 		cmocka_unit_test(a_vm_with_a_gicv5_comes_back),
-		cmocka_unit_test(what_is_made_of_the_gic_before_the_rest_is_the_same),
+		cmocka_unit_test(what_is_written_before_the_rest_is_the_same),
+		cmocka_unit_test(no_file_has_its_name_before_all_are_written),
 		cmocka_unit_test(a_gic_that_is_wrong_is_refused_before_the_rest_is_there),
 		cmocka_unit_test(registers_that_are_much_alike_come_back),
 		cmocka_unit_test(the_largest_vm_comes_back),

@@ -99,7 +99,18 @@ static int dying_write(struct remote *remote, uint64_t addr, const void *buf, si
 	return batch_flush(remote) ?: dies(to_dying(remote)) ? -ESRCH : fake_of(remote)->ops->write(fake_of(remote), addr, buf, size);
 }
 
-static const struct remote_ops dying_ops = { .exec = dying_exec, .read = dying_read, .write = dying_write };
+static int dying_write_all(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < nr && !ret; i++)
+		ret = dying_write(remote, (uintptr_t)there[i].iov_base, here[i].iov_base, here[i].iov_len);
+	return ret;
+}
+
+static const struct remote_ops dying_ops = {
+	.exec = dying_exec, .read = dying_read, .write = dying_write, .write_all = dying_write_all,
+};
 
 /* With a second mapping of vCPU 0's page, and nothing where records are: of that some moments leave nothing. */
 static struct fake_kvm *running(void)
@@ -117,7 +128,8 @@ static void begin_session(struct life *life, size_t moments)
 {
 	life->dying = (struct dying){ .remote = { .ops = &dying_ops, .room = life->kvm->remote.room,
 						  .vpid = life->kvm->remote.vpid, .can_wait = true,
-						  .pages_of = life->kvm->remote.pages_of },
+						  .pages_of = life->kvm->remote.pages_of,
+						  .copies_of = life->kvm->remote.copies_of },
 				      .life = life,
 				      .moments = moments };
 }
@@ -147,7 +159,7 @@ static void end(struct life *life)
 /* By its own way back, and by the end of a session, the task loses what was mapped for a moment. */
 static void lose_room(struct fake_kvm *kvm)
 {
-	kvm->remote.pages_of = NULL;
+	kvm->remote.pages_of = kvm->remote.copies_of = NULL;
 	kvm->remote.ops->exec(&kvm->remote,
 			      &(struct remote_call){
 				      .nr = SYS_mmap,
@@ -361,7 +373,7 @@ struct moments {
 
 static void swap_before(struct life *life)
 {
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	lose_room(life->kvm);
 	life->dying.remote.pages_of = NULL;
 }
@@ -419,9 +431,14 @@ static void kill_at_each_moment(struct moments *m)
 	assert_true(m->without_answer > 0 && m->without_answer < m->nr / 2);
 }
 
+static int swap_out(struct vm_state *vm, struct remote *remote)
+{
+	return kvm_run_swap_out(vm, remote, NULL);
+}
+
 static void a_vm_left_in_the_swap_goes_on(void **state)
 {
-	struct moments m = { .run = kvm_run_swap_out, .swapped = false, .when = "while it swapped out" };
+	struct moments m = { .run = swap_out, .swapped = false, .when = "while it swapped out" };
 
 	kill_at_each_moment(&m);
 }
@@ -463,7 +480,7 @@ static void what_was_put_back_in_part_is_finished(void **state)
 		struct life *life = begin(-1);
 		size_t nr;
 
-		assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+		assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 		both_answer(life);
 		life->dying.moments = moment;
 		recover_by(life->kvm, &life->dying.remote, &nr);
@@ -483,7 +500,7 @@ static void what_was_written_by_either_mapping_is_kept(void **state)
 	size_t nr;
 
 	assert_true(life->vm->vcpus[0].nr_maps > 1);
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	seen(life->kvm, life->twin, 0, false)[0x40] = 1;
 	seen(life->kvm, life->twin, 0, true)[0x41] = 2;
 	seen(life->twin, life->twin, 0, false)[0x40] = 1;
@@ -503,7 +520,7 @@ static void what_is_behind_kvm_run_is_in_the_copy(void **state)
 	life->kvm->vcpus[1].run[at] = life->twin->vcpus[1].run[at] = 0x77;
 	vm_state_free(life->vm);
 	life->vm = fake_dump(life->kvm);
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	((struct kvm_run *)seen(life->kvm, life->twin, 1, true))->immediate_exit = 1;
 	((struct kvm_run *)seen(life->twin, life->twin, 1, true))->immediate_exit = 1;
 	assert_int_equal(recover(life->kvm, &nr), 0);
@@ -547,7 +564,7 @@ static void a_record_that_lies_is_refused(void **state)
 	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
 		struct life *life = begin(-1);
 
-		assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+		assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 		*record_in(life->kvm, 2) = lies[i];
 		assert_refused(life, "left by a restore that did not come to its end");
 		end(life);
@@ -558,7 +575,7 @@ static void what_stands_elsewhere_is_refused(void **state)
 {
 	struct life *life = begin(-1);
 
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	record_in(life->kvm, 2)->maps[0].start = 0x123000;
 	assert_refused(life, "neither its page nor a copy of it is where the dump found it mapped");
 	end(life);
@@ -649,7 +666,7 @@ static void whose_page_it_is_is_known_from_the_page_alone(void **state)
 	struct vcpu_state vcpu = { .id = 2, .fd = 7, .run = life->kvm->vcpus[2].run };
 
 	assert_int_equal(left_check(life->vm, &vcpu), 0);
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	fake_forget(life->kvm);
 	log_reset();
 	assert_int_equal(left_check(life->vm, &vcpu), 0);
@@ -670,7 +687,8 @@ static void those_that_run_are_left_alone(void **state)
 
 	life->vm->vcpus = &vcpus[2];
 	life->vm->nr_vcpus = 1;
-	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote), 0);
+	life->kvm->remote.copies_of = NULL; /* of so many */
+	assert_int_equal(kvm_run_swap_out(life->vm, &life->kvm->remote, NULL), 0);
 	life->vm->vcpus = vcpus;
 	life->vm->nr_vcpus = 4;
 	fake_forget(life->kvm);

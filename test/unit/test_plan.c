@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "fake_vm.h"
+#include "fixture.h"
+#include "image/image.h"
 #include "testlog.h"
 #include "trip.h"
 
@@ -185,8 +187,8 @@ static void tables_are_decoded_while_registers_are_read(void **state)
 	fake_free(kvm);
 }
 
-/* In memory: none is written of a VM of which not all is there. */
-static void images_of_the_gic_are_made_while_registers_are_read(void **state)
+/* Without their names: none is there of a VM of which not all is. */
+static void images_of_the_gic_are_written_while_registers_are_read(void **state)
 {
 	static const struct fake_shape v2 = { .nr_vcpus = 2, .nr_irqs = 64, .v2 = true };
 
@@ -194,9 +196,14 @@ static void images_of_the_gic_are_made_while_registers_are_read(void **state)
 		struct fake_kvm *kvm = fake_running(is_v2 ? v2 : with_itses);
 		struct vm_state *vm = fake_discovered(kvm);
 
+		struct image_seals seals;
+		struct image_target target = { fixture_dir(), &fixture_dump, &seals };
+
 		kvm->remote.can_wait = true;
+		vm->images = &target;
 		assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm, &kvm->remote), 0);
-		assert_true(vm->is_gic_made);
+		assert_true(vm->early_written);
+		fixture_close(target.dirfd);
 		assert_int_equal(kvm->nr_beside, 1);
 		vm_state_free(vm);
 		fake_free(kvm);
@@ -236,13 +243,17 @@ static void a_gic_that_no_restore_would_take_fails_the_dump(void **state)
 {
 	struct fake_kvm *kvm = fake_running(with_itses);
 	struct vm_state *vm = fake_discovered(kvm);
+	struct image_seals seals;
+	struct image_target target = { fixture_dir(), &fixture_dump, &seals };
 
 	log_reset();
 	kvm->remote.can_wait = true;
+	vm->images = &target;
 	vm->ipa_bits = 0; /* no frame is within */
 	assert_int_equal(plan_run(plan_dump, plan_nr_dump, vm, &kvm->remote), -EINVAL);
 	assert_true(log_has(", images of the GIC and ITSes: failed: "));
-	assert_false(vm->is_gic_made);
+	assert_false(vm->early_written);
+	fixture_close(target.dirfd);
 	vm_state_free(vm);
 	fake_free(kvm);
 }
@@ -556,7 +567,7 @@ int main(void)
 		cmocka_unit_test(calls_come_in_the_same_order_where_they_wait),
 		cmocka_unit_test(tables_are_decoded_while_registers_are_read),
 		cmocka_unit_test(tables_are_decoded_behind_the_calls_that_write_them),
-		cmocka_unit_test(images_of_the_gic_are_made_while_registers_are_read),
+		cmocka_unit_test(images_of_the_gic_are_written_while_registers_are_read),
 		cmocka_unit_test(a_gic_that_no_restore_would_take_fails_the_dump),
 		cmocka_unit_test(a_step_beside_that_fails_fails_the_dump_by_its_name),
 		cmocka_unit_test(the_step_that_another_is_done_beside_fails_by_its_own_name),

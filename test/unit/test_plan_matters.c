@@ -61,7 +61,7 @@ static const struct change changes[] = {
 	{ "signal_masks_before_the_replay", BEFORE, "signal masks", "pending exits", .fails = "vcpu 0: KVM_RUN*" },
 	{ "serrors_left_out", LEFT_OUT, "vCPU events", .differs = "vCPU 1: serror" },
 	{ "pmu_interrupts_not_read", LEFT_OUT, "PMU", .fails = "vcpu 0: SET PMU_V3 INIT", .of_dump = true },
-	{ "pmu_read_before_its_version", BEFORE, "PMU", "vCPU registers", .differs = "PMU event filter from 0x400 on",
+	{ "pmu_filter_cut_before_its_version", BEFORE, "PMU event filter cut", "vCPU registers", .differs = "PMU event filter from 0x400 on",
 	  .of_dump = true },
 	{ "ended_irqfds_left_out", LEFT_OUT, "irqfds that have ended", .differs = "injecting", .of_dump = true },
 	{ "routing_left_out", LEFT_OUT, "GSI routing", .differs = "routes" },

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What a batch brings is what its calls have written, whatever somebody else has written beside it. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <cmocka.h>
@@ -12,6 +14,8 @@
 #include "remote/batch_code.h"
 #include "remote/slots.h"
 #include "state/kvm_run.h"
+#include "state/kvm_run_page.h"
+#include "state/left.h"
 
 #define SMALLEST (sizeof(struct batch_slot) + 8 + 24 + 8) /* room for each of the calls alone */
 #define SCRATCH 0xffff80000000ull
@@ -275,9 +279,30 @@ static void an_address_that_was_changed_is_not_followed(void **state)
 /* A session with so much memory for calls, all of which succeed. */
 struct laying {
 	struct remote remote;
-	size_t scratch, batches;
+	size_t nr_vcpus, scratch, batches, pages; /* pages: whose heads were written, one behind the other */
 	bool is_whole; /* the last batch was laid out at once */
 };
+
+/* What is written to pages of vCPUs: each one's record, and then its head. */
+static void look_at_write(struct laying *l, const struct remote_call *call)
+{
+	const struct remote_write *write = call->data;
+	size_t size = 0;
+
+	for (size_t i = 0; i + 1 < call->arg[4]; i += 2, l->pages++) {
+		const size_t idx = l->pages % l->nr_vcpus;
+		struct left_record record;
+
+		assert_int_equal((uintptr_t)write->to[i].iov_base, idx * 2 * 65536 + left_record_at(65536));
+		assert_int_equal((uintptr_t)write->to[i + 1].iov_base, idx * 2 * 65536);
+		memcpy(&record, (const char *)call->inner + size, sizeof(record));
+		assert_true(record.magic != LEFT_MAGIC || record.maps[0].start == idx);
+		size += write->to[i].iov_len + write->to[i + 1].iov_len;
+	}
+	if (call->arg[4] < 2)
+		return;
+	assert_int_equal(size, call->inner_size);
+}
 
 static int lay_out_whole(struct remote *remote, struct remote_call *list, size_t nr)
 {
@@ -285,13 +310,17 @@ static int lay_out_whole(struct remote *remote, struct remote_call *list, size_t
 
 	l->batches++;
 	l->is_whole = slots_fit(list, nr, l->scratch).nr == nr;
-	for (size_t i = 0; i < nr; i++)
+	for (size_t i = 0; i < nr; i++) {
+		if (list[i].nr == SYS_process_vm_writev)
+			look_at_write(l, &list[i]);
 		remote_call_made(&list[i], &(int64_t){ list[i].nr == SYS_process_vm_writev ? list[i].inner_size : 0 }, 1);
+	}
 	return 0;
 }
 
-static int write_nothing(struct remote *remote, uint64_t addr, const void *buf, size_t size)
+static int write_ranges(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr)
 {
+	assert_in_range(nr, 1, IOV_MAX);
 	return 0;
 }
 
@@ -305,7 +334,8 @@ static struct vm_state large_vm(size_t nr_vcpus, uint8_t *run)
 	for (size_t i = 0; i < nr_vcpus; i++) {
 		vm.vcpus[i] = (struct vcpu_state){ .idx = i, .run = run, .run_size = 2 * vm.page_size, .nr_maps = VCPU_MAX_MAPS };
 		for (size_t m = 0; m < VCPU_MAX_MAPS; m++)
-			vm.vcpus[i].maps[m] = (struct vcpu_map){ .size = vm.vcpus[i].run_size, .flags = VCPU_MAP_KNOWN_FLAGS };
+			vm.vcpus[i].maps[m] = (struct vcpu_map){ .size = vm.vcpus[i].run_size, .prot = PROT_READ | PROT_WRITE,
+								 .flags = VCPU_MAP_KNOWN_FLAGS, .start = i };
 	}
 	return vm;
 }
@@ -313,7 +343,7 @@ static struct vm_state large_vm(size_t nr_vcpus, uint8_t *run)
 /* Should criu be killed, the VMM makes to its end what was laid out: no more. */
 static void vcpus_are_taken_away_and_let_go_at_once(void **state)
 {
-	static const struct remote_ops ops = { .exec = lay_out_whole, .write = write_nothing };
+	static const struct remote_ops ops = { .exec = lay_out_whole, .write_all = write_ranges };
 	static const size_t nr_vcpus[] = { 1, 2, 8, 32, 33, VM_MAX_VCPUS };
 	uint8_t *run = calloc(2, 65536);
 
@@ -321,13 +351,16 @@ static void vcpus_are_taken_away_and_let_go_at_once(void **state)
 	memset(run, 1, 2 * 65536);
 	for (size_t i = 0; i < sizeof(nr_vcpus) / sizeof(nr_vcpus[0]); i++) {
 		struct vm_state vm = large_vm(nr_vcpus[i], run);
-		struct laying l = { .remote = { .ops = &ops, .can_wait = true, .pages_of = &vm }, .scratch = vm_scratch(&vm) };
+		struct laying l = { .remote = { .ops = &ops, .can_wait = true, .pages_of = &vm }, .nr_vcpus = vm.nr_vcpus,
+				    .scratch = vm_scratch(&vm) };
 
-		assert_int_equal(kvm_run_swap_out(&vm, &l.remote), 0);
+		assert_int_equal(kvm_run_swap_out(&vm, &l.remote, NULL), 0);
 		assert_int_equal(l.batches, 2);
+		assert_int_equal(l.pages, vm.nr_vcpus);
 		assert_true(l.is_whole);
-		l = (struct laying){ .remote = { .ops = &ops }, .scratch = vm_undo_scratch(&vm) };
+		l = (struct laying){ .remote = { .ops = &ops }, .nr_vcpus = vm.nr_vcpus, .scratch = vm_undo_scratch(&vm) };
 		assert_int_equal(kvm_run_swap_in(&vm, &l.remote), 0);
+		assert_int_equal(l.pages, 2 * vm.nr_vcpus);
 		assert_int_equal(l.batches, 1);
 		assert_true(l.is_whole);
 		l = (struct laying){ .remote = { .ops = &ops, .can_wait = true }, .scratch = vm_scratch(&vm) };

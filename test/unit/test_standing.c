@@ -209,10 +209,11 @@ static void kill_criu_at(size_t v, size_t first, size_t nr, const char *moment)
 
 	vm->vcpus += first;
 	vm->nr_vcpus = nr;
+	host.kvm[v]->remote.copies_of = NULL; /* of so many */
 	host.kvm[v]->fail_like = moment;
 	host.kvm[v]->fail_times = 1;
 	host.kvm[v]->fail_errno = ESRCH;
-	assert_int_equal(kvm_run_swap_out(vm, &host.kvm[v]->remote), moment ? -ESRCH : 0);
+	assert_int_equal(kvm_run_swap_out(vm, &host.kvm[v]->remote, NULL), moment ? -ESRCH : 0);
 	host.kvm[v]->fail_like = NULL;
 	lose_room(host.kvm[v]);
 	vm->vcpus = all;
@@ -424,7 +425,7 @@ static void what_was_written_since_the_swap_is_kept(void **state)
 	struct vm_state *vm = fake_dump(host.kvm[0]);
 	struct standing_places places;
 
-	assert_int_equal(kvm_run_swap_out(vm, &host.kvm[0]->remote), 0);
+	assert_int_equal(kvm_run_swap_out(vm, &host.kvm[0]->remote, NULL), 0);
 	seen(0, 0)->mmio.data[3] = 0x5a;
 	seen(0, 1)->immediate_exit = 1;
 	((struct kvm_run *)host.twin[0]->vcpus[0].run)->mmio.data[3] = 0x5a;

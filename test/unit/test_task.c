@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "fault.h"
 #include "probe/proc.h"
 #include "remote/batch_code.h"
 #include "remote/bring.h"
@@ -82,9 +84,11 @@ int served_find(const struct proc_areas *areas, struct served *served)
 	return 0;
 }
 
+static const void *served_by_somebody;
+
 bool served_has(const struct served *served, uint64_t addr, size_t size)
 {
-	return false;
+	return addr == (uintptr_t)served_by_somebody;
 }
 
 void served_free(struct served *served)
@@ -177,12 +181,83 @@ static void what_was_to_be_done_beside_calls_that_cannot_begin_is_not_done(void 
 	assert_int_equal(done, 0);
 }
 
+/* Several ranges by one access: all of them, or it is said that it is not all. */
+static void ranges_are_read_and_written_at_once(void **state)
+{
+	struct remote *remote = open_here();
+	char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), got[2][4] = { 0 };
+	struct iovec here[] = { { got[0], 4 }, { got[1], 4 } }, there[] = { { pages, 4 }, { pages + 2 * 4096, 4 } };
+	struct batch b = BATCH(remote, 3, "test");
+
+	assert_ptr_not_equal(pages, MAP_FAILED);
+	memcpy(pages, "abcd", 4);
+	memcpy(pages + 2 * 4096, "efgh", 4);
+	batch_syscall(&b, "getpid", SYS_getpid, 0, 0, 0, 0, 0, 0);
+	assert_int_equal(batch_later(&b), 0);
+	batch_fini(&b);
+	assert_int_equal(remote->queue.nr, 1);
+	assert_int_equal(remote->ops->read_all(remote, here, there, 2), 0);
+	assert_int_equal(remote->queue.nr, 0); /* it may have written there */
+	assert_memory_equal(got, "abcdefgh", 8);
+	memcpy(got, "ijklmnop", 8);
+	assert_int_equal(remote->ops->write_all(remote, here, there, 2), 0);
+	assert_memory_equal(pages, "ijkl", 4);
+	assert_memory_equal(pages + 2 * 4096, "mnop", 4);
+
+	served_by_somebody = there[1].iov_base;
+	assert_int_equal(remote->ops->read_all(remote, here, there, 2), -EAGAIN);
+	memcpy(got, "qrstuvwx", 8);
+	assert_int_equal(remote->ops->write_all(remote, here, there, 2), -EAGAIN);
+	assert_memory_equal(pages, "ijkl", 4);
+	served_by_somebody = NULL;
+
+	assert_int_equal(mprotect(pages + 2 * 4096, 4096, PROT_NONE), 0);
+	assert_int_equal(remote->ops->write_all(remote, here, there, 2), -EIO);
+	assert_memory_equal(pages, "qrst", 4); /* in their order, up to there */
+	assert_int_equal(remote->ops->read_all(remote, here, there, 2), -EIO);
+	assert_int_equal(task_remote_close(remote), 0);
+	munmap(pages, 3 * 4096);
+}
+
+static char text[] = "what is there";
+
+/* The first point that it passes fails. */
+static int access_at_once(struct remote *remote, int (*all)(struct remote *remote, const struct iovec *here, const struct iovec *there, size_t nr))
+{
+	char buf[sizeof(text)] = "what is here!";
+	const struct iovec here = { buf, sizeof(buf) }, there = { text, sizeof(text) };
+	int ret;
+
+	setenv("KVM_VGIC_TESTING", "1", 1);
+	setenv("KVM_VGIC_FAULT", "1", 1);
+	fault_init();
+	log_reset();
+	ret = all(remote, &here, &there, 1);
+	unsetenv("KVM_VGIC_FAULT");
+	return ret;
+}
+
+/* By test/faults/run too each of them is let fail. */
+static void an_access_to_all_at_once_can_fail(void **state)
+{
+	struct remote *remote = open_here();
+
+	assert_int_equal(access_at_once(remote, remote->ops->read_all), -EIO);
+	assert_true(log_has("task.c: process_vm_readv"));
+	assert_int_equal(access_at_once(remote, remote->ops->write_all), -EIO);
+	assert_true(log_has("task.c: process_vm_writev"));
+	assert_string_equal(text, "what is there");
+	assert_int_equal(task_remote_close(remote), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_session_goes_by_what_was_seen),
 		cmocka_unit_test(what_is_done_beside_calls_is_done_once),
 		cmocka_unit_test(what_was_to_be_done_beside_calls_that_cannot_begin_is_not_done),
+		cmocka_unit_test(ranges_are_read_and_written_at_once),
+		cmocka_unit_test(an_access_to_all_at_once_can_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -185,6 +185,14 @@ int proc_scan_fds(pid_t pid, struct proc_scan *scan)
 	return proc_scan(pid, scan);
 }
 
+void kernel_probe_ahead(pid_t pid)
+{
+}
+
+void kernel_probe_end_ahead(void)
+{
+}
+
 int kernel_probe(pid_t pid, struct kvm_rec **recs, size_t *nr)
 {
 	const struct kvm_process *proc = find_process(pid);

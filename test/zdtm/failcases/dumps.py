@@ -81,7 +81,7 @@ def small_disk(size):
 
 
 def no_space(vcpus, size, swapped):
-    """The images do not fit: the plugin's own when @swapped is false, then CRIU's."""
+    """The images do not fit: of the plugin's those that are written first when @swapped is false, then those of vCPUs, then CRIU's."""
     vm = checking_vm(vcpus)
     with discarded_on_failure(vcpus), small_disk(size) as images:
         unharmed = Unharmed(vm)
@@ -142,7 +142,8 @@ def cases():
         for point in ('swapped', 'dump-ext-file'):
             yield f'dump-fails-{point}-{n}-vcpus', 'main', fault, (n, point)
         yield f'dump-fails-post-dump-script-{n}-vcpus', 'main', script_fails, (n,)
-        yield f'dump-fails-disk-full-early-{n}-vcpus', 'main', no_space, (n, '16k', False)
+        yield f'dump-fails-disk-full-early-{n}-vcpus', 'main', no_space, (n, '4k', False)
+        yield f'dump-fails-disk-full-of-vcpus-{n}-vcpus', 'main', no_space, (n, '16k', True)
         yield f'dump-fails-disk-full-late-{n}-vcpus', 'main', no_space, (n, '160k', True)
         yield f'dump-after-failures-{n}-vcpus', 'main', works_at_last, (n,)
     yield 'dump-in-flight', 'main', in_flight, ()

@@ -47,9 +47,9 @@ ALWAYS = ['VM is read', 'kvm_run is swapped']
 PARASITE = [('Parasite syscall_ip', 'switched to daemon mode'), ('Waiting for', 'Dumping mm')]
 PUT_BACK = 'is back in its place: a criu that was killed had left'
 SWEEP = 3               # and of its ptrace calls: SIGKILL before each of so many
-# The plugin has mapped something of its own in the task between these lines: before so many calls there too. What the steps
-# between the first two ask of vCPUs is asked in the round trip that maps their pages, and they are done with the last of them.
-MAPPED = [('vCPU registers: done', 'kvm_run pages: done'), ('kvm_run pages: done', 'ITSes saved'),
+# The plugin has mapped something of its own in the task between these lines: before so many calls there too. All that is asked of
+# vCPUs is asked in the round trip that maps their pages, and the steps are done with it.
+MAPPED = [('GIC registers: done', 'kvm_run pages: done'), ('kvm_run pages: done', 'ITSes saved'),
           ('Writing image inventory', 'kvm_run put back')]
 SWEEP_MAPPED = 2
 
