@@ -217,9 +217,12 @@ static int check_routes(__u32 step, struct walk *w)
 /* Its active state is another vCPU's than that which it is sent to: seldom, and so not looked into by who calls. */
 static inline bool is_held(struct vgic_irq *irq, struct kvm_vcpu *target)
 {
-	struct kvm_vcpu *holder = irq->vcpu;
+	struct kvm_vcpu *holder;
 
-	return BPF_CORE_READ_BITFIELD(irq, active) && holder && holder != target;
+	if (!BPF_CORE_READ_BITFIELD(irq, active))
+		return false;
+	holder = irq->vcpu;
+	return holder && holder != target;
 }
 
 VERIFIED_ALONE int tell_active(struct bpf_iter__task *ctx, unsigned long long kvm, unsigned long long of, unsigned int fd)
@@ -248,7 +251,7 @@ static void look_at_spi(struct walk *w, unsigned long long at, unsigned int n, b
 	 * KVM sends an SPI of a fresh GIC to the first vCPU, whatever that one's MPIDR is
 	 * (kvm_vgic_dist_init()). GICD_IROUTER reads 0 then, as if it was routed to MPIDR 0.
 	 */
-	if (is_v3 && target && !irq->mpidr && !target->vcpu_idx)
+	if (is_v3 && !irq->mpidr && target && !target->vcpu_idx)
 		unrouted |= 1u << n;
 }
 
