@@ -263,30 +263,23 @@ static void run_beside(void *arg)
 	c->remote->plan_step = step;
 }
 
-/* Where the calls of step @i wait, so do the steps beside. */
-static int run_with_those_beside(struct course *c, size_t i)
+/* What waits, as a step behind all others. */
+static int flush(struct course *c, size_t i)
+{
+	return batch_flush(c->remote);
+}
+
+/* @run, with the steps beside while its calls are made: where these wait, so do they, and where it made none they are done behind it. */
+static int with_those_beside(struct course *c, int (*run)(struct course *c, size_t i), size_t i)
 {
 	int ret;
 
 	c->remote->beside = (struct beside){ c->nr_beside ? run_beside : NULL, c };
-	ret = run_one(c, i);
+	ret = run(c, i);
 	c->remote->beside = (struct beside){ 0 };
 	if (ret)
 		c->last = i;
 	else if (c->nr_beside && !c->remote->queue.nr)
-		run_beside(c);
-	return ret ?: c->beside_ret;
-}
-
-/* What waits, to the end. */
-static int finish(struct course *c)
-{
-	int ret;
-
-	c->remote->beside = (struct beside){ c->nr_beside ? run_beside : NULL, c };
-	ret = batch_flush(c->remote);
-	c->remote->beside = (struct beside){ 0 };
-	if (!ret && c->nr_beside)
 		run_beside(c);
 	return ret ?: c->beside_ret;
 }
@@ -317,9 +310,9 @@ int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part par
 		if (is_beside(&steps[i]) && is_at_hand(&c))
 			c.beside[c.nr_beside++] = i;
 		else
-			ret = run_with_those_beside(&c, i);
+			ret = with_those_beside(&c, run_one, i);
 	}
-	ret = ret ?: finish(&c);
+	ret = ret ?: with_those_beside(&c, flush, c.last);
 	if (!ret) {
 		tell_done(&c);
 		return 0;
