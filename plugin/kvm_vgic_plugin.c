@@ -168,6 +168,7 @@ static int load_probe(void)
 	int ret = kernel_probe_load();
 
 	sysctl_read();
+	signals_read();
 	served_prepare();
 	warm_heap();
 	alarm(left);
