@@ -115,7 +115,7 @@ static int capture_sets(struct capture *c, pid_t tid, struct thread_state *threa
 	int ret = c->room ? 0 : -ENOMEM;
 
 	for (size_t i = 0; !ret && i < thread_nr_notes; i++)
-		if (!c->absent[i])
+		if (!c->absent[i] && thread_note_can_be(thread_notes[i]))
 			ret = capture_set(tid, thread, thread_notes[i], c->room, &c->absent[i]);
 	return ret;
 }
