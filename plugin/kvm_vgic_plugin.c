@@ -49,6 +49,7 @@
 #include "remote/served.h"
 #include "remote/task.h"
 #include "remote/threads.h"
+#include "remote/trace.h"
 #include "remote/visit.h"
 #include "setting.h"
 #include "signals.h"
@@ -169,6 +170,7 @@ static int load_probe(void)
 
 	sysctl_read();
 	signals_read();
+	trace_hear_limit();
 	served_prepare();
 	warm_heap();
 	alarm(left);
