@@ -632,8 +632,8 @@ static int undo(struct dumped_vm *d, size_t scratch)
 
 static void put_threads_back(const struct dumped_vm *d)
 {
-	if (threads_apply(d->pid, d->vm))
-		threads_apply(d->pid, d->vm);
+	if (threads_put_back(d->pid, d->vm))
+		threads_put_back(d->pid, d->vm);
 }
 
 /*
