@@ -49,6 +49,7 @@
 #include "remote/served.h"
 #include "remote/task.h"
 #include "remote/threads.h"
+#include "remote/trace.h"
 #include "remote/visit.h"
 #include "setting.h"
 #include "signals.h"
@@ -168,6 +169,8 @@ static int load_probe(void)
 	int ret = kernel_probe_load();
 
 	sysctl_read();
+	signals_read();
+	trace_hear_limit();
 	served_prepare();
 	warm_heap();
 	alarm(left);
@@ -629,8 +632,8 @@ static int undo(struct dumped_vm *d, size_t scratch)
 
 static void put_threads_back(const struct dumped_vm *d)
 {
-	if (threads_apply(d->pid, d->vm))
-		threads_apply(d->pid, d->vm);
+	if (threads_put_back(d->pid, d->vm))
+		threads_put_back(d->pid, d->vm);
 }
 
 /*

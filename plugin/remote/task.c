@@ -232,9 +232,9 @@ static void code_words(const struct task_remote *task, uint64_t words[CODE_WORDS
  */
 static bool is_padding(struct task_remote *task, uint64_t end)
 {
-	uint64_t words[CODE_WORDS], code[CODE_WORDS];
+	uint64_t *words = task->entry_words, code[CODE_WORDS];
 
-	if (held_read(&task->held, end - sizeof(words), words, sizeof(words)))
+	if (held_read(&task->held, end - sizeof(code), words, sizeof(code)))
 		return false;
 	code_words(task, code);
 	for (size_t i = 0; i < CODE_WORDS; i++)
@@ -263,7 +263,7 @@ static enum place judge_place(struct task_remote *task, const struct proc_area *
  * Where code can stand for a while in a private, executable mapping: behind the code of a file, where, should
  * criu be killed, what stays is in nobody's way; else in the vDSO's or a compiler's of the task's own, or at the start of one.
  */
-static int find_text(struct task_remote *task)
+static enum place find_text(struct task_remote *task)
 {
 	const struct proc_areas *areas = &task->space.seen->areas;
 	enum place best = NO_PLACE;
@@ -277,7 +277,7 @@ static int find_text(struct task_remote *task)
 			task->entry = addr;
 		}
 	}
-	return best == NO_PLACE ? -ENOENT : 0;
+	return best;
 }
 
 /*
@@ -296,10 +296,11 @@ static int write_text(struct task_remote *task, const uint64_t words[CODE_WORDS]
 static int plant_entry(struct task_remote *task)
 {
 	uint64_t words[CODE_WORDS];
-	int ret = find_text(task);
+	enum place place = find_text(task);
+	int ret = place == NO_PLACE ? -ENOENT : 0;
 
 	code_words(task, words);
-	if (!ret)
+	if (!ret && place != FILE_PADDING) /* that is what is_padding() has read last */
 		ret = held_read(&task->held, task->entry, task->entry_words, sizeof(task->entry_words));
 	if (ret)
 		task->entry = 0;
