@@ -66,7 +66,7 @@ one_call_tail:
 	ldp	x11, x1, [x19, #8]		/* struct batch_slot */
 	ldp	x2, x3, [x19, #24]
 	ldp	x4, x5, [x19, #40]
-	ldr	x9, [x19, #56]
+	ldp	w9, w26, [x19, #56]
 	mov	x10, #1
 	b	2f
 1:	mov	w11, w8				/* struct batch_run */
@@ -75,6 +75,7 @@ one_call_tail:
 	ldp	x12, x13, [x19, #40]
 	ldp	w14, w15, [x19, #56]
 	add	x15, x19, x15
+	mov	x26, #0
 	mov	x8, #NR_ioctl
 2:	mov	x0, x11
 	svc	#0
@@ -83,8 +84,7 @@ one_call_tail:
 	b.eq	3f
 	/* mmap returns addresses, which are positive here: the sign alone tells an error */
 	tbnz	x0, #63, 6f
-3:	subs	x20, x20, #1
-	b.eq	6f
+3:	sub	x20, x20, #1
 	subs	x10, x10, #1
 	b.eq	5f
 	ldp	x16, x17, [x15]			/* to the next of a run: its number, and where its value is */
@@ -94,8 +94,12 @@ one_call_tail:
 	ldr	x16, [x12, #8]!
 4:	stp	x16, x17, [x15]
 	b	2b
-5:	add	x19, x19, #64
-	b	batch_code
+5:	cmp	x26, #0				/* none, or all that it was to answer: else it has failed too */
+	ccmp	x0, x26, #4, ne
+	cinc	x20, x20, ne
+	b.ne	6f
+	add	x19, x19, #64
+	cbnz	x20, batch_code
 6:	b	one_call_tail
 	label	task_code_end
 

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "remote/beside.h"
@@ -67,6 +68,12 @@ static inline bool remote_call_failed(const struct remote_call *call)
 	return call->result < 0 && call->result != -call->may_fail;
 }
 
+/* What it has to answer, else it has failed: 0 where any answer that is no error will do. */
+static inline int64_t remote_call_whole(const struct remote_call *call)
+{
+	return call->nr == SYS_process_vm_writev ? call->inner_size : 0;
+}
+
 /* How many calls of it were not executed. */
 static inline uint32_t remote_call_left(const struct remote_call *call)
 {
@@ -89,8 +96,7 @@ struct vm_state;
 
 struct remote_ops {
 	/*
-	 * Executes what is left of @calls in order, ends after the first that fails otherwise than by may_fail; not after one that is known
-	 * to have failed only when all has been read back, as batch_write() may be.
+	 * Executes what is left of @calls in order, ends after the first that fails otherwise than by may_fail.
 	 * 0 when it got through or ended so; a negative errno when the remote side
 	 * itself failed: -ETIMEDOUT, -ESRCH, -EIO.
 	 */
@@ -201,15 +207,15 @@ struct remote_write {
 
 /*
  * @size bytes at @bytes to the first @nr of @write->to, in this order: nothing comes between them but what runs in the process itself, also
- * where criu is killed. The pages may be written to by the process. It is a call as others: what fails is known by batch_run(); but where
- * it has written a part, as it can where @bytes go to more than one page, later calls of the batch were executed all the same.
+ * where criu is killed. The pages may be written to by the process. It is a call as others; where it has written a part, as it can where
+ * @bytes go to more than one page, it has failed.
  */
 struct remote_call *batch_write(struct batch *b, struct remote_write *write, size_t nr, const void *bytes, uint32_t size);
 
 /*
  * Runs all added calls; where there are none, nothing, and what waits goes on waiting. 0, or the negative errno of the first that failed, which
  * has then been logged with VM, step, vCPU and register, and no later one was
- * executed (but see batch_write()). The results stay until batch_reset().
+ * executed. The results stay until batch_reset().
  */
 int batch_run(struct batch *b);
 

@@ -141,6 +141,7 @@ static void lay_out_call(struct layout *l, const struct remote_call *call)
 	l->slots += sizeof(*slot);
 	slot->nr = call->nr;
 	slot->may_fail = call->may_fail;
+	slot->whole = remote_call_whole(call);
 	memcpy(slot->arg, call->arg, sizeof(slot->arg));
 	if (!call->data)
 		return;

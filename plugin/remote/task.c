@@ -30,7 +30,7 @@
 #include "remote/trace.h"
 
 /* The words of task_code, as POKEDATA writes them. */
-#define CODE_WORDS 29
+#define CODE_WORDS 31
 
 struct task_remote {
 	struct remote remote;

@@ -218,6 +218,20 @@ static void what_was_not_executed_has_none(void **state)
 	assert_int_equal(other, 0);
 }
 
+/* One that writes a part has failed: the task itself sees how much it is. */
+static void what_a_write_is_to_write_is_laid_out(void **state)
+{
+	struct slots slots;
+
+	calls[1] = (struct remote_call){ .nr = SYS_process_vm_writev, .inner_size = 24 };
+	slots = lay_out(sizeof(mirror));
+	assert_int_equal(slot_of(&slots, 0)->whole, 0);
+	assert_int_equal(slot_of(&slots, 1)->whole, 24);
+	assert_int_equal(slot_of(&slots, 2)->whole, 0); /* though it has as much */
+	assert_int_equal(slot_of(&slots, 3)->may_fail, 2);
+	assert_int_equal(slot_of(&slots, 3)->whole, 0);
+}
+
 /* The second of three fails: it is the one that is told, and the third is not made. */
 static void a_run_ends_with_the_call_that_fails(void **state)
 {
@@ -379,6 +393,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(each_call_has_its_answer, set_up),
 		cmocka_unit_test_setup(what_was_not_executed_has_none, set_up),
+		cmocka_unit_test_setup(what_a_write_is_to_write_is_laid_out, set_up),
 		cmocka_unit_test_setup(a_run_ends_with_the_call_that_fails, set_up),
 		cmocka_unit_test_setup(what_does_not_fit_comes_next, set_up),
 		cmocka_unit_test_setup(an_address_that_was_changed_is_not_followed, set_up),
