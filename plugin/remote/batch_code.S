@@ -9,7 +9,8 @@
  * what it was before: it runs on.
  *
  * x21: its pid, x22: its tid, in its own pid namespace. x23, x24: the memory that is ours, and its
- * size, 0 to leave it there; x23 is 0 while the one call is the mmap() of it.
+ * size, 0 to leave it there; x23 is 0 while the one call is the mmap() of it. It is given back once: afterwards another thread, which
+ * runs when criu has been killed, may have mapped something there.
  */
 #define SIGURG		23
 #define NR_ioctl	29
@@ -58,7 +59,10 @@ one_call_tail:
 2:	mov	x8, #NR_rt_sigreturn
 	svc	#0
 
-/* x19: the first slot, x20: how many calls, x25: the first result. x20: the number of calls not executed, or executed and failed. */
+/*
+ * x19: the first slot, x20: how many calls, x25: the first result. x20: the number of calls not executed, or executed and failed. x27: 1
+ * to give back the memory when there are none, in which nothing is read or written any more then: what munmap() answers; else 0.
+ */
 	label	batch_code
 	ldr	x8, [x19]
 	lsr	x1, x8, #32
@@ -83,7 +87,7 @@ one_call_tail:
 	cmn	x0, x9
 	b.eq	3f
 	/* mmap returns addresses, which are positive here: the sign alone tells an error */
-	tbnz	x0, #63, 6f
+	tbnz	x0, #63, one_call_tail
 3:	sub	x20, x20, #1
 	subs	x10, x10, #1
 	b.eq	5f
@@ -97,10 +101,17 @@ one_call_tail:
 5:	cmp	x26, #0				/* none, or all that it was to answer: else it has failed too */
 	ccmp	x0, x26, #4, ne
 	cinc	x20, x20, ne
-	b.ne	6f
+	b.ne	one_call_tail
 	add	x19, x19, #64
 	cbnz	x20, batch_code
-6:	b	one_call_tail
+	cbz	x27, one_call_tail
+	mov	x0, x23
+	mov	x1, x24
+	mov	x24, #0
+	mov	x8, #NR_munmap
+	svc	#0
+	mov	x27, x0
+	b	one_call_tail
 	label	task_code_end
 
 	.section .note.GNU-stack, "", %progbits

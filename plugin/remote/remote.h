@@ -143,6 +143,7 @@ struct remote {
 	struct batch_queue queue;
 	size_t plan_step; /* that calls are made for; 0 where there is no plan */
 	struct beside beside; /* for the next exec() */
+	bool is_last; /* the next exec(): see struct batch */
 	/*
 	 * Address space of ours there, PROT_NONE and page-aligned, for what is mapped with MAP_FIXED. It is gone,
 	 * with all that is in it, when the session ends: also by the death of criu.
@@ -166,6 +167,11 @@ struct batch {
 	const char *object; /* likewise: as a call's; it lives as long as the call, which may wait */
 	const struct kvm_error *errors; /* likewise */
 	int32_t vtid;	  /* the thread that makes the calls, which have no data then; 0: whichever it is */
+	/*
+	 * When all its calls have succeeded nothing more is done there, and nobody looks at results: the session's memory may go with them,
+	 * without a round trip of its own. Of a batch that fails it stays to the end of the session.
+	 */
+	bool is_last;
 };
 
 #define BATCH(remote_, vm_, step_) BATCH_FOR(remote_, vm_, step_, NULL, NULL)
@@ -227,8 +233,9 @@ int batch_run(struct batch *b);
  */
 int batch_later(struct batch *b);
 
-/* Runs what waits: 0 or a negative errno, logged, also of what has waited before. Or forgets it. */
+/* Runs what waits: 0 or a negative errno, logged, also of what has waited before; as a batch that is last, too. Or forgets it. */
 int batch_flush(struct remote *remote);
+int batch_end(struct remote *remote);
 void batch_drop(struct remote *remote);
 
 /* batch_run() without the log line, for calls whose failure is an answer. */

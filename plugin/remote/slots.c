@@ -174,6 +174,17 @@ void slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *
 	}
 }
 
+void slots_succeed(uint8_t *mirror, const struct remote_call *call, const struct slots *slots)
+{
+	int64_t *result = (int64_t *)mirror;
+
+	for (size_t left = slots->nr, n; left; left -= n, call++) {
+		n = next_of(call, left);
+		for (size_t i = 0; i < n; i++)
+			*result++ = remote_call_whole(call);
+	}
+}
+
 /* What the next @nr calls of @call have brought. Returns the bytes of @answers that were theirs. */
 static uint32_t collect(struct remote_call *call, uint32_t nr, const int64_t *result, const uint8_t *answers)
 {

@@ -295,6 +295,7 @@ struct laying {
 	struct remote remote;
 	size_t nr_vcpus, scratch, batches, pages; /* pages: whose heads were written, one behind the other */
 	bool is_whole; /* the last batch was laid out at once */
+	bool is_last; /* nothing comes behind it */
 };
 
 /* What is written to pages of vCPUs: each one's record, and then its head. */
@@ -322,6 +323,8 @@ static int lay_out_whole(struct remote *remote, struct remote_call *list, size_t
 {
 	struct laying *l = (struct laying *)remote;
 
+	assert_false(l->is_last);
+	l->is_last = remote->is_last;
 	l->batches++;
 	l->is_whole = slots_fit(list, nr, l->scratch).nr == nr;
 	for (size_t i = 0; i < nr; i++) {
@@ -371,17 +374,19 @@ static void vcpus_are_taken_away_and_let_go_at_once(void **state)
 		assert_int_equal(kvm_run_swap_out(&vm, &l.remote, NULL), 0);
 		assert_int_equal(l.batches, 2);
 		assert_int_equal(l.pages, vm.nr_vcpus);
-		assert_true(l.is_whole);
+		assert_true(l.is_whole && l.is_last);
 		l = (struct laying){ .remote = { .ops = &ops }, .nr_vcpus = vm.nr_vcpus, .scratch = vm_undo_scratch(&vm) };
 		assert_int_equal(kvm_run_swap_in(&vm, &l.remote), 0);
 		assert_int_equal(l.pages, 2 * vm.nr_vcpus);
 		assert_int_equal(l.batches, 1);
-		assert_true(l.is_whole);
+		assert_true(l.is_whole && l.is_last);
 		l = (struct laying){ .remote = { .ops = &ops, .can_wait = true }, .scratch = vm_scratch(&vm) };
 		assert_int_equal(kvm_run_allow(&vm, &l.remote), 0);
 		assert_int_equal(vm_close_parked(&vm, &l.remote), 0);
+		assert_int_equal(l.batches, 0);
+		assert_int_equal(batch_end(&l.remote), 0);
 		assert_int_equal(l.batches, 1);
-		assert_true(l.is_whole);
+		assert_true(l.is_whole && l.is_last);
 		free(vm.vcpus);
 		free(vm.vgic);
 	}
