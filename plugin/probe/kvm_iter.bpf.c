@@ -154,16 +154,15 @@ static int emit_slot(__u32 i, struct walk *w)
 	return 0;
 }
 
-/* w->at: the head of the bucket. */
 static int walk_bucket(__u32 i, struct walk *w)
 {
-	struct walk bucket;
+	struct kvm *kvm = (void *)w->kvm;
+	struct kvm_memslots *slots = BPF_CORE_READ(kvm, memslots[0]);
+	void *heads = (void *)slots + bpf_core_field_offset(struct kvm_memslots, id_hash);
 
-	if (!word_at(w->at + i * sizeof(void *)))
-		return 0;
-	bucket = *w;
-	bucket.at = word_at(w->at + i * sizeof(void *));
-	bpf_loop(MAX_CHAIN, emit_slot, &bucket, 0);
+	w->at = (unsigned long long)next_of(heads + i * sizeof(void *));
+	w->aux = BPF_CORE_READ(slots, node_idx);
+	bpf_loop(MAX_CHAIN, emit_slot, w, 0);
 	return is_full();
 }
 
@@ -178,110 +177,77 @@ static int count_device(__u32 i, struct walk *w)
 	return 0;
 }
 
-/*
- * SPIs, or their routes, that are looked at in one step: KVM has them by so many. Their loops are not unrolled: of the programs' code
- * the less is cold the better, for it is new in each dump.
- */
-#define SPIS_IN_STEP 32
-
-/* Whether GSI @i is routed to the pin with its number, and to nothing else: what KVM makes when the GIC is initialised. */
-static inline bool is_identity(unsigned long long head, unsigned int i)
+/* Not the identity map of all SPIs, which is what KVM makes when the GIC is initialised. */
+static int check_route(__u32 i, struct walk *w)
 {
-	unsigned long long first = (unsigned long long)AS(struct hlist_head, head)->first;
+	unsigned long long map = w->at + bpf_core_field_offset(struct kvm_irq_routing_table, map);
 	struct kvm_kernel_irq_routing_entry *e;
+	struct hlist_node *first;
 
-	e = AS(struct kvm_kernel_irq_routing_entry, first - bpf_core_field_offset(struct kvm_kernel_irq_routing_entry, link));
-	return first && e->type == KVM_IRQ_ROUTING_IRQCHIP && e->irqchip.pin == i && !e->link.next;
-}
-
-static int check_routes(__u32 step, struct walk *w)
-{
-	unsigned int first = step * SPIS_IN_STEP;
-	unsigned long long head = w->at + first * sizeof(void *);
-
-	if (first >= w->aux)
+	if (i >= w->aux)
 		return 1;
-#pragma nounroll
-	for (unsigned int n = 0; n < SPIS_IN_STEP; n++, head += sizeof(void *)) {
-		if (is_identity(head, first + n))
-			continue;
+	first = AS(struct hlist_head, map + i * sizeof(void *))->first;
+	if (!first) {
 		w->result = 1;
 		return 1;
 	}
-	return 0;
+	e = AS(struct kvm_kernel_irq_routing_entry,
+	       (void *)first - bpf_core_field_offset(struct kvm_kernel_irq_routing_entry, link));
+	if (e->type != KVM_IRQ_ROUTING_IRQCHIP || e->irqchip.pin != i || e->link.next)
+		w->result = 1;
+	return w->result ? 1 : 0;
 }
 
 /* The size of the element is the running kernel's, not that of the few fields named here. */
-#define SPI_SIZE bpf_core_type_size(struct vgic_irq)
-
-/* Its active state is another vCPU's than that which it is sent to: seldom, and so not looked into by who calls. */
-static inline bool is_held(struct vgic_irq *irq, struct kvm_vcpu *target)
+static struct vgic_irq *spi(const struct walk *w, __u32 i)
 {
-	struct kvm_vcpu *holder;
-
-	if (!BPF_CORE_READ_BITFIELD(irq, active))
-		return false;
-	holder = irq->vcpu;
-	return holder && holder != target;
+	return AS(struct vgic_irq, w->at + i * bpf_core_type_size(struct vgic_irq));
 }
 
-VERIFIED_ALONE int tell_active(struct bpf_iter__task *ctx, unsigned long long kvm, unsigned long long of, unsigned int fd)
+static void note_active(struct walk *w, struct vgic_irq *irq)
 {
-	struct walk w = { .ctx = ctx, .kvm = kvm, .fd = fd };
-	struct vgic_irq *irq = AS(struct vgic_irq, of);
+	struct kvm_vcpu *holder = irq->vcpu;
 
-	begin(KVM_REC_ACTIVE, kvm, fd);
+	if (!BPF_CORE_READ_BITFIELD(irq, active) || !holder || holder == irq->target_vcpu)
+		return;
+	begin(KVM_REC_ACTIVE, w->kvm, w->fd);
 	out.active.intid = irq->intid;
-	out.active.vcpu_idx = irq->vcpu->vcpu_idx;
-	emit_more(&w);
-	return 0;
-}
-
-/* As records is: those of 32 SPIs whose IROUTER was never written. */
-static unsigned int unrouted;
-
-static void look_at_spi(struct walk *w, unsigned long long at, unsigned int n, bool is_v3)
-{
-	struct vgic_irq *irq = AS(struct vgic_irq, at);
-	struct kvm_vcpu *target = irq->target_vcpu;
-
-	if (is_held(irq, target))
-		tell_active(w->ctx, w->kvm, at, w->fd);
-	/*
-	 * KVM sends an SPI of a fresh GIC to the first vCPU, whatever that one's MPIDR is
-	 * (kvm_vgic_dist_init()). GICD_IROUTER reads 0 then, as if it was routed to MPIDR 0.
-	 */
-	if (is_v3 && !irq->mpidr && target && !target->vcpu_idx)
-		unrouted |= 1u << n;
-}
-
-static inline int look_at_spis(unsigned int first, struct walk *w, bool is_v3)
-{
-	unsigned long long at = w->at + first * SPI_SIZE;
-
-	if (first >= w->aux)
-		return 1;
-	unrouted = 0;
-#pragma nounroll
-	for (unsigned int n = 0; n < SPIS_IN_STEP; n++, at += SPI_SIZE)
-		look_at_spi(w, at, n, is_v3);
-	if (!unrouted)
-		return 0;
-	begin(KVM_REC_UNROUTED, w->kvm, w->fd);
-	out.unrouted.first = NR_PRIVATE + first;
-	out.unrouted.bits = unrouted;
+	out.active.vcpu_idx = holder->vcpu_idx;
 	emit_more(w);
+}
+
+static int look_at_spi_v2(__u32 i, struct walk *w)
+{
+	if (i >= w->aux)
+		return 1;
+	note_active(w, spi(w, i));
 	return 0;
 }
 
-static int look_at_spis_v2(__u32 step, struct walk *w)
+/*
+ * KVM sends an SPI of a fresh GIC to the first vCPU, whatever that one's MPIDR is
+ * (kvm_vgic_dist_init()). GICD_IROUTER reads 0 then, as if it was routed to MPIDR 0.
+ */
+static int look_at_spi_v3(__u32 i, struct walk *w)
 {
-	return look_at_spis(step * SPIS_IN_STEP, w, false);
-}
+	struct kvm_vcpu *target;
+	struct vgic_irq *irq;
 
-static int look_at_spis_v3(__u32 step, struct walk *w)
-{
-	return look_at_spis(step * SPIS_IN_STEP, w, true);
+	if (i >= w->aux)
+		return 1;
+	irq = spi(w, i);
+	note_active(w, irq);
+	target = irq->target_vcpu;
+	if (target && !target->vcpu_idx && !irq->mpidr)
+		w->result |= 1u << (i % 32);
+	if (i % 32 == 31 && w->result) {
+		begin(KVM_REC_UNROUTED, w->kvm, w->fd);
+		out.unrouted.first = NR_PRIVATE + i - 31;
+		out.unrouted.bits = w->result;
+		emit_more(w);
+		w->result = 0;
+	}
+	return 0;
 }
 
 /* Of a GICv2, which has no LEVEL_INFO: a line's level, and what is pending without it. */
@@ -351,12 +317,12 @@ VERIFIED_ALONE int has_own_routes(unsigned long long of)
 {
 	struct kvm *kvm = (void *)of;
 	struct kvm_irq_routing_table *table = BPF_CORE_READ(kvm, irq_routing);
-	struct walk w = { .at = (unsigned long long)table + bpf_core_field_offset(struct kvm_irq_routing_table, map) };
+	struct walk w = { .at = (unsigned long long)table };
 
 	w.aux = table ? BPF_CORE_READ(table, nr_rt_entries) : 0;
 	if (w.aux != (__u32)BPF_CORE_READ(kvm, arch.vgic.nr_spis))
 		return 1;
-	bpf_loop(MAX_ROUTES / SPIS_IN_STEP, check_routes, &w, 0);
+	bpf_loop(MAX_ROUTES, check_route, &w, 0);
 	return w.result;
 }
 
@@ -553,11 +519,7 @@ VERIFIED_ALONE int tell_vm(struct bpf_iter__task *ctx, unsigned long long of, un
 VERIFIED_ALONE int tell_slots(struct bpf_iter__task *ctx, unsigned long long of, unsigned int fd)
 {
 	struct walk w = { .ctx = ctx, .kvm = of, .fd = fd };
-	struct kvm *kvm = (void *)of;
-	struct kvm_memslots *slots = BPF_CORE_READ(kvm, memslots[0]);
 
-	w.at = (unsigned long long)slots + bpf_core_field_offset(struct kvm_memslots, id_hash);
-	w.aux = BPF_CORE_READ(slots, node_idx);
 	bpf_loop(128, walk_bucket, &w, 0);
 	return 0;
 }
@@ -584,9 +546,9 @@ VERIFIED_ALONE int tell_spis(struct bpf_iter__task *ctx, unsigned long long of, 
 	w.at = (unsigned long long)BPF_CORE_READ(kvm, arch.vgic.spis);
 	w.aux = w.at ? BPF_CORE_READ(kvm, arch.vgic.nr_spis) : 0;
 	if (model == KVM_DEV_TYPE_ARM_VGIC_V3) {
-		bpf_loop(MAX_SPIS / SPIS_IN_STEP, look_at_spis_v3, &w, 0);
+		bpf_loop(MAX_SPIS, look_at_spi_v3, &w, 0);
 	} else if (model == KVM_DEV_TYPE_ARM_VGIC_V2) {
-		bpf_loop(MAX_SPIS / SPIS_IN_STEP, look_at_spis_v2, &w, 0);
+		bpf_loop(MAX_SPIS, look_at_spi_v2, &w, 0);
 		begin(KVM_REC_LINES, w.kvm, fd);
 		bpf_loop(MAX_SPIS, emit_spi_lines, &w, 0);
 	}
@@ -707,25 +669,22 @@ static struct its_walk {
 	unsigned int left; /* devices and interrupts that are looked at yet */
 } its;
 
-/* Interrupts that are looked at in one step: as many as what is done once for it weighs against. */
-#define ITES_IN_STEP 32
+/* Interrupts that are looked at in one step: as many as a call of it weighs against. */
+#define ITES_IN_STEP 4
 
 /* Interrupts of a device, from @next on, which is one's. */
 static void count_orphans(unsigned long long next)
 {
-	unsigned long long end = its.device + bpf_core_field_offset(struct its_device, itt_head), at = its.at;
-	unsigned int n;
+	unsigned long long end = its.device + bpf_core_field_offset(struct its_device, itt_head);
+	unsigned int n = 0;
 
-#pragma nounroll
-	for (n = 0; n < ITES_IN_STEP && next && next != end; n++) {
-		struct its_ite *ite = AS(struct its_ite, next - bpf_core_field_offset(struct its_ite, ite_list));
+	for (; n < ITES_IN_STEP && next && next != end; n++) {
+		unsigned long long ite = next - bpf_core_field_offset(struct its_ite, ite_list);
 
-		if (!ite->collection)
-			its.orphans++;
-		at = next;
-		next = (unsigned long long)ite->ite_list.next;
+		its.orphans += !word_at(ite + bpf_core_field_offset(struct its_ite, collection));
+		its.at = next;
+		next = word_at(next);
 	}
-	its.at = at;
 	its.left -= n;
 	its_steps_left -= n;
 	steps += n;
