@@ -49,6 +49,7 @@
 #include "remote/served.h"
 #include "remote/task.h"
 #include "remote/threads.h"
+#include "remote/trace.h"
 #include "remote/visit.h"
 #include "setting.h"
 #include "signals.h"
@@ -168,6 +169,8 @@ static int load_probe(void)
 	int ret = kernel_probe_load();
 
 	sysctl_read();
+	signals_read();
+	trace_hear_limit();
 	served_prepare();
 	warm_heap();
 	alarm(left);
@@ -319,8 +322,8 @@ static int swap_in(struct dumped_vm *d, struct remote *remote)
 
 /*
  * The images are written while the task exchanges its mappings: what is in them has been read, and where they cannot be written all of it
- * is undone. That is done in the same session, whatever fails: mremap() may have unmapped what it was to replace. A new
- * session could not be mapped for the reason that it failed for, or would be mapped in that place.
+ * is undone at the end of the dump, as after each failure that comes later. What the task itself has failed in is undone in the same session: mremap()
+ * may have unmapped what it was to replace. A new session could not be mapped for the reason that it failed for, or would be mapped in that place.
  */
 static int swap_out(struct dumped_vm *d, struct remote *remote)
 {
@@ -330,10 +333,9 @@ static int swap_out(struct dumped_vm *d, struct remote *remote)
 
 	d->swapped = true;
 	ret = kvm_run_swap_out(d->vm, remote, &write);
-	ret = ret ?: images.ret;
 	if (ret)
 		swap_in(d, remote);
-	return ret;
+	return ret ?: images.ret;
 }
 
 /* The first VM of its process knows the threads. */
@@ -629,8 +631,8 @@ static int undo(struct dumped_vm *d, size_t scratch)
 
 static void put_threads_back(const struct dumped_vm *d)
 {
-	if (threads_apply(d->pid, d->vm))
-		threads_apply(d->pid, d->vm);
+	if (threads_put_back(d->pid, d->vm))
+		threads_put_back(d->pid, d->vm);
 }
 
 /*

@@ -61,8 +61,8 @@ const struct plan_step plan_dump[] = {
 const size_t plan_nr_dump = sizeof(plan_dump) / sizeof(plan_dump[0]);
 
 #define NR_SETTLE 6
-const struct plan_part plan_settle = { 0, NR_SETTLE };
-const struct plan_part plan_read = { NR_SETTLE, sizeof(plan_dump) / sizeof(plan_dump[0]) - NR_SETTLE };
+const struct plan_part plan_settle = { .first = 0, .nr = NR_SETTLE };
+const struct plan_part plan_read = { .first = NR_SETTLE, .nr = sizeof(plan_dump) / sizeof(plan_dump[0]) - NR_SETTLE };
 
 /* Memory is in place, all tasks are stopped, no vCPU has run. The objects exist, from vm_create(). */
 const struct plan_step plan_restore[] = {
@@ -161,9 +161,9 @@ const struct plan_step plan_restore[] = {
 const size_t plan_nr_restore = sizeof(plan_restore) / sizeof(plan_restore[0]);
 
 #define NR_START 2
-const struct plan_part plan_whole = { 0, sizeof(plan_restore) / sizeof(plan_restore[0]) };
-const struct plan_part plan_build = { 0, sizeof(plan_restore) / sizeof(plan_restore[0]) - NR_START };
-const struct plan_part plan_start = { sizeof(plan_restore) / sizeof(plan_restore[0]) - NR_START, NR_START };
+const struct plan_part plan_whole = { 0, sizeof(plan_restore) / sizeof(plan_restore[0]), true };
+const struct plan_part plan_build = { 0, sizeof(plan_restore) / sizeof(plan_restore[0]) - NR_START, true };
+const struct plan_part plan_start = { sizeof(plan_restore) / sizeof(plan_restore[0]) - NR_START, NR_START, true };
 
 /* The step that a test has moved behind @i, for KVM_VGIC_LATE; or NULL. */
 static const struct plan_step *moved_behind(const struct plan_step *steps, size_t i)
@@ -204,7 +204,7 @@ static int run_step(const struct plan_step *step, struct vm_state *vm, struct re
 
 int plan_run(const struct plan_step *steps, size_t nr, struct vm_state *vm, struct remote *remote)
 {
-	return plan_run_part(steps, nr, (struct plan_part){ 0, nr }, vm, remote);
+	return plan_run_part(steps, nr, (struct plan_part){ .nr = nr }, vm, remote);
 }
 
 #define MAX_STEPS 64
@@ -263,30 +263,28 @@ static void run_beside(void *arg)
 	c->remote->plan_step = step;
 }
 
-/* Where the calls of step @i wait, so do the steps beside. */
-static int run_with_those_beside(struct course *c, size_t i)
+/* What waits, as a step behind all others; and at the end of the session. */
+static int flush(struct course *c, size_t i)
+{
+	return batch_flush(c->remote);
+}
+
+static int end(struct course *c, size_t i)
+{
+	return batch_end(c->remote);
+}
+
+/* @run, with the steps beside while its calls are made: where these wait, so do they, and where it made none they are done behind it. */
+static int with_those_beside(struct course *c, int (*run)(struct course *c, size_t i), size_t i)
 {
 	int ret;
 
 	c->remote->beside = (struct beside){ c->nr_beside ? run_beside : NULL, c };
-	ret = run_one(c, i);
+	ret = run(c, i);
 	c->remote->beside = (struct beside){ 0 };
 	if (ret)
 		c->last = i;
 	else if (c->nr_beside && !c->remote->queue.nr)
-		run_beside(c);
-	return ret ?: c->beside_ret;
-}
-
-/* What waits, to the end. */
-static int finish(struct course *c)
-{
-	int ret;
-
-	c->remote->beside = (struct beside){ c->nr_beside ? run_beside : NULL, c };
-	ret = batch_flush(c->remote);
-	c->remote->beside = (struct beside){ 0 };
-	if (!ret && c->nr_beside)
 		run_beside(c);
 	return ret ?: c->beside_ret;
 }
@@ -317,9 +315,9 @@ int plan_run_part(const struct plan_step *steps, size_t nr, struct plan_part par
 		if (is_beside(&steps[i]) && is_at_hand(&c))
 			c.beside[c.nr_beside++] = i;
 		else
-			ret = run_with_those_beside(&c, i);
+			ret = with_those_beside(&c, run_one, i);
 	}
-	ret = ret ?: finish(&c);
+	ret = ret ?: with_those_beside(&c, part.is_last ? end : flush, c.last);
 	if (!ret) {
 		tell_done(&c);
 		return 0;

@@ -33,6 +33,7 @@ bool plan_applies(const struct plan_step *step, const struct vm_state *vm);
 /* Some steps of a sequence: those from @first on, @nr of them. */
 struct plan_part {
 	size_t first, nr;
+	bool is_last; /* nothing is done behind them in their session, where they succeed */
 };
 
 /* Of plan_dump: what may change a VM's interrupts still; and, when the probe has looked at them again, the rest. */

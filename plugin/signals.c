@@ -12,27 +12,39 @@ static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT };
 
 static struct sigaction before[NR_SIGNALS];
 static volatile sig_atomic_t held;
-static bool holding;
+static bool known, holding;
 
 static void note(int sig)
 {
 	held = sig;
 }
 
+void signals_read(void)
+{
+	for (size_t i = 0; i < NR_SIGNALS && !holding; i++)
+		sigaction(signals[i], NULL, &before[i]);
+	known = true;
+}
+
 /* Those that criu's caller ignores or handles do not kill it: they stay as they are. */
+static void set(const struct sigaction *act)
+{
+	for (size_t i = 0; i < NR_SIGNALS; i++)
+		if (before[i].sa_handler == SIG_DFL)
+			sigaction(signals[i], act ?: &before[i], NULL);
+}
+
 void signals_hold(void)
 {
-	struct sigaction act = { .sa_handler = note, .sa_flags = SA_RESTART };
+	const struct sigaction act = { .sa_handler = note, .sa_flags = SA_RESTART };
 
 	if (holding)
 		return;
+	if (!known)
+		signals_read();
 	holding = true;
 	held = 0;
-	for (size_t i = 0; i < NR_SIGNALS; i++) {
-		sigaction(signals[i], NULL, &before[i]);
-		if (before[i].sa_handler == SIG_DFL)
-			sigaction(signals[i], &act, NULL);
-	}
+	set(&act);
 }
 
 int signals_held(void)
@@ -44,8 +56,7 @@ int signals_release(void)
 {
 	if (!holding)
 		return 0;
-	holding = false;
-	for (size_t i = 0; i < NR_SIGNALS; i++)
-		sigaction(signals[i], &before[i], NULL);
+	holding = known = false;
+	set(NULL);
 	return held;
 }

@@ -7,6 +7,12 @@
 #ifndef KVM_VGIC_SIGNALS_H
 #define KVM_VGIC_SIGNALS_H
 
+/*
+ * How they are handled, before tasks are stopped: signals_hold() has less to ask then. CRIU sets handlers of SIGALRM, SIGCHLD and
+ * SIGPIPE alone.
+ */
+void signals_read(void);
+
 /* From now on SIGINT, SIGTERM, SIGHUP and SIGQUIT are only noted. Again is nothing. */
 void signals_hold(void);
 

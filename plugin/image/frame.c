@@ -279,6 +279,14 @@ int frame_write(struct frame_out *out, int dirfd, uint64_t *seal)
 	return ret;
 }
 
+void frame_forget(const char *image, int dirfd)
+{
+	char tmp[TMP_NAME_MAX];
+
+	tmp_name(tmp, image);
+	unlinkat(dirfd, tmp, 0);
+}
+
 int frame_commit(const char *image, int dirfd)
 {
 	char tmp[TMP_NAME_MAX];
@@ -290,7 +298,7 @@ int frame_commit(const char *image, int dirfd)
 	if (!ret)
 		return 0;
 	pr_err("%s: cannot write: %s\n", image, strerror(-ret));
-	unlinkat(dirfd, tmp, 0);
+	frame_forget(image, dirfd);
 	return ret;
 }
 
@@ -300,14 +308,6 @@ int frame_finish(struct frame_out *out, int dirfd, uint64_t *seal)
 
 	memcpy(file, out->file, sizeof(file));
 	return frame_write(out, dirfd, seal) ?: frame_commit(file, dirfd);
-}
-
-void frame_forget(const char *image, int dirfd)
-{
-	char tmp[TMP_NAME_MAX];
-
-	tmp_name(tmp, image);
-	unlinkat(dirfd, tmp, 0);
 }
 
 void frame_drop(struct frame_out *out)

@@ -18,24 +18,39 @@
 #define PIECE (64u << 10) /* what a read() may bring: a page of the kernel's, which can have so much */
 #define LINE_KEPT 256
 
-/* Digits of @base at *@at, and the character behind them: 0 is any number of spaces, which may be the end of the line. */
-static bool take_number(const char **at, unsigned int base, char behind, uint64_t *value)
+/* 16 and more: it is none. */
+static inline unsigned int hex_digit(char c)
+{
+	unsigned int digit = c - '0', letter = c - 'a';
+
+	return digit < 10 ? digit : letter < 6 ? letter + 10 : 16;
+}
+
+/* Digits at *@at, and the character behind them. */
+static inline bool take_hex(const char **at, char behind, uint64_t *value)
+{
+	const char *p = *at;
+	uint64_t read = 0;
+
+	for (unsigned int digit; (digit = hex_digit(*p)) < 16; p++)
+		read = read << 4 | digit;
+	if (p == *at || *p != behind)
+		return false;
+	*value = read;
+	*at = p + 1;
+	return true;
+}
+
+/* Digits, and any number of spaces behind them, which may be the end of the line. */
+static bool take_decimal(const char **at, uint64_t *value)
 {
 	const char *p = *at;
 
-	*value = 0;
-	for (;; p++) {
-		bool is_decimal = *p >= '0' && *p <= '9';
-
-		if (!is_decimal && (base == 10 || *p < 'a' || *p > 'f'))
-			break;
-		*value = *value * base + (is_decimal ? *p - '0' : *p - 'a' + 10);
-	}
-	if (p == *at || (behind && *p != behind))
+	for (*value = 0; *p >= '0' && *p <= '9'; p++)
+		*value = *value * 10 + (*p - '0');
+	if (p == *at)
 		return false;
-	if (behind)
-		p++;
-	while (!behind && *p == ' ')
+	while (*p == ' ')
 		p++;
 	*at = p;
 	return true;
@@ -61,10 +76,9 @@ bool proc_area_parse(const char *line, struct proc_area *area)
 	uint64_t major, minor;
 	size_t size = 0;
 
-	if (!take_number(&line, 16, '-', &area->start) || !take_number(&line, 16, ' ', &area->end) ||
-	    !take_perms(&line, area) || !take_number(&line, 16, ' ', &area->offset) ||
-	    !take_number(&line, 16, ':', &major) || !take_number(&line, 16, ' ', &minor) ||
-	    !take_number(&line, 10, 0, &area->inode))
+	if (!take_hex(&line, '-', &area->start) || !take_hex(&line, ' ', &area->end) || !take_perms(&line, area) ||
+	    !take_hex(&line, ' ', &area->offset) || !take_hex(&line, ':', &major) || !take_hex(&line, ' ', &minor) ||
+	    !take_decimal(&line, &area->inode))
 		return false;
 	area->dev = makedev(major, minor);
 	while (size < sizeof(area->name) - 1 && line[size] && line[size] != '\n')

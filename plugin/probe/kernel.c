@@ -152,20 +152,28 @@ struct pile {
 	size_t room, used; /* bytes */
 };
 
+static bool make_room(struct pile *pile)
+{
+	char *more;
+
+	if (pile->room - pile->used >= 4096)
+		return true;
+	more = realloc(pile->buf, pile->room + (64 << 10));
+	if (!more)
+		return false;
+	pile->buf = more;
+	pile->room += 64 << 10;
+	return true;
+}
+
 /* Appends all that can be read from @fd. */
 static int read_all(int fd, struct pile *pile)
 {
 	for (;;) {
 		ssize_t got;
 
-		if (pile->room - pile->used < 4096) {
-			char *more = realloc(pile->buf, pile->room + (64 << 10));
-
-			if (!more)
-				return -ENOMEM;
-			pile->buf = more;
-			pile->room += 64 << 10;
-		}
+		if (!make_room(pile))
+			return -ENOMEM;
 		got = read(fd, pile->buf + pile->used, pile->room - pile->used);
 		if (got < 0 && errno == EAGAIN)
 			continue;
@@ -292,7 +300,8 @@ void kernel_probe_ahead(pid_t pid)
 {
 	sigset_t all, before;
 
-	if (load_result || fault_counts())
+	/* Room now: of its own the thread would have a heap to make first. */
+	if (load_result || fault_counts() || !make_room(&ahead.pile))
 		return;
 	ahead.pid = pid;
 	sigfillset(&all); /* CRIU's handlers are for its first thread */

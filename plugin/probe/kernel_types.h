@@ -81,6 +81,9 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 struct pid;
+struct signal_struct {
+	struct list_head thread_head;
+};
 struct task_struct {
 	struct mm_struct *mm;
 	struct files_struct *files;
@@ -90,6 +93,9 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	struct hlist_node pid_links[1];
+	struct signal_struct *signal;
+	struct list_head thread_node;
+	struct list_head children;
 };
 struct upid {
 	int nr;

@@ -21,6 +21,7 @@
 #define STEPS_IN_PASS (1 << 17)
 #define STEPS_OF_FD 64 /* of one that is of a VM: as long as what is read takes */
 #define MAX_DEVICES 64
+#define MAX_THREADS (1 << 16)
 #define MAX_SPIS 1024
 #define MAX_ROUTES 4096
 #define ID_AA64DFR0_EL1 32 /* in kvm->arch.id_regs: IDREG_IDX(), in the kernels that kernel.c knows */
@@ -857,6 +858,43 @@ static int step_fd(__u32 i, struct walk *w)
 	return 0;
 }
 
+/* Likewise through the threads: the head of their list, and the one that was looked at last. */
+static struct {
+	unsigned long long head, at;
+	bool all_childless;
+} threads;
+
+static int look_at_thread(__u32 i, void *none)
+{
+	unsigned long long next = word_at(threads.at), children;
+
+	steps++;
+	if (next == threads.head)
+		threads.all_childless = true;
+	if (!next || next == threads.head)
+		return 1;
+	children = next - bpf_core_field_offset(struct task_struct, thread_node) + bpf_core_field_offset(struct task_struct, children);
+	threads.at = next;
+	return word_at(children) != children;
+}
+
+/* Children are of one thread each: /proc has a file for that, which need not be read of each where there are none. */
+VERIFIED_ALONE int tell_childless(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+
+	if (!task)
+		return 0;
+	threads.head = threads.at =
+		(unsigned long long)BPF_CORE_READ(task, signal) + bpf_core_field_offset(struct signal_struct, thread_head);
+	threads.all_childless = false;
+	bpf_loop(MAX_THREADS, look_at_thread, NULL, 0);
+	if (!threads.all_childless)
+		return 0;
+	begin(KVM_REC_CHILDLESS, 0, 0);
+	return emit(ctx);
+}
+
 SEC("iter/task")
 int kvm_files(struct bpf_iter__task *ctx)
 {
@@ -878,6 +916,8 @@ int kvm_files(struct bpf_iter__task *ctx)
 	table.left = next_fd < table.end ? open_word(next_fd) >> next_fd % 64 : 0;
 	told = steps = 0;
 	more = 1;
+	if (!next_fd && !first_record)
+		tell_childless(ctx);
 	bpf_loop(STEPS_IN_PASS, step_fd, &w, 0);
 	if (!files || BPF_CORE_READ(task, files) != files)
 		changed = 1;

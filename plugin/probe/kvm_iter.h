@@ -20,6 +20,7 @@ enum kvm_rec_type {
 	KVM_REC_STATS,	  /* of a statistics fd */
 	KVM_REC_MAP,	  /* of a mapping of a vCPU, without a fd */
 	KVM_REC_OPEN,	  /* of 64 fds from this one on: which of them are open */
+	KVM_REC_CHILDLESS, /* of no fd: none of the process's threads has a child */
 	KVM_REC_UFFD,	  /* of memory that a userfaultfd is registered for, without a fd, of no VM */
 	/* What a VM has bound, as of a KVM_REC_VM; told by windows (kvm_binding_iter.bpf.c) */
 	KVM_REC_IRQFD,

@@ -527,7 +527,7 @@ static int add_children(int dirfd, const char *tid, struct text *text, pid_t **p
 	return ret;
 }
 
-static int add_children_of_all(pid_t pid, pid_t **pids, size_t *nr)
+int proc_add_children(pid_t pid, pid_t **pids, size_t *nr)
 {
 	struct text text = { 0 };
 	struct dirent *de;
@@ -558,6 +558,6 @@ int proc_tree(pid_t root, pid_t **pids, size_t *nr)
 		return -ENOMEM;
 	(*pids)[(*nr)++] = root;
 	for (size_t i = 0; !ret && i < *nr; i++)
-		ret = add_children_of_all((*pids)[i], pids, nr);
+		ret = proc_add_children((*pids)[i], pids, nr);
 	return ret;
 }

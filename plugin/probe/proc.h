@@ -110,6 +110,11 @@ pid_t proc_tracer(pid_t pid, pid_t tid);
 bool proc_is_traced(pid_t pid);
 
 /*
+ * Adds the children of all threads of @pid to the *@nr at *@pids, which are the caller's to free. 0 or a negative errno, as above.
+ */
+int proc_add_children(pid_t pid, pid_t **pids, size_t *nr);
+
+/*
  * All processes of the tree that begins with @root, parents first, in *@pids, to be freed by the caller.
  * They are to be frozen. 0 or a negative errno, as above.
  */

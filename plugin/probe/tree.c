@@ -181,30 +181,48 @@ bool kvm_process_has_kvm(const struct kvm_process *proc)
 	return proc->scan.nr_fds || proc->scan.nr_maps;
 }
 
-/* A process that has ended, and is waited for, has nothing. */
-static int scan_tree(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree)
+static bool is_childless(const struct kvm_process *proc)
 {
+	for (size_t i = 0; i < proc->nr_recs; i++)
+		if (proc->recs[i].type == KVM_REC_CHILDLESS)
+			return true;
+	return false;
+}
+
+/* The next of tree->pids. One that has ended, and is waited for, has nothing. */
+static int add_process(struct kvm_tree *tree, pid_t pid, int (*check)(pid_t pid, const struct proc_scan *scan))
+{
+	struct kvm_process *procs = reallocarray(tree->procs, tree->nr_procs + 1, sizeof(*procs)), *proc;
+	bool childless;
 	int ret;
 
-	ret = proc_tree(root, &tree->pids, &tree->nr_pids);
-	if (ret)
-		return ret;
-	tree->procs = calloc(tree->nr_pids, sizeof(*tree->procs));
-	if (!tree->procs)
+	if (!procs)
 		return -ENOMEM;
-	for (size_t i = 0; i < tree->nr_pids; i++) {
-		struct kvm_process *proc = &tree->procs[tree->nr_procs];
-
-		ret = scan_process(tree->pids[i], check, proc);
-		if (!ret) {
-			tree->nr_procs++;
-			continue;
-		}
+	tree->procs = procs;
+	proc = &procs[tree->nr_procs];
+	ret = scan_process(pid, check, proc);
+	childless = !ret && is_childless(proc);
+	if (!ret)
+		tree->nr_procs++;
+	else
 		kvm_process_free(proc);
-		if (ret != -ESRCH || !i)
-			return ret;
-	}
-	return 0;
+	if (ret && (ret != -ESRCH || pid == tree->pids[0]))
+		return ret;
+	return childless ? 0 : proc_add_children(pid, &tree->pids, &tree->nr_pids);
+}
+
+/* Parents first. */
+static int scan_tree(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree)
+{
+	int ret = 0;
+
+	tree->pids = malloc(sizeof(*tree->pids));
+	if (!tree->pids)
+		return -ENOMEM;
+	tree->pids[tree->nr_pids++] = root;
+	for (size_t i = 0; !ret && i < tree->nr_pids; i++)
+		ret = add_process(tree, tree->pids[i], check);
+	return ret;
 }
 
 int kvm_tree_scan(pid_t root, int (*check)(pid_t pid, const struct proc_scan *scan), struct kvm_tree *tree)

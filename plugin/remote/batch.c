@@ -257,6 +257,7 @@ static int exec_all(struct batch *b)
 	size_t n = find_fault(b, &of_run);
 	int ret;
 
+	b->remote->is_last = b->is_last && n == b->nr; /* no part of one */
 	if (n == b->nr)
 		return exec(b, b->calls, n);
 	ret = exec_first(b, n, of_run);
@@ -427,11 +428,22 @@ int batch_later(struct batch *b)
 	return 0;
 }
 
-int batch_flush(struct remote *remote)
+static int flush(struct remote *remote, bool is_last)
 {
 	struct batch none = BATCH(remote, remote->queue.vm, "calls that waited");
 
+	none.is_last = is_last;
 	return remote->queue.failed ?: remote->queue.nr ? run_behind_queue(&none) : 0;
+}
+
+int batch_flush(struct remote *remote)
+{
+	return flush(remote, false);
+}
+
+int batch_end(struct remote *remote)
+{
+	return flush(remote, true);
 }
 
 void batch_drop(struct remote *remote)

@@ -9,7 +9,8 @@
  * what it was before: it runs on.
  *
  * x21: its pid, x22: its tid, in its own pid namespace. x23, x24: the memory that is ours, and its
- * size, 0 to leave it there; x23 is 0 while the one call is the mmap() of it.
+ * size, 0 to leave it there; x23 is 0 while the one call is the mmap() of it. It is given back once: afterwards another thread, which
+ * runs when criu has been killed, may have mapped something there.
  */
 #define SIGURG		23
 #define NR_ioctl	29
@@ -58,7 +59,10 @@ one_call_tail:
 2:	mov	x8, #NR_rt_sigreturn
 	svc	#0
 
-/* x19: the first slot, x20: how many calls, x25: the first result. x20: the number of calls not executed, or executed and failed. */
+/*
+ * x19: the first slot, x20: how many calls, x25: the first result. x20: the number of calls not executed, or executed and failed. x27: 1
+ * to give back the memory when there are none, in which nothing is read or written any more then: what munmap() answers; else 0.
+ */
 	label	batch_code
 	ldr	x8, [x19]
 	lsr	x1, x8, #32
@@ -66,7 +70,7 @@ one_call_tail:
 	ldp	x11, x1, [x19, #8]		/* struct batch_slot */
 	ldp	x2, x3, [x19, #24]
 	ldp	x4, x5, [x19, #40]
-	ldr	x9, [x19, #56]
+	ldp	w9, w26, [x19, #56]
 	mov	x10, #1
 	b	2f
 1:	mov	w11, w8				/* struct batch_run */
@@ -75,6 +79,7 @@ one_call_tail:
 	ldp	x12, x13, [x19, #40]
 	ldp	w14, w15, [x19, #56]
 	add	x15, x19, x15
+	mov	x26, #0
 	mov	x8, #NR_ioctl
 2:	mov	x0, x11
 	svc	#0
@@ -82,9 +87,8 @@ one_call_tail:
 	cmn	x0, x9
 	b.eq	3f
 	/* mmap returns addresses, which are positive here: the sign alone tells an error */
-	tbnz	x0, #63, 6f
-3:	subs	x20, x20, #1
-	b.eq	6f
+	tbnz	x0, #63, one_call_tail
+3:	sub	x20, x20, #1
 	subs	x10, x10, #1
 	b.eq	5f
 	ldp	x16, x17, [x15]			/* to the next of a run: its number, and where its value is */
@@ -94,9 +98,20 @@ one_call_tail:
 	ldr	x16, [x12, #8]!
 4:	stp	x16, x17, [x15]
 	b	2b
-5:	add	x19, x19, #64
-	b	batch_code
-6:	b	one_call_tail
+5:	cmp	x26, #0				/* none, or all that it was to answer: else it has failed too */
+	ccmp	x0, x26, #4, ne
+	cinc	x20, x20, ne
+	b.ne	one_call_tail
+	add	x19, x19, #64
+	cbnz	x20, batch_code
+	cbz	x27, one_call_tail
+	mov	x0, x23
+	mov	x1, x24
+	mov	x24, #0
+	mov	x8, #NR_munmap
+	svc	#0
+	mov	x27, x0
+	b	one_call_tail
 	label	task_code_end
 
 	.section .note.GNU-stack, "", %progbits

@@ -10,13 +10,13 @@
  * one of these, a number, and in the next, the address of a value, alone. The upper half of the first u64 tells them apart: a
  * request is not 0. A run is made of one struct, not of one for each call, for thousands would be copied.
  *
- * @may_fail is the errno that does not end the loop, or 0. Results, an int64_t for each call, stand apart: they are read back, these
+ * @may_fail is the errno that does not end the loop, or 0; @whole, what a call that does not fail has to answer, or 0. Results, an int64_t for each call, stand apart: they are read back, these
  * are not.
  */
 struct batch_slot {
 	uint64_t nr;
 	uint64_t arg[6];
-	uint64_t may_fail;
+	uint32_t may_fail, whole;
 };
 _Static_assert(sizeof(struct batch_slot) == 64, "batch_code.S steps by 64");
 

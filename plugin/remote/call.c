@@ -2,7 +2,6 @@
 /* Runs of calls, one by one. */
 #include <errno.h>
 #include <string.h>
-#include <sys/syscall.h>
 
 #include "remote/remote.h"
 
@@ -27,7 +26,7 @@ void remote_call_made(struct remote_call *run, const int64_t *results, uint32_t 
 	if (run->results)
 		memcpy(run->results + run->made, results, nr * sizeof(*results));
 	/* Not all of it: as where nothing is mapped. */
-	if (run->nr == SYS_process_vm_writev && run->result >= 0 && run->result != run->inner_size)
+	if (run->result >= 0 && remote_call_whole(run) && run->result != remote_call_whole(run))
 		run->result = -EFAULT;
 	run->made += nr;
 	run->done = !remote_call_left(run) || remote_call_failed(run);
@@ -42,7 +41,7 @@ int remote_exec_each(struct remote *remote, struct remote_call *calls, size_t nr
 			const int64_t result = make(remote, &call);
 
 			remote_call_made(&calls[i], &result, 1);
-			if (result < 0 && remote_call_failed(&calls[i])) /* by the kernel's word alone, as batch_code.S */
+			if (remote_call_failed(&calls[i]))
 				return 0;
 		}
 	return 0;

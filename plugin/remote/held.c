@@ -95,6 +95,8 @@ static int leave_syscall_stop(struct held *held)
 /* At each session, not only at the end of the dump: criu may be killed between two of them. */
 static int save_sve(struct held *held)
 {
+	if (!thread_note_can_be(NT_ARM_SVE))
+		return 0;
 	held->sve_size = THREAD_SET_MAX;
 	held->sve = malloc(held->sve_size);
 	if (!held->sve)

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "remote/beside.h"
@@ -67,6 +68,12 @@ static inline bool remote_call_failed(const struct remote_call *call)
 	return call->result < 0 && call->result != -call->may_fail;
 }
 
+/* What it has to answer, else it has failed: 0 where any answer that is no error will do. */
+static inline int64_t remote_call_whole(const struct remote_call *call)
+{
+	return call->nr == SYS_process_vm_writev ? call->inner_size : 0;
+}
+
 /* How many calls of it were not executed. */
 static inline uint32_t remote_call_left(const struct remote_call *call)
 {
@@ -89,8 +96,7 @@ struct vm_state;
 
 struct remote_ops {
 	/*
-	 * Executes what is left of @calls in order, ends after the first that fails otherwise than by may_fail; not after one that is known
-	 * to have failed only when all has been read back, as batch_write() may be.
+	 * Executes what is left of @calls in order, ends after the first that fails otherwise than by may_fail.
 	 * 0 when it got through or ended so; a negative errno when the remote side
 	 * itself failed: -ETIMEDOUT, -ESRCH, -EIO.
 	 */
@@ -137,6 +143,7 @@ struct remote {
 	struct batch_queue queue;
 	size_t plan_step; /* that calls are made for; 0 where there is no plan */
 	struct beside beside; /* for the next exec() */
+	bool is_last; /* the next exec(): see struct batch */
 	/*
 	 * Address space of ours there, PROT_NONE and page-aligned, for what is mapped with MAP_FIXED. It is gone,
 	 * with all that is in it, when the session ends: also by the death of criu.
@@ -160,6 +167,11 @@ struct batch {
 	const char *object; /* likewise: as a call's; it lives as long as the call, which may wait */
 	const struct kvm_error *errors; /* likewise */
 	int32_t vtid;	  /* the thread that makes the calls, which have no data then; 0: whichever it is */
+	/*
+	 * When all its calls have succeeded nothing more is done there, and nobody looks at results: the session's memory may go with them,
+	 * without a round trip of its own. Of a batch that fails it stays to the end of the session.
+	 */
+	bool is_last;
 };
 
 #define BATCH(remote_, vm_, step_) BATCH_FOR(remote_, vm_, step_, NULL, NULL)
@@ -201,15 +213,15 @@ struct remote_write {
 
 /*
  * @size bytes at @bytes to the first @nr of @write->to, in this order: nothing comes between them but what runs in the process itself, also
- * where criu is killed. The pages may be written to by the process. It is a call as others: what fails is known by batch_run(); but where
- * it has written a part, as it can where @bytes go to more than one page, later calls of the batch were executed all the same.
+ * where criu is killed. The pages may be written to by the process. It is a call as others; where it has written a part, as it can where
+ * @bytes go to more than one page, it has failed.
  */
 struct remote_call *batch_write(struct batch *b, struct remote_write *write, size_t nr, const void *bytes, uint32_t size);
 
 /*
  * Runs all added calls; where there are none, nothing, and what waits goes on waiting. 0, or the negative errno of the first that failed, which
  * has then been logged with VM, step, vCPU and register, and no later one was
- * executed (but see batch_write()). The results stay until batch_reset().
+ * executed. The results stay until batch_reset().
  */
 int batch_run(struct batch *b);
 
@@ -221,8 +233,9 @@ int batch_run(struct batch *b);
  */
 int batch_later(struct batch *b);
 
-/* Runs what waits: 0 or a negative errno, logged, also of what has waited before. Or forgets it. */
+/* Runs what waits: 0 or a negative errno, logged, also of what has waited before; as a batch that is last, too. Or forgets it. */
 int batch_flush(struct remote *remote);
+int batch_end(struct remote *remote);
 void batch_drop(struct remote *remote);
 
 /* batch_run() without the log line, for calls whose failure is an answer. */

@@ -141,6 +141,7 @@ static void lay_out_call(struct layout *l, const struct remote_call *call)
 	l->slots += sizeof(*slot);
 	slot->nr = call->nr;
 	slot->may_fail = call->may_fail;
+	slot->whole = remote_call_whole(call);
 	memcpy(slot->arg, call->arg, sizeof(slot->arg));
 	if (!call->data)
 		return;
@@ -170,6 +171,17 @@ void slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *
 			lay_out_run(&l, call, n);
 		else if (n)
 			lay_out_call(&l, call);
+	}
+}
+
+void slots_succeed(uint8_t *mirror, const struct remote_call *call, const struct slots *slots)
+{
+	int64_t *result = (int64_t *)mirror;
+
+	for (size_t left = slots->nr, n; left; left -= n, call++) {
+		n = next_of(call, left);
+		for (size_t i = 0; i < n; i++)
+			*result++ = remote_call_whole(call);
 	}
 }
 

@@ -27,4 +27,7 @@ void slots_lay_out(uint8_t *mirror, uint64_t scratch, const struct remote_call *
  */
 void slots_collect(const uint8_t *mirror, struct remote_call *calls, const struct slots *slots, size_t executed);
 
+/* Puts in @mirror what they have all answered, which have succeeded, where it cannot be read back any more: no may_fail, no answers. */
+void slots_succeed(uint8_t *mirror, const struct remote_call *calls, const struct slots *slots);
+
 #endif

@@ -30,7 +30,7 @@
 #include "remote/trace.h"
 
 /* The words of task_code, as POKEDATA writes them. */
-#define CODE_WORDS 29
+#define CODE_WORDS 35
 
 struct task_remote {
 	struct remote remote;
@@ -42,7 +42,7 @@ struct task_remote {
 
 	struct task_space space;
 	struct proc_view looked; /* that space.seen is, where nobody has looked before */
-	uint64_t scratch; /* remote address, the room follows; 0: not mapped */
+	uint64_t scratch; /* remote address, the room follows; 0: not mapped, or not any more */
 	uint64_t mapped;  /* bytes from there, that are to go should criu be killed */
 	bool filtered;	  /* its seccomp filter holds again then, and may know no munmap() */
 	bool other_away;  /* another thread did not come back, and has still to return into our text */
@@ -232,9 +232,9 @@ static void code_words(const struct task_remote *task, uint64_t words[CODE_WORDS
  */
 static bool is_padding(struct task_remote *task, uint64_t end)
 {
-	uint64_t words[CODE_WORDS], code[CODE_WORDS];
+	uint64_t *words = task->entry_words, code[CODE_WORDS];
 
-	if (held_read(&task->held, end - sizeof(words), words, sizeof(words)))
+	if (held_read(&task->held, end - sizeof(code), words, sizeof(code)))
 		return false;
 	code_words(task, code);
 	for (size_t i = 0; i < CODE_WORDS; i++)
@@ -263,7 +263,7 @@ static enum place judge_place(struct task_remote *task, const struct proc_area *
  * Where code can stand for a while in a private, executable mapping: behind the code of a file, where, should
  * criu be killed, what stays is in nobody's way; else in the vDSO's or a compiler's of the task's own, or at the start of one.
  */
-static int find_text(struct task_remote *task)
+static enum place find_text(struct task_remote *task)
 {
 	const struct proc_areas *areas = &task->space.seen->areas;
 	enum place best = NO_PLACE;
@@ -277,7 +277,7 @@ static int find_text(struct task_remote *task)
 			task->entry = addr;
 		}
 	}
-	return best == NO_PLACE ? -ENOENT : 0;
+	return best;
 }
 
 /*
@@ -296,10 +296,11 @@ static int write_text(struct task_remote *task, const uint64_t words[CODE_WORDS]
 static int plant_entry(struct task_remote *task)
 {
 	uint64_t words[CODE_WORDS];
-	int ret = find_text(task);
+	enum place place = find_text(task);
+	int ret = place == NO_PLACE ? -ENOENT : 0;
 
 	code_words(task, words);
-	if (!ret)
+	if (!ret && place != FILE_PADDING) /* that is what is_padding() has read last */
 		ret = held_read(&task->held, task->entry, task->entry_words, sizeof(task->entry_words));
 	if (ret)
 		task->entry = 0;
@@ -338,7 +339,40 @@ static void count_calls(const struct remote_call *call, size_t nr)
 	}
 }
 
-static int exec_chunk(struct task_remote *task, struct remote_call *calls, const struct slots *slots, bool *stopped)
+/* Whether @slots are all that is left of @calls, and what is read back of them is known beforehand, where all of them succeed. */
+static bool is_end(const struct remote_call *calls, size_t nr, const struct slots *slots)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		if (calls[i].may_fail || calls[i].results)
+			return false;
+		left += remote_call_left(&calls[i]);
+	}
+	return left == slots->nr && slots->answers == slots->results;
+}
+
+/* Not where the filter could end the task for it, should criu be killed meanwhile. */
+static bool unmaps_at_its_end(const struct task_remote *task, const struct remote_call *calls, size_t nr, const struct slots *slots)
+{
+	return task->remote.is_last && !task->filtered && is_end(calls, nr, slots) && !fault_leaves_out("munmap");
+}
+
+static void forget_scratch(struct task_remote *task)
+{
+	task->scratch = task->mapped = 0;
+}
+
+/* After a run that was to unmap it, and of which nothing else is known. */
+static void look_whether_it_is_mapped(struct task_remote *task)
+{
+	uint64_t word;
+
+	if (!task->held.away && held_read(&task->held, task->scratch, &word, sizeof(word)) == -EFAULT)
+		forget_scratch(task);
+}
+
+static int exec_chunk(struct task_remote *task, struct remote_call *calls, const struct slots *slots, bool unmaps, bool *stopped)
 {
 	struct user_regs_struct regs = task->held.regs;
 	size_t nr = slots->nr, left, executed;
@@ -353,17 +387,26 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	regs.regs[19] = task->scratch + slots->answers;
 	regs.regs[20] = nr;
 	regs.regs[25] = task->scratch;
+	regs.regs[27] = unmaps;
 	task->held.beside = task->remote.beside;
 	task->remote.beside = (struct beside){ 0 };
 	ret = run(task, &task->held, &regs);
 	task->held.beside = (struct beside){ 0 }; /* whose it is has gone when another call is made, should this not have begun */
+	if (ret && unmaps)
+		look_whether_it_is_mapped(task);
 	if (ret)
 		return ret;
 	left = regs.regs[20];
 	if (left > nr)
 		return -EFAULT;
-	/* In two ways: what the calls have answered is nowhere else, and new fds would stay. */
-	ret = held_read(&task->held, task->scratch, task->mirror, slots->answers);
+	if (unmaps && !regs.regs[27]) {
+		forget_scratch(task);
+		count_call(SYS_munmap);
+		slots_succeed(task->mirror, calls, slots);
+	} else {
+		/* In two ways: what the calls have answered is nowhere else, and new fds would stay. */
+		ret = held_read(&task->held, task->scratch, task->mirror, slots->answers);
+	}
 	if (ret)
 		return ret;
 	*stopped = left > 0;
@@ -378,13 +421,15 @@ static int task_exec(struct remote *remote, struct remote_call *calls, size_t nr
 	struct task_remote *task = to_task(remote);
 	bool stopped = false;
 
+	if (!task->scratch)
+		return -EIO; /* the last has been run */
 	while (nr && !stopped) {
 		const struct slots slots = slots_fit(calls, nr, task->space.scratch);
 		int ret;
 
 		if (!slots.nr)
 			return -E2BIG;
-		ret = exec_chunk(task, calls, &slots, &stopped);
+		ret = exec_chunk(task, calls, &slots, unmaps_at_its_end(task, calls, nr, &slots), &stopped);
 		if (ret)
 			return ret;
 		for (; nr && !remote_call_left(calls); nr--)

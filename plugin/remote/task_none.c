@@ -34,6 +34,11 @@ bool threads_went_on(const struct vm_state *vm)
 	return false;
 }
 
+int threads_put_back(pid_t pid, const struct vm_state *vm)
+{
+	return -ENOTSUP;
+}
+
 int threads_apply(pid_t pid, const struct vm_state *vm)
 {
 	return -ENOTSUP;

@@ -115,7 +115,7 @@ static int capture_sets(struct capture *c, pid_t tid, struct thread_state *threa
 	int ret = c->room ? 0 : -ENOMEM;
 
 	for (size_t i = 0; !ret && i < thread_nr_notes; i++)
-		if (!c->absent[i])
+		if (!c->absent[i] && thread_note_can_be(thread_notes[i]))
 			ret = capture_set(tid, thread, thread_notes[i], c->room, &c->absent[i]);
 	return ret;
 }
@@ -215,14 +215,20 @@ bool threads_went_on(const struct vm_state *vm)
 	return false;
 }
 
-static int apply_sets(pid_t tid, const struct thread_state *thread)
+/* No call loses what only prctl() sets, nor does the return from a signal: it is a new thread's alone. */
+static bool is_to_be_set(const struct thread_regset *set, bool is_new)
+{
+	return is_new || (set->note != NT_ARM_TAGGED_ADDR_CTRL && set->note != NT_ARM_PAC_ENABLED_KEYS);
+}
+
+static int apply_sets(pid_t tid, const struct thread_state *thread, bool is_new)
 {
 	int ret = apply_length(tid, thread);
 
 	for (size_t s = 0; s < thread->nr_sets && !ret; s++) {
 		const struct thread_regset *set = &thread->sets[s];
 
-		if (set->note == NT_ARM_ZA && !has_za(set))
+		if ((set->note == NT_ARM_ZA && !has_za(set)) || !is_to_be_set(set, is_new))
 			continue;
 		ret = trace_set_regset(tid, set->note, set->data, set->size);
 		if (ret)
@@ -231,25 +237,50 @@ static int apply_sets(pid_t tid, const struct thread_state *thread)
 	return ret;
 }
 
+struct application {
+	const struct vm_state *vm;
+	bool is_new;
+};
+
 static int apply_thread(pid_t tid, pid_t vtid, void *arg)
 {
-	const struct vm_state *vm = arg;
-	const struct thread_state *thread = thread_of(vm, vtid);
+	const struct application *a = arg;
+	const struct thread_state *thread = thread_of(a->vm, vtid);
 
 	if (thread)
-		return apply_sets(tid, thread);
-	if (threads_went_on(vm))
+		return apply_sets(tid, thread, a->is_new);
+	if (threads_went_on(a->vm))
 		return 0; /* made since, by one that went on */
 	pr_err("thread %d: not one of those that were dumped\n", tid);
 	return -EINVAL;
 }
 
-int threads_apply(pid_t pid, const struct vm_state *vm)
+static int apply(pid_t pid, const struct vm_state *vm, bool is_new)
 {
-	int ret = proc_each_vtid(pid, apply_thread, (void *)vm);
+	struct application a = { vm, is_new };
+	int ret = proc_each_vtid(pid, apply_thread, &a);
 
 	if (ret)
 		pr_err("pid %d: cannot put back the registers of its threads: %s (errno %d)\n", pid, strerror(-ret),
 		       -ret);
 	return ret;
+}
+
+static bool any_is_to_be_put_back(const struct vm_state *vm)
+{
+	for (size_t i = 0; i < vm->nr_threads; i++)
+		for (size_t s = 0; s < vm->threads[i].nr_sets; s++)
+			if (is_to_be_set(&vm->threads[i].sets[s], false))
+				return true;
+	return false;
+}
+
+int threads_put_back(pid_t pid, const struct vm_state *vm)
+{
+	return any_is_to_be_put_back(vm) ? apply(pid, vm, false) : 0;
+}
+
+int threads_apply(pid_t pid, const struct vm_state *vm)
+{
+	return apply(pid, vm, true);
 }

@@ -23,9 +23,12 @@ void threads_stop_again(pid_t pid, struct vm_state *vm);
 bool threads_went_on(const struct vm_state *vm);
 
 /*
- * Puts them back, after the last system call that was run in @pid or in what was
- * restored of it. Threads are told by their tid in the innermost pid namespace.
+ * Puts them back where they were read, after the last system call that was run in @pid: those that one can have changed. Threads are told by
+ * their tid in the innermost pid namespace.
  */
+int threads_put_back(pid_t pid, const struct vm_state *vm);
+
+/* Gives all of them to the threads that CRIU has made in place of these, after the last system call that was run there. */
 int threads_apply(pid_t pid, const struct vm_state *vm);
 
 #endif

@@ -36,7 +36,7 @@ int visit(pid_t pid, struct task_space space, session_run *run, void *arg)
 
 	if (!ret) {
 		ret = session(pid, space, run, arg);
-		err = threads_apply(pid, &vm);
+		err = threads_put_back(pid, &vm);
 		ret = ret ?: err;
 	}
 	thread_free(vm.threads, vm.nr_threads);

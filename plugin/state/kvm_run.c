@@ -628,6 +628,7 @@ static int exchange(struct vm_state *vm, struct remote *remote)
 	struct page_write *w = batch_buffers(&b, nr_page_writes(vm), sizeof(*w));
 	int ret;
 
+	b.is_last = true;
 	for_copies(&b, vm, move_copy);
 	if (w)
 		add_page_writes(&b, vm, w, put_forbidden_without_exit);
@@ -760,6 +761,7 @@ static int swap_in_at_once(struct vm_state *vm, struct remote *remote)
 	struct page_write *w = batch_buffers(&b, 2 * nr_page_writes(vm), sizeof(*w));
 	int ret = -ENOMEM;
 
+	b.is_last = true;
 	if (w) {
 		add_pages(&b, vm);
 		add_page_writes(&b, vm, w, put_forbidden);

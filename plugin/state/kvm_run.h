@@ -21,6 +21,7 @@ int kvm_run_capture(struct vm_state *vm, struct remote *remote);
  * makes sure that no vCPU runs meanwhile: a VMM left alone with the copies (criu was
  * killed) gets EINTR from KVM_RUN. Undone by kvm_run_swap_in(), also after failing
  * half way. What is done @meanwhile, or NULL, is done once where that is 0, as soon as the first vCPU may have its copies.
+ * Each of the two is the last that is done in its session, where it succeeds.
  */
 int kvm_run_swap_out(struct vm_state *vm, struct remote *remote, const struct beside *meanwhile);
 int kvm_run_swap_in(struct vm_state *vm, struct remote *remote);

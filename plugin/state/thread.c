@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See thread.h. */
 #include <stdlib.h>
+#include <sys/auxv.h>
 
 #include "state/thread.h"
 
@@ -24,6 +25,35 @@ const uint32_t thread_notes[] = {
 	NOTE_FPMR, NOTE_POE,
 };
 const size_t thread_nr_notes = sizeof(thread_notes) / sizeof(thread_notes[0]);
+
+/* arch/arm64/include/uapi/asm/hwcap.h: likewise. */
+#define CAP_SVE (1ull << 22)
+#define CAP_PACA (1ull << 30)
+#define CAP2_SME (1ull << 23)
+#define CAP2_FPMR (1ull << 48)
+#define CAP2_POE (1ull << 63)
+
+/*
+ * What one of must be there (Documentation/arch/arm64/elf_hwcaps.rst): what the CPU lacks, the kernel was built without or its command line
+ * hides is neither told to programs nor a register set. Where there is SME alone the kernel takes a set of SVE. Of TLS the second register,
+ * TPIDR2_EL0, is SME's; the first is CRIU's.
+ */
+static const struct {
+	uint32_t note;
+	uint64_t caps, caps2; /* of AT_HWCAP, AT_HWCAP2 */
+} needs[] = {
+	{ NOTE_TLS, 0, CAP2_SME }, { NOTE_PAC_ENABLED_KEYS, CAP_PACA, 0 }, { NOTE_SVE, CAP_SVE, CAP2_SME },
+	{ NOTE_SSVE, 0, CAP2_SME }, { NOTE_ZA, 0, CAP2_SME }, { NOTE_ZT, 0, CAP2_SME },
+	{ NOTE_FPMR, 0, CAP2_FPMR }, { NOTE_POE, 0, CAP2_POE },
+};
+
+bool thread_note_can_be(uint32_t note)
+{
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
+		if (needs[i].note == note)
+			return (getauxval(AT_HWCAP) & needs[i].caps) || (getauxval(AT_HWCAP2) & needs[i].caps2);
+	return true;
+}
 
 const char *thread_note_name(uint32_t note)
 {

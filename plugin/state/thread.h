@@ -29,6 +29,8 @@ struct thread_state {
 /* The register sets that are carried, in the order in which they are put back. */
 extern const uint32_t thread_notes[];
 extern const size_t thread_nr_notes;
+/* Whether a thread of this host can have one: false where its CPU or kernel certainly has not, and nothing is asked for that. */
+bool thread_note_can_be(uint32_t note);
 /* "SVE" of NT_ARM_SVE. */
 const char *thread_note_name(uint32_t note);
 

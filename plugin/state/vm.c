@@ -175,7 +175,7 @@ int vm_close_parked(struct vm_state *vm, struct remote *remote)
 		add_close(&b, vm->vcpus[i].fd);
 	for (size_t i = 0; i < vm->nr_itses; i++)
 		add_close(&b, vm->itses[i].fd);
-	ret = batch_run(&b);
+	ret = batch_later(&b);
 	batch_fini(&b);
 	return ret;
 }

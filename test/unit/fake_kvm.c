@@ -206,6 +206,8 @@ static int fake_exec(struct remote *remote, struct remote_call *calls, size_t nr
 
 	kvm->nr_beside += remote->beside.run ? 1 : 0;
 	beside_run(&remote->beside);
+	kvm->behind_last += kvm->nr_last > 0;
+	kvm->nr_last += remote->is_last;
 	if (kvm->dead)
 		return -kvm->dead;
 	return remote_exec_each(remote, calls, nr, run_call);

@@ -261,6 +261,7 @@ struct fake_kvm {
 	char (*lines)[128]; /* the record */
 	size_t nr_lines, room_lines;
 	size_t nr_calls; /* the lines that are calls: not fake_note()'s */
+	size_t nr_last, behind_last; /* batches that were last, and those behind the first of them */
 
 	/* The failure on request: of call @fail_call, from 1, or of those like @fail_like, @fail_times of
 	 * them. */

@@ -142,10 +142,8 @@ int proc_scan_map_flags(pid_t pid, struct proc_scan *scan)
 	return 0;
 }
 
-int proc_tree(pid_t root, pid_t **pids, size_t *nr)
+int proc_add_children(pid_t pid, pid_t **pids, size_t *nr)
 {
-	*pids = copy_of(&root, sizeof(root));
-	*nr = 1;
 	return 0;
 }
 

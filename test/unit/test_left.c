@@ -619,7 +619,7 @@ static void what_a_restore_left_is_refused(void **state)
 /* false: there is no such moment. *@whole: it runs on. */
 static bool kill_restore_at(size_t moment, unsigned int act, bool *whole)
 {
-	const struct plan_part last = { plan_nr_restore - 3, 3 };
+	const struct plan_part last = { .first = plan_nr_restore - 3, .nr = 3 };
 	struct life *life = begin_restore(3, moment);
 	size_t held = 0;
 	bool dead;

@@ -118,12 +118,35 @@ static void no_call_waits_when_a_part_has_ended(void **state)
 {
 	for (size_t n = 1; n <= plan_nr_restore; n++) {
 		struct trip trip = trip_where_calls_wait();
-		const struct plan_part part = { 0, n };
+		const struct plan_part part = { .nr = n };
 
 		assert_int_equal(plan_run_part(plan_restore, plan_nr_restore, part, trip.vm, &trip.copy->remote), 0);
 		assert_int_equal(trip.copy->remote.queue.nr, 0);
 		trip_finish(&trip);
 	}
+}
+
+/* The session's memory may go with it. A dump is not at its end: kvm_run is to be taken away. */
+static void the_last_batch_of_a_restore_is_known_to_be_the_last(void **state)
+{
+	struct trip trip = trip_where_calls_wait();
+	struct fake_kvm *kvm = trip.copy;
+
+	assert_int_equal(trip.source->nr_last, 0);
+	assert_int_equal(plan_run_part(plan_restore, plan_nr_restore, plan_whole, trip.vm, &kvm->remote), 0);
+	assert_int_equal(kvm->nr_last, 1);
+	assert_int_equal(kvm->behind_last, 0);
+	trip_finish(&trip);
+
+	trip = trip_where_calls_wait();
+	kvm = trip.copy;
+	assert_int_equal(plan_run_part(plan_restore, plan_nr_restore, plan_build, trip.vm, &kvm->remote), 0);
+	assert_int_equal(kvm->behind_last, 0);
+	kvm->nr_last = 0; /* another session */
+	assert_int_equal(plan_run_part(plan_restore, plan_nr_restore, plan_start, trip.vm, &kvm->remote), 0);
+	assert_int_equal(kvm->nr_last, 1);
+	assert_int_equal(kvm->behind_last, 0);
+	trip_finish(&trip);
 }
 
 /* Nothing but when they are made changes: not their order, and none is made twice, or not at all. */
@@ -564,6 +587,7 @@ int main(void)
 		cmocka_unit_test(a_vm_comes_back_whole),
 		cmocka_unit_test(a_vm_comes_back_whole_where_calls_wait),
 		cmocka_unit_test(no_call_waits_when_a_part_has_ended),
+		cmocka_unit_test(the_last_batch_of_a_restore_is_known_to_be_the_last),
 		cmocka_unit_test(calls_come_in_the_same_order_where_they_wait),
 		cmocka_unit_test(tables_are_decoded_while_registers_are_read),
 		cmocka_unit_test(tables_are_decoded_behind_the_calls_that_write_them),

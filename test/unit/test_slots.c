@@ -218,6 +218,20 @@ static void what_was_not_executed_has_none(void **state)
 	assert_int_equal(other, 0);
 }
 
+/* One that writes a part has failed: the task itself sees how much it is. */
+static void what_a_write_is_to_write_is_laid_out(void **state)
+{
+	struct slots slots;
+
+	calls[1] = (struct remote_call){ .nr = SYS_process_vm_writev, .inner_size = 24 };
+	slots = lay_out(sizeof(mirror));
+	assert_int_equal(slot_of(&slots, 0)->whole, 0);
+	assert_int_equal(slot_of(&slots, 1)->whole, 24);
+	assert_int_equal(slot_of(&slots, 2)->whole, 0); /* though it has as much */
+	assert_int_equal(slot_of(&slots, 3)->may_fail, 2);
+	assert_int_equal(slot_of(&slots, 3)->whole, 0);
+}
+
 /* The second of three fails: it is the one that is told, and the third is not made. */
 static void a_run_ends_with_the_call_that_fails(void **state)
 {
@@ -281,6 +295,7 @@ struct laying {
 	struct remote remote;
 	size_t nr_vcpus, scratch, batches, pages; /* pages: whose heads were written, one behind the other */
 	bool is_whole; /* the last batch was laid out at once */
+	bool is_last; /* nothing comes behind it */
 };
 
 /* What is written to pages of vCPUs: each one's record, and then its head. */
@@ -308,6 +323,8 @@ static int lay_out_whole(struct remote *remote, struct remote_call *list, size_t
 {
 	struct laying *l = (struct laying *)remote;
 
+	assert_false(l->is_last);
+	l->is_last = remote->is_last;
 	l->batches++;
 	l->is_whole = slots_fit(list, nr, l->scratch).nr == nr;
 	for (size_t i = 0; i < nr; i++) {
@@ -357,17 +374,19 @@ static void vcpus_are_taken_away_and_let_go_at_once(void **state)
 		assert_int_equal(kvm_run_swap_out(&vm, &l.remote, NULL), 0);
 		assert_int_equal(l.batches, 2);
 		assert_int_equal(l.pages, vm.nr_vcpus);
-		assert_true(l.is_whole);
+		assert_true(l.is_whole && l.is_last);
 		l = (struct laying){ .remote = { .ops = &ops }, .nr_vcpus = vm.nr_vcpus, .scratch = vm_undo_scratch(&vm) };
 		assert_int_equal(kvm_run_swap_in(&vm, &l.remote), 0);
 		assert_int_equal(l.pages, 2 * vm.nr_vcpus);
 		assert_int_equal(l.batches, 1);
-		assert_true(l.is_whole);
+		assert_true(l.is_whole && l.is_last);
 		l = (struct laying){ .remote = { .ops = &ops, .can_wait = true }, .scratch = vm_scratch(&vm) };
 		assert_int_equal(kvm_run_allow(&vm, &l.remote), 0);
 		assert_int_equal(vm_close_parked(&vm, &l.remote), 0);
+		assert_int_equal(l.batches, 0);
+		assert_int_equal(batch_end(&l.remote), 0);
 		assert_int_equal(l.batches, 1);
-		assert_true(l.is_whole);
+		assert_true(l.is_whole && l.is_last);
 		free(vm.vcpus);
 		free(vm.vgic);
 	}
@@ -379,6 +398,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(each_call_has_its_answer, set_up),
 		cmocka_unit_test_setup(what_was_not_executed_has_none, set_up),
+		cmocka_unit_test_setup(what_a_write_is_to_write_is_laid_out, set_up),
 		cmocka_unit_test_setup(a_run_ends_with_the_call_that_fails, set_up),
 		cmocka_unit_test_setup(what_does_not_fit_comes_next, set_up),
 		cmocka_unit_test_setup(an_address_that_was_changed_is_not_followed, set_up),

@@ -110,13 +110,16 @@ static struct kvm_process *add_process(pid_t pid)
 	return proc;
 }
 
-int proc_tree(pid_t root, pid_t **pids, size_t *nr)
+static size_t nr_asked; /* for children */
+
+/* All are the first one's. */
+int proc_add_children(pid_t pid, pid_t **pids, size_t *nr)
 {
-	*nr = tree.nr_procs;
-	*pids = calloc(*nr + 1, sizeof(**pids));
-	assert_non_null(*pids);
-	for (size_t p = 0; p < *nr; p++)
-		(*pids)[p] = procs[p].pid;
+	nr_asked++;
+	for (size_t p = 1; p < tree.nr_procs && pid == procs[0].pid; p++) {
+		*pids = more(*pids, *nr, sizeof(**pids));
+		(*pids)[(*nr)++] = procs[p].pid;
+	}
 	return 0;
 }
 
@@ -311,7 +314,7 @@ static int set_up(void **state)
 {
 	tree = (struct kvm_tree){ .procs = procs };
 	all = (struct discovered){ 0 };
-	nr_walks = nr_map_looks = nr_looks = nr_holders = held = nr_lists = 0;
+	nr_walks = nr_map_looks = nr_looks = nr_holders = held = nr_lists = nr_asked = 0;
 	hidden = -1;
 	told_twice = false;
 	log_reset();
@@ -411,6 +414,23 @@ static void fds_are_listed_where_they_may_not_be_all(void **state)
 	add_process(11);
 	assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
 	assert_int_equal(nr_lists, 1);
+	kvm_tree_free(&seen);
+}
+
+static void children_are_not_asked_for_where_there_are_none(void **state)
+{
+	struct kvm_process *proc = add_process(10);
+	struct kvm_tree seen;
+
+	add_vm(proc, 1, true);
+	assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
+	assert_int_equal(nr_asked, 1);
+	kvm_tree_free(&seen);
+	add_rec(proc, KVM_REC_CHILDLESS, 0, 0, false);
+	assert_int_equal(kvm_tree_scan(10, refuse_nothing, &seen), 0);
+	assert_int_equal(nr_asked, 1);
+	assert_int_equal(seen.nr_pids, 1);
+	assert_int_equal(seen.pids[0], 10);
 	kvm_tree_free(&seen);
 }
 
@@ -825,6 +845,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(mappings_are_kept_of_a_vms_process_alone),
+		TEST(children_are_not_asked_for_where_there_are_none),
 		TEST(fds_are_listed_where_they_may_not_be_all),
 		TEST(what_a_running_process_puts_before_a_fd_does_not_hide_it),
 		TEST(four_vms_of_one_process),	     TEST(vms_of_several_processes),

@@ -22,6 +22,7 @@ MOMENTS = {'read': 'VM is read', 'swapped': 'kvm_run is swapped', 'pages': 'page
 KILLED = [('reading', 'kvm_run pages', False, False), ('swapped', 'swapped', True, False),
           ('fds', 'dump-ext-file', True, True)]
 LOCK_STEP, LOCK_MOST = 64 << 10, 4 << 20        # bytes
+LAST_BATCHES = {'succeeds': 5, 'killed-behind': 5, 'killed': 100, 'fails': 5, 'writes-a-part': 5}
 NOT_WHOLE = 'left by a restore that did not come to its end'
 
 
@@ -314,6 +315,13 @@ def not_dumped(vm):
     require(stands(vm), 'the VM goes on')
 
 
+def last_batch(mode, times):
+    """Of a session, by itself: what else is mapped where its memory was stays."""
+    program = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), 'last_batch')
+    ran = subprocess.run([program, mode, str(times)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    require(ran.returncode == 0, f'last_batch ended with {ran.returncode}: {ran.stdout}')
+
+
 def cases():
     for name in GENTLE:
         for moment in MOMENTS:
@@ -332,6 +340,8 @@ def cases():
     yield 'dump-killed-frozen-recover', 'main', frozen, ()
     yield 'dump-killed-frozen-stays', 'main', frozen, ('--frozen',)
     yield 'dump-killed-traced', 'main', traced, ()
+    for mode, times in LAST_BATCHES.items():
+        yield f'session-last-batch-{mode}', 'main', last_batch, (mode, times)
     yield 'dump-killed-memory-alone', 'main', memory_alone, ()
     yield 'dump-killed-memory-in-use', 'main', memory_in_use, ()
     yield 'dump-nothing-to-recover', 'main', nothing_to_recover, ()

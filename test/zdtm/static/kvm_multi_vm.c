@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Several VMs: in one process, in several of a tree, and processes among them that have /dev/kvm
- * alone or nothing.
+ * alone or nothing. All but the root are children of a thread of its that is not its first one.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,32 @@ static int start_children(const char *what, pid_t *pids)
 	return nr;
 }
 
+/* Children are a thread's: here not the first one's, which lives on, for they end with it (PR_SET_PDEATHSIG). */
+static struct {
+	pid_t pids[MAX_CHILDREN];
+	int nr;
+	pthread_barrier_t started;
+} children;
+
+static void *start(void *none)
+{
+	children.nr = start_children(vms + 1, children.pids);
+	pthread_barrier_wait(&children.started);
+	while (children.nr >= 0)
+		pause();
+	return NULL;
+}
+
+static int start_in_thread(void)
+{
+	pthread_t thread;
+
+	if (pthread_barrier_init(&children.started, NULL, 2) || pthread_create(&thread, NULL, start, NULL))
+		return -1;
+	pthread_barrier_wait(&children.started);
+	return children.nr < 0 ? -1 : 0;
+}
+
 static bool end_children(const pid_t *pids, int nr)
 {
 	bool good = true;
@@ -162,9 +189,7 @@ static bool end_children(const pid_t *pids, int nr)
 int main(int argc, char **argv)
 {
 	static struct part root;
-	pid_t pids[MAX_CHILDREN];
 	bool good;
-	int nr;
 
 	test_init(argc, argv);
 
@@ -176,8 +201,7 @@ int main(int argc, char **argv)
 		pr_perror("%s", RAN_FILE);
 		return 1;
 	}
-	nr = start_children(vms + 1, pids);
-	if (nr < 0 || set_up(&root, vms[0])) {
+	if (start_in_thread() || set_up(&root, vms[0])) {
 		pr_perror("set-up");
 		return 1;
 	}
@@ -186,7 +210,7 @@ int main(int argc, char **argv)
 	wait_for_end(!root.nr_vms);
 
 	good = end(&root);
-	if (!end_children(pids, nr) || !good) {
+	if (!end_children(children.pids, children.nr) || !good) {
 		errno = 0;
 		fail("not all VMs went on");
 		return 1;
