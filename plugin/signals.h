@@ -13,7 +13,7 @@
  */
 void signals_read(void);
 
-/* From now on SIGINT, SIGTERM, SIGHUP and SIGQUIT are only noted. Again is nothing. */
+/* From now on SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGABRT are only noted. Again is nothing. */
 void signals_hold(void);
 
 /* The signal that came since signals_hold(), or 0. */

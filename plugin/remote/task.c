@@ -125,7 +125,13 @@ static bool is_ours(const struct task_remote *task, uint64_t addr, size_t size)
 /* Whether no page of it waits for somebody: what we have mapped is anonymous or of a vCPU. */
 static bool is_at_hand(const struct task_remote *task, uint64_t addr, size_t size)
 {
-	return !task->scratch || is_ours(task, addr, size) || !served_has(&task->served, addr, size);
+	return is_ours(task, addr, size) || !served_has(&task->served, addr, size);
+}
+
+/* It is gone with the last batch of a session. */
+static int need_scratch(const struct task_remote *task)
+{
+	return task->scratch ? 0 : -EIO;
 }
 
 /* In the scratch area, behind two struct iovec: what is copied. */
@@ -164,6 +170,7 @@ static int task_read(struct remote *remote, uint64_t addr, void *buf, size_t siz
 
 	if (!ret && is_at_hand(task, addr, size))
 		return held_read(&task->held, addr, buf, size);
+	ret = ret ?: need_scratch(task);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
 		ret = copy_by_task(task, SYS_process_vm_readv, addr + at, n);
@@ -208,6 +215,7 @@ static int task_write(struct remote *remote, uint64_t addr, const void *buf, siz
 
 	if (!ret && is_at_hand(task, addr, size))
 		return held_write(&task->held, addr, buf, size);
+	ret = ret ?: need_scratch(task);
 	for (size_t at = 0, n; at < size && !ret; at += n) {
 		n = size - at < max ? size - at : max;
 		ret = held_write(&task->held, task->scratch + COPY_AT, (const char *)buf + at, n);
@@ -421,8 +429,8 @@ static int task_exec(struct remote *remote, struct remote_call *calls, size_t nr
 	struct task_remote *task = to_task(remote);
 	bool stopped = false;
 
-	if (!task->scratch)
-		return -EIO; /* the last has been run */
+	if (need_scratch(task))
+		return -EIO;
 	while (nr && !stopped) {
 		const struct slots slots = slots_fit(calls, nr, task->space.scratch);
 		int ret;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the plugin and the kernel's trace say, what becomes of many such figures, and how they are shown."""
 
+import collections
 import re
 import statistics
 
@@ -9,6 +10,7 @@ SPENT = re.compile(r'kvm_vgic: the (dump|restore) took (\d+) us \((.*)\), (\d+) 
 PART = re.compile(r'([a-z_ ]+) (\d+)(?:, |$)')
 SIGURG = 23
 KVM_IOCTLS = 0xae
+PTRACE_CONT, PTRACE_GETREGSET, PTRACE_SETREGSET, PTRACE_INTERRUPT = 7, 0x4204, 0x4205, 0x4207
 
 
 class Trouble(Exception):
@@ -28,20 +30,38 @@ class Spent:
         self.ioctls, self.others, self.trips, self.trips_us = map(int, line.group(4, 5, 6, 7))
 
 
-def traced(trace, pid):
-    """(KVM's ioctls, round trips) of thread @pid, as tracepoints have seen them. Each round trip ends in a SIGURG that it
-    sends itself. A restored process makes its VM before the first one, by itself."""
-    ioctls = trips = 0
+class Traced(collections.namedtuple('Traced', 'ioctls signals gone')):
+    """What tracepoints have seen of a thread: KVM's ioctls; SIGURGs that it sent itself, one at the end of each round trip; and how
+    often its tracer has set its registers and set it going, to read its registers as the next thing, which CRIU does not of its own.
+    One that is interrupted runs nothing: PTRACE_CONT only takes it from one stop to another."""
+
+    def __str__(self):
+        return f'{self.ioctls} ioctls, {self.gone} PTRACE_CONT, {self.signals} SIGURG'
+
+
+def sys_calls(trace):
+    """(thread, name, its arguments) of each line that is one of those that are traced."""
     for line in trace.splitlines():
-        call = re.match(r'\s*\S.*-(\d+)\s+\[\d+\].*: sys_(ioctl|tgkill)\((.*)\)', line)
-        if not call or int(call[1]) != pid:
-            continue
-        values = {name: int(value, 16) for name, value in re.findall(r'(\w+): (?:0x)?([0-9a-f]+)', call[3])}
-        if call[2] == 'tgkill':
-            trips += values['sig'] == SIGURG
-        elif trips:
+        call = re.match(r'\s*\S.*-(\d+)\s+\[\d+\].*: sys_(ioctl|tgkill|ptrace)\((.*)\)', line)
+        if call:
+            yield int(call[1]), call[2], {name: int(value, 16) for name, value in re.findall(r'(\w+): (?:0x)?([0-9a-f]+)', call[3])}
+
+
+def traced(trace, pid):
+    """Of thread @pid. A restored process makes its VM before the first round trip, by itself."""
+    ioctls = signals = gone = 0
+    is_set = is_going = False
+    for thread, name, values in sys_calls(trace):
+        if name == 'ptrace' and values['pid'] == pid:
+            request = values['request']
+            gone += is_going and request == PTRACE_GETREGSET
+            is_going = is_set and request == PTRACE_CONT
+            is_set = request == PTRACE_SETREGSET or is_set and request not in (PTRACE_CONT, PTRACE_INTERRUPT)
+        elif name == 'tgkill' and thread == pid:
+            signals += values['sig'] == SIGURG
+        elif name == 'ioctl' and thread == pid and signals:
             ioctls += (values['cmd'] >> 8 & 0xff) == KVM_IOCTLS
-    return ioctls, trips
+    return Traced(ioctls, signals, gone)
 
 
 class Figures:

@@ -27,6 +27,11 @@ TRACE = '''# tracer: nop
 '''
 
 
+def ptraced(requests):
+    return ''.join(f'    criu-30031   [000] .....    8.463519: sys_ptrace(request: {request}, pid: 7531, addr: 18, data: 7)\n'
+                   for request in requests.split())
+
+
 def figures(*values):
     found = Figures()
     for value in values:
@@ -47,8 +52,16 @@ class Read(unittest.TestCase):
 
     def test_the_thread_s_own_ioctls_and_signals_are_counted(self):
         """Those of KVM, from the first round trip on; SIGURG alone."""
-        self.assertEqual(traced(TRACE, 30001), (1, 2))
-        self.assertEqual(traced(TRACE, 30002), (0, 0))
+        self.assertEqual(traced(TRACE, 30001), (1, 2, 0))
+        self.assertEqual(traced(TRACE, 30002), (0, 0, 0))
+
+    def test_a_round_trip_is_a_thread_whose_registers_are_set_and_read(self):
+        """With what is asked of it between; of threads of their own numbers."""
+        for requests, gone in (('4205 7 4204', 1), ('4205 420b 7 4204', 1), ('4205 7 4204 4205 7 4204', 2), ('4207 7 4204', 0),
+                               ('4205 7 4202 4204', 0), ('4205 7', 0), ('4205 7 4204 7 4204', 1), ('4205 18 4204', 0),
+                               ('4205 4207 7 4204', 0)):
+            self.assertEqual(traced(ptraced(requests), 30001), (0, 0, gone), requests)
+        self.assertEqual(traced(ptraced('4205 7 4204'), 30002), (0, 0, 0))
 
 
 class Statistics(unittest.TestCase):

@@ -67,9 +67,10 @@ int held_read(const struct held *held, uint64_t addr, void *buf, size_t size)
 	return pread(held->mem, buf, size, addr) == (ssize_t)size ? 0 : -EIO;
 }
 
+/* Neither what is gone, nor a place told from its beginning being 0: where vm.mmap_min_addr is 0 something can be there. */
 int held_write(const struct held *held, uint64_t addr, const void *buf, size_t size)
 {
-	assert_false(is_gone(addr));
+	assert_false(is_gone(addr) || addr < TASK_SCRATCH_SMALL);
 	return pwrite(held->mem, buf, size, addr) == (ssize_t)size ? 0 : -EIO;
 }
 
@@ -303,12 +304,21 @@ static void the_last_batch_takes_the_memory_with_it(void **state)
 {
 	struct remote *remote = open_here();
 	uint64_t calls = task_remote_used().calls;
+	char page[] = "abcd", got[4];
 
 	assert_int_equal(run_last(remote, NULL), 0);
 	assert_true(model.asked && model.gone);
 	assert_int_equal(task_remote_used().calls - calls, 4);
 	/* It is the last. */
 	assert_int_equal(run_beside(remote), -EIO);
+	assert_int_equal(remote->ops->read(remote, (uintptr_t)page, got, sizeof(got)), 0);
+	assert_memory_equal(got, "abcd", sizeof(got));
+	/* What waits for somebody only the task itself may touch. */
+	served_by_somebody = page;
+	assert_int_equal(remote->ops->read(remote, (uintptr_t)page, got, sizeof(got)), -EIO);
+	assert_int_equal(remote->ops->write(remote, (uintptr_t)page, "efgh", 4), -EIO);
+	assert_memory_equal(page, "abcd", 4);
+	served_by_somebody = NULL;
 	assert_int_equal(task_remote_close(remote), 0);
 	assert_int_equal(model.runs, 2);
 	assert_int_equal(model.munmaps, 0);

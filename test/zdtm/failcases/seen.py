@@ -63,13 +63,14 @@ def macros_of(text):
 
 
 def literals_of(text, macros):
-    """The strings of a source, without those of preprocessor lines, comments, and what is said at another level."""
+    """The strings of a source, without those of preprocessor lines, comments, and what is said at another level, with an errno
+    (failed()), or to the compiler."""
     text = re.sub(r'/\*.*?\*/|^#.*?(?<!\\)$', '', text, flags=re.S | re.M)
     for name, value in macros.items():
         text = re.sub(rf'\b{name}\b', lambda _, v=value: v, text)
     text = re.sub(r'"\s*PRI([dux])64\b', r'll\1"', text)
     text = re.sub(r'"\s*"', '', text)
-    text = re.sub(rf'\bpr_(?:info|warn)\((?:[^"]|{STRING})*?\);', '', text)
+    text = re.sub(rf'\b(?:pr_info|pr_warn|failed|_Static_assert)\((?:[^"]|{STRING})*?\);', '', text)
     return [x[1:-1].replace('\\"', '"').replace('\\n', '') for x in re.findall(STRING, text)]
 
 
