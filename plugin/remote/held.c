@@ -21,6 +21,8 @@
  * milliseconds; an emulated host, a hundred times that.
  */
 #define EXEC_TIMEOUT_MS 30000
+/* And as much for each of many: where the host has other things to do an ioctl of a VM of 512 vCPUs takes more than a millisecond. */
+#define EXEC_EACH_MS 5
 
 #define PSTATE_BTYPE 0xc00
 
@@ -154,8 +156,10 @@ static int judge_stop(struct held *held, int status, struct user_regs_struct *re
 
 int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
 {
+	const int timeout_ms = EXEC_TIMEOUT_MS + EXEC_EACH_MS * held->calls;
 	int status, ret;
 
+	held->calls = 0;
 	regs->sp = held->frame;
 	regs->pstate &= ~PSTATE_BTYPE; /* no branch has led here: guarded text (BTI) would refuse it */
 	regs->regs[21] = held->vpid;
@@ -167,12 +171,12 @@ int held_run(struct held *held, struct user_regs_struct *regs, uint64_t stop)
 		if (ptrace(PTRACE_CONT, held->tid, 0, 0))
 			return sys_err();
 		beside_run(&held->beside);
-		ret = trace_wait_stop(held->tid, &status, EXEC_TIMEOUT_MS);
+		ret = trace_wait_stop(held->tid, &status, timeout_ms);
 		if (ret == -ETIMEDOUT) {
 			held->away = true;
 			pr_err("thread %d: a system call in it does not return after %d s: it goes on by itself "
 			       "when it does\n",
-			       held->tid, EXEC_TIMEOUT_MS / 1000);
+			       held->tid, timeout_ms / 1000);
 		}
 		if (!ret)
 			ret = judge_stop(held, status, regs, stop);

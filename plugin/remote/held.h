@@ -28,6 +28,7 @@ struct held {
 	bool stop_signal, urgent_signal, urgent_to_thread;
 	bool away; /* it did not come back from a call: nothing can be done in it */
 	struct beside beside; /* done while it runs next, once */
+	uint32_t calls; /* that it makes when it runs next, once: it has the more time */
 };
 
 struct held_ids {

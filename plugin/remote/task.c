@@ -396,6 +396,7 @@ static int exec_chunk(struct task_remote *task, struct remote_call *calls, const
 	regs.regs[20] = nr;
 	regs.regs[25] = task->scratch;
 	regs.regs[27] = unmaps;
+	task->held.calls = nr;
 	task->held.beside = task->remote.beside;
 	task->remote.beside = (struct beside){ 0 };
 	ret = run(task, &task->held, &regs);

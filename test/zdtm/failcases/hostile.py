@@ -2,6 +2,7 @@
 """A process that looks like another than it is, has more than anybody needs, or memory whose server stands still."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -87,7 +88,7 @@ def served(what, says):
             result = criu('dump', images, '-t', str(vm.pid))
             took = time.monotonic() - start
             result.require(result.status != 0, 'the dump succeeded')
-            result.require(says in ''.join(result.errors), f'no error says "{says}"')
+            result.require(re.search(says, ''.join(result.errors)), f'no error says "{says}"')
             result.require(LIMIT <= took < 3 * LIMIT, f'it took {took:.0f} s')
             unharmed.check(images)
             finish(vm)
@@ -110,4 +111,4 @@ def cases():
     yield 'hostile-shared-table', 'main', works, ('hostile-shared-table',)
     yield 'hostile-thread-table', 'main', works, ('hostile-thread-table',)
     yield 'hostile-served-memory', 'main', served, ('served-memory', 'a file under a memslot cannot be read: no answer of its server')
-    yield 'hostile-served-tables', 'main', served, ('served-tables', 'a system call in it does not return after 30 s')
+    yield 'hostile-served-tables', 'main', served, ('served-tables', r'a system call in it does not return after 3\d s')
